@@ -1,0 +1,260 @@
+-- The whole current schema of a quintile database. `db::migrate` runs it on an empty file and
+-- brings older files up to it; each table's comment names the one module that writes it.
+--
+-- Conventions: money is INTEGER minor units of the shop's currency; times are INTEGER Unix
+-- milliseconds, UTC; ids given by a shop are TEXT (they pass 2^53). Ids without a comment are ours.
+
+-- Facts about this file: database id, shop id and currency it was made for. Written by db.
+CREATE TABLE meta (
+  key   TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What the shop sent, byte for byte, and what became of it. Written by intake.
+CREATE TABLE inbox (
+  id           INTEGER PRIMARY KEY,
+  source       TEXT    NOT NULL CHECK (source IN ('shopify', 'woocommerce', 'api')),
+  topic        TEXT    NOT NULL,
+  delivery_key TEXT,                       -- the sender's id of this message, if it gave one
+  body_hash    BLOB    NOT NULL,           -- SHA-256 of body
+  headers      TEXT    NOT NULL,           -- JSON object, signatures left out
+  body         BLOB    NOT NULL,
+  state        TEXT    NOT NULL CHECK (state IN ('done', 'stale', 'ignored', 'quarantined')),
+  reason       TEXT,                       -- why it is not simply done; a sentence for the merchant
+  duplicates   INTEGER NOT NULL DEFAULT 0, -- how many more copies came
+  received_at  INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX inbox_delivery ON inbox (delivery_key, topic, source) WHERE delivery_key IS NOT NULL;
+CREATE INDEX inbox_body ON inbox (body_hash);
+CREATE INDEX inbox_quarantined ON inbox (id) WHERE state = 'quarantined';
+
+-- People. A customer is known by the source's id (external_id) or, a guest, by e-mail alone.
+-- Counters are recomputed from orders in the transaction that touches an order. Written by ledger.
+CREATE TABLE customers (
+  id              INTEGER PRIMARY KEY,
+  source          TEXT    NOT NULL CHECK (source IN ('shopify', 'woocommerce', 'csv', 'api')),
+  external_id     TEXT,                    -- NULL: a guest
+  email           TEXT,                    -- as given
+  email_key       TEXT,                    -- trimmed and lower-cased
+  first_name      TEXT,
+  last_name       TEXT,
+  phone           TEXT,
+  consent         TEXT,                    -- e-mail marketing: subscribed, unsubscribed, pending, …; NULL: unknown
+  tags            TEXT,
+  -- Versions: the source's updated_at of what each group of fields was last taken from, so that
+  -- messages in any order end in the same row.
+  contact_at      INTEGER,                 -- e-mail, names, phone
+  consent_at      INTEGER,
+  tags_at         INTEGER,
+  triggered_at    INTEGER,                 -- breaks ties of contact_at
+  order_count     INTEGER NOT NULL DEFAULT 0,
+  total_spent     INTEGER NOT NULL DEFAULT 0,
+  avg_order_value INTEGER NOT NULL DEFAULT 0,
+  first_order_at  INTEGER,
+  last_order_at   INTEGER,
+  merged_into     INTEGER REFERENCES customers (id), -- counts there; this row holds nothing any more
+  redacted_at     INTEGER,
+  deleted_at      INTEGER,
+  created_at      INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX customers_external ON customers (external_id, source) WHERE external_id IS NOT NULL;
+CREATE UNIQUE INDEX customers_guest ON customers (email_key) WHERE external_id IS NULL AND email_key IS NOT NULL;
+CREATE INDEX customers_email ON customers (email_key) WHERE email_key IS NOT NULL AND external_id IS NOT NULL;
+
+-- Who an id or a guest's e-mail stands for now: the shop merged two customers, or an id came with
+-- a guest's e-mail. Deleting a row undoes it, since orders keep their own id and e-mail. Written by ledger.
+CREATE TABLE aliases (
+  kind        TEXT    NOT NULL CHECK (kind IN ('id', 'email')),
+  source      TEXT    NOT NULL,            -- '' for kind email: a guest is one person in all sources
+  key         TEXT    NOT NULL,            -- external id, or normalised e-mail
+  customer_id INTEGER NOT NULL REFERENCES customers (id),
+  created_at  INTEGER NOT NULL,
+  PRIMARY KEY (kind, source, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX aliases_customer ON aliases (customer_id);
+
+-- One row per order of the shop, its latest known state. Written by ledger.
+CREATE TABLE orders (
+  id                INTEGER PRIMARY KEY,
+  source            TEXT    NOT NULL CHECK (source IN ('shopify', 'woocommerce', 'csv', 'api')),
+  source_id         TEXT    NOT NULL,
+  customer_id       INTEGER REFERENCES customers (id), -- NULL: neither id nor e-mail
+  customer_ref      TEXT,                  -- the source's customer id on the order
+  email             TEXT,                  -- as given on the order
+  email_key         TEXT,
+  name              TEXT,                  -- "#1001"
+  status            TEXT    NOT NULL CHECK (status IN ('pending', 'authorized', 'partially_paid', 'paid', 'partially_refunded', 'refunded', 'voided', 'expired', 'cancelled', 'unknown')),
+  is_test           INTEGER NOT NULL DEFAULT 0 CHECK (is_test IN (0, 1)),
+  currency          TEXT    NOT NULL,
+  gross             INTEGER NOT NULL,      -- as placed
+  current           INTEGER,               -- after edits and refunds, where the source says
+  outstanding       INTEGER,               -- not paid yet, where the source says
+  refunded          INTEGER NOT NULL DEFAULT 0,
+  net               INTEGER NOT NULL CHECK (net >= 0), -- what it is worth: ledger::net
+  counted           INTEGER NOT NULL CHECK (counted IN (0, 1)), -- does it count for its customer
+  ordered_at        INTEGER,               -- NULL only in a tombstone: deleted before it was seen
+  created_at        INTEGER,
+  cancelled_at      INTEGER,
+  deleted_at        INTEGER,
+  source_updated_at INTEGER,               -- the version; NULL: from a file without one
+  triggered_at      INTEGER,               -- breaks ties of source_updated_at
+  origin            TEXT    NOT NULL CHECK (origin IN ('webhook', 'sync', 'csv', 'api')),
+  historical        INTEGER NOT NULL DEFAULT 0 CHECK (historical IN (0, 1)), -- imported, not live
+  received_at       INTEGER NOT NULL,
+  CHECK (counted = 0 OR (ordered_at IS NOT NULL AND deleted_at IS NULL))
+) STRICT;
+CREATE UNIQUE INDEX orders_source ON orders (source_id, source);
+-- Covers the recomputation of one customer's counters: as cheap as incrementing them.
+CREATE INDEX orders_customer ON orders (customer_id, ordered_at, net, counted);
+CREATE INDEX orders_guest ON orders (email_key) WHERE customer_ref IS NULL AND email_key IS NOT NULL;
+
+-- The scores in force. No row: never ranked. segment NULL: ranked once, has no counted order now.
+-- Written by scoring.
+CREATE TABLE scores (
+  customer_id      INTEGER PRIMARY KEY REFERENCES customers (id),
+  r                INTEGER CHECK (r BETWEEN 1 AND 5),
+  f                INTEGER CHECK (f BETWEEN 1 AND 5),
+  m                INTEGER CHECK (m BETWEEN 1 AND 5),
+  segment          TEXT,
+  previous_segment TEXT,
+  segment_since    INTEGER,
+  scored_at        INTEGER NOT NULL        -- the instant of the run that last changed this row
+) STRICT;
+CREATE INDEX scores_segment ON scores (segment, customer_id);
+
+-- One row per scoring run. slot is the local date of a nightly run: the UNIQUE keeps a night from
+-- being scored twice, across restarts and clocks that jump. Written by scoring.
+CREATE TABLE runs (
+  id            INTEGER PRIMARY KEY,
+  trigger       TEXT    NOT NULL CHECK (trigger IN ('scheduled', 'catch_up', 'manual', 'backfill')),
+  slot          TEXT    UNIQUE,
+  state         TEXT    NOT NULL CHECK (state IN ('scoring', 'scored', 'done', 'failed')),
+  as_of         INTEGER NOT NULL,
+  started_at    INTEGER NOT NULL,
+  scored_at     INTEGER,                   -- step 1 committed: scores, events and statistics are visible
+  emitted_at    INTEGER,                   -- step 2 done: every event has its deliveries
+  finished_at   INTEGER,
+  attempts      INTEGER NOT NULL DEFAULT 1,
+  retry_at      INTEGER,                   -- a failed run is due again then
+  error         TEXT,
+  baseline      INTEGER NOT NULL DEFAULT 0 CHECK (baseline IN (0, 1)), -- the first run: everyone is new
+  remap         INTEGER NOT NULL DEFAULT 0 CHECK (remap IN (0, 1)),    -- the segment rules changed
+  held          INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),     -- its deliveries wait for the merchant
+  missed        INTEGER NOT NULL DEFAULT 0, -- nights a catch-up stands for beside its own
+  ties          TEXT    NOT NULL CHECK (ties IN ('together', 'split')),
+  window_days   INTEGER NOT NULL,
+  rules         TEXT    NOT NULL,          -- hash of the segment rules
+  scored        INTEGER NOT NULL DEFAULT 0,
+  changed       INTEGER NOT NULL DEFAULT 0, -- another segment than before, first-time scored included
+  first_seq     INTEGER,                   -- its events in the outbox: first_seq..=last_seq
+  last_seq      INTEGER,
+  emit_position INTEGER,                   -- fan-out has done all events up to and including this seq
+  score_ms      INTEGER,
+  rank_ms       INTEGER,                   -- part of score_ms: ranking, no write lock
+  write_ms      INTEGER,                   -- part of score_ms: the write transaction
+  emit_ms       INTEGER
+) STRICT;
+CREATE UNIQUE INDEX runs_open ON runs ((1)) WHERE state = 'scoring' AND trigger <> 'backfill';
+CREATE INDEX runs_as_of ON runs (as_of) WHERE scored_at IS NOT NULL;
+
+-- Statistics of a run, so that no page ever counts customers. Written by scoring.
+CREATE TABLE run_segments (
+  run_id    INTEGER NOT NULL REFERENCES runs (id),
+  segment   TEXT    NOT NULL,
+  rank      INTEGER NOT NULL,              -- 0 is the best
+  customers INTEGER NOT NULL,
+  revenue   INTEGER NOT NULL,
+  PRIMARY KEY (run_id, segment)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE run_cells (
+  run_id    INTEGER NOT NULL REFERENCES runs (id),
+  r         INTEGER NOT NULL,
+  f         INTEGER NOT NULL,
+  m         INTEGER NOT NULL,
+  customers INTEGER NOT NULL,
+  revenue   INTEGER NOT NULL,
+  PRIMARY KEY (run_id, r, f, m)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE run_quintiles (
+  run_id    INTEGER NOT NULL REFERENCES runs (id),
+  dimension TEXT    NOT NULL CHECK (dimension IN ('r', 'f', 'm')),
+  quintile  INTEGER NOT NULL,
+  customers INTEGER NOT NULL,
+  lowest    INTEGER NOT NULL,              -- real minimum and maximum of the value inside it:
+  highest   INTEGER NOT NULL,              -- r: last_order_at, f: order_count, m: total_spent
+  PRIMARY KEY (run_id, dimension, quintile)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE run_moves (
+  run_id    INTEGER NOT NULL REFERENCES runs (id),
+  old       TEXT    NOT NULL,              -- '' for none: first-time scored
+  new       TEXT    NOT NULL,              -- '' for none: no counted order any more
+  customers INTEGER NOT NULL,
+  PRIMARY KEY (run_id, old, new)
+) STRICT, WITHOUT ROWID;
+
+-- Every change of a score or a segment, for the customer's timeline. Written by scoring.
+CREATE TABLE history (
+  customer_id INTEGER NOT NULL REFERENCES customers (id),
+  run_id      INTEGER NOT NULL REFERENCES runs (id),
+  r           INTEGER,
+  f           INTEGER,
+  m           INTEGER,
+  segment     TEXT,
+  moved       INTEGER NOT NULL CHECK (moved IN (0, 1)), -- the segment changed: an outbox row exists
+  PRIMARY KEY (customer_id, run_id)
+) STRICT, WITHOUT ROWID;
+
+-- Events, each written in the transaction that made it true. Holds ids; personal data is joined
+-- when a delivery is rendered. Written by outbox.
+CREATE TABLE outbox (
+  seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+  event_id    BLOB    NOT NULL,            -- 16 bytes, UUID v7; shown as evt_…
+  type        TEXT    NOT NULL,
+  customer_id INTEGER REFERENCES customers (id),
+  run_id      INTEGER REFERENCES runs (id),
+  old_segment TEXT,
+  new_segment TEXT,
+  cause       TEXT    CHECK (cause IN ('order', 'refund', 'ranking', 'baseline', 'remap')),
+  r           INTEGER,
+  f           INTEGER,
+  m           INTEGER,
+  at          INTEGER NOT NULL             -- eventTimestamp
+) STRICT;
+
+-- HTTP messages: what goes, went or failed to go to one destination. Body and message id are
+-- frozen at the first claim. Written by outbox.
+CREATE TABLE deliveries (
+  id           INTEGER PRIMARY KEY,
+  message_id   BLOB    NOT NULL,           -- 16 bytes, UUID v7; shown as msg_…, sent as webhook-id
+  destination  TEXT    NOT NULL,
+  seq          INTEGER NOT NULL REFERENCES outbox (seq),
+  customer_id  INTEGER,
+  run_id       INTEGER,
+  state        TEXT    NOT NULL CHECK (state IN ('waiting', 'sending', 'retrying', 'held', 'delivered', 'dead', 'superseded', 'discarded')),
+  hold         TEXT    CHECK (hold IN ('baseline', 'run', 'consent', 'destination')), -- why it is held
+  events       INTEGER NOT NULL DEFAULT 1,
+  attempts     INTEGER NOT NULL DEFAULT 0, -- counted in the claim, before the call
+  due_at       INTEGER,                    -- when it may be claimed; NULL: not due by itself (behind an older one of its customer, held, done)
+  claim        TEXT,                       -- boot id : number, of the claim in flight
+  body         BLOB,
+  last_status  INTEGER,
+  last_error   TEXT,
+  created_at   INTEGER NOT NULL,
+  finished_at  INTEGER
+) STRICT;
+CREATE INDEX deliveries_due ON deliveries (due_at, id) WHERE due_at IS NOT NULL;
+CREATE INDEX deliveries_open ON deliveries (destination, customer_id, id) WHERE finished_at IS NULL;
+CREATE INDEX deliveries_state ON deliveries (state, id);
+CREATE INDEX deliveries_run ON deliveries (run_id, destination, state);
+
+-- Each try of a delivery. Written by outbox.
+CREATE TABLE attempts (
+  delivery_id INTEGER NOT NULL REFERENCES deliveries (id),
+  number      INTEGER NOT NULL,
+  started_at  INTEGER NOT NULL,
+  duration_ms INTEGER,
+  status      INTEGER,                     -- HTTP status; NULL: no answer
+  error       TEXT,
+  answer      BLOB,                        -- first 4 KiB
+  PRIMARY KEY (delivery_id, number)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,348 @@
+//! What the merchant may set. One struct per section of `config.toml`, in the file's order; the
+//! defaults here are the defaults of the file, which a test compares.
+
+use std::{fmt, net::SocketAddr, path::PathBuf};
+
+use serde::Deserialize;
+
+use crate::model::Currency;
+
+/// The whole configuration, checked: every value is usable as it stands.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub shop: Shop,
+    pub database: Database,
+    pub webhooks: Webhooks,
+    pub dashboard: Dashboard,
+    pub orders: Orders,
+    pub import: Import,
+    pub scoring: Scoring,
+    /// Rules of `segments = "custom"`, first match wins.
+    pub segment: Vec<Segment>,
+    pub forwarder: Forwarder,
+    pub consent: Consent,
+    pub destination: Vec<Destination>,
+}
+
+/// `[shop]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shop {
+    /// `shopId` in every event; for Shopify the `….myshopify.com` domain its webhooks must come from.
+    pub id: String,
+    /// What people call it; shown in the dashboard. Empty: the id.
+    pub name: String,
+    pub currency: Currency,
+    /// IANA zone in which the dashboard shows dates.
+    pub timezone: chrono_tz::Tz,
+}
+
+/// `[database]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// Relative paths are relative to the folder of `config.toml`.
+    pub path: PathBuf,
+}
+
+/// `[webhooks]`: the listener to expose.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhooks {
+    pub listen: SocketAddr,
+    pub shopify: WebhookSecrets,
+    pub woocommerce: WebhookSecrets,
+    pub orders: WebhookSecrets,
+}
+
+/// Secrets of one source of webhooks. Any of them may sign; with none the route answers 401.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebhookSecrets {
+    pub secrets: Vec<Secret>,
+}
+
+/// `[dashboard]`: the local page and the API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dashboard {
+    pub listen: SocketAddr,
+    /// Host names besides localhost under which the page may be opened.
+    pub allowed_hosts: Vec<String>,
+    /// From `quintile hash-password`. Needed when `listen` is not a loopback address.
+    pub password_hash: Secret,
+}
+
+/// `[orders]`: what counts.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Orders {
+    /// Count orders that are not paid yet (cash on delivery) at their full price.
+    pub count_pending: bool,
+    /// Count orders worth nothing (gifts).
+    pub count_zero_value: bool,
+    /// When an id comes with a guest's e-mail, the guest's orders move to it.
+    pub merge_guests_by_email: bool,
+}
+
+/// `[import]`: how to read the generic CSV.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Import {
+    /// strftime pattern of dates that are not RFC 3339; empty: `2026-11-23 02:00:00`, `2026-11-23`.
+    pub date_format: String,
+    /// Amounts are written `1.234,50`.
+    pub decimal_comma: bool,
+    /// IANA zone of dates without an offset.
+    pub timezone: chrono_tz::Tz,
+    /// Our column name → the file's.
+    pub columns: std::collections::BTreeMap<String, String>,
+}
+
+/// `[scoring]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scoring {
+    /// Five fields, in `timezone`.
+    pub cron: String,
+    pub timezone: chrono_tz::Tz,
+    pub ties: Ties,
+    pub segments: SegmentScheme,
+    /// Only orders of the last n days count for frequency and money; 0: all of them.
+    pub window_days: u32,
+    /// A run that moves a larger share of the ranked customers waits for the merchant.
+    pub hold_above_percent: u32,
+    /// Customers without a counted order get quintile 1 in everything.
+    pub include_without_orders: bool,
+}
+
+/// How customers with equal values are ranked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ties {
+    /// Equal values get equal scores: the lowest bucket that NTILE gave any of them.
+    Together,
+    /// Plain NTILE; the customer's id breaks ties.
+    Split,
+}
+
+/// Which rules name the segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SegmentScheme {
+    /// Seven segments.
+    Classic,
+    /// Eleven, over recency and frequency.
+    Detailed,
+    /// Those of `[[segment]]`.
+    Custom,
+}
+
+/// `[[segment]]`: one rule of a custom scheme. Ranges are "4", "4-5"; absent: any.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Segment {
+    pub name: String,
+    pub label: String,
+    pub r: String,
+    pub f: String,
+    pub m: String,
+    /// What the merchant might do with these customers.
+    pub action: String,
+}
+
+/// `[forwarder]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Forwarder {
+    pub baseline: Baseline,
+    /// Networks (CIDR) that destinations may be in although they are not public.
+    pub allow_private: Vec<String>,
+}
+
+/// What happens to the deliveries of the very first run, which names a segment for everyone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Baseline {
+    /// Presets that can, set properties without starting automations; other kinds hold.
+    Quiet,
+    /// Wait until the merchant releases or discards them.
+    Hold,
+    /// Sent like any other.
+    Send,
+    /// Never sent.
+    Discard,
+}
+
+/// `[consent]`: to whom email tools may be told of.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Consent {
+    pub states: Vec<String>,
+    pub unknown: UnknownConsent,
+}
+
+/// What happens to deliveries about people whose consent is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownConsent {
+    Hold,
+    Send,
+}
+
+/// `[[destination]]`: where changes go.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Destination {
+    /// Unique; names the destination in the queue, so renaming starts a new one.
+    pub name: String,
+    /// "webhook".
+    pub kind: String,
+    pub url: String,
+    /// Plain http, for a tool on this machine.
+    pub allow_http: bool,
+    /// `whsec_…`: signs every request.
+    pub secret: Secret,
+    /// The environment variable that holds `secret`.
+    pub secret_env: String,
+    /// The file that holds `secret`.
+    pub secret_file: PathBuf,
+    /// Event types to send; empty: all.
+    pub events: Vec<String>,
+    /// Only changes to one of these segments; empty: all.
+    pub to: Vec<String>,
+    /// Only changes from one of these segments; empty: all.
+    pub from: Vec<String>,
+    /// Only changes with one of these causes; empty: all.
+    pub cause: Vec<String>,
+    /// Only customers who spent at least this, in the shop's currency ("100.00"); empty: all.
+    pub min_spent: String,
+    /// What leaves the shop beside ids; empty: segment, rfm, counters.
+    pub fields: Vec<String>,
+    /// Events per request.
+    pub batch: u32,
+}
+
+impl Default for Shop {
+    fn default() -> Self {
+        Self {
+            id: "demo.myshopify.com".to_owned(),
+            name: String::new(),
+            currency: Currency::EUR,
+            timezone: chrono_tz::Europe::Berlin,
+        }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { path: "quintile.db".into() }
+    }
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        let none = WebhookSecrets::default;
+        Self { listen: ([127, 0, 0, 1], 8788).into(), shopify: none(), woocommerce: none(), orders: none() }
+    }
+}
+
+impl Default for Dashboard {
+    fn default() -> Self {
+        Self { listen: ([127, 0, 0, 1], 8787).into(), allowed_hosts: Vec::new(), password_hash: Secret::default() }
+    }
+}
+
+impl Default for Orders {
+    fn default() -> Self {
+        Self { count_pending: false, count_zero_value: false, merge_guests_by_email: true }
+    }
+}
+
+impl Default for Import {
+    fn default() -> Self {
+        Self {
+            date_format: String::new(),
+            decimal_comma: false,
+            timezone: chrono_tz::UTC,
+            columns: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Scoring {
+    fn default() -> Self {
+        Self {
+            cron: "0 2 * * *".to_owned(),
+            timezone: chrono_tz::UTC,
+            ties: Ties::Together,
+            segments: SegmentScheme::Classic,
+            window_days: 0,
+            hold_above_percent: 20,
+            include_without_orders: false,
+        }
+    }
+}
+
+impl Default for Forwarder {
+    fn default() -> Self {
+        Self { baseline: Baseline::Quiet, allow_private: Vec::new() }
+    }
+}
+
+impl Default for Consent {
+    fn default() -> Self {
+        Self { states: vec!["subscribed".to_owned()], unknown: UnknownConsent::Hold }
+    }
+}
+
+impl Default for Destination {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            kind: "webhook".to_owned(),
+            url: String::new(),
+            allow_http: false,
+            secret: Secret::default(),
+            secret_env: String::new(),
+            secret_file: PathBuf::new(),
+            events: Vec::new(),
+            to: Vec::new(),
+            from: Vec::new(),
+            cause: Vec::new(),
+            min_spent: String::new(),
+            fields: ["segment", "rfm", "counters"].map(str::to_owned).to_vec(),
+            batch: 1,
+        }
+    }
+}
+
+/// A value that never shows itself: `Debug` prints dots, there is no `Display`.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    #[must_use]
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself. Keep the result out of logs, pages and errors.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_empty() { "\"\"" } else { "\"…\"" })
+    }
+}

@@ -1,0 +1,145 @@
+//! The embedded database: one writer connection behind a queue ([`Writer`]), a pool of
+//! `query_only` readers, a lock file against a second instance, and migrations.
+//!
+//! Deliberately absent: a storage trait. Stages write SQL beside the function whose name says
+//! what it does, and tests use a real file in a temporary folder.
+
+mod lock;
+mod migrate;
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::{Connection, OpenFlags};
+
+pub use lock::{Lock, LockError};
+pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
+pub use writer::{QueueFull, Writer};
+
+/// How long a statement waits for a lock that another process holds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Reader connections: pages, exports and scoring read at the same time; more would only share
+/// the same cores.
+const READERS: u32 = 8;
+
+/// A pooled `query_only` connection.
+pub type Reader = r2d2::PooledConnection<SqliteConnectionManager>;
+
+/// Readers of one database file. Cheap to clone.
+#[derive(Clone)]
+pub struct Readers(r2d2::Pool<SqliteConnectionManager>);
+
+/// An open database: the right to write it, and readers. One per process and file.
+pub struct Database {
+    path: PathBuf,
+    writer: Writer,
+    readers: Readers,
+    _lock: Lock,
+}
+
+impl Database {
+    /// Takes the lock, creates or migrates the file, and starts the writer. `command` is what the
+    /// lock file says is running ("quintile serve").
+    ///
+    /// # Errors
+    /// Another process holds the file; the file is not quintile's, newer than this program, or
+    /// cannot be written. Messages say what to do.
+    pub fn open(path: &Path, command: &str) -> anyhow::Result<Self> {
+        let lock = Lock::acquire(path, command)?;
+        let connection = migrate::open_and_migrate(path)?;
+        let writer = Writer::start(connection).context("cannot start the writer thread")?;
+        let readers = Readers::open(path)?;
+        Ok(Self { path: path.to_owned(), writer, readers, _lock: lock })
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The queue to the one writer connection. Clone it freely.
+    #[must_use]
+    pub const fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    #[must_use]
+    pub const fn readers(&self) -> &Readers {
+        &self.readers
+    }
+}
+
+impl Readers {
+    /// Opens an existing database for reading alone; another process may be writing it.
+    ///
+    /// # Errors
+    /// There is no file, or it is not quintile's, or its schema is not this program's.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        if !path.exists() {
+            bail!("there is no database at {}; `quintile init` makes one, or set [database] path", path.display());
+        }
+        migrate::check_readable(path)?;
+        let manager = SqliteConnectionManager::file(path)
+            .with_flags(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .with_init(|connection| {
+                configure(connection)?;
+                connection.pragma_update(None, "query_only", true)
+            });
+        let pool = r2d2::Pool::builder()
+            .max_size(READERS)
+            .min_idle(Some(0))
+            .connection_timeout(BUSY_TIMEOUT)
+            .test_on_check_out(false)
+            .build(manager)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        Ok(Self(pool))
+    }
+
+    /// A connection of the pool; blocks while all are in use.
+    ///
+    /// # Errors
+    /// None came free within five seconds, or the file cannot be opened.
+    pub fn get(&self) -> anyhow::Result<Reader> {
+        self.0.get().context("no reader connection came free")
+    }
+
+    /// Runs `read` on a blocking thread, in one read transaction, so that all its statements see
+    /// the same state.
+    ///
+    /// # Errors
+    /// Those of `read`, and of [`Self::get`].
+    pub async fn read<T, F>(&self, read: F) -> anyhow::Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> anyhow::Result<T> + Send + 'static,
+    {
+        let readers = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let mut connection = readers.get()?;
+            let snapshot = connection.transaction()?;
+            read(&snapshot)
+        })
+        .await
+        .context("a read was interrupted")?
+    }
+}
+
+/// Settings of every connection, writer and reader.
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "secure_delete", true)?;
+    connection.pragma_update(None, "mmap_size", 0)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(())
+}

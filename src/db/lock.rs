@@ -1,0 +1,61 @@
+//! The lock file that keeps a second instance out. The operating system frees the lock when its
+//! process ends, however it ends; the text inside only tells people who holds it.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read, Seek, Write},
+    path::{Path, PathBuf},
+};
+
+/// Held as long as this value lives.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Why the lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    #[error("{database} is in use by {holder}; stop it first, or use its dashboard")]
+    Held { database: String, holder: String },
+    #[error("cannot write the lock file {path}: {error}; the folder must exist and be writable")]
+    Io { path: String, error: std::io::Error },
+}
+
+impl Lock {
+    /// Takes the lock of `database`, or says which process has it.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] names the holder's command and process id.
+    pub fn acquire(database: &Path, command: &str) -> Result<Self, LockError> {
+        let path = lock_path(database);
+        let io = |error| LockError::Io { path: path.display().to_string(), error };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                let holder =
+                    if holder.trim().is_empty() { "another process".to_owned() } else { holder.trim().to_owned() };
+                return Err(LockError::Held { database: database.display().to_string(), holder });
+            }
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+        file.set_len(0).map_err(io)?;
+        file.rewind().map_err(io)?;
+        writeln!(file, "process {} ({command})", std::process::id()).map_err(io)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// `quintile.db` is locked through `quintile.db.lock`.
+fn lock_path(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}

@@ -1,0 +1,42 @@
+//! quintile keeps one small online store's orders and customers in an embedded SQLite file,
+//! scores every customer each night by recency, frequency and monetary value, names a segment for
+//! each, and pushes every segment change to the merchant's email tool as a webhook that cannot get
+//! lost.
+//!
+//! # The story of one order
+//!
+//! Data moves one way; each stage is one folder or file, and none knows the stages after it.
+//!
+//! ```text
+//!  web::webhooks ─▶ intake ─▶ ledger ─▶ scoring ─▶ outbox ─▶ delivery ─▶ the email tool
+//!  (or cli import)  bytes     orders,   nightly:    the       claims,
+//!                   become    customers r f m,      durable   signs,
+//!                   an Order  counters  segment     queue     sends, retries
+//! ```
+//!
+//! # Reading order
+//!
+//! [`model`], [`db`], [`config`] and [`clock`] are the shared floor: no stage is imported there.
+//! Then the story: [`intake`], [`ledger`], [`scoring`], [`outbox`], [`delivery`]. [`web`] is the
+//! only module that knows axum; [`serve`] starts everything; [`cli`] knows every stage and no
+//! stage knows it. A test (`tests/it/edges.rs`) reads the `use crate::` lines and holds this.
+//!
+//! # Rules
+//!
+//! - Each table has one writer module, named in `schema.sql`.
+//! - [`outbox::enqueue`] takes a transaction: an event without its change cannot be written.
+//! - Nothing upstream waits for anything downstream: a dead email tool never slows an order.
+//! - Nothing below `serve` and `cli` reads the clock, the environment or a path of its own.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod delivery;
+pub mod intake;
+pub mod ledger;
+pub mod model;
+pub mod outbox;
+pub mod scoring;
+pub mod serve;
+pub mod web;

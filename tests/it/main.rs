@@ -1,0 +1,13 @@
+//! The one integration binary: the real program over its real ports, with real databases.
+
+mod cli;
+mod crash;
+mod delivery;
+mod edges;
+mod import;
+mod intake;
+mod pages;
+mod scoring;
+mod store;
+mod story;
+mod support;
