@@ -274,7 +274,7 @@ mod tests {
         ];
         assert_eq!(
             print(Format::Table, &rows),
-            "Name         Orders\nJürgen           12\n=cmd()           -3\na,\"b\" [2J         –\n"
+            "Name       Orders\nJürgen         12\n=cmd()         -3\na,\"b\" [2J       –\n"
         );
         assert_eq!(
             print(Format::Csv, &rows),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, str::FromStr};
 
 use super::{
-    Config, Destination, Missing, SegmentScheme,
+    Config, Destination, SegmentScheme,
     problem::{Path, Problem, Step, choose},
     tree::{Node, Value},
 };
@@ -13,7 +13,8 @@ use crate::model::Money;
 const KINDS: [&str; 1] = ["webhook"];
 /// Kinds that are planned: their keys are not checked, since the kind itself is refused.
 const LATER_KINDS: [&str; 6] = ["klaviyo", "mailchimp", "omnisend", "brevo", "activecampaign", "template"];
-const EVENTS: [&str; 4] = ["rfm/segment.changed", "customer/first_order", "customer/lapsed", "customer/redacted"];
+/// Kinds of event that this version makes.
+const EVENTS: [&str; 1] = ["rfm/segment.changed"]; 4] = ["rfm/segment.changed", "customer/first_order", "customer/lapsed", "customer/redacted"];
 const CAUSES: [&str; 5] = ["order", "refund", "ranking", "baseline", "remap"];
 const FIELDS: [&str; 6] = ["segment", "rfm", "counters", "email", "name", "phone"];
 const COLUMNS: [&str; 10] = [
@@ -89,7 +90,7 @@ pub fn written(config: &Config) -> Vec<Problem> {
 }
 
 /// Everything else.
-pub fn all(config: &Config, secrets: Missing) -> Vec<Problem> {
+pub fn all(config: &Config) -> Vec<Problem> {
     let mut findings = Findings::default();
     shop(config, &mut findings);
     listeners(config, &mut findings);
@@ -107,7 +108,7 @@ pub fn all(config: &Config, secrets: Missing) -> Vec<Problem> {
             );
         }
         let mut found = Findings::default();
-        self::destination(destination, config, secrets, &mut found);
+        self::destination(destination, config, &mut found);
         findings.0.extend(found.0.into_iter().map(|problem| problem.inside(index).inside("destination")));
     }
     findings.0
@@ -283,7 +284,7 @@ fn is_network(text: &str) -> bool {
     }
 }
 
-fn destination(destination: &Destination, config: &Config, secrets: Missing, findings: &mut Findings) {
+fn destination(destination: &Destination, config: &Config, findings: &mut Findings) {
     let name = &destination.name;
     if name.trim().is_empty() {
         findings.add(["name".into()], "this destination has no name; write name = \"my-tool\"");
@@ -293,7 +294,7 @@ fn destination(destination: &Destination, config: &Config, secrets: Missing, fin
     if let Err(message) = check_url(destination) {
         findings.add(["url".into()], message);
     }
-    if destination.secret.signing_key().is_none() && (secrets == Missing::Refuse || !destination.secret.is_empty()) {
+    if !destination.secret.is_empty() && destination.secret.signing_key().is_none() {
         let given = [
             ("secret_env", !destination.secret_env.is_empty()),
             ("secret_file", !destination.secret_file.as_os_str().is_empty()),

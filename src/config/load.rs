@@ -68,7 +68,7 @@ fn parse(text: &str, environment: &Environment, folder: &path::Path, secrets: Mi
     let mut config = Config::deserialize(&root).map_err(|problem| vec![problem])?;
     let mut problems = check::written(&config);
     problems.extend(resolve_secrets(&mut config, environment, folder, secrets));
-    problems.extend(check::all(&config, secrets));
+    problems.extend(check::all(&config));
     if !problems.is_empty() {
         let placed = |problem: Problem| {
             let place = root.locate(&problem.path).clone();
@@ -104,6 +104,11 @@ fn resolve_secrets(
             continue;
         };
         match found {
+            Ok(secret) if secret.trim().is_empty() => {
+                let key = if destination.secret_env.is_empty() { "secret_file" } else { "secret_env" };
+                let message = "what this names is empty; put the secret there";
+                problems.push(Problem::new(vec!["destination".into(), index.into(), key.into()], message));
+            }
             Ok(secret) => destination.secret = Secret::new(secret.trim()),
             Err((key, message)) if missing == Missing::Refuse => {
                 problems.push(Problem::new(vec!["destination".into(), index.into(), key.into()], message));
