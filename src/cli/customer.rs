@@ -23,7 +23,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let mut connection = readers.get()?;
     let snapshot = connection.transaction()?;
     let Ok(id) = args.id.parse::<i64>() else {
-        bail!("there is no customer {:?}; `quintile customers --search {:?}` looks by name and e-mail", args.id, args.id);
+        bail!(
+            "there is no customer {:?}; `quintile customers --search {:?}` looks by name and e-mail",
+            args.id,
+            args.id
+        );
     };
     let found = snapshot
         .query_row(
@@ -42,7 +46,9 @@ fn why_absent(snapshot: &Connection, id: i64) -> rusqlite::Result<String> {
         .query_row("SELECT merged_into FROM customers WHERE id = ?1", [id], |row| row.get::<_, Option<i64>>(0))
         .optional()?;
     Ok(match merged {
-        Some(Some(into)) => format!("customer {id} was merged into customer {into}; `quintile customer {into}` shows it"),
+        Some(Some(into)) => {
+            format!("customer {id} was merged into customer {into}; `quintile customer {into}` shows it")
+        }
         Some(None) => format!("customer {id} was deleted in the shop"),
         None => format!("there is no customer {id}; `quintile customers` lists them"),
     })

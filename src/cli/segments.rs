@@ -97,8 +97,17 @@ pub fn must_know(connection: &Connection, context: &Context, segment: &str) -> a
 fn names(config: &Config) -> Vec<String> {
     const CLASSIC: &[&str] = &["champion", "loyal", "new", "potential", "at_risk", "hibernating", "lost"];
     const DETAILED: &[&str] = &[
-        "champion", "loyal", "potential_loyalist", "new", "promising", "need_attention", "about_to_sleep",
-        "cannot_lose", "at_risk", "lost", "hibernating",
+        "champion",
+        "loyal",
+        "potential_loyalist",
+        "new",
+        "promising",
+        "need_attention",
+        "about_to_sleep",
+        "cannot_lose",
+        "at_risk",
+        "lost",
+        "hibernating",
     ];
     let preset = match config.scoring.segments {
         SegmentScheme::Classic => CLASSIC,

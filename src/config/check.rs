@@ -14,7 +14,7 @@ const KINDS: [&str; 1] = ["webhook"];
 /// Kinds that are planned: their keys are not checked, since the kind itself is refused.
 const LATER_KINDS: [&str; 6] = ["klaviyo", "mailchimp", "omnisend", "brevo", "activecampaign", "template"];
 /// Kinds of event that this version makes.
-const EVENTS: [&str; 1] = ["rfm/segment.changed"]; 4] = ["rfm/segment.changed", "customer/first_order", "customer/lapsed", "customer/redacted"];
+const EVENTS: [&str; 1] = ["rfm/segment.changed"];
 const CAUSES: [&str; 5] = ["order", "refund", "ranking", "baseline", "remap"];
 const FIELDS: [&str; 6] = ["segment", "rfm", "counters", "email", "name", "phone"];
 const COLUMNS: [&str; 10] = [
