@@ -157,7 +157,7 @@ impl Command {
 }
 
 /// Logs go to standard error, so that standard output holds what was asked for and nothing else.
-/// `QUINTILE_LOG` filters them ("debug", "quintile::delivery=trace").
+/// `QUINTILE_LOG` filters them: `debug`, `quintile::delivery=trace`.
 fn start_logging(long_running: bool) {
     let default = if long_running { "info" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("QUINTILE_LOG")

@@ -31,7 +31,8 @@ const COLUMNS: &[Column] = &[
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let readers = context.readers()?;
     let mut connection = readers.get()?;
-    let segments = latest(&connection.transaction()?)?;
+    let snapshot = connection.transaction()?;
+    let segments = latest(&snapshot)?;
     let empty = "No run has scored your customers yet; `quintile score` does.";
     let mut list = List::to_stdout(args.format, COLUMNS, empty)?;
     for row in rows(&segments, context.config.shop.currency) {

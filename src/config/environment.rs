@@ -122,7 +122,7 @@ fn variable_of(path: &str) -> String {
     format!("{PREFIX}{}", path.replace('.', "__").to_uppercase())
 }
 
-/// The `[[section]]` whose name is `name` ("my-tool" is MY_TOOL in a variable).
+/// The `[[section]]` whose name is `name` ("my-tool" is `MY_TOOL` in a variable).
 fn list_item<'a>(root: &'a mut Node, section: &str, name: &str) -> Option<&'a mut Node> {
     let plain = |text: &str| text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "_");
     let Value::Table(entries) = &mut root.value else { return None };
