@@ -130,9 +130,8 @@ impl Dates {
     /// # Errors
     /// `format` is not a strftime pattern, or does not name a whole date.
     pub fn new(format: &str, zone: chrono_tz::Tz) -> Result<Self, String> {
-        let wrong = |why: &str| {
-            format!("[import] date_format = {format:?} {why}; write it like \"%d.%m.%Y %H:%M\" (strftime)")
-        };
+        let wrong =
+            |why: &str| format!("[import] date_format = {format:?} {why}; write it like \"%d.%m.%Y %H:%M\" (strftime)");
         let items = StrftimeItems::new(format).parse_to_owned().map_err(|_| wrong("is not a date pattern"))?;
         if !items.is_empty() {
             // What the pattern prints must be a date when read again.

@@ -127,8 +127,11 @@ fn table(bytes: Vec<u8>, settings: &Settings) -> Result<(Head, ByteRecord), Unus
 }
 
 fn first_record(bytes: &[u8], delimiter: u8) -> Option<ByteRecord> {
-    let mut reader =
-        csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(Cursor::new(bytes));
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(Cursor::new(bytes));
     let mut record = ByteRecord::new();
     reader.read_byte_record(&mut record).ok().filter(|found| *found).map(|_| record)
 }
@@ -156,5 +159,5 @@ fn format_of(header: &Header, settings: &Settings) -> Format {
 }
 
 fn not_yet(format: Format, instead: &str) -> Unusable {
-    Unusable::new(format!("is {}, which is not in this version yet; {instead}", format.as_str()))
+    Unusable::new(format!("is read as {}, which is not in this version yet; {instead}", format.as_str()))
 }

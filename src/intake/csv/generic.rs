@@ -90,11 +90,10 @@ fn check_required(header: &Header, settings: &Settings) -> Result<(), Unusable> 
         return Ok(());
     }
     Err(Unusable::new(format!(
-        "has no column {}; its columns are {}. Say which is which under [import.columns], like {} = \"{}\"",
+        "has no column {}; its columns are {}. Say which is which under [import.columns], like {} = \"the file's name for it\"",
         missing.join(", "),
         header.listed(),
         missing[0].split(' ').next().unwrap_or_default(),
-        header.names().first().map(|name| shorten(name)).unwrap_or_default(),
     )))
 }
 
@@ -202,7 +201,10 @@ impl Parser {
         let text = row.get(self.columns.status).to_ascii_lowercase().replace([' ', '-'], "_");
         status(text.strip_prefix("wc_").unwrap_or(&text)).ok_or_else(|| {
             let text = shorten(&text);
-            self.at(self.columns.status, format_args!("{text:?} is not known; write paid, pending, refunded or cancelled"))
+            self.at(
+                self.columns.status,
+                format_args!("{text:?} is not known; write paid, pending, refunded or cancelled"),
+            )
         })
     }
 

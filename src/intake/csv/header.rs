@@ -32,10 +32,6 @@ impl Header {
         self.0.len()
     }
 
-    pub fn names(&self) -> &[String] {
-        &self.0
-    }
-
     /// The name of a column as the file has it.
     pub fn name(&self, column: Column) -> &str {
         column.and_then(|at| self.0.get(at)).map_or("", String::as_str)

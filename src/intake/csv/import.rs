@@ -7,9 +7,13 @@ use std::{path::PathBuf, sync::mpsc};
 
 use anyhow::Context;
 use csv::ByteRecord;
+use rusqlite::Transaction;
 
-use super::{Format, Input, Parsed, Parser, detect::Head, rejected::RejectedFile, rows::Rows};
-use crate::{ledger::Change, model::Order};
+use super::{Format, Input, Parsed, Parser, rejected::RejectedFile, rows::Rows};
+use crate::{
+    ledger::{self, Applied, Change, Rules},
+    model::{Order, Timestamp},
+};
 
 /// Rows that share a transaction: enough to hide the cost of its fsync, few enough that the
 /// batches under way stay within some MiB.
@@ -19,16 +23,10 @@ const BATCHES_AHEAD: usize = 2;
 /// Reasons kept for a person to read; the file of rejected rows has them all.
 const REASONS_SHOWN: usize = 5;
 
-/// What applying one order did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Applied {
-    pub order: Change,
-    /// Our id of the customer, and what happened to them. `None`: the order names nobody.
-    pub customer: Option<(i64, Change)>,
-}
-
 /// Orders to apply together, in the file's order.
 pub type Batch = Vec<Order>;
+/// What became of each order of a batch, or why it was refused.
+pub type Outcomes = Vec<Result<Applied, String>>;
 
 /// What an import did with one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +69,17 @@ pub struct Rejection {
     pub reason: String,
 }
 
+/// Applies a batch to the ledger, in the caller's transaction. Hands it back, to be dropped elsewhere
+/// than on the writer thread, with what became of each order.
+///
+/// # Errors
+/// The database could not be written; the caller undoes the batch.
+pub fn apply(tx: &Transaction<'_>, rules: &Rules, batch: Batch, now: Timestamp) -> anyhow::Result<(Batch, Outcomes)> {
+    let outcomes = ledger::apply_orders(tx, rules, &batch, now)?;
+    let outcomes = outcomes.into_iter().map(|outcome| outcome.map_err(|error| error.to_string())).collect();
+    Ok((batch, outcomes))
+}
+
 /// Streams a file through `apply`, which applies a batch whole and says for each order what it did
 /// or why not. `keep_rejected`: write rejected rows beside the input. `progress` is told bytes.
 ///
@@ -79,39 +88,41 @@ pub struct Rejection {
 pub fn import(
     input: Input,
     keep_rejected: bool,
-    apply: &mut dyn FnMut(Batch) -> anyhow::Result<(Batch, Vec<Result<Applied, String>>)>,
+    apply: &mut dyn FnMut(Batch) -> anyhow::Result<(Batch, Outcomes)>,
     progress: &dyn Fn(u64),
 ) -> anyhow::Result<FileReport> {
     let Input { path, format, head, file, header, parser, .. } = input;
     let mut tally = Tally::new(path, format);
     let mut rejected = RejectedFile::beside(&tally.report.file);
-    let (full, batches) = mpsc::sync_channel(BATCHES_AHEAD);
+    let (full, stretches) = mpsc::sync_channel(BATCHES_AHEAD);
     let (done, empty) = mpsc::channel();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let mut source = Source { rows: Rows::new(head, file), parser };
             loop {
-                let batch = source.fill(empty.try_recv().unwrap_or_default());
-                let last = !matches!(&batch, Ok(batch) if !batch.ended);
-                if full.send(batch).is_err() || last {
+                let stretch = source.fill(empty.try_recv().unwrap_or_default());
+                let last = stretch.end.is_some();
+                if full.send(stretch).is_err() || last {
                     break; // applied no further, or nothing left
                 }
             }
         });
-        for batch in batches {
-            let mut batch = batch?;
-            let (orders, outcomes) = apply(std::mem::take(&mut batch.orders))?;
-            batch.orders = orders;
-            tally.count(&mut batch, outcomes);
+        for mut stretch in stretches {
+            let (orders, outcomes) = apply(std::mem::take(&mut stretch.orders))?;
+            stretch.orders = orders;
+            tally.count(&mut stretch, outcomes);
             if keep_rejected {
-                for Refused { row, line, reason } in &batch.refused {
-                    rejected.write(&header, *line, reason, &batch.records[*row])?;
+                for Refused { row, line, reason } in &stretch.refused {
+                    rejected.write(&header, *line, reason, &stretch.records[*row])?;
                 }
             }
-            progress(batch.bytes);
-            let _ = done.send(batch); // the reader may have ended
+            progress(stretch.bytes);
+            if let Some(end) = stretch.end {
+                return end;
+            }
+            let _ = done.send(stretch); // the reader may have ended
         }
-        anyhow::Ok(())
+        Ok(())
     })
     .with_context(|| {
         format!("the import of {} stopped; run it again, nothing is stored twice", tally.report.file.display())
@@ -133,8 +144,8 @@ struct Stretch {
     rounded: u64,
     /// Position in the file behind the last row.
     bytes: u64,
-    /// There are no rows after these.
-    ended: bool,
+    /// Set when no rows come after these: the file ended, or could not be read on.
+    end: Option<anyhow::Result<()>>,
 }
 
 struct Refused {
@@ -150,17 +161,20 @@ struct Source<R: std::io::Read> {
 
 impl<R: std::io::Read> Source<R> {
     /// The next stretch of rows, in the memory of an earlier one.
-    fn fill(&mut self, mut stretch: Stretch) -> anyhow::Result<Stretch> {
+    fn fill(&mut self, mut stretch: Stretch) -> Stretch {
         stretch.orders.clear();
         stretch.places.clear();
         stretch.refused.clear();
-        (stretch.rows, stretch.rounded) = (0, 0);
+        (stretch.rows, stretch.rounded, stretch.end) = (0, 0, None);
         stretch.records.resize_with(ROWS_PER_BATCH, ByteRecord::new);
         while stretch.rows < ROWS_PER_BATCH {
             let row = stretch.rows;
-            let Some(line) = self.rows.read(&mut stretch.records[row])? else {
-                stretch.ended = true;
-                break;
+            let line = match self.rows.read(&mut stretch.records[row]) {
+                Ok(Some(line)) => line,
+                end => {
+                    stretch.end = Some(end.map(|_| ()));
+                    break;
+                }
             };
             stretch.rows += 1;
             match self.parser.parse(&stretch.records[row]) {
@@ -174,7 +188,7 @@ impl<R: std::io::Read> Source<R> {
             }
         }
         stretch.bytes = self.rows.bytes();
-        Ok(stretch)
+        stretch
     }
 }
 
@@ -201,23 +215,17 @@ impl Tally {
     }
 
     /// Adds one stretch; the ledger's refusals take their place among the parser's.
-    fn count(&mut self, stretch: &mut Stretch, outcomes: Vec<Result<Applied, String>>) {
+    fn count(&mut self, stretch: &mut Stretch, outcomes: Outcomes) {
         let report = &mut self.report;
         for (&(row, line), outcome) in stretch.places.iter().zip(outcomes) {
             match outcome {
-                Ok(Applied { order, customer }) => {
-                    match order {
+                Ok(applied) => {
+                    match applied.order {
                         Change::New => report.orders.new += 1,
                         Change::Updated => report.orders.updated += 1,
                         Change::Unchanged | Change::Stale => report.orders.unchanged += 1,
                     }
-                    match customer {
-                        Some((id, Change::New)) => report.customers.new += u64::from(self.new.insert(id)),
-                        Some((id, Change::Updated)) if !self.new.contains(id) => {
-                            report.customers.updated += u64::from(self.updated.insert(id));
-                        }
-                        _ => {}
-                    }
+                    count_customer(&mut report.customers, &mut self.new, &mut self.updated, applied);
                 }
                 Err(reason) => stretch.refused.push(Refused { row, line, reason }),
             }
@@ -229,6 +237,21 @@ impl Tally {
         let room = REASONS_SHOWN - report.rejections.len();
         let shown = stretch.refused.iter().take(room);
         report.rejections.extend(shown.map(|refused| Rejection { line: refused.line, reason: refused.reason.clone() }));
+    }
+}
+
+/// A new customer is one who had no row; an updated one has other fields, or other orders.
+fn count_customer(counts: &mut CustomerCounts, new: &mut IdSet, updated: &mut IdSet, applied: Applied) {
+    let Some(owner) = applied.owner else { return };
+    if applied.customer == Some(Change::New) && applied.customer_id == applied.owner {
+        counts.new += u64::from(new.insert(owner));
+    } else if [Some(applied.order), applied.customer]
+        .iter()
+        .flatten()
+        .any(|c| matches!(c, Change::New | Change::Updated))
+        && !new.contains(owner)
+    {
+        counts.updated += u64::from(updated.insert(owner));
     }
 }
 

@@ -17,11 +17,13 @@ mod rejected;
 mod rows;
 mod settings;
 mod shopify_orders;
+#[cfg(test)]
+mod tests;
 
 use crate::model::Order;
 
 pub use detect::{Input, open};
-pub use import::{Applied, Batch, CustomerCounts, FileReport, OrderCounts, Rejection, import, into_ledger};
+pub use import::{Batch, CustomerCounts, FileReport, OrderCounts, Outcomes, Rejection, apply, import};
 pub use settings::Settings;
 
 /// What a file can be.

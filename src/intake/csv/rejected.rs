@@ -35,7 +35,9 @@ impl RejectedFile {
             let file = File::create(&self.path).with_context(cannot_write)?;
             let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(BufWriter::new(file));
             let names = header.iter().map(decode);
-            writer.write_record(["line".into(), "reason".into()].into_iter().chain(names).map(Text)).with_context(cannot_write)?;
+            writer
+                .write_record(["line".into(), "reason".into()].into_iter().chain(names).map(Text))
+                .with_context(cannot_write)?;
             self.writer.insert(writer)
         };
         let cells = row.iter().map(decode);

@@ -48,10 +48,15 @@ impl<R: Read> Rows<R> {
     /// The file cannot be read on, or a row has no end.
     pub fn read(&mut self, record: &mut ByteRecord) -> anyhow::Result<Option<u64>> {
         self.budget.set(LONGEST_ROW + READ_AHEAD);
-        let line = |position: &csv::Position| position.line() + self.lines_before;
-        let started = line(self.reader.position());
-        let found = self.reader.read_byte_record(record).with_context(|| format!("cannot read on at line {started}"))?;
-        Ok(found.then(|| record.position().map_or(started, line)))
+        let started = self.reader.position().line();
+        let cannot = || format!("cannot read on at line {}", started + self.lines_before);
+        if !self.reader.read_byte_record(record).with_context(cannot)? {
+            return Ok(None);
+        }
+        // The reader counts blank lines to the row after them; counted from its end, they are not.
+        let inside = record.as_slice().iter().filter(|&&byte| byte == b'\n').count() as u64;
+        let counted_back = self.reader.position().line().saturating_sub(1 + inside);
+        Ok(Some(started.max(counted_back) + self.lines_before))
     }
 
     /// Bytes of the file that rows were made of.
