@@ -20,6 +20,7 @@ mod serve;
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use rusqlite::OptionalExtension;
 
 use crate::{
     clock::Clock,
@@ -83,13 +84,40 @@ pub struct UsageError(pub String);
 
 impl Context {
     /// Opens the database for writing; `command` is what the lock file tells others.
+    ///
+    /// # Errors
+    /// Those of [`Database::open`]; the database holds another currency than the configuration.
     pub fn open_database(&self, command: &str) -> anyhow::Result<Database> {
-        Database::open(&self.config.database.path, command)
+        let database = Database::open(&self.config.database.path, command)?;
+        self.check_currency(database.readers())?;
+        Ok(database)
     }
 
     /// Opens the database for reading; a running `serve` is not disturbed.
+    ///
+    /// # Errors
+    /// Those of [`Readers::open`]; the database holds another currency than the configuration.
     pub fn readers(&self) -> anyhow::Result<Readers> {
-        Readers::open(&self.config.database.path)
+        let readers = Readers::open(&self.config.database.path)?;
+        self.check_currency(&readers)?;
+        Ok(readers)
+    }
+
+    /// Amounts are stored in minor units of one currency; read as another one they would be wrong
+    /// without a word. Every order says which it is, since others are never stored.
+    fn check_currency(&self, readers: &Readers) -> anyhow::Result<()> {
+        let stored: Option<String> =
+            readers.get()?.query_row("SELECT currency FROM orders LIMIT 1", [], |row| row.get(0)).optional()?;
+        let configured = self.config.shop.currency.code();
+        match stored {
+            Some(stored) if stored != configured => Err(UsageError(format!(
+                "{}: shop.currency is {configured}, the orders in {} are in {stored}; write currency = \"{stored}\", or another [database] path",
+                self.config_path.display(),
+                self.config.database.path.display()
+            ))
+            .into()),
+            _ => Ok(()),
+        }
     }
 }
 
