@@ -174,6 +174,9 @@ fn a_kill_in_the_middle_leaves_the_old_version() {
     assert!(schema_of(&connection).iter().all(|sql| !sql.contains("filler") && !sql.contains("note")));
 }
 
+/// Writes a file that is not for this program.
+type Maker<'a> = &'a dyn Fn(&Path);
+
 #[test]
 fn what_is_not_ours_or_too_new_stays_byte_for_byte() {
     let other = |sql: &'static str| move |path: &Path| Connection::open(path).unwrap().execute_batch(sql).unwrap();
@@ -181,7 +184,7 @@ fn what_is_not_ours_or_too_new_stays_byte_for_byte() {
         fs::copy(fixture(1), path).unwrap();
         other("PRAGMA user_version = 999")(path);
     };
-    let makers: [(&dyn Fn(&Path), &str); 4] = [
+    let makers: [(Maker<'_>, &str); 4] = [
         (
             &other("CREATE TABLE notes (text); INSERT INTO notes VALUES ('mine')"),
             "is not a quintile database; [database] path must name another file",
