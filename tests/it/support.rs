@@ -1,1 +1,3 @@
-//! support
+//! What the tests share, one file per area.
+
+pub mod receiver;
