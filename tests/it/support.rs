@@ -1,3 +1,4 @@
-//! What the tests share: one file per area.
+//! What the tests share, one file per area.
 
+pub mod receiver;
 pub mod shop;
