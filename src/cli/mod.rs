@@ -17,14 +17,18 @@ mod score;
 mod segments;
 mod serve;
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use rusqlite::OptionalExtension;
 
 use crate::{
     clock::Clock,
-    config::{Config, ConfigError, Environment, Missing},
+    config::{Config, ConfigError, Environment, Loading, Missing},
     db::{Database, Readers},
 };
 
@@ -141,8 +145,8 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<Outcome> {
     let config = match cli.command.needs() {
         Needs::Nothing => Config::default(),
-        Needs::Settings => Config::load_with(&cli.config, &Environment::of_process(), Missing::Allow)?,
-        Needs::Secrets => Config::load(&cli.config)?,
+        Needs::Settings => load_config(&cli.config, Missing::Allow)?,
+        Needs::Secrets => load_config(&cli.config, Missing::Refuse)?,
     };
     let context = Context { config, config_path: cli.config, clock: Clock::system() };
     match &cli.command {
@@ -162,6 +166,12 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Check(args) => check::run(args, &context),
         Command::Completions(args) => completions::run(args, &context),
     }
+}
+
+/// With this process's environment, and checked against the segments that there are.
+fn load_config(path: &Path, secrets: Missing) -> Result<Config, ConfigError> {
+    let environment = Environment::of_process();
+    Config::load_with(path, Loading { environment: &environment, secrets, also: segments::mistakes })
 }
 
 /// What of the configuration a command cannot do without.

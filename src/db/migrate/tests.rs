@@ -70,9 +70,10 @@ fn write_fixture() {
                window_days, rules, scored, changed, first_seq, last_seq, emit_position)
              VALUES (1, 'manual', 'done', 1795100000000, 1795100000000, 1795100000000, 1795100000000, 1795100000000,
                'together', 0, 'x', 1, 1, 1, 1, 1);
-             INSERT INTO run_segments VALUES (1, 'champion', 0, 1, 4990);
-             INSERT INTO scores VALUES (1, 5, 5, 5, 'champion', NULL, 1795100000000, 1795100000000);
-             INSERT INTO history VALUES (1, 1, 5, 5, 5, 'champion', 1);
+             INSERT INTO run_segments (run_id, segment, rank, customers, revenue) VALUES (1, 'champion', 0, 1, 4990);
+             INSERT INTO scores (customer_id, r, f, m, segment, segment_since, scored_at)
+             VALUES (1, 5, 5, 5, 'champion', 1795100000000, 1795100000000);
+             INSERT INTO history (customer_id, run_id, r, f, m, segment, moved) VALUES (1, 1, 5, 5, 5, 'champion', 1);
              INSERT INTO outbox (event_id, type, customer_id, run_id, new_segment, cause, r, f, m, at)
              VALUES (zeroblob(16), 'rfm/segment.changed', 1, 1, 'champion', 'baseline', 5, 5, 5, 1795100000000);
              INSERT INTO deliveries (message_id, destination, seq, customer_id, run_id, state, created_at, finished_at)

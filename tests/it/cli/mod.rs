@@ -17,19 +17,19 @@ use tempfile::TempDir;
 const CONFIG: &str = "[shop]\ncurrency = \"EUR\"\n[scoring]\nhold_above_percent = 100\n";
 /// Twelve customers: enough that every fifth has two or more.
 const ORDERS: &str = "order_id,customer_id,email,ordered_at,total,currency,status,first_name,last_name
-1,c1,anna@example.com,2026-11-20T10:00:00Z,400.00,EUR,paid,Anna,Ärmel
-2,c1,anna@example.com,2026-11-21T10:00:00Z,12.50,EUR,paid,Anna,Ärmel
-3,c2,ben@example.com,2026-11-01T10:00:00Z,90.00,EUR,paid,Ben,=SUM(A1)
-4,c2,ben@example.com,2026-10-01T10:00:00Z,10.00,EUR,paid,Ben,=SUM(A1)
-5,c3,cleo@example.com,2026-09-01T10:00:00Z,80.00,EUR,paid,Cleo,
-6,c4,dora@example.com,2026-08-01T10:00:00Z,70.00,EUR,paid,Dora,
-7,c5,emil@example.com,2026-07-01T10:00:00Z,60.00,EUR,paid,Emil,
-8,c6,fritz@example.com,2026-06-01T10:00:00Z,50.00,EUR,paid,Fritz,
-9,c7,gina@example.com,2026-05-01T10:00:00Z,40.00,EUR,paid,Gina,
-10,c8,hans@example.com,2026-04-01T10:00:00Z,30.00,EUR,paid,Hans,
-11,c9,ida@example.com,2026-03-01T10:00:00Z,20.00,EUR,paid,Ida,
-12,c10,jo@example.com,2026-02-01T10:00:00Z,10.00,EUR,paid,Jo,
-13,c11,kim@example.com,2026-01-01T10:00:00Z,5.00,EUR,pending,Kim,
+1,c1,anna@example.com,2025-11-20T10:00:00Z,400.00,EUR,paid,Anna,Ärmel
+2,c1,anna@example.com,2025-11-21T10:00:00Z,12.50,EUR,paid,Anna,Ärmel
+3,c2,ben@example.com,2025-11-01T10:00:00Z,90.00,EUR,paid,Ben,=SUM(A1)
+4,c2,ben@example.com,2025-10-01T10:00:00Z,10.00,EUR,paid,Ben,=SUM(A1)
+5,c3,cleo@example.com,2025-09-01T10:00:00Z,80.00,EUR,paid,Cleo,
+6,c4,dora@example.com,2025-08-01T10:00:00Z,70.00,EUR,paid,Dora,
+7,c5,emil@example.com,2025-07-01T10:00:00Z,60.00,EUR,paid,Emil,
+8,c6,fritz@example.com,2025-06-01T10:00:00Z,50.00,EUR,paid,Fritz,
+9,c7,gina@example.com,2025-05-01T10:00:00Z,40.00,EUR,paid,Gina,
+10,c8,hans@example.com,2025-04-01T10:00:00Z,30.00,EUR,paid,Hans,
+11,c9,ida@example.com,2025-03-01T10:00:00Z,20.00,EUR,paid,Ida,
+12,c10,jo@example.com,2025-02-01T10:00:00Z,10.00,EUR,paid,Jo,
+13,c11,kim@example.com,2025-01-01T10:00:00Z,5.00,EUR,pending,Kim,
 ";
 
 /// A folder with a configuration in it, and the program.
@@ -242,4 +242,17 @@ fn completions_for_every_shell() {
         let read = Command::new("/bin/bash").arg("-n").arg(home.path("quintile.bash")).status().unwrap();
         assert!(read.success(), "bash cannot read it");
     }
+}
+
+#[test]
+fn filters_and_rules_must_fit_the_segments() {
+    let destination = "[[destination]]\nname = \"a\"\nurl = \"https://a.example\"\nsecret_env = \"S\"\nfrom = [\"lost\"]\nto = [\"at-risk\"]\n";
+    let home = Home::new(destination);
+    assert_eq!(
+        home.fails(2, &["runs"]),
+        "error: config.toml:6:7: destination.to: there is no segment \"at-risk\"; write champion, loyal, new, potential, at_risk, hibernating, lost\n"
+    );
+    home.write("config.toml", "[scoring]\nsegments = \"custom\"\n[[segment]]\nname = \"vip\"\nr = \"5\"\n[[segment]]\nname = \"rest\"\nr = \"2-4\"\n");
+    let error = home.fails(2, &["runs"]);
+    assert!(error.starts_with("error: config.toml:3:1: segment: no rule covers "), "{error}");
 }
