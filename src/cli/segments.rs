@@ -23,9 +23,9 @@ pub struct Args {
 const COLUMNS: &[Column] = &[
     Column::text("segment", "Segment"),
     Column::number("customers", "Customers"),
-    Column::number("customerShare", "Share"),
+    Column::share("customerShare", "Share"),
     Column::number("revenue", "Revenue"),
-    Column::number("revenueShare", "Share"),
+    Column::share("revenueShare", "Share"),
     Column::number("change", "Change"),
 ];
 
