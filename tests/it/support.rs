@@ -1,1 +1,3 @@
-//! support
+//! Helpers of the tests, one file per area.
+
+pub mod process;
