@@ -1,6 +1,10 @@
 //! What the merchant may set. One struct per section of `config.toml`, in the file's order; the
 //! defaults here are the defaults of the file, which a test compares.
 
+mod load;
+
+pub use load::ConfigError;
+
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
@@ -8,7 +12,7 @@ use serde::Deserialize;
 use crate::model::Currency;
 
 /// The whole configuration, checked: every value is usable as it stands.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub shop: Shop,
@@ -26,7 +30,7 @@ pub struct Config {
 }
 
 /// `[shop]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shop {
     /// `shopId` in every event; for Shopify the `….myshopify.com` domain its webhooks must come from.
@@ -39,7 +43,7 @@ pub struct Shop {
 }
 
 /// `[database]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
     /// Relative paths are relative to the folder of `config.toml`.
@@ -47,7 +51,7 @@ pub struct Database {
 }
 
 /// `[webhooks]`: the listener to expose.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Webhooks {
     pub listen: SocketAddr,
@@ -57,14 +61,14 @@ pub struct Webhooks {
 }
 
 /// Secrets of one source of webhooks. Any of them may sign; with none the route answers 401.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookSecrets {
     pub secrets: Vec<Secret>,
 }
 
 /// `[dashboard]`: the local page and the API.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dashboard {
     pub listen: SocketAddr,
@@ -75,7 +79,7 @@ pub struct Dashboard {
 }
 
 /// `[orders]`: what counts.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Orders {
     /// Count orders that are not paid yet (cash on delivery) at their full price.
@@ -87,7 +91,7 @@ pub struct Orders {
 }
 
 /// `[import]`: how to read the generic CSV.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Import {
     /// strftime pattern of dates that are not RFC 3339; empty: `2026-11-23 02:00:00`, `2026-11-23`.
@@ -101,7 +105,7 @@ pub struct Import {
 }
 
 /// `[scoring]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scoring {
     /// Five fields, in `timezone`.
@@ -140,7 +144,7 @@ pub enum SegmentScheme {
 }
 
 /// `[[segment]]`: one rule of a custom scheme. Ranges are "4", "4-5"; absent: any.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Segment {
     pub name: String,
@@ -153,7 +157,7 @@ pub struct Segment {
 }
 
 /// `[forwarder]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Forwarder {
     pub baseline: Baseline,
@@ -176,7 +180,7 @@ pub enum Baseline {
 }
 
 /// `[consent]`: to whom email tools may be told of.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Consent {
     pub states: Vec<String>,
@@ -192,7 +196,7 @@ pub enum UnknownConsent {
 }
 
 /// `[[destination]]`: where changes go.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Destination {
     /// Unique; names the destination in the queue, so renaming starts a new one.
