@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     clock::Clock,
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Environment, Missing},
     db::{Database, Readers},
 };
 
@@ -111,7 +111,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Outcome> {
-    let config = if cli.command.needs_config() { Config::load(&cli.config)? } else { Config::default() };
+    let config = match cli.command.needs() {
+        Needs::Nothing => Config::default(),
+        Needs::Settings => Config::load_with(&cli.config, &Environment::of_process(), Missing::Allow)?,
+        Needs::Secrets => Config::load(&cli.config)?,
+    };
     let context = Context { config, config_path: cli.config, clock: Clock::system() };
     match &cli.command {
         Command::Demo(args) => demo::run(args, &context),
@@ -132,15 +136,28 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
     }
 }
 
+/// What of the configuration a command cannot do without.
+enum Needs {
+    Nothing,
+    /// Everything but the secrets of destinations, which a shell may not have.
+    Settings,
+    /// Everything: it signs.
+    Secrets,
+}
+
 impl Command {
-    /// `init` writes the file, `demo` brings its own, `completions` reads nothing.
-    const fn needs_config(&self) -> bool {
-        !matches!(self, Self::Demo(_) | Self::Init(_) | Self::Completions(_))
+    const fn needs(&self) -> Needs {
+        match self {
+            // The first two write or bring their own configuration.
+            Self::Init(_) | Self::Demo(_) | Self::Completions(_) => Needs::Nothing,
+            Self::Serve(_) | Self::Deliver(_) | Self::Check(_) => Needs::Secrets,
+            _ => Needs::Settings,
+        }
     }
 }
 
 /// Logs go to standard error, so that standard output holds what was asked for and nothing else.
-/// `QUINTILE_LOG` filters them ("debug", "quintile::delivery=trace").
+/// `QUINTILE_LOG` filters them: `debug`, `quintile::delivery=trace`.
 fn start_logging(long_running: bool) {
     let default = if long_running { "info" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("QUINTILE_LOG")

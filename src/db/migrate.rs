@@ -52,7 +52,7 @@ pub fn check_readable(path: &Path) -> anyhow::Result<()> {
     check_header(path, &header)?;
     if header.version < SCHEMA_VERSION {
         bail!(
-            "{} has schema {}, this program reads {SCHEMA_VERSION}; `quintile serve` or `quintile check` brings it up",
+            "{} has schema {}, this program reads {SCHEMA_VERSION}; `quintile serve` brings it up",
             path.display(),
             header.version
         );
