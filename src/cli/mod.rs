@@ -7,7 +7,7 @@ mod customer;
 mod customers;
 mod deliver;
 mod deliveries;
-mod demo;
+pub mod demo;
 mod events;
 mod import;
 mod init;

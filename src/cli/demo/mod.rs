@@ -1,5 +1,7 @@
 //! `quintile demo`
 
+pub mod shop;
+
 use super::{Context, Outcome};
 
 /// demo
