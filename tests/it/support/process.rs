@@ -83,6 +83,12 @@ impl Server {
     }
 
     /// SIGKILL: no instruction of the process runs after this.
+    pub fn signal_kill(&self) {
+        let sent = Command::new("kill").args(["-KILL", &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(sent.success());
+    }
+
+    /// [`Self::signal_kill`], and waits until the process is gone.
     pub fn kill(mut self) {
         kill(&mut self.child);
     }
