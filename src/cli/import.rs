@@ -218,7 +218,7 @@ fn for_people(out: &mut impl Write, reports: &[FileReport], duration_ms: u128, d
         )?;
         writeln!(out, "  customers  {} new, {} updated", customers.new, customers.updated)?;
         if *rounded > 0 {
-            writeln!(out, "  {rounded} orders had amounts with too many decimals, which were rounded")?;
+            writeln!(out, "  orders with amounts of too many decimals, which were rounded: {rounded}")?;
         }
         for rejection in rejections {
             writeln!(out, "  line {}: {}", rejection.line, rejection.reason)?;

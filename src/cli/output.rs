@@ -85,7 +85,7 @@ impl<W: Write> List<W> {
             Format::Json => Form::Json { out: BufWriter::new(out), any: false },
             Format::Csv => {
                 let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
-                writer.write_record(columns.iter().map(|column| snake_case(column.name)))?;
+                writer.write_record(columns.iter().map(|column| snake_case(column.name))).map_err(io_error)?;
                 Form::Csv(Box::new(writer))
             }
         };
@@ -94,26 +94,31 @@ impl<W: Write> List<W> {
 
     /// One value per column, in their order.
     pub fn row(&mut self, values: &[Value]) -> io::Result<()> {
+        let columns = self.columns;
+        self.row_or_document(values, &Object { columns, values })
+    }
+
+    /// [`Self::row`], but in JSON `document`: for what has a published shape of its own.
+    pub fn row_or_document(&mut self, values: &[Value], document: &impl Serialize) -> io::Result<()> {
         debug_assert_eq!(values.len(), self.columns.len());
         let columns = self.columns;
         match &mut self.out {
             Form::Table { out, waiting, widths, .. } => {
                 let shown = columns.iter().zip(values).filter(|(column, _)| column.title.is_some());
                 waiting.push(shown.map(|(_, value)| for_people(value)).collect());
-                if widths.is_some() || waiting.len() >= MEASURED {
-                    print_waiting(out, columns, waiting, widths)
-                } else {
-                    Ok(())
+                if widths.is_none() && waiting.len() < MEASURED {
+                    return Ok(());
                 }
+                print_waiting(out, columns, waiting, widths)
             }
             Form::Json { out, any } => {
                 out.write_all(if *any { b",\n  " } else { b"[\n  " })?;
                 *any = true;
-                Ok(serde_json::to_writer(out, &Object { columns, values })?)
+                Ok(serde_json::to_writer(out, document)?)
             }
             Form::Csv(writer) => {
                 let cells = columns.iter().zip(values).map(|(column, value)| for_csv(value, column.guarded));
-                Ok(writer.write_record(cells)?)
+                writer.write_record(cells).map_err(io_error)
             }
         }
     }
@@ -228,6 +233,14 @@ fn for_csv(value: &Value, guarded: bool) -> String {
         Value::String(text) if guarded && text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
         Value::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+/// Keeps the kind, by which `cli::main` knows a reader that went away.
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
     }
 }
 

@@ -154,8 +154,8 @@ pub fn apply_person(
     }
 }
 
-/// Marks a customer as deleted in the shop, for good; one never seen leaves a tombstone. Orders and
-/// counters stay.
+/// Marks a customer as deleted in the shop since `at`, for good; one never seen leaves a tombstone.
+/// Orders and counters stay.
 ///
 /// # Errors
 /// Only those of the database.
@@ -164,21 +164,23 @@ pub fn delete_customer(
     rules: &Rules,
     source: Source,
     external_id: &str,
-    now: Timestamp,
+    at: Timestamp,
 ) -> Result<Change, LedgerError> {
-    let Some(placed) = place_id(tx, rules, source, external_id, now)? else {
+    let Some(placed) = place_id(tx, rules, source, external_id, at)? else {
         return Err(LedgerError::Rejected("the message does not say which customer".to_owned()));
     };
+    // The earliest of several deletions, whichever came first.
     let marked = tx
         .prepare_cached(
-            "UPDATE customers SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL RETURNING email_key",
+            "UPDATE customers SET deleted_at = ?2 WHERE id = ?1 AND (deleted_at IS NULL OR deleted_at > ?2)
+             RETURNING email_key",
         )?
-        .query_row(params![placed.id, now], |row| row.get::<_, Option<String>>(0))
+        .query_row(params![placed.id, at], |row| row.get::<_, Option<String>>(0))
         .optional()?;
     let Some(key) = marked else { return Ok(Change::Unchanged) };
     // A guest with this e-mail stands alone again.
     if let Some(key) = key {
-        identity::settle_guest(tx, rules, &key, now)?;
+        identity::settle_guest(tx, rules, &key, at)?;
     }
     Ok(if placed.change == Change::New { Change::New } else { Change::Updated })
 }

@@ -1,6 +1,7 @@
-//! Helpers of the tests, one file per area.
+//! What the tests share: one file per area.
 
 pub mod http;
 pub mod merchant;
 pub mod process;
 pub mod receiver;
+pub mod shop;

@@ -283,6 +283,8 @@ pub fn csv_record(order: &Order) -> [String; 10] {
 mod tests {
     use std::collections::{HashMap, HashSet};
 
+    use chrono::Datelike;
+
     use super::*;
 
     fn end() -> Timestamp {
@@ -338,7 +340,6 @@ mod tests {
         assert!((3_000..6_500).contains(&percentile(50)), "middle {}", percentile(50));
         assert!(percentile(99) > 4 * percentile(50), "99th {}", percentile(99));
 
-        use chrono::Datelike;
         let in_month = |month| orders.iter().filter(|order| order.ordered_at.to_utc().month() == month).count();
         assert!(in_month(12) > in_month(2), "{} in December, {} in February", in_month(12), in_month(2));
     }

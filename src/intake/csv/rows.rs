@@ -54,7 +54,7 @@ impl<R: Read> Rows<R> {
             return Ok(None);
         }
         // The reader counts blank lines to the row after them; counted from its end, they are not.
-        let inside = record.as_slice().iter().filter(|&&byte| byte == b'\n').count() as u64;
+        let inside = record.as_slice().split(|&byte| byte == b'\n').skip(1).count() as u64;
         let counted_back = self.reader.position().line().saturating_sub(1 + inside);
         Ok(Some(started.max(counted_back) + self.lines_before))
     }

@@ -249,7 +249,7 @@ fn split_name(name: &str) -> (Option<String>, Option<String>) {
 
 fn missing(column: &str, header: &Header) -> Unusable {
     Unusable::new(format!(
-        "looks like a Shopify orders export, but has no column {column:?}; its columns are {}. Export the orders again as \"Plain CSV file\"",
+        "is read as a Shopify orders export, but has no column {column:?}; its columns are {}. Export the orders again as \"Plain CSV file\"",
         header.listed()
     ))
 }

@@ -362,8 +362,8 @@ fn files_that_cannot_be_used() {
     FILE is not a text file; a CSV of orders is expected
     FILE is read as shopify-jsonl, which is not in this version yet; import a Shopify orders export (CSV)
     FILE is read as shopify-customers-csv, which is not in this version yet; customers come with their orders: import a Shopify orders export (CSV)
-    FILE looks like a Shopify orders export, but has no column "Total"; its columns are Name, Email, Financial Status, Created at. Export the orders again as "Plain CSV file"
-    FILE looks like a Shopify orders export, but has no column "Created at"; its columns are Name, Email, Total, Lineitem name. Export the orders again as "Plain CSV file"
+    FILE is read as a Shopify orders export, but has no column "Total"; its columns are Name, Email, Financial Status, Created at. Export the orders again as "Plain CSV file"
+    FILE is read as a Shopify orders export, but has no column "Created at"; its columns are Name, Email, Total, Lineitem name. Export the orders again as "Plain CSV file"
     FILE has no column customer_id or email; its columns are order_id, ordered_at, total. Say which is which under [import.columns], like customer_id = "the file's name for it"
     FILE has no column order_id, ordered_at, total, customer_id or email; its columns are foo, bar. Say which is which under [import.columns], like order_id = "the file's name for it"
     FILE has no column order_id, ordered_at, total, customer_id or email; its columns are just some text. Say which is which under [import.columns], like order_id = "the file's name for it"
@@ -410,8 +410,11 @@ fn a_customer_is_counted_once() {
         (Unchanged, Unchanged, 72, 72),
         (New, New, 73, 74), // a guest whose e-mail is a customer's
     ];
-    let rows: String = (0..told.len()).map(|id| format!("{id},a@b.example,2025-01-01,1\n")).collect();
-    let input = open_bytes(format!("order_id,email,ordered_at,total\n{rows}").as_bytes(), &config(), None).unwrap();
+    let mut file = String::from("order_id,email,ordered_at,total\n");
+    for id in 0..told.len() {
+        writeln!(file, "{id},a@b.example,2025-01-01,1").unwrap();
+    }
+    let input = open_bytes(file.as_bytes(), &config(), None).unwrap();
     let mut take = |batch: Batch| {
         let outcomes = told.map(|(order, customer, id, owner)| {
             Ok(Applied { order, customer: Some(customer), customer_id: Some(id), owner: Some(owner) })
