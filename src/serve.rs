@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Clock, config::Config, db::Database, delivery::Forwarder, scoring, web};
+use crate::{clock::Clock, config::Config, db::Database, delivery::Forwarder, ledger::Rules, scoring, web};
 
 /// How long requests in flight may take to finish after the stop signal.
 const GRACE: Duration = Duration::from_secs(10);
@@ -71,7 +71,12 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
 
     let forwarder = Forwarder::new(&config, writer.clone(), readers.clone(), clock.clone(), wake.clone())?;
     let settings = Arc::new(scoring::Settings::from_config(&config)?);
-    let webhooks = web::webhooks::router(web::webhooks::WebhookState::new(&config, writer, clock.clone()));
+    let webhooks = web::webhooks::router(web::webhooks::WebhookState {
+        config: config.clone(),
+        rules: Rules::from_config(&config),
+        writer,
+        clock: clock.clone(),
+    });
     let dashboard = web::dashboard::router(web::dashboard::DashboardState::new(config, config_path, readers, clock.clone(), score_now)?);
 
     let night = tokio::spawn(scoring::night::watch(database, settings, clock, wake, asked, shutdown.clone()));
