@@ -139,7 +139,8 @@ mod tests {
         let sent = Ok(now);
         assert_eq!(check(&[secret], id, "1614265330", good, now), sent);
         assert_eq!(check(&["whsec_AAAA", secret], id, "1614265330", good, now), sent);
-        assert_eq!(check(&[secret], id, "1614265330", &format!("v1a,AAAA v1,AAAA {good}"), now), sent);
+        let several = format!("v1a,AAAA v1,AAAA {good}");
+        assert_eq!(check(&[secret], id, "1614265330", &several, now), sent);
         for minutes in [-5, 5] {
             assert_eq!(check(&[secret], id, "1614265330", good, now.plus_millis(minutes * 60_000)), sent);
             let late = now.plus_millis(minutes * 60_000 + minutes.signum());
