@@ -142,9 +142,13 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Failure> {
     if let Some(NotFound { host }) = error.downcast_ref() {
         return Some(Failure::Dns(host.clone()));
     }
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return Some(Failure::Tls(tls.to_string()));
+    }
     if let Some(error) = error.downcast_ref::<io::Error>() {
-        if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return Some(Failure::Tls(tls.to_string()));
+        // `source` of an I/O error skips the error inside it, which may be another one of these.
+        if let Some(failure) = error.get_ref().and_then(|inner| known(inner)) {
+            return Some(failure);
         }
         return match error.kind() {
             io::ErrorKind::ConnectionRefused => Some(Failure::Refused),

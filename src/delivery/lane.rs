@@ -15,7 +15,7 @@ const AHEAD: usize = 128;
 pub struct Lane {
     /// One permit per request that may run.
     pub slots: Arc<Semaphore>,
-    /// Claimed and not settled yet.
+    /// Claimed, its request not ended yet.
     pub claimed: usize,
     limit: usize,
 }

@@ -35,7 +35,7 @@ use crate::{
 use client::Client;
 use destination::Destination;
 use guard::Guard;
-use lane::{CONNECTIONS, Lane};
+use lane::CONNECTIONS;
 use turn::Sending;
 
 /// Longest sleep: a clock that was set, or a machine that slept, is noticed within a minute.
@@ -74,7 +74,6 @@ pub struct Forwarder {
     shop: Shop,
     routes: Arc<[Route]>,
     destinations: Arc<[Destination]>,
-    lanes: Vec<Lane>,
     client: Client,
     writer: Writer,
     readers: Readers,
@@ -85,6 +84,8 @@ pub struct Forwarder {
     boot: Arc<str>,
     /// Claims made so far.
     number: u64,
+    /// The destination that is asked first in the next turn.
+    first: usize,
     sending: Sending,
     report: Report,
 }
@@ -114,7 +115,7 @@ impl Forwarder {
         let boot = hex::encode(&Ids::random(clock.now()).next()[8..]);
         Ok(Self {
             shop: Shop::from_config(config),
-            lanes: routes.iter().map(|_| Lane::new()).collect(),
+            sending: Sending::new(routes.len()),
             routes: routes.into(),
             destinations: destinations.into(),
             client,
@@ -124,7 +125,7 @@ impl Forwarder {
             wake,
             boot: boot.into(),
             number: 0,
-            sending: Sending::default(),
+            first: 0,
             report: Report::default(),
         })
     }
@@ -200,7 +201,7 @@ impl Forwarder {
                         self.report.error = Some(format!("{error:#}"));
                         return false;
                     }
-                    (PAUSE.0 * (1 << failures.min(10))).min(PAUSE.1)
+                    (PAUSE.0 * (1 << (failures - 1).min(10))).min(PAUSE.1)
                 }
             };
             if !self.wait(shutdown, deadline, pause, failures > 0).await {

@@ -21,16 +21,27 @@ const CLAIM: usize = 128;
 const SETTLE: usize = 256;
 
 /// Requests on their way, and replies that are not recorded yet.
-#[derive(Default)]
 pub(super) struct Sending {
     tasks: JoinSet<Ended>,
     /// What to record of a task that panics.
     fallbacks: HashMap<Id, Ended>,
     ended: Vec<Ended>,
+    /// One per destination.
+    lanes: Vec<Lane>,
     signals: Signals,
 }
 
 impl Sending {
+    pub fn new(destinations: usize) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            fallbacks: HashMap::new(),
+            ended: Vec::new(),
+            lanes: (0..destinations).map(|_| Lane::new()).collect(),
+            signals: Signals::default(),
+        }
+    }
+
     /// Nothing on its way and nothing to record.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty() && self.ended.is_empty()
@@ -66,16 +77,20 @@ impl Sending {
     }
 
     fn take(&mut self, joined: Option<Result<(Id, Ended), JoinError>>) {
-        match joined {
+        let ended = match joined {
             Some(Ok((id, ended))) => {
                 self.fallbacks.remove(&id);
-                self.ended.push(ended);
+                Some(ended)
             }
             Some(Err(error)) => {
                 tracing::error!(%error, "a bug in quintile stopped a request");
-                self.ended.extend(self.fallbacks.remove(&error.id()));
+                self.fallbacks.remove(&error.id())
             }
-            None => {}
+            None => None,
+        };
+        if let Some(ended) = ended {
+            self.lanes[ended.route].ended(ended.settlement.verdict == Verdict::Delivered);
+            self.ended.push(ended);
         }
     }
 }
@@ -95,22 +110,24 @@ impl Forwarder {
     pub(super) async fn turn(&mut self) -> anyhow::Result<Next> {
         self.sending.collect_ready();
         let now = self.clock.now();
+        let count = self.sending.ended.len().min(SETTLE);
+        let places: Vec<usize> = self.sending.lanes.iter().map(Lane::places).collect();
+        if count == 0 && places.iter().all(|places| *places == 0) {
+            return Ok(Next::Wait(None));
+        }
         let claims = Claims {
             boot: self.boot.clone(),
             number: self.number,
             shop: self.shop.clone(),
             routes: self.routes.clone(),
-            places: self.lanes.iter().map(Lane::places).collect(),
-            start: usize::try_from(self.number).unwrap_or(0) % self.routes.len().max(1),
+            places,
+            start: self.first,
             limit: CLAIM,
             now,
             latest: now.plus_millis(retry::LONGEST_WAIT_MS),
         };
         self.number += CLAIM as u64;
-        let count = self.sending.ended.len().min(SETTLE);
-        if count == 0 && claims.places.iter().all(|places| *places == 0) {
-            return Ok(Next::Wait(None));
-        }
+        self.first = (self.first + 1) % self.routes.len().max(1);
         // Kept until they are recorded: a write that fails is tried again with the same.
         let batch = self.sending.batch(count);
         let written = self
@@ -132,7 +149,7 @@ impl Forwarder {
     }
 
     fn start(&mut self, claim: Claim) {
-        let lane = &mut self.lanes[claim.route];
+        let lane = &mut self.sending.lanes[claim.route];
         lane.claimed += 1;
         let job = Job {
             client: self.client.clone(),
@@ -178,7 +195,6 @@ impl Forwarder {
     /// Forgets what is recorded now.
     fn recorded(&mut self, count: usize) {
         for ended in self.sending.ended.drain(..count) {
-            self.lanes[ended.route].ended(ended.settlement.verdict == Verdict::Delivered);
             match ended.settlement.verdict {
                 Verdict::Delivered => self.report.delivered += 1,
                 Verdict::Dead => self.report.dead += 1,

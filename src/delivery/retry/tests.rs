@@ -34,7 +34,7 @@ fn the_schedule_is_fixed() {
     let waits = (1..ATTEMPTS).map(|number| delay_ms(attempt(number))).collect::<Vec<_>>();
     assert_eq!(waits, SCHEDULE_MS);
     assert_eq!(DELAYS_MS.iter().sum::<i64>() / HOUR, 94);
-    assert_eq!(DELAYS_MS.len() as u32 + 1, ATTEMPTS);
+    assert_eq!(DELAYS_MS.len() + 1, ATTEMPTS as usize);
 }
 
 /// `delivery.md`, "Retry": each row of the answer table, with the exact time of the next attempt.
