@@ -2,6 +2,7 @@
 
 pub mod http;
 pub mod merchant;
+pub mod pages;
 pub mod process;
 pub mod receiver;
 pub mod shop;
