@@ -87,7 +87,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
-    let folder = tempfile::Builder::new().prefix("quintile-demo-").tempdir().context("cannot make a temporary folder")?;
+    let folder =
+        tempfile::Builder::new().prefix("quintile-demo-").tempdir().context("cannot make a temporary folder")?;
     let time = Time::default();
     let clock = time.clock(context.clock.clone());
     let stop = stop_signal()?;
@@ -115,7 +116,12 @@ async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 
 /// The embedded defaults, except for what the demo is about: its addresses and its receiver. The
 /// baseline is sent, since a receiver that only counts greets nobody.
-fn configure(args: &Args, folder: &std::path::Path, secret: Secret, receiver: std::net::SocketAddr) -> anyhow::Result<Config> {
+fn configure(
+    args: &Args,
+    folder: &std::path::Path,
+    secret: Secret,
+    receiver: std::net::SocketAddr,
+) -> anyhow::Result<Config> {
     let mut config = Config::default();
     "Lantern & Wick".clone_into(&mut config.shop.name);
     config.shop.currency = shop::CURRENCY;
