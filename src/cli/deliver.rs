@@ -15,7 +15,7 @@ pub struct Args {
     /// End when nothing is due; later retries stay in the queue
     #[arg(long)]
     until_idle: bool,
-    /// End after so many seconds in any case
+    /// Stop claiming after so many seconds; requests on their way may finish for ten more
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
     /// How to print the report
