@@ -16,6 +16,7 @@ mod runs;
 mod score;
 mod segments;
 mod serve;
+mod signal;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 

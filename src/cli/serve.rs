@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
-use super::{Context, Outcome};
+use super::{Context, Outcome, signal::stop_signal};
 use crate::serve::{Listeners, Serving, serve};
 
 /// Take webhooks, show the dashboard, score each night, send what changed
@@ -33,29 +31,4 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         serve(serving, stop).await
     })?;
     Ok(Outcome::Done)
-}
-
-/// Cancelled at the first SIGTERM or Ctrl-C. A second one ends the process at once.
-pub fn stop_signal() -> std::io::Result<CancellationToken> {
-    let token = CancellationToken::new();
-    let stop = token.clone();
-    #[cfg(unix)]
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::spawn(async move {
-        loop {
-            #[cfg(unix)]
-            let term = terminate.recv();
-            #[cfg(not(unix))]
-            let term = std::future::pending::<Option<()>>();
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = term => {}
-            }
-            if stop.is_cancelled() {
-                std::process::exit(130);
-            }
-            stop.cancel();
-        }
-    });
-    Ok(token)
 }

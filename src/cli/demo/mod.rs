@@ -12,7 +12,7 @@ use std::sync::{
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Outcome, serve::stop_signal};
+use super::{Context, Outcome, signal::stop_signal};
 use crate::{
     clock::Clock,
     config::{Baseline, Config, Destination, Secret},
