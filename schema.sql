@@ -41,12 +41,15 @@ CREATE TABLE customers (
   phone           TEXT,
   consent         TEXT,                    -- e-mail marketing: subscribed, unsubscribed, pending, …; NULL: unknown
   tags            TEXT,
-  -- Versions: the source's updated_at of what each group of fields was last taken from, so that
-  -- messages in any order end in the same row.
-  contact_at      INTEGER,                 -- e-mail, names, phone
-  consent_at      INTEGER,
-  tags_at         INTEGER,
-  triggered_at    INTEGER,                 -- breaks ties of contact_at
+  -- Which message each field was last taken from (ledger::Version: the source's updated_at, then when
+  -- it was sent), so that messages in any order end in the same row. With a version, a NULL field was
+  -- cleared; without one it was never told, or told by a file.
+  email_version      INTEGER,
+  first_name_version INTEGER,
+  last_name_version  INTEGER,
+  phone_version      INTEGER,
+  consent_version    INTEGER,
+  tags_version       INTEGER,
   order_count     INTEGER NOT NULL DEFAULT 0,
   total_spent     INTEGER NOT NULL DEFAULT 0,
   avg_order_value INTEGER NOT NULL DEFAULT 0,

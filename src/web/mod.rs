@@ -1,1 +1,3 @@
-//! web
+//! The only module that knows axum.
+
+pub mod webhooks;

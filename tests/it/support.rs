@@ -1,4 +1,5 @@
-//! Fixtures that make a test read like a use case.
+//! What the tests share: one file per area. Fixtures make a test read like a use case.
 
 pub mod receiver;
 pub mod scored_shop;
+pub mod shop;
