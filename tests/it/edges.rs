@@ -62,7 +62,7 @@ const MODEL_MAY: [&str; 6] = [
 /// A source file without its comments and tests.
 struct Source {
     file: String,
-    /// "delivery::retry"
+    /// `delivery::retry`
     module: String,
     code: String,
     paths: BTreeSet<String>,

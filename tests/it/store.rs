@@ -271,6 +271,7 @@ fn a_dropped_database_has_written_everything() {
 const HOLD: &str = "QUINTILE_TEST_HOLD";
 
 /// Not a test of its own: what [`holder`] runs in its child.
+#[expect(clippy::print_stdout, reason = "how the child tells that it has the lock")]
 #[test]
 fn hold_the_lock_for_another_test() {
     #[expect(clippy::disallowed_methods, reason = "how a test tells its child what to do")]

@@ -70,9 +70,10 @@ fn write_fixture() {
                window_days, rules, scored, changed, first_seq, last_seq, emit_position)
              VALUES (1, 'manual', 'done', 1795100000000, 1795100000000, 1795100000000, 1795100000000, 1795100000000,
                'together', 0, 'x', 1, 1, 1, 1, 1);
-             INSERT INTO run_segments VALUES (1, 'champion', 0, 1, 4990);
-             INSERT INTO scores VALUES (1, 5, 5, 5, 'champion', NULL, 1795100000000, 1795100000000);
-             INSERT INTO history VALUES (1, 1, 5, 5, 5, 'champion', 1);
+             INSERT INTO run_segments (run_id, segment, rank, customers, revenue) VALUES (1, 'champion', 0, 1, 4990);
+             INSERT INTO scores (customer_id, r, f, m, segment, segment_since, scored_at)
+             VALUES (1, 5, 5, 5, 'champion', 1795100000000, 1795100000000);
+             INSERT INTO history (customer_id, run_id, r, f, m, segment, moved) VALUES (1, 1, 5, 5, 5, 'champion', 1);
              INSERT INTO outbox (event_id, type, customer_id, run_id, new_segment, cause, r, f, m, at)
              VALUES (zeroblob(16), 'rfm/segment.changed', 1, 1, 'champion', 'baseline', 5, 5, 5, 1795100000000);
              INSERT INTO deliveries (message_id, destination, seq, customer_id, run_id, state, created_at, finished_at)
@@ -174,6 +175,9 @@ fn a_kill_in_the_middle_leaves_the_old_version() {
     assert!(schema_of(&connection).iter().all(|sql| !sql.contains("filler") && !sql.contains("note")));
 }
 
+/// Writes a file that is not for this program.
+type Maker<'a> = &'a dyn Fn(&Path);
+
 #[test]
 fn what_is_not_ours_or_too_new_stays_byte_for_byte() {
     let other = |sql: &'static str| move |path: &Path| Connection::open(path).unwrap().execute_batch(sql).unwrap();
@@ -181,7 +185,7 @@ fn what_is_not_ours_or_too_new_stays_byte_for_byte() {
         fs::copy(fixture(1), path).unwrap();
         other("PRAGMA user_version = 999")(path);
     };
-    let makers: [(&dyn Fn(&Path), &str); 4] = [
+    let makers: [(Maker<'_>, &str); 4] = [
         (
             &other("CREATE TABLE notes (text); INSERT INTO notes VALUES ('mine')"),
             "is not a quintile database; [database] path must name another file",
