@@ -118,7 +118,11 @@ CREATE TABLE scores (
   segment          TEXT,
   previous_segment TEXT,
   segment_since    INTEGER,
-  scored_at        INTEGER NOT NULL        -- the instant of the run that last changed this row
+  scored_at        INTEGER NOT NULL,       -- the instant of the run that last changed the scores
+  -- The customer's counters at the last run, its as-of: what the next run tells the cause of a
+  -- change from (an order, a refund, or only others moved).
+  order_count      INTEGER NOT NULL DEFAULT 0,
+  total_spent      INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX scores_segment ON scores (segment, customer_id);
 
