@@ -41,12 +41,15 @@ CREATE TABLE customers (
   phone           TEXT,
   consent         TEXT,                    -- e-mail marketing: subscribed, unsubscribed, pending, …; NULL: unknown
   tags            TEXT,
-  -- Versions: the source's updated_at of what each group of fields was last taken from, so that
-  -- messages in any order end in the same row.
-  contact_at      INTEGER,                 -- e-mail, names, phone
-  consent_at      INTEGER,
-  tags_at         INTEGER,
-  triggered_at    INTEGER,                 -- breaks ties of contact_at
+  -- Which message each field was last taken from (ledger::Version: the source's updated_at, then when
+  -- it was sent), so that messages in any order end in the same row. With a version, a NULL field was
+  -- cleared; without one it was never told, or told by a file.
+  email_version      INTEGER,
+  first_name_version INTEGER,
+  last_name_version  INTEGER,
+  phone_version      INTEGER,
+  consent_version    INTEGER,
+  tags_version       INTEGER,
   order_count     INTEGER NOT NULL DEFAULT 0,
   total_spent     INTEGER NOT NULL DEFAULT 0,
   avg_order_value INTEGER NOT NULL DEFAULT 0,
@@ -238,6 +241,7 @@ CREATE TABLE deliveries (
   hold         TEXT    CHECK (hold IN ('baseline', 'run', 'consent', 'destination')), -- why it is held
   events       INTEGER NOT NULL DEFAULT 1,
   attempts     INTEGER NOT NULL DEFAULT 0, -- counted in the claim, before the call
+  spared       INTEGER NOT NULL DEFAULT 0, -- of these, those that do not bring it nearer to its end (429)
   due_at       INTEGER,                    -- when it may be claimed; NULL: not due by itself (behind an older one of its customer, held, done)
   claim        TEXT,                       -- boot id : number, of the claim in flight
   body         BLOB,
@@ -246,7 +250,8 @@ CREATE TABLE deliveries (
   created_at   INTEGER NOT NULL,
   finished_at  INTEGER
 ) STRICT;
-CREATE INDEX deliveries_due ON deliveries (due_at, id) WHERE due_at IS NOT NULL;
+-- By destination first: what waits for one that hangs is never walked over on the way to another's.
+CREATE INDEX deliveries_due ON deliveries (destination, due_at, id) WHERE due_at IS NOT NULL;
 CREATE INDEX deliveries_open ON deliveries (destination, customer_id, id) WHERE finished_at IS NULL;
 CREATE INDEX deliveries_state ON deliveries (state, id);
 CREATE INDEX deliveries_run ON deliveries (run_id, destination, state);

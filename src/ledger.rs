@@ -1,1 +1,105 @@
-//! ledger
+//! Orders, customers and their counters: what the shop has sold and to whom.
+//!
+//! The end state is a function of the SET of messages, not of the order in which they came:
+//!
+//! - an order is the greatest of its states by (`updated_at`, `triggered_at`, how far along it is);
+//! - each field of a person is the one told by the greatest [`Version`];
+//! - deletions stay, whichever way round they come; an older state still fills what is unknown;
+//! - who owns an order follows from ids, e-mails and merges alone ([`identity`]);
+//! - counters are recomputed from the orders, never incremented ([`counters`]).
+//!
+//! Messages without a version (files) fill what no versioned message has told. The tables
+//! `orders`, `customers` and `aliases` are written here and nowhere else.
+
+mod batch;
+mod counters;
+mod identity;
+mod orders;
+mod people;
+mod worth;
+
+pub use batch::apply_orders;
+pub use counters::average;
+pub use identity::merge_customers;
+pub use orders::{apply_order, check_order, delete_order};
+pub use people::{Version, apply_person, check_person, delete_customer};
+pub use worth::net;
+
+use crate::{
+    config::Config,
+    model::{Currency, Timestamp},
+};
+
+/// What the merchant decided about orders and people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// The one currency of this database; orders in another one are refused, never converted.
+    pub currency: Currency,
+    /// Orders that are not paid yet count at their full price (cash on delivery).
+    pub count_pending: bool,
+    /// Orders placed for nothing (gifts) count.
+    pub count_zero_value: bool,
+    /// A guest's orders belong to the customer who has the guest's e-mail.
+    pub merge_guests_by_email: bool,
+}
+
+impl Rules {
+    #[must_use]
+    pub const fn from_config(config: &Config) -> Self {
+        Self {
+            currency: config.shop.currency,
+            count_pending: config.orders.count_pending,
+            count_zero_value: config.orders.count_zero_value,
+            merge_guests_by_email: config.orders.merge_guests_by_email,
+        }
+    }
+}
+
+/// What a message did to a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    New,
+    Updated,
+    /// It told what was known.
+    Unchanged,
+    /// A newer state was known; nothing was taken from this one.
+    Stale,
+}
+
+/// What [`apply_order`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    pub order: Change,
+    /// `None`: the order names nobody.
+    pub customer: Option<Change>,
+    /// Our id of the person the order names.
+    pub customer_id: Option<i64>,
+    /// For whom the order counts: the same, or the customer they were merged into.
+    pub owner: Option<i64>,
+}
+
+/// Why a message was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The message cannot be true or does not belong here; a sentence for the merchant. Nothing of
+    /// it may stay: roll back to where it began.
+    #[error("{0}")]
+    Rejected(String),
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// Dates before this are typing errors or zero dates, not sales.
+pub const EARLIEST: Timestamp = Timestamp::from_millis(631_152_000_000); // 1990-01-01
+/// How far a shop's clock may be ahead of ours, in milliseconds.
+pub const CLOCK_AHEAD: i64 = 2 * Timestamp::DAY;
+
+/// Refuses an instant that no order of this shop can have.
+fn check_date(what: &str, at: Option<Timestamp>, now: Timestamp) -> Result<(), LedgerError> {
+    match at {
+        Some(at) if at < EARLIEST || at > now.plus_millis(CLOCK_AHEAD) => Err(LedgerError::Rejected(format!(
+            "its {what} {at} is not between 1990 and two days from now; correct the date in the shop"
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -2,27 +2,35 @@
 //!
 //! - [`enqueue`] writes one event per changed segment, inside the transaction that changed it.
 //! - [`fan_out`] turns events into deliveries, one per destination that wants the event.
-//! - claim hands out what is due, settle records what became of it.
+//! - [`claim`] hands out what is due, [`settle`] records what became of it.
 //!
 //! A *line* is the deliveries of one customer to one destination, oldest first. Only the head of a
 //! line has `due_at` set, so finding what is due never walks over deliveries that have to wait for
-//! an older one. When the head ends, settle makes the next one due.
+//! an older one. When the head ends, [`settle`] makes the next one due.
 //!
 //! All tables written here (`outbox`, `deliveries`, `attempts`) are written nowhere else.
 
+mod baseline;
+mod claim;
 mod enqueue;
 mod envelope;
 mod fan_out;
 mod ids;
+mod read;
 mod route;
+mod settle;
 
 use crate::model::text_enum;
 
+pub use baseline::{discard_baseline, release_baseline};
+pub use claim::{Claim, Claimed, Claims, claim, reclaim};
 pub use enqueue::{SegmentChange, enqueue};
 pub use envelope::{Envelope, Event, EventCustomer, Fields, Shop};
 pub use fan_out::{Disposition, Slice, fan_out};
 pub use ids::{Ids, evt_id, msg_id};
+pub use read::{Delivery, DeliveryFilter, Open, deliveries, events, open};
 pub use route::{Misconfigured, Route};
+pub use settle::{Settlement, Verdict, settle};
 
 text_enum!(Cause { Order = "order", Refund = "refund", Ranking = "ranking", Baseline = "baseline", Remap = "remap" });
 

@@ -7,7 +7,7 @@ mod customer;
 mod customers;
 mod deliver;
 mod deliveries;
-mod demo;
+pub mod demo;
 mod events;
 mod import;
 mod init;
@@ -17,13 +17,13 @@ mod score;
 mod segments;
 mod serve;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{Config, ConfigError, Environment, Missing},
     db::{Database, Readers},
 };
 
@@ -96,5 +96,84 @@ impl Context {
 /// Parses the arguments and the configuration, runs the command, reports its error.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    start_logging(matches!(cli.command, Command::Serve(_) | Command::Demo(_)));
+    match run(cli) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Partly) => ExitCode::from(3),
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if error.is::<UsageError>() || error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Outcome> {
+    let config = match cli.command.needs() {
+        Needs::Nothing => Config::default(),
+        Needs::Settings => Config::load_with(&cli.config, &Environment::of_process(), Missing::Allow)?,
+        Needs::Secrets => Config::load(&cli.config)?,
+    };
+    let context = Context { config, config_path: cli.config, clock: Clock::system() };
+    match &cli.command {
+        Command::Demo(args) => demo::run(args, &context),
+        Command::Init(args) => init::run(args, &context),
+        Command::Serve(args) => serve::run(args, &context),
+        Command::Import(args) => import::run(args, &context),
+        Command::Score(args) => score::run(args, &context),
+        Command::Backfill(args) => backfill::run(args, &context),
+        Command::Deliver(args) => deliver::run(args, &context),
+        Command::Segments(args) => segments::run(args, &context),
+        Command::Customers(args) => customers::run(args, &context),
+        Command::Customer(args) => customer::run(args, &context),
+        Command::Runs(args) => runs::run(args, &context),
+        Command::Events(args) => events::run(args, &context),
+        Command::Deliveries(args) => deliveries::run(args, &context),
+        Command::Check(args) => check::run(args, &context),
+        Command::Completions(args) => completions::run(args, &context),
+    }
+}
+
+/// What of the configuration a command cannot do without.
+enum Needs {
+    Nothing,
+    /// Everything but the secrets of destinations, which a shell may not have.
+    Settings,
+    /// Everything: it signs.
+    Secrets,
+}
+
+impl Command {
+    const fn needs(&self) -> Needs {
+        match self {
+            // The first two write or bring their own configuration.
+            Self::Init(_) | Self::Demo(_) | Self::Completions(_) => Needs::Nothing,
+            Self::Serve(_) | Self::Deliver(_) | Self::Check(_) => Needs::Secrets,
+            _ => Needs::Settings,
+        }
+    }
+}
+
+/// Logs go to standard error, so that standard output holds what was asked for and nothing else.
+/// `QUINTILE_LOG` filters them: `debug`, `quintile::delivery=trace`.
+fn start_logging(long_running: bool) {
+    let default = if long_running { "info" } else { "warn" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("QUINTILE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// The reader of our output has gone (`quintile customers | head`): nothing is wrong.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

@@ -1,11 +1,61 @@
-//! `quintile serve`
+//! `quintile serve`: everything that runs, until told to stop.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
 
 use super::{Context, Outcome};
+use crate::serve::{Listeners, Serving, serve};
 
-/// serve
+/// Take webhooks, show the dashboard, score each night, send what changed
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-pub fn run(_args: &Args, _context: &Context) -> anyhow::Result<Outcome> {
-    anyhow::bail!("serve: under construction")
+/// # Errors
+/// The database is in use or cannot be written, an address is taken, the configuration cannot be
+/// served.
+pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    let database = Arc::new(context.open_database("quintile serve")?);
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
+        let stop = stop_signal()?;
+        let listeners = Listeners::bind(&context.config).await?;
+        let (dashboard, webhooks) = listeners.urls()?;
+        println!("dashboard  {dashboard}");
+        println!("webhooks   {webhooks}");
+        let serving = Serving {
+            config: Arc::new(context.config.clone()),
+            config_path: context.config_path.clone(),
+            database,
+            listeners,
+            clock: context.clock.clone(),
+        };
+        serve(serving, stop).await
+    })?;
+    Ok(Outcome::Done)
+}
+
+/// Cancelled at the first SIGTERM or Ctrl-C. A second one ends the process at once.
+pub fn stop_signal() -> std::io::Result<CancellationToken> {
+    let token = CancellationToken::new();
+    let stop = token.clone();
+    #[cfg(unix)]
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::spawn(async move {
+        loop {
+            #[cfg(unix)]
+            let term = terminate.recv();
+            #[cfg(not(unix))]
+            let term = std::future::pending::<Option<()>>();
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = term => {}
+            }
+            if stop.is_cancelled() {
+                std::process::exit(130);
+            }
+            stop.cancel();
+        }
+    });
+    Ok(token)
 }

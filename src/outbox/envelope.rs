@@ -80,6 +80,16 @@ pub struct Event {
     pub customer: Option<EventCustomer>,
 }
 
+/// The columns [`Event::from_row`] reads, of `outbox o LEFT JOIN customers c`.
+macro_rules! event_columns {
+    () => {
+        "o.seq, o.event_id, o.type, o.at, o.run_id, o.old_segment, o.new_segment, o.cause, o.r, o.f, o.m, c.id, \
+         c.source, c.external_id, c.email, c.first_name, c.last_name, c.phone, c.order_count, c.total_spent, \
+         c.last_order_at"
+    };
+}
+pub(super) use event_columns;
+
 /// The person an event is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventCustomer {
@@ -96,12 +106,7 @@ pub struct EventCustomer {
 }
 
 impl Event {
-    /// Columns [`Self::from_row`] reads, of `outbox o LEFT JOIN customers c`.
-    pub(super) const COLUMNS: &str = "o.seq, o.event_id, o.type, o.at, o.run_id, o.old_segment, o.new_segment, o.cause,
-        o.r, o.f, o.m, c.id, c.source, c.external_id, c.email, c.first_name, c.last_name, c.phone, c.order_count,
-        c.total_spent, c.last_order_at";
-
-    /// Reads [`Self::COLUMNS`] from column `first` on.
+    /// Reads [`event_columns`] from column `first` on.
     pub(super) fn from_row(row: &Row<'_>, first: usize) -> rusqlite::Result<Self> {
         let at = |place: usize| first + place;
         let rfm: [Option<Quintile>; 3] = [row.get(at(8))?, row.get(at(9))?, row.get(at(10))?];
@@ -179,7 +184,7 @@ impl Serialize for Data<'_> {
         if fields.rfm {
             map.serialize_entry("rfm", &event.rfm.map(Rfm))?;
         }
-        map.serialize_entry("customer", &event.customer.as_ref().map(|customer| Customer { shop, fields, customer }))?;
+        map.serialize_entry("customer", &event.customer.as_ref().map(|customer| Person { shop, fields, customer }))?;
         map.end()
     }
 }
@@ -196,13 +201,13 @@ impl Serialize for Rfm {
     }
 }
 
-struct Customer<'a> {
+struct Person<'a> {
     shop: &'a Shop,
     fields: Fields,
     customer: &'a EventCustomer,
 }
 
-impl Serialize for Customer<'_> {
+impl Serialize for Person<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { shop, fields, customer } = self;
         let mut map = serializer.serialize_map(None)?;

@@ -16,8 +16,9 @@ pub struct Ids {
 impl Ids {
     /// `seed`: 74 random bits are taken from it, so that two runs of one millisecond differ.
     #[must_use]
-    pub const fn new(at: Timestamp, seed: u128) -> Self {
-        let millis = if at.millis() < 0 { 0 } else { at.millis() as u128 & 0xffff_ffff_ffff };
+    pub fn new(at: Timestamp, seed: u128) -> Self {
+        // 48 bits, as in the format: enough until the year 10889.
+        let millis = u128::from(at.millis().max(0).unsigned_abs()) & 0xffff_ffff_ffff;
         Self { value: (millis << RANDOM_BITS) | (seed & ((1 << RANDOM_BITS) - 1)) }
     }
 
@@ -28,7 +29,6 @@ impl Ids {
     }
 
     /// The next id.
-    #[expect(clippy::should_implement_trait, reason = "it never ends, and callers want no Option")]
     pub const fn next(&mut self) -> [u8; 16] {
         self.value += 1;
         let millis = self.value >> RANDOM_BITS;

@@ -3,3 +3,8 @@
 
 pub mod dashboard;
 pub mod error;
+mod listen;
+pub mod receiver;
+pub mod webhooks;
+
+pub use listen::listen;

@@ -1,0 +1,374 @@
+//! Orders: the latest state of each, and whom it counts for.
+
+use std::cmp::{Ordering, Reverse};
+
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use super::{Applied, Change, LedgerError, Rules, check_date, counters::recompute, people, worth};
+use crate::model::{Money, Order, OrderStatus, Origin, Source, Timestamp, email_key};
+
+/// An order's stored columns. The derived order decides which of two states with one version is
+/// the later: what a shop does to an order only ever goes one way, so the one further along.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct State {
+    cancelled_at: Option<Timestamp>,
+    refunded: Money,
+    progress: u8,
+    current: Option<Reverse<Money>>,
+    outstanding: Option<Reverse<Money>>,
+    gross: Money,
+    net: Money,
+    counted: bool,
+    is_test: bool,
+    ordered_at: Option<Timestamp>,
+    created_at: Option<Timestamp>,
+    customer_ref: Option<String>,
+    email: Option<String>,
+    name: Option<String>,
+    currency: String,
+}
+
+/// A stored order.
+struct Known {
+    id: i64,
+    customer: Option<i64>,
+    version: Version,
+    deleted: bool,
+    origin: Origin,
+    historical: bool,
+    /// `counted` is as stored: false in a deleted order.
+    state: State,
+}
+
+/// (`updated_at`, when it was sent). A state that does not say when it was sent (a pull) comes
+/// after those with its `updated_at` that do; one without `updated_at` (a file) before all.
+type Version = (Option<Timestamp>, Timestamp);
+
+fn version(updated_at: Option<Timestamp>, triggered_at: Option<Timestamp>) -> Version {
+    (updated_at, triggered_at.unwrap_or(Timestamp::from_millis(i64::MAX)))
+}
+
+impl State {
+    fn of(order: &Order, rules: &Rules) -> Self {
+        let (net, counted) = worth::net(order, rules);
+        let person = order.person.as_ref();
+        let text = |text: Option<&String>| text.filter(|text| !text.trim().is_empty()).cloned();
+        Self {
+            cancelled_at: order.cancelled_at,
+            refunded: order.refunded,
+            progress: progress(if worth::is_cancelled(order) { OrderStatus::Cancelled } else { order.status }),
+            current: order.current.map(Reverse),
+            outstanding: order.outstanding.map(Reverse),
+            gross: order.gross,
+            net,
+            counted,
+            is_test: order.is_test,
+            ordered_at: Some(order.ordered_at),
+            created_at: order.created_at,
+            customer_ref: text(person.and_then(|person| person.external_id.as_ref())),
+            email: text(person.and_then(|person| person.email.as_ref())),
+            name: text(order.name.as_ref()),
+            currency: order.currency.code().to_owned(),
+        }
+    }
+
+    /// Whether the customer's counters are the same with either.
+    fn counts_like(&self, other: &Self) -> bool {
+        (self.counted, self.net, self.ordered_at) == (other.counted, other.net, other.ordered_at)
+    }
+}
+
+/// How far along an order with this status is.
+const STATUSES: [OrderStatus; 10] = [
+    OrderStatus::Unknown,
+    OrderStatus::Pending,
+    OrderStatus::Authorized,
+    OrderStatus::PartiallyPaid,
+    OrderStatus::Paid,
+    OrderStatus::PartiallyRefunded,
+    OrderStatus::Refunded,
+    OrderStatus::Voided,
+    OrderStatus::Expired,
+    OrderStatus::Cancelled,
+];
+
+fn progress(status: OrderStatus) -> u8 {
+    STATUSES.iter().zip(0..).find_map(|(known, rank)| (*known == status).then_some(rank)).unwrap_or(0)
+}
+
+/// Refuses orders that cannot be true or do not belong in this database: another currency,
+/// negative prices, impossible dates. [`apply_order`] calls it; a dry run may.
+///
+/// # Errors
+/// [`LedgerError::Rejected`] with a sentence for the merchant.
+pub fn check_order(order: &Order, rules: &Rules, now: Timestamp) -> Result<(), LedgerError> {
+    let reject = |reason: String| Err(LedgerError::Rejected(reason));
+    if order.source_id.trim().is_empty() {
+        return reject("it has no order id".to_owned());
+    }
+    if order.currency != rules.currency {
+        return reject(format!(
+            "it is in {}, this shop's currency is {} ([shop] currency); amounts are never converted",
+            order.currency, rules.currency
+        ));
+    }
+    for (what, amount) in [("total", order.gross), ("refunded amount", order.refunded)] {
+        if amount < Money::ZERO {
+            return reject(format!("its {what} {} is negative", amount.to_decimal(order.currency)));
+        }
+    }
+    for (what, at) in [
+        ("order date", Some(order.ordered_at)),
+        ("creation date", order.created_at),
+        ("cancellation date", order.cancelled_at),
+        ("update time", order.updated_at),
+    ] {
+        check_date(what, at, now)?;
+    }
+    order.person.as_ref().map_or(Ok(()), |person| people::check_person(person, now))
+}
+
+/// Takes an order's state, unless a newer one is known, and what it says about its customer;
+/// brings the counters of everybody concerned up to date.
+///
+/// An order without `updated_at` (from a file) may be inserted, and replaces only rows that came
+/// from files.
+///
+/// # Errors
+/// [`LedgerError::Rejected`] as [`check_order`], or when the customer's total passes what an
+/// integer holds; the caller then undoes what was written.
+pub fn apply_order(tx: &Transaction<'_>, rules: &Rules, order: &Order, now: Timestamp) -> Result<Applied, LedgerError> {
+    check_order(order, rules, now)?;
+    let mut touched = Vec::new();
+    let applied = apply(tx, rules, order, now, &mut touched)?;
+    recompute(tx, &touched)?;
+    Ok(applied)
+}
+
+/// [`apply_order`] of a checked order, but for the counters: whose are to be recomputed is added to
+/// `touched`.
+pub(super) fn apply(
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    order: &Order,
+    now: Timestamp,
+    touched: &mut Vec<i64>,
+) -> Result<Applied, LedgerError> {
+    // Also of a stale order: the person it names exists, and their fields have versions of their own.
+    let placed = match &order.person {
+        Some(person) => people::place(tx, rules, person, now)?,
+        None => None,
+    };
+    let owner = placed.as_ref().map(|placed| placed.owner);
+    let state = State::of(order, rules);
+    let change = match find(tx, order.source, &order.source_id)? {
+        None => {
+            insert(tx, order, &state, owner, now)?;
+            if state.counted {
+                touched.extend(owner);
+            }
+            Change::New
+        }
+        Some(known) => update(tx, order, state, owner, &known, now, touched)?,
+    };
+    let customer_id = placed.as_ref().map(|placed| placed.id);
+    Ok(Applied { order: change, customer: placed.map(|placed| placed.change), customer_id, owner })
+}
+
+fn update(
+    tx: &Transaction<'_>,
+    order: &Order,
+    mut state: State,
+    owner: Option<i64>,
+    known: &Known,
+    now: Timestamp,
+    touched: &mut Vec<i64>,
+) -> Result<Change, LedgerError> {
+    state.counted &= !known.deleted;
+    let historical = known.historical || (order.historical && order.updated_at.is_some());
+    match compare(order, &state, known) {
+        Ordering::Less | Ordering::Equal if historical != known.historical => {
+            tx.prepare_cached("UPDATE orders SET historical = 1 WHERE id = ?1")?.execute([known.id])?;
+        }
+        Ordering::Less | Ordering::Equal => {}
+        Ordering::Greater => {
+            store(tx, order, &state, owner, historical, known.id, now)?;
+            if owner != known.customer || !state.counts_like(&known.state) {
+                touched.extend([known.customer, owner].into_iter().flatten());
+            }
+        }
+    }
+    Ok(match compare(order, &state, known) {
+        Ordering::Less => Change::Stale,
+        Ordering::Greater if state != known.state => Change::Updated,
+        Ordering::Equal | Ordering::Greater => Change::Unchanged,
+    })
+}
+
+/// Whether what `order` says is later than what is known.
+fn compare(order: &Order, state: &State, known: &Known) -> Ordering {
+    let unseen = known.state.ordered_at.is_none(); // deleted before it was seen
+    if order.updated_at.is_some() {
+        let told = version(order.updated_at, order.triggered_at);
+        return told.cmp(&known.version).then_with(|| state.cmp(&known.state));
+    }
+    let from_file = known.version.0.is_none() && (unseen || matches!(known.origin, Origin::Csv));
+    match (from_file, *state == known.state) {
+        (true, true) => Ordering::Equal,
+        (true, false) => Ordering::Greater, // of two files the one imported last
+        (false, _) => Ordering::Less,
+    }
+}
+
+/// Marks an order as deleted in the shop, for good; one never seen leaves a tombstone.
+///
+/// # Errors
+/// Only those of the database.
+pub fn delete_order(
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    source: Source,
+    source_id: &str,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<Change, LedgerError> {
+    let Some(known) = find(tx, source, source_id)? else {
+        tx.prepare_cached(
+            "INSERT INTO orders (source, source_id, status, currency, gross, net, counted, deleted_at, origin, received_at)
+             VALUES (?1, ?2, 'unknown', ?3, 0, 0, 0, ?4, 'webhook', ?5)",
+        )?
+        .execute(params![source, source_id, rules.currency.code(), at, now])?;
+        return Ok(Change::New);
+    };
+    tx.prepare_cached("UPDATE orders SET deleted_at = min(coalesce(deleted_at, ?2), ?2), counted = 0 WHERE id = ?1")?
+        .execute(params![known.id, at])?;
+    if known.state.counted {
+        recompute(tx, known.customer.as_slice())?;
+    }
+    Ok(if known.deleted { Change::Unchanged } else { Change::Updated })
+}
+
+fn find(tx: &Transaction<'_>, source: Source, source_id: &str) -> rusqlite::Result<Option<Known>> {
+    tx.prepare_cached(
+        "SELECT id, customer_id, source_updated_at, triggered_at, deleted_at, origin, historical,
+           cancelled_at, refunded, status, current, outstanding, gross, net, counted, is_test,
+           ordered_at, created_at, customer_ref, email, name, currency
+         FROM orders WHERE source_id = ?1 AND source = ?2",
+    )?
+    .query_row(params![source_id, source], read)
+    .optional()
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Known> {
+    Ok(Known {
+        id: row.get(0)?,
+        customer: row.get(1)?,
+        version: version(row.get(2)?, row.get(3)?),
+        deleted: row.get::<_, Option<Timestamp>>(4)?.is_some(),
+        origin: row.get(5)?,
+        historical: row.get(6)?,
+        state: State {
+            cancelled_at: row.get(7)?,
+            refunded: row.get(8)?,
+            progress: progress(row.get(9)?),
+            current: row.get::<_, Option<Money>>(10)?.map(Reverse),
+            outstanding: row.get::<_, Option<Money>>(11)?.map(Reverse),
+            gross: row.get(12)?,
+            net: row.get(13)?,
+            counted: row.get(14)?,
+            is_test: row.get(15)?,
+            ordered_at: row.get(16)?,
+            created_at: row.get(17)?,
+            customer_ref: row.get(18)?,
+            email: row.get(19)?,
+            name: row.get(20)?,
+            currency: row.get(21)?,
+        },
+    })
+}
+
+fn insert(
+    tx: &Transaction<'_>,
+    order: &Order,
+    state: &State,
+    owner: Option<i64>,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO orders (source, source_id, customer_id, customer_ref, email, email_key, name, status, is_test, currency,
+           gross, current, outstanding, refunded, net, counted, ordered_at, created_at, cancelled_at, source_updated_at,
+           triggered_at, origin, historical, received_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
+    )?
+    .execute(params![
+        order.source,
+        order.source_id,
+        owner,
+        state.customer_ref,
+        state.email,
+        state.email.as_deref().and_then(email_key),
+        state.name,
+        STATUSES[usize::from(state.progress)],
+        state.is_test,
+        state.currency,
+        state.gross,
+        state.current.map(|money| money.0),
+        state.outstanding.map(|money| money.0),
+        state.refunded,
+        state.net,
+        state.counted,
+        state.ordered_at,
+        state.created_at,
+        state.cancelled_at,
+        order.updated_at,
+        order.triggered_at,
+        order.origin,
+        order.historical,
+        now,
+    ])?;
+    Ok(())
+}
+
+fn store(
+    tx: &Transaction<'_>,
+    order: &Order,
+    state: &State,
+    owner: Option<i64>,
+    historical: bool,
+    id: i64,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "UPDATE orders SET customer_id = ?2, customer_ref = ?3, email = ?4, email_key = ?5, name = ?6, status = ?7, is_test = ?8,
+           currency = ?9, gross = ?10, current = ?11, outstanding = ?12, refunded = ?13, net = ?14, counted = ?15,
+           ordered_at = ?16, created_at = ?17, cancelled_at = ?18, source_updated_at = ?19, triggered_at = ?20,
+           origin = ?21, historical = ?22, received_at = ?23
+         WHERE id = ?1",
+    )?
+    .execute(params![
+        id,
+        owner,
+        state.customer_ref,
+        state.email,
+        state.email.as_deref().and_then(email_key),
+        state.name,
+        STATUSES[usize::from(state.progress)],
+        state.is_test,
+        state.currency,
+        state.gross,
+        state.current.map(|money| money.0),
+        state.outstanding.map(|money| money.0),
+        state.refunded,
+        state.net,
+        state.counted,
+        state.ordered_at,
+        state.created_at,
+        state.cancelled_at,
+        order.updated_at,
+        order.triggered_at,
+        order.origin,
+        historical,
+        now,
+    ])?;
+    Ok(())
+}

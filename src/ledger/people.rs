@@ -1,0 +1,379 @@
+//! Customers: who they are and what is known of them.
+
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use super::{Change, LedgerError, Rules, check_date, identity};
+use crate::model::{Person, Source, Timestamp, email_key};
+
+/// When a field was told: the source's `updated_at`, and within it when the source sent it. Stored
+/// as one integer that sorts the same way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(i64);
+
+impl Version {
+    /// The low bits hold how long after `updated_at` the message was sent, in milliseconds: up to
+    /// 35 minutes, more than a shop takes between a change and telling of it. The rest holds
+    /// `updated_at` until the year 2109.
+    const SENT_BITS: u32 = 21;
+    const SENT_UNKNOWN: i64 = (1 << Self::SENT_BITS) - 1;
+
+    /// `None` without `updated_at`. A message that does not say when it was sent (a pull) comes
+    /// after those that do.
+    #[must_use]
+    pub fn of(updated_at: Option<Timestamp>, triggered_at: Option<Timestamp>) -> Option<Self> {
+        let updated = updated_at?.millis().clamp(0, i64::MAX >> Self::SENT_BITS);
+        let sent = triggered_at
+            .map_or(Self::SENT_UNKNOWN, |at| at.millis().saturating_sub(updated).clamp(0, Self::SENT_UNKNOWN - 1));
+        Some(Self(updated << Self::SENT_BITS | sent))
+    }
+}
+
+impl rusqlite::ToSql for Version {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        Ok(self.0.into())
+    }
+}
+
+impl rusqlite::types::FromSql for Version {
+    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
+        value.as_i64().map(Self)
+    }
+}
+
+/// One field of a person with the version it was taken from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Field {
+    value: Option<String>,
+    version: Option<Version>,
+}
+
+/// What became of one field of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// The message does not speak of it.
+    Silent,
+    /// Another value stands there now.
+    Changed,
+    /// The same value, told by a newer message.
+    Confirmed,
+    Known,
+    /// A newer message said otherwise.
+    Lost,
+}
+
+impl Field {
+    /// Takes `told` unless something newer is known. Of two values with one version the greater
+    /// stays, so that the order of arrival does not matter.
+    fn take(&mut self, told: Option<&str>, version: Option<Version>) -> Taken {
+        let Some(told) = told else { return Taken::Silent };
+        let told = Some(told).filter(|text| !text.trim().is_empty());
+        let same = self.value.as_deref() == told;
+        let newer = match version {
+            // A file fills what no versioned message told, and cannot clear.
+            None if told.is_none() => return Taken::Silent,
+            None => self.version.is_none() && !same,
+            Some(_) => (version, told) > (self.version, self.value.as_deref()),
+        };
+        if newer {
+            self.value = told.map(str::to_owned);
+            self.version = version;
+        }
+        match (newer, same) {
+            (true, true) => Taken::Confirmed,
+            (true, false) => Taken::Changed,
+            (false, true) => Taken::Known,
+            (false, false) => Taken::Lost,
+        }
+    }
+}
+
+const EMAIL: usize = 0;
+const CONSENT: usize = 4;
+/// E-mail, first name, last name, phone, consent, tags: in the order of [`COLUMNS`].
+type Fields = [Field; 6];
+const COLUMNS: &str = "email, email_version, first_name, first_name_version, last_name, last_name_version,
+    phone, phone_version, consent, consent_version, tags, tags_version";
+
+/// By what a customer is known.
+enum Key<'a> {
+    Id(&'a str),
+    Guest(String),
+}
+
+impl<'a> Key<'a> {
+    /// `None`: the person cannot be told from anybody else.
+    fn of(person: &'a Person) -> Option<Self> {
+        match person.external_id.as_deref() {
+            Some(id) if !id.is_empty() => Some(Self::Id(id)),
+            _ => person.email.as_deref().and_then(email_key).map(Key::Guest),
+        }
+    }
+}
+
+/// A stored customer.
+struct Known {
+    id: i64,
+    source: Source,
+    owner: i64,
+    redacted: bool,
+    fields: Fields,
+}
+
+/// Where a person stands.
+pub(super) struct Placed {
+    /// Their own row.
+    pub id: i64,
+    /// The row that counts their orders: their own, or whom they were merged into.
+    pub owner: i64,
+    pub change: Change,
+}
+
+/// Refuses persons with impossible dates.
+///
+/// # Errors
+/// [`LedgerError::Rejected`] with a sentence for the merchant.
+pub fn check_person(person: &Person, now: Timestamp) -> Result<(), LedgerError> {
+    check_date("update time", person.updated_at, now)?;
+    check_date("consent time", person.consent_at, now)
+}
+
+/// Takes what a message says about a person.
+///
+/// # Errors
+/// [`LedgerError::Rejected`]: the person has neither an id nor an e-mail, or impossible dates.
+pub fn apply_person(
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    person: &Person,
+    now: Timestamp,
+) -> Result<Change, LedgerError> {
+    check_person(person, now)?;
+    match place(tx, rules, person, now)? {
+        Some(placed) => Ok(placed.change),
+        None => Err(LedgerError::Rejected("this customer has neither an id nor an e-mail".to_owned())),
+    }
+}
+
+/// Marks a customer as deleted in the shop since `at`, for good; one never seen leaves a tombstone.
+/// Orders and counters stay.
+///
+/// # Errors
+/// Only those of the database.
+pub fn delete_customer(
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    source: Source,
+    external_id: &str,
+    at: Timestamp,
+) -> Result<Change, LedgerError> {
+    let Some(placed) = place_id(tx, rules, source, external_id, at)? else {
+        return Err(LedgerError::Rejected("the message does not say which customer".to_owned()));
+    };
+    // The earliest of several deletions, whichever came first.
+    let marked = tx
+        .prepare_cached(
+            "UPDATE customers SET deleted_at = ?2 WHERE id = ?1 AND (deleted_at IS NULL OR deleted_at > ?2)
+             RETURNING email_key",
+        )?
+        .query_row(params![placed.id, at], |row| row.get::<_, Option<String>>(0))
+        .optional()?;
+    let Some(key) = marked else { return Ok(Change::Unchanged) };
+    // A guest with this e-mail stands alone again.
+    if let Some(key) = key {
+        identity::settle_guest(tx, rules, &key, at)?;
+    }
+    Ok(if placed.change == Change::New { Change::New } else { Change::Updated })
+}
+
+/// The row of an id, made if there is none. `None`: the id is empty.
+pub(super) fn place_id(
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    source: Source,
+    external_id: &str,
+    now: Timestamp,
+) -> Result<Option<Placed>, LedgerError> {
+    place(tx, rules, &Person { external_id: Some(external_id.to_owned()), ..Person::unknown(source) }, now)
+}
+
+/// Finds or makes the person's row and takes what is newer. `None`: they cannot be told from
+/// anybody else.
+pub(super) fn place(
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    person: &Person,
+    now: Timestamp,
+) -> Result<Option<Placed>, LedgerError> {
+    let Some(key) = Key::of(person) else { return Ok(None) };
+    Ok(Some(match find(tx, person.source, &key)? {
+        None => insert(tx, rules, person, &key, now)?,
+        Some(known) => update(tx, rules, person, &key, known, now)?,
+    }))
+}
+
+fn find(tx: &Transaction<'_>, source: Source, key: &Key<'_>) -> rusqlite::Result<Option<Known>> {
+    let select =
+        |filter| format!("SELECT id, source, merged_into, redacted_at, {COLUMNS} FROM customers WHERE {filter}");
+    match key {
+        Key::Id(id) => tx
+            .prepare_cached(&select("external_id = ?1 AND source = ?2"))?
+            .query_row(params![id, source], read)
+            .optional(),
+        Key::Guest(email) => {
+            tx.prepare_cached(&select("external_id IS NULL AND email_key = ?1"))?.query_row([email], read).optional()
+        }
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Known> {
+    const FIRST_FIELD: usize = 4;
+    let id = row.get(0)?;
+    let mut fields = Fields::default();
+    for (position, field) in fields.iter_mut().enumerate() {
+        *field =
+            Field { value: row.get(FIRST_FIELD + 2 * position)?, version: row.get(FIRST_FIELD + 2 * position + 1)? };
+    }
+    Ok(Known {
+        id,
+        source: row.get(1)?,
+        owner: row.get::<_, Option<i64>>(2)?.unwrap_or(id),
+        redacted: row.get::<_, Option<i64>>(3)?.is_some(),
+        fields,
+    })
+}
+
+/// Takes each field of the message that is newer.
+fn take_all(fields: &mut Fields, person: &Person) -> [Taken; 6] {
+    let told = [&person.email, &person.first_name, &person.last_name, &person.phone, &person.consent, &person.tags];
+    let version = Version::of(person.updated_at, person.triggered_at);
+    let consent_version = Version::of(person.consent_at.or(person.updated_at), person.triggered_at);
+    let mut taken = [Taken::Silent; 6];
+    for (position, field) in fields.iter_mut().enumerate() {
+        // A file does not become a version by naming when a consent was given.
+        let version = if position == CONSENT && version.is_some() { consent_version } else { version };
+        taken[position] = field.take(told[position].as_deref(), version);
+    }
+    taken
+}
+
+fn insert(
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    person: &Person,
+    key: &Key<'_>,
+    now: Timestamp,
+) -> Result<Placed, LedgerError> {
+    let mut fields = Fields::default();
+    take_all(&mut fields, person);
+    let (external_id, email_key) = match key {
+        Key::Id(id) => (Some(*id), fields[EMAIL].value.as_deref().and_then(email_key)),
+        Key::Guest(email) => (None, Some(email.clone())),
+    };
+    let [email, first_name, last_name, phone, consent, tags] = &fields;
+    tx.prepare_cached(&format!(
+        "INSERT INTO customers (source, external_id, email_key, created_at, {COLUMNS})
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+    ))?
+    .execute(params![
+        person.source,
+        external_id,
+        email_key,
+        now,
+        email.value,
+        email.version,
+        first_name.value,
+        first_name.version,
+        last_name.value,
+        last_name.version,
+        phone.value,
+        phone.version,
+        consent.value,
+        consent.version,
+        tags.value,
+        tags.version,
+    ])?;
+    let id = tx.last_insert_rowid();
+    let mut owner = id;
+    if let Some(email) = email_key {
+        identity::settle_guest(tx, rules, &email, now)?;
+        if external_id.is_none() {
+            owner = identity::owner(tx, id)?;
+        }
+    }
+    Ok(Placed { id, owner, change: Change::New })
+}
+
+fn update(
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    person: &Person,
+    key: &Key<'_>,
+    mut known: Known,
+    now: Timestamp,
+) -> Result<Placed, LedgerError> {
+    let mut placed = Placed { id: known.id, owner: known.owner, change: Change::Unchanged };
+    if known.redacted {
+        return Ok(placed); // what was forgotten stays forgotten
+    }
+    let old_key = known.fields[EMAIL].value.as_deref().and_then(email_key);
+    let taken = take_all(&mut known.fields, person);
+    if taken.iter().any(|field| matches!(field, Taken::Changed | Taken::Confirmed)) {
+        store_fields(tx, known.id, &known.fields)?;
+    }
+    placed.change = if taken.contains(&Taken::Changed) {
+        Change::Updated
+    } else if taken.contains(&Taken::Lost) && !taken.contains(&Taken::Confirmed) {
+        Change::Stale
+    } else {
+        Change::Unchanged
+    };
+    match key {
+        Key::Id(_) => {
+            let new_key = known.fields[EMAIL].value.as_deref().and_then(email_key);
+            if new_key != old_key {
+                tx.prepare_cached("UPDATE customers SET email_key = ?2 WHERE id = ?1")?
+                    .execute(params![known.id, new_key])?;
+                for key in [old_key, new_key].into_iter().flatten() {
+                    identity::settle_guest(tx, rules, &key, now)?;
+                }
+            }
+        }
+        // A guest is one person in all sources; the row names the first of them by name, whichever
+        // came first in time.
+        Key::Guest(email) if person.source.as_str() < known.source.as_str() => {
+            tx.prepare_cached("UPDATE customers SET source = ?2 WHERE id = ?1")?
+                .execute(params![known.id, person.source])?;
+            identity::settle_guest(tx, rules, email, now)?;
+            placed.owner = identity::owner(tx, known.id)?;
+        }
+        Key::Guest(_) => {}
+    }
+    Ok(placed)
+}
+
+/// Leaves `email_key` alone: its indexes are touched only when it changes.
+fn store_fields(tx: &Transaction<'_>, id: i64, fields: &Fields) -> rusqlite::Result<()> {
+    let [email, first_name, last_name, phone, consent, tags] = fields;
+    tx.prepare_cached(
+        "UPDATE customers SET email = ?2, email_version = ?3, first_name = ?4, first_name_version = ?5,
+           last_name = ?6, last_name_version = ?7, phone = ?8, phone_version = ?9, consent = ?10,
+           consent_version = ?11, tags = ?12, tags_version = ?13
+         WHERE id = ?1",
+    )?
+    .execute(params![
+        id,
+        email.value,
+        email.version,
+        first_name.value,
+        first_name.version,
+        last_name.value,
+        last_name.version,
+        phone.value,
+        phone.version,
+        consent.value,
+        consent.version,
+        tags.value,
+        tags.version,
+    ])?;
+    Ok(())
+}

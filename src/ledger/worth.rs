@@ -1,0 +1,46 @@
+//! What an order is worth, and whether it counts. Pure.
+
+use super::Rules;
+use crate::model::{Money, Order, OrderStatus};
+
+/// The order's net worth in the shop's money (never negative) and whether it counts for its
+/// customer: the table under "What an order is worth" in the design's `orders.md`.
+///
+/// An order that cannot count by its nature (test, cancelled) is worth nothing.
+#[must_use]
+pub fn net(order: &Order, rules: &Rules) -> (Money, bool) {
+    if order.is_test || is_cancelled(order) {
+        return (Money::ZERO, false);
+    }
+    let placed_less_refunds = order.gross - order.refunded;
+    let worth = match order.status {
+        OrderStatus::Pending | OrderStatus::Authorized if rules.count_pending => {
+            order.current.unwrap_or(placed_less_refunds)
+        }
+        OrderStatus::Pending
+        | OrderStatus::Authorized
+        | OrderStatus::Voided
+        | OrderStatus::Expired
+        | OrderStatus::Cancelled
+        | OrderStatus::Unknown => return (Money::ZERO, false),
+        // `outstanding` is left out on purpose: some paid orders made through the API carry their
+        // whole price in it.
+        OrderStatus::Paid => order.current.unwrap_or(placed_less_refunds),
+        OrderStatus::PartiallyPaid | OrderStatus::PartiallyRefunded | OrderStatus::Refunded => {
+            match (order.net_payment, order.current, order.outstanding) {
+                (Some(net_payment), _, _) => net_payment,
+                (None, Some(current), Some(outstanding)) => current - outstanding,
+                _ => placed_less_refunds,
+            }
+        }
+    };
+    let worth = worth.max(Money::ZERO);
+    // A gift was placed for nothing; an order refunded to nothing was not.
+    let gift = rules.count_zero_value && order.gross == Money::ZERO;
+    (worth, worth > Money::ZERO || gift)
+}
+
+/// Some sources say it by the status, some by the date.
+pub(super) fn is_cancelled(order: &Order) -> bool {
+    order.status == OrderStatus::Cancelled || order.cancelled_at.is_some()
+}
