@@ -16,6 +16,7 @@ mod runs;
 mod score;
 mod segments;
 mod serve;
+mod signal;
 
 use std::{
     io::IsTerminal,
@@ -129,7 +130,7 @@ impl Context {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_logging(matches!(cli.command, Command::Serve(_) | Command::Demo(_)));
+    start_logging(matches!(cli.command, Command::Serve(_)));
     match run(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partly) => ExitCode::from(3),
@@ -197,7 +198,7 @@ impl Command {
 /// Logs go to standard error, so that standard output holds what was asked for and nothing else.
 /// `QUINTILE_LOG` filters them: `debug`, `quintile::delivery=trace`.
 fn start_logging(long_running: bool) {
-    let default = if long_running { "info" } else { "warn" };
+    let default = if long_running { "warn,quintile=info" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("QUINTILE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     tracing_subscriber::fmt()

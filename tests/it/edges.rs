@@ -26,6 +26,8 @@ const EDGES: [(&str, &[&str]); 14] = [
     // Its pages read with queries of their own; they borrow the words for segments and states.
     ("web", &["scoring::segment", "outbox"]),
     ("web::webhooks", &["intake", "web::error"]),
+    // The demo's receiver checks signatures with what checks them on the way in.
+    ("web::receiver", &["intake::signature"]),
     ("serve", &["intake", "ledger", "scoring", "outbox", "delivery", "web"]),
     ("cli", &["intake", "ledger", "scoring", "outbox", "delivery", "web", "serve"]),
 ];
