@@ -317,3 +317,19 @@ fn a_second_process_is_told_who_has_the_database() {
     let error = Database::open(&path, "quintile serve").err().unwrap().to_string();
     assert!(error.contains(&format!("process {} (quintile score)", std::process::id())), "{error}");
 }
+
+#[test]
+fn an_older_database_is_brought_up_when_it_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("quintile.db");
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schema-1.db"), &path).unwrap();
+    let refused = Readers::open(&path).err().unwrap().to_string();
+    assert!(refused.contains("has schema 1, this program reads 2; `quintile serve` brings it up"), "{refused}");
+
+    let database = Database::open(&path, "quintile serve").unwrap();
+    let reader = database.readers().get().unwrap();
+    assert_eq!(pragma(&reader, "user_version"), SCHEMA_VERSION.to_string());
+    let email: String = reader.query_row("SELECT email FROM customers", [], |row| row.get(0)).unwrap();
+    assert_eq!(email, "Anna@example.com");
+    assert_eq!(quintile::invariants::violations(&reader).unwrap(), Vec::<String>::new());
+}
