@@ -117,7 +117,7 @@ async fn watch(night: Night, mut asked: mpsc::Receiver<()>, shutdown: Cancellati
                 tracing::error!(error = format!("{error:#}"), "the run somebody asked for failed");
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         watched = night.watch(shutdown) => watched,

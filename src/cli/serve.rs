@@ -1,6 +1,6 @@
 //! `quintile serve`: everything that runs, until told to stop.
 
-use std::sync::Arc;
+use std::{io::Write, sync::Arc};
 
 use super::{Context, Outcome, signal::stop_signal};
 use crate::serve::{Listeners, Serving, serve};
@@ -19,8 +19,7 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         let stop = stop_signal()?;
         let listeners = Listeners::bind(&context.config).await?;
         let (dashboard, webhooks) = listeners.urls()?;
-        println!("dashboard  {dashboard}");
-        println!("webhooks   {webhooks}");
+        writeln!(std::io::stdout(), "dashboard  {dashboard}\nwebhooks   {webhooks}")?;
         let serving = Serving {
             config: Arc::new(context.config.clone()),
             config_path: context.config_path.clone(),

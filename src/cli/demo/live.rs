@@ -1,7 +1,7 @@
 //! The demo's present: the real server, today's orders as signed webhooks, one run, and a page to
 //! look at.
 
-use std::{sync::Arc, time::Duration};
+use std::{io::Write, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -73,15 +73,16 @@ pub async fn run(demo: Demo<'_>) -> anyhow::Result<Outcome> {
             return Ok(Outcome::Done);
         }
     };
+    let mut out = std::io::stdout();
     if args.headless {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        writeln!(out, "{}", serde_json::to_string_pretty(&summary)?)?;
     } else {
-        println!(
+        writeln!(
+            out,
             "{} customers, {} orders, {} runs, {} changes of segment, {} deliveries with a good signature.",
             summary.customers, summary.orders, summary.runs, summary.segment_changes, summary.receiver_accepted
-        );
-        println!("dashboard  {dashboard}");
-        println!("Ctrl-C ends the demo and removes everything.");
+        )?;
+        writeln!(out, "dashboard  {dashboard}\nCtrl-C ends the demo and removes everything.")?;
         stop.cancelled().await;
     }
     shutdown.cancel();

@@ -102,9 +102,9 @@ async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 
     let listeners = Listeners::bind(&config).await?;
     let database = Arc::new(Database::open(&config.database.path, "quintile demo")?);
-    let shop = shop::Shop::new(SEED, CUSTOMERS, WEEKS_OF_HISTORY, context.clock.now());
+    let history = shop::Shop::new(SEED, CUSTOMERS, WEEKS_OF_HISTORY, context.clock.now());
     let today = tokio::select! {
-        today = past::live_through(&config, &database, shop, &time, &clock) => today?,
+        today = past::live_through(&config, &database, history, &time, &clock) => today?,
         () = stop.cancelled() => return Ok(Outcome::Done),
     };
     time.go_live();

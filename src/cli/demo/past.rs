@@ -38,11 +38,11 @@ pub async fn live_through(
     let settings = Arc::new(scoring::Settings::from_config(config)?);
     let rules = ledger::Rules::from_config(config);
     let wake = Arc::new(Notify::new());
-    let stop = CancellationToken::new();
+    let past_over = CancellationToken::new();
     time.set(nights[0].1);
     let forwarder =
         Forwarder::new(config, database.writer().clone(), database.readers().clone(), clock.clone(), wake.clone())?;
-    let forwarding = tokio::spawn(forwarder.run(stop.clone()));
+    let forwarding = tokio::spawn(forwarder.run(past_over.clone()));
 
     let bar = progress(nights.len());
     let mut orders = states(shop).into_iter().peekable();
@@ -67,7 +67,7 @@ pub async fn live_through(
         bar.inc(1);
     }
     bar.finish_and_clear();
-    stop.cancel();
+    past_over.cancel();
     forwarding.await.context("the forwarder stopped")?;
     Ok(orders.collect())
 }
