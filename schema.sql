@@ -121,7 +121,11 @@ CREATE TABLE scores (
   segment          TEXT,
   previous_segment TEXT,
   segment_since    INTEGER,
-  scored_at        INTEGER NOT NULL        -- the instant of the run that last changed this row
+  scored_at        INTEGER NOT NULL,       -- the instant of the run that last changed the scores
+  -- The customer's counters at the last run, its as-of: what the next run tells the cause of a
+  -- change from (an order, a refund, or only others moved).
+  order_count      INTEGER NOT NULL DEFAULT 0,
+  total_spent      INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX scores_segment ON scores (segment, customer_id);
 
@@ -237,6 +241,7 @@ CREATE TABLE deliveries (
   hold         TEXT    CHECK (hold IN ('baseline', 'run', 'consent', 'destination')), -- why it is held
   events       INTEGER NOT NULL DEFAULT 1,
   attempts     INTEGER NOT NULL DEFAULT 0, -- counted in the claim, before the call
+  spared       INTEGER NOT NULL DEFAULT 0, -- of these, those that do not bring it nearer to its end (429)
   due_at       INTEGER,                    -- when it may be claimed; NULL: not due by itself (behind an older one of its customer, held, done)
   claim        TEXT,                       -- boot id : number, of the claim in flight
   body         BLOB,
@@ -245,10 +250,13 @@ CREATE TABLE deliveries (
   created_at   INTEGER NOT NULL,
   finished_at  INTEGER
 ) STRICT;
-CREATE INDEX deliveries_due ON deliveries (due_at, id) WHERE due_at IS NOT NULL;
+-- By destination first: what waits for one that hangs is never walked over on the way to another's.
+CREATE INDEX deliveries_due ON deliveries (destination, due_at, id) WHERE due_at IS NOT NULL;
 CREATE INDEX deliveries_open ON deliveries (destination, customer_id, id) WHERE finished_at IS NULL;
 CREATE INDEX deliveries_state ON deliveries (state, id);
 CREATE INDEX deliveries_run ON deliveries (run_id, destination, state);
+-- Appended in order, so nearly free; finds what became of one event, and lets old events be deleted.
+CREATE INDEX deliveries_seq ON deliveries (seq);
 
 -- Each try of a delivery. Written by outbox.
 CREATE TABLE attempts (

@@ -1,15 +1,26 @@
 //! What the merchant may set. One struct per section of `config.toml`, in the file's order; the
 //! defaults here are the defaults of the file, which a test compares.
 
+mod check;
+mod environment;
+mod keys;
 mod load;
+mod problem;
+mod read;
+mod secret;
+mod tree;
+mod values;
 
-pub use load::ConfigError;
-
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
 use crate::model::Currency;
+
+pub use environment::Environment;
+pub use load::{Loading, Missing, Mistake, known_keys};
+pub use problem::{ConfigError, Step};
+pub use secret::Secret;
 
 /// The whole configuration, checked: every value is usable as it stands.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -39,6 +50,7 @@ pub struct Shop {
     pub name: String,
     pub currency: Currency,
     /// IANA zone in which the dashboard shows dates.
+    #[serde(deserialize_with = "values::zone")]
     pub timezone: chrono_tz::Tz,
 }
 
@@ -54,6 +66,7 @@ pub struct Database {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Webhooks {
+    #[serde(deserialize_with = "values::address")]
     pub listen: SocketAddr,
     pub shopify: WebhookSecrets,
     pub woocommerce: WebhookSecrets,
@@ -71,6 +84,7 @@ pub struct WebhookSecrets {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dashboard {
+    #[serde(deserialize_with = "values::address")]
     pub listen: SocketAddr,
     /// Host names besides localhost under which the page may be opened.
     pub allowed_hosts: Vec<String>,
@@ -99,6 +113,7 @@ pub struct Import {
     /// Amounts are written `1.234,50`.
     pub decimal_comma: bool,
     /// IANA zone of dates without an offset.
+    #[serde(deserialize_with = "values::zone")]
     pub timezone: chrono_tz::Tz,
     /// Our column name → the file's.
     pub columns: std::collections::BTreeMap<String, String>,
@@ -110,6 +125,7 @@ pub struct Import {
 pub struct Scoring {
     /// Five fields, in `timezone`.
     pub cron: String,
+    #[serde(deserialize_with = "values::zone")]
     pub timezone: chrono_tz::Tz,
     pub ties: Ties,
     pub segments: SegmentScheme,
@@ -322,31 +338,5 @@ impl Default for Destination {
     }
 }
 
-/// A value that never shows itself: `Debug` prints dots, there is no `Display`.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    #[must_use]
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// The value itself. Keep the result out of logs, pages and errors.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_empty() { "\"\"" } else { "\"…\"" })
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,104 @@
-//! outbox
+//! The durable queue between what became true and who is told.
+//!
+//! - [`enqueue`] writes one event per changed segment, inside the transaction that changed it.
+//! - [`fan_out`] turns events into deliveries, one per destination that wants the event.
+//! - [`claim`] hands out what is due, [`settle`] records what became of it.
+//!
+//! A *line* is the deliveries of one customer to one destination, oldest first. Only the head of a
+//! line has `due_at` set, so finding what is due never walks over deliveries that have to wait for
+//! an older one. When the head ends, [`settle`] makes the next one due.
+//!
+//! All tables written here (`outbox`, `deliveries`, `attempts`) are written nowhere else.
+
+mod baseline;
+mod claim;
+mod enqueue;
+mod envelope;
+mod fan_out;
+mod ids;
+mod read;
+mod route;
+mod settle;
+
+use crate::model::text_enum;
+
+pub use baseline::{discard_baseline, release_baseline};
+pub use claim::{Claim, Claimed, Claims, claim, reclaim};
+pub use enqueue::{SegmentChange, enqueue};
+pub use envelope::{Envelope, Event, EventCustomer, Fields, Shop};
+pub use fan_out::{Disposition, Slice, fan_out};
+pub use ids::{Ids, evt_id, msg_id};
+pub use read::{Delivery, DeliveryFilter, Open, deliveries, events, open};
+pub use route::{Misconfigured, Route};
+pub use settle::{Settlement, Verdict, settle};
+
+text_enum!(Cause { Order = "order", Refund = "refund", Ranking = "ranking", Baseline = "baseline", Remap = "remap" });
+
+text_enum!(EventType { SegmentChanged = "rfm/segment.changed" });
+
+text_enum!(State {
+    Waiting = "waiting",
+    Sending = "sending",
+    Retrying = "retrying",
+    Held = "held",
+    Delivered = "delivered",
+    Dead = "dead",
+    Superseded = "superseded",
+    Discarded = "discarded",
+});
+
+text_enum!(Hold { Baseline = "baseline", Run = "run", Consent = "consent", Destination = "destination" });
+
+/// Why a segment changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The customer ordered since the run before.
+    Order,
+    /// An order of theirs lost worth since the run before.
+    Refund,
+    /// Others moved, or time passed.
+    Ranking,
+    /// The very first run: everyone is new.
+    Baseline,
+    /// The segment rules changed.
+    Remap,
+}
+
+/// `type` of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventType {
+    SegmentChanged,
+}
+
+/// Where a delivery stands. The last four are final; only an explicit replay leaves them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Not tried yet.
+    Waiting,
+    /// Claimed; a request may be on its way.
+    Sending,
+    /// Tried, will be tried again.
+    Retrying,
+    /// Waits for the merchant; [`Hold`] says why.
+    Held,
+    Delivered,
+    /// Given up; stands in sight until it is replayed.
+    Dead,
+    /// A newer event of the same customer made it pointless.
+    Superseded,
+    /// The merchant chose not to send it.
+    Discarded,
+}
+
+/// Why a delivery is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Hold {
+    /// Its run is the first one, which names a segment for everyone.
+    Baseline,
+    /// Its run changed more customers than `hold_above_percent`.
+    Run,
+    /// It is not known whether the customer agreed.
+    Consent,
+    /// The destination asked for nothing more (410).
+    Destination,
+}

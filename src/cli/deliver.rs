@@ -1,11 +1,78 @@
-//! `quintile deliver`
+//! `quintile deliver`: the forwarder without the server.
 
-use super::{Context, Outcome};
+use std::{io::Write, sync::Arc, time::Duration};
 
-/// deliver
+use anyhow::anyhow;
+use tokio::sync::Notify;
+
+use super::{Context, Format, Outcome, UsageError, signal::stop_signal};
+use crate::{
+    delivery::{Forwarder, Report},
+    scoring,
+};
+
+/// Send what is waiting, without the server
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// End when nothing is due; later retries stay in the queue
+    #[arg(long)]
+    until_idle: bool,
+    /// Stop claiming after so many seconds; requests on their way may finish for ten more
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// How to print the report
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
 
-pub fn run(_args: &Args, _context: &Context) -> anyhow::Result<Outcome> {
-    anyhow::bail!("deliver: under construction")
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    let database = context.open_database("quintile deliver")?;
+    // A run that a crash stopped between its steps has events that nobody queued yet.
+    scoring::resume(&database, &scoring::Settings::from_config(&context.config)?, &context.clock)?;
+    let (writer, readers) = (database.writer().clone(), database.readers().clone());
+    let wake = Arc::new(Notify::new());
+    let forwarder = Forwarder::new(&context.config, writer, readers, context.clock.clone(), wake)
+        .map_err(|error| UsageError(format!("{error:#}")))?;
+    let report = tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let shutdown = stop_signal()?;
+        let timeout = args.timeout.map(Duration::from_secs);
+        anyhow::Ok(if args.until_idle {
+            forwarder.drain(timeout, shutdown).await
+        } else {
+            forwarder.serve(timeout, shutdown).await
+        })
+    })?;
+    print(&report, args.format)?;
+    match report.error {
+        Some(error) => Err(anyhow!(error)),
+        // Without --until-idle the stop is the order that ends it, whatever is left.
+        None if report.dead > 0 || report.retrying > 0 || (report.cut_short && args.until_idle) => Ok(Outcome::Partly),
+        None => Ok(Outcome::Done),
+    }
+}
+
+fn print(report: &Report, format: Format) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let Report { delivered, retrying, dead, held, waiting, .. } = report;
+    match format {
+        Format::Json => {
+            serde_json::to_writer(&mut out, report)?;
+            writeln!(out)?;
+        }
+        Format::Csv => {
+            writeln!(out, "delivered,retrying,dead,held,waiting\n{delivered},{retrying},{dead},{held},{waiting}")?;
+        }
+        Format::Table => {
+            for (name, count, meaning) in [
+                ("delivered", i64::try_from(*delivered)?, "taken by their tool"),
+                ("retrying", *retrying, "failed so far, tried again later"),
+                ("dead", i64::try_from(*dead)?, "given up; see `quintile deliveries --state dead`"),
+                ("held", *held, "wait for your decision"),
+                ("waiting", *waiting, "not tried yet"),
+            ] {
+                writeln!(out, "{name:<10}{count:>10}  {meaning}")?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -154,8 +154,8 @@ pub fn apply_person(
     }
 }
 
-/// Marks a customer as deleted in the shop, for good; one never seen leaves a tombstone. Orders and
-/// counters stay.
+/// Marks a customer as deleted in the shop since `at`, for good; one never seen leaves a tombstone.
+/// Orders and counters stay.
 ///
 /// # Errors
 /// Only those of the database.
@@ -164,21 +164,23 @@ pub fn delete_customer(
     rules: &Rules,
     source: Source,
     external_id: &str,
-    now: Timestamp,
+    at: Timestamp,
 ) -> Result<Change, LedgerError> {
-    let Some(placed) = place_id(tx, rules, source, external_id, now)? else {
+    let Some(placed) = place_id(tx, rules, source, external_id, at)? else {
         return Err(LedgerError::Rejected("the message does not say which customer".to_owned()));
     };
+    // The earliest of several deletions, whichever came first.
     let marked = tx
         .prepare_cached(
-            "UPDATE customers SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL RETURNING email_key",
+            "UPDATE customers SET deleted_at = ?2 WHERE id = ?1 AND (deleted_at IS NULL OR deleted_at > ?2)
+             RETURNING email_key",
         )?
-        .query_row(params![placed.id, now], |row| row.get::<_, Option<String>>(0))
+        .query_row(params![placed.id, at], |row| row.get::<_, Option<String>>(0))
         .optional()?;
     let Some(key) = marked else { return Ok(Change::Unchanged) };
     // A guest with this e-mail stands alone again.
     if let Some(key) = key {
-        identity::settle_guest(tx, rules, &key, now)?;
+        identity::settle_guest(tx, rules, &key, at)?;
     }
     Ok(if placed.change == Change::New { Change::New } else { Change::Updated })
 }
@@ -374,4 +376,52 @@ fn store_fields(tx: &Transaction<'_>, id: i64, fields: &Fields) -> rusqlite::Res
         tags.version,
     ])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_sort_by_update_then_by_sending() {
+        let at = Timestamp::from_millis;
+        let updated = 1_795_435_200_000;
+        let ascending = [
+            Version::of(None, Some(at(updated))),
+            Version::of(Some(at(-5)), None),
+            Version::of(Some(at(updated - 1)), None),
+            Version::of(Some(at(updated)), Some(at(updated - 10))),
+            Version::of(Some(at(updated)), Some(at(updated + 1))),
+            Version::of(Some(at(updated)), Some(at(updated + 2))),
+            Version::of(Some(at(updated)), Some(at(i64::MAX))),
+            Version::of(Some(at(updated)), None),
+            Version::of(Some(at(updated + 1)), Some(at(0))),
+            Version::of(Some(at(i64::MAX)), Some(at(0))),
+        ];
+        assert!(ascending.is_sorted_by(|a, b| a < b), "{ascending:?}");
+    }
+
+    #[test]
+    fn a_field_takes_what_is_newer() {
+        let version = |updated| Version::of(Some(Timestamp::from_millis(updated)), None);
+        let mut field = Field::default();
+        for (told, version, taken, value) in [
+            (None, version(9), Taken::Silent, None),
+            (Some("file"), None, Taken::Changed, Some("file")),
+            (Some(""), None, Taken::Silent, Some("file")),
+            (Some("other file"), None, Taken::Changed, Some("other file")),
+            (Some("shop"), version(5), Taken::Changed, Some("shop")),
+            (Some("file"), None, Taken::Lost, Some("shop")),
+            (Some("older"), version(4), Taken::Lost, Some("shop")),
+            (Some("shop"), version(4), Taken::Known, Some("shop")),
+            (Some("shop"), version(6), Taken::Confirmed, Some("shop")),
+            (Some("a tie, and less"), version(6), Taken::Lost, Some("shop")),
+            (Some("shops"), version(6), Taken::Changed, Some("shops")),
+            (Some(" "), version(7), Taken::Changed, None),
+            (Some("back"), version(8), Taken::Changed, Some("back")),
+        ] {
+            assert_eq!(field.take(told, version), taken, "{told:?}");
+            assert_eq!(field.value.as_deref(), value, "{told:?}");
+        }
+    }
 }

@@ -1,1 +1,10 @@
-//! intake
+//! Intake from outside: signed requests against the real router and a real database.
+
+mod answers;
+mod convergence;
+mod files;
+mod generic;
+mod identity;
+mod topics;
+mod unusable;
+mod worth;

@@ -1,1 +1,7 @@
-//! pages
+//! The dashboard without a browser: the real router over a real database, its HTML read back.
+
+mod browser;
+mod customers;
+mod overview;
+mod plans;
+mod security;

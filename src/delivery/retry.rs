@@ -1,0 +1,207 @@
+//! What an answer means for a delivery, and when to try again. Pure: the clock and the answer come
+//! in, a verdict comes out.
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    model::Timestamp,
+    outbox::{Hold, Verdict},
+};
+
+const SECOND: i64 = 1000;
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+
+/// Waits after the first, second … failed attempt: 94 hours in all, Friday evening to Tuesday.
+const DELAYS_MS: [i64; 11] = [
+    5 * SECOND,
+    30 * SECOND,
+    2 * MINUTE,
+    15 * MINUTE,
+    HOUR,
+    3 * HOUR,
+    6 * HOUR,
+    12 * HOUR,
+    24 * HOUR,
+    24 * HOUR,
+    24 * HOUR,
+];
+/// Attempts that count, after which a delivery is dead.
+pub const ATTEMPTS: u32 = 12;
+/// Attempts after which a request that the receiver calls malformed is dead: sending it again
+/// changes nothing, but a deployment of the receiver in between may.
+const ATTEMPTS_MALFORMED: u32 = 3;
+/// Least wait when the receiver looks overloaded.
+const OVERLOADED_MS: i64 = MINUTE;
+/// How far `Retry-After` may push.
+const RETRY_AFTER_MS: (i64, i64) = (SECOND, 24 * HOUR);
+/// Jitter, in thousandths of the delay, either way.
+const JITTER_PERMILLE: i64 = 200;
+/// No attempt is ever further away than this.
+pub const LONGEST_WAIT_MS: i64 = 24 * HOUR * (1000 + JITTER_PERMILLE) / 1000;
+
+/// What came back from one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    Answer(Answer),
+    Failure(Failure),
+}
+
+/// A whole answer: its body was read, or as much of it as we read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    /// The header `retry-after`, as it came.
+    pub retry_after: Option<String>,
+    /// The header `location`, as it came.
+    pub location: Option<String>,
+    /// The header `webhook-delivery` said `disable`.
+    pub disable: bool,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The address is not a public one and not in `allow_private`.
+    Blocked(String),
+    /// The name has no address.
+    Dns(String),
+    /// No connection within its limit.
+    ConnectTimeout,
+    /// No whole answer within the limit.
+    Timeout,
+    Refused,
+    /// The connection ended before the answer did.
+    Cut,
+    Tls(String),
+    Other(String),
+}
+
+/// Which delivery and attempt a reply belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Try {
+    pub message_id: [u8; 16],
+    /// From 1.
+    pub attempt: u32,
+    /// Attempts that count against the limit, this one included.
+    pub counted: u32,
+}
+
+/// The answer table for a delivery of one event. `now` is when the answer was there.
+#[must_use]
+pub fn judge(reply: &Reply, this: Try, now: Timestamp) -> Verdict {
+    let again = |spared| Verdict::Retry { at: now.plus_millis(wait_ms(reply, this, now)), spared };
+    let status = match reply {
+        Reply::Failure(Failure::Blocked(_)) => return Verdict::Dead,
+        Reply::Failure(_) => None,
+        Reply::Answer(answer) => Some((answer.status, answer.disable)),
+    };
+    match status {
+        // Said together with an acceptance, `disable` speaks of the messages after this one.
+        Some((200..=299, _)) => Verdict::Delivered,
+        Some((410, _) | (_, true)) => Verdict::Held(Hold::Destination),
+        Some((413, _)) => Verdict::Dead,
+        Some((429, _)) => again(true),
+        Some((400 | 422, _)) if this.counted >= ATTEMPTS_MALFORMED => Verdict::Dead,
+        _ if this.counted >= ATTEMPTS => Verdict::Dead,
+        _ => again(false),
+    }
+}
+
+/// Milliseconds from the reply to the next attempt.
+fn wait_ms(reply: &Reply, this: Try, now: Timestamp) -> i64 {
+    let scheduled = delay_ms(this);
+    match reply {
+        Reply::Failure(Failure::Timeout | Failure::ConnectTimeout) => scheduled.max(OVERLOADED_MS),
+        Reply::Failure(_) => scheduled,
+        Reply::Answer(answer) => {
+            let least = if matches!(answer.status, 502..=504) { OVERLOADED_MS } else { 0 };
+            let asked = answer.retry_after.as_deref().and_then(|text| retry_after_ms(text, now)).unwrap_or(0);
+            scheduled.max(least).max(asked)
+        }
+    }
+}
+
+/// The schedule with its jitter, which the message id and the attempt decide: the same delivery
+/// always waits the same, and a thousand that failed together do not come back together.
+fn delay_ms(this: Try) -> i64 {
+    let step = (this.counted.max(1) as usize - 1).min(DELAYS_MS.len() - 1);
+    let digest = Sha256::new().chain_update(this.message_id).chain_update(this.attempt.to_be_bytes()).finalize();
+    let random = i64::from(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]));
+    let permille = 1000 - JITTER_PERMILLE + random % (2 * JITTER_PERMILLE + 1);
+    DELAYS_MS[step] * permille / 1000
+}
+
+/// Seconds, or a date (RFC 9110, 10.2.3), as milliseconds from `now`; `None` when it is neither.
+fn retry_after_ms(text: &str, now: Timestamp) -> Option<i64> {
+    let text = text.trim();
+    let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse::<i64>().unwrap_or(i64::MAX).saturating_mul(SECOND)
+    } else {
+        let date = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+        i64::try_from(date.as_millis()).unwrap_or(i64::MAX).saturating_sub(now.millis())
+    };
+    Some(wait.clamp(RETRY_AFTER_MS.0, RETRY_AFTER_MS.1))
+}
+
+/// A sentence for the merchant on why it was not delivered; `None` when it was.
+#[must_use]
+pub fn explain(reply: &Reply, verdict: Verdict) -> Option<String> {
+    let why = match reply {
+        Reply::Failure(failure) => failure.to_string(),
+        Reply::Answer(answer) => explain_status(answer),
+    };
+    match verdict {
+        Verdict::Delivered => None,
+        Verdict::Dead if matches!(reply, Reply::Failure(Failure::Blocked(_))) => Some(why),
+        Verdict::Dead => Some(format!("given up: {why}")),
+        Verdict::Retry { .. } | Verdict::Held(_) | Verdict::Unsent => Some(why),
+    }
+}
+
+fn explain_status(answer: &Answer) -> String {
+    let status = answer.status;
+    match status {
+        410 => "answered 410: this address wants nothing more".to_owned(),
+        _ if answer.disable => format!("answered {status} and asks for nothing more (webhook-delivery: disable)"),
+        300..=399 => match &answer.location {
+            Some(location) => {
+                let location: String = location.chars().take(200).collect();
+                format!(
+                    "answered {status}: moved to {location}; redirects are not followed, set `url` to the new address"
+                )
+            }
+            None => format!("answered {status}: a redirect to nowhere; redirects are not followed"),
+        },
+        400 | 422 => format!("answered {status}: it cannot read the event"),
+        401 | 403 => format!("answered {status}: it does not accept the request; check the key"),
+        404 => "answered 404: there is nothing at this address; check `url`".to_owned(),
+        413 => "answered 413: the event is too large for it".to_owned(),
+        429 => "answered 429: it asks us to slow down".to_owned(),
+        500..=599 => format!("answered {status}: it has a fault of its own"),
+        _ => format!("answered {status}"),
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Blocked(host) => {
+                write!(
+                    f,
+                    "{host} is not a public address; if it is meant, add its network to [forwarder] allow_private"
+                )
+            }
+            Self::Dns(host) => write!(f, "the name {host} was not found (DNS)"),
+            Self::ConnectTimeout => f.write_str("no connection within 5 seconds"),
+            Self::Timeout => f.write_str("no whole answer within 15 seconds"),
+            Self::Refused => f.write_str("connection refused"),
+            Self::Cut => f.write_str("the connection was closed before the answer was complete"),
+            Self::Tls(problem) => write!(f, "no secure connection: {problem}"),
+            Self::Other(problem) => f.write_str(problem),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const ID: [u8; 16] = [7; 16];
+
+fn now() -> Timestamp {
+    Timestamp::parse_rfc3339("2026-11-23T02:00:00Z").unwrap()
+}
+
+fn attempt(number: u32) -> Try {
+    Try { message_id: ID, attempt: number, counted: number }
+}
+
+fn answer(status: u16) -> Reply {
+    Reply::Answer(Answer { status, ..Answer::default() })
+}
+
+fn answer_with(status: u16, retry_after: &str) -> Reply {
+    Reply::Answer(Answer { status, retry_after: Some(retry_after.to_owned()), ..Answer::default() })
+}
+
+fn disabling(status: u16) -> Reply {
+    Reply::Answer(Answer { status, disable: true, ..Answer::default() })
+}
+
+/// The schedule of message 7, worked out once with an independent program: what is stored in a
+/// database must not change its meaning with a new version.
+const SCHEDULE_MS: [i64; 11] =
+    [4_525, 35_850, 123_600, 784_800, 3_121_200, 9_903_600, 21_664_800, 38_318_400, 99_014_400, 73_267_200, 75_945_600];
+
+#[test]
+fn the_schedule_is_fixed() {
+    let waits = (1..ATTEMPTS).map(|number| delay_ms(attempt(number))).collect::<Vec<_>>();
+    assert_eq!(waits, SCHEDULE_MS);
+    assert_eq!(DELAYS_MS.iter().sum::<i64>() / HOUR, 94);
+    assert_eq!(DELAYS_MS.len() + 1, ATTEMPTS as usize);
+}
+
+/// `delivery.md`, "Retry": each row of the answer table, with the exact time of the next attempt.
+#[test]
+fn the_answer_table() {
+    let retry = |wait: i64| Verdict::Retry { at: now().plus_millis(wait), spared: false };
+    let spared = |wait: i64| Verdict::Retry { at: now().plus_millis(wait), spared: true };
+    let held = Verdict::Held(Hold::Destination);
+    let scheduled = |number: u32| SCHEDULE_MS[number as usize - 1];
+    let timeout = || Reply::Failure(Failure::Timeout);
+    let later = "Mon, 23 Nov 2026 03:00:00 GMT";
+    let table = [
+        // reply, attempt, verdict
+        (answer(200), 1, Verdict::Delivered),
+        (answer(204), 12, Verdict::Delivered),
+        (disabling(200), 1, Verdict::Delivered),
+        (answer(301), 1, retry(scheduled(1))),
+        (answer(304), 2, retry(scheduled(2))),
+        (answer(400), 1, retry(scheduled(1))),
+        (answer(400), 2, retry(scheduled(2))),
+        (answer(400), 3, Verdict::Dead),
+        (answer(422), 2, retry(scheduled(2))),
+        (answer(422), 3, Verdict::Dead),
+        (answer(413), 1, Verdict::Dead),
+        (answer(401), 1, retry(scheduled(1))),
+        (answer(403), 4, retry(scheduled(4))),
+        (answer(404), 1, retry(scheduled(1))),
+        (answer(405), 1, retry(scheduled(1))),
+        (answer(408), 1, retry(scheduled(1))),
+        (answer(425), 1, retry(scheduled(1))),
+        (answer(409), 1, retry(scheduled(1))),
+        (answer(418), 11, retry(scheduled(11))),
+        (answer(404), 12, Verdict::Dead),
+        (answer(410), 1, held),
+        (disabling(404), 1, held),
+        (disabling(500), 12, held),
+        (answer(429), 1, spared(scheduled(1))),
+        (answer_with(429, "90"), 1, spared(90 * SECOND)),
+        (answer_with(429, "1"), 3, spared(scheduled(3))),
+        (answer(429), 12, spared(69_984_000)),
+        (answer(500), 1, retry(scheduled(1))),
+        (answer(500), 11, retry(scheduled(11))),
+        (answer(500), 12, Verdict::Dead),
+        (answer(502), 1, retry(MINUTE)),
+        (answer(503), 2, retry(MINUTE)),
+        (answer(504), 3, retry(scheduled(3))),
+        (answer(503), 4, retry(scheduled(4))),
+        (answer_with(503, "3600"), 1, retry(HOUR)),
+        (answer_with(503, later), 1, retry(HOUR)),
+        (answer_with(503, "10"), 1, retry(MINUTE)),
+        (answer_with(500, "604800"), 1, retry(24 * HOUR)),
+        (answer_with(500, "soon"), 1, retry(scheduled(1))),
+        (answer_with(302, "120"), 1, retry(120 * SECOND)),
+        (timeout(), 1, retry(MINUTE)),
+        (timeout(), 12, Verdict::Dead),
+        (Reply::Failure(Failure::ConnectTimeout), 2, retry(MINUTE)),
+        (Reply::Failure(Failure::Refused), 1, retry(scheduled(1))),
+        (Reply::Failure(Failure::Cut), 1, retry(scheduled(1))),
+        (Reply::Failure(Failure::Dns("x.invalid".to_owned())), 5, retry(scheduled(5))),
+        (Reply::Failure(Failure::Tls("expired".to_owned())), 1, retry(scheduled(1))),
+        (Reply::Failure(Failure::Other("?".to_owned())), 12, Verdict::Dead),
+        (Reply::Failure(Failure::Blocked("10.0.0.1".to_owned())), 1, Verdict::Dead),
+    ];
+    for (reply, number, verdict) in table {
+        assert_eq!(judge(&reply, attempt(number), now()), verdict, "attempt {number}: {reply:?}");
+    }
+}
+
+#[test]
+fn spared_attempts_do_not_wear_a_delivery_out() {
+    let this = Try { message_id: ID, attempt: 40, counted: 2 };
+    let Verdict::Retry { at, spared: false } = judge(&answer(500), this, now()) else { panic!("still alive") };
+    let wait = at.millis() - now().millis();
+    assert!((24 * SECOND..=36 * SECOND).contains(&wait), "the second delay, not the fortieth: {wait}");
+}
+
+#[test]
+fn every_failure_says_what_happened_and_what_to_do() {
+    let say = |reply: &Reply, number| explain(reply, judge(reply, attempt(number), now()));
+    assert_eq!(say(&answer(200), 1), None);
+    assert_eq!(say(&answer(401), 1).unwrap(), "answered 401: it does not accept the request; check the key");
+    assert_eq!(say(&answer(500), 12).unwrap(), "given up: answered 500: it has a fault of its own");
+    let moved = Reply::Answer(Answer {
+        status: 308,
+        location: Some("https://new.example/hook".to_owned()),
+        ..Answer::default()
+    });
+    assert_eq!(
+        say(&moved, 1).unwrap(),
+        "answered 308: moved to https://new.example/hook; redirects are not followed, set `url` to the new address"
+    );
+    assert_eq!(
+        say(&Reply::Failure(Failure::Blocked("10.0.0.1".to_owned())), 1).unwrap(),
+        "10.0.0.1 is not a public address; if it is meant, add its network to [forwarder] allow_private"
+    );
+}
+
+proptest! {
+    #[test]
+    fn the_wait_stays_within_a_fifth_of_the_schedule_and_is_reproducible(id: [u8; 16], number in 1u32..40) {
+        let this = Try { message_id: id, attempt: number, counted: number };
+        let nominal = DELAYS_MS[(number as usize - 1).min(10)];
+        let wait = delay_ms(this);
+        prop_assert!((nominal * 8 / 10..=nominal * 12 / 10).contains(&wait));
+        prop_assert_eq!(wait, delay_ms(this));
+    }
+
+    #[test]
+    fn retry_after_only_pushes_later_and_within_a_day(text in "\\PC{0,40}|[0-9]{1,25}", status in 300u16..600, number in 1u32..12) {
+        let (plain, asked) = (answer(status), answer_with(status, &text));
+        let wait = |reply: &Reply| wait_ms(reply, attempt(number), now());
+        prop_assert!(wait(&asked) >= wait(&plain));
+        prop_assert!(wait(&asked) <= wait(&plain).max(24 * HOUR));
+        prop_assert!(wait(&asked) <= LONGEST_WAIT_MS);
+    }
+
+    #[test]
+    fn a_date_means_the_same_as_its_seconds(seconds in 1u64..86_400) {
+        let date = std::time::UNIX_EPOCH + std::time::Duration::from_secs(u64::try_from(now().seconds()).unwrap() + seconds);
+        prop_assert_eq!(
+            retry_after_ms(&httpdate::fmt_http_date(date), now()),
+            retry_after_ms(&seconds.to_string(), now())
+        );
+    }
+
+    #[test]
+    fn a_date_that_has_passed_means_now(seconds in 0u64..1_000_000) {
+        let date = std::time::UNIX_EPOCH + std::time::Duration::from_secs(u64::try_from(now().seconds()).unwrap() - seconds);
+        prop_assert_eq!(retry_after_ms(&httpdate::fmt_http_date(date), now()), Some(SECOND));
+    }
+
+    #[test]
+    fn jitter_spreads_deliveries_that_failed_together(seed: [u8; 8]) {
+        let waits: std::collections::BTreeSet<i64> = (0u64..200)
+            .map(|n| {
+                let mut id = [0; 16];
+                id[..8].copy_from_slice(&seed);
+                id[8..].copy_from_slice(&n.to_be_bytes());
+                delay_ms(Try { message_id: id, attempt: 5, counted: 5 })
+            })
+            .collect();
+        prop_assert!(waits.len() > 100, "{} different waits", waits.len());
+        prop_assert!(*waits.first().unwrap() < HOUR * 9 / 10 && *waits.last().unwrap() > HOUR * 11 / 10);
+    }
+}

@@ -1,0 +1,205 @@
+//! One turn of the forwarder: record what ended, claim what is due, start the requests.
+
+use std::collections::HashMap;
+
+use tokio::{
+    task::{Id, JoinError, JoinSet},
+    time::timeout,
+};
+
+use super::{
+    FINISH, Forwarder, Next, RECORD,
+    lane::Lane,
+    retry,
+    send::{Ended, Job, Signals},
+};
+use crate::outbox::{self, Claim, Claims, Settlement, Verdict};
+
+/// Deliveries claimed in one transaction.
+const CLAIM: usize = 128;
+/// Deliveries settled in one transaction.
+const SETTLE: usize = 256;
+
+/// Requests on their way, and replies that are not recorded yet.
+pub(super) struct Sending {
+    tasks: JoinSet<Ended>,
+    /// What to record of a task that panics.
+    fallbacks: HashMap<Id, Ended>,
+    ended: Vec<Ended>,
+    /// One per destination.
+    lanes: Vec<Lane>,
+    signals: Signals,
+}
+
+impl Sending {
+    pub fn new(destinations: usize) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            fallbacks: HashMap::new(),
+            ended: Vec::new(),
+            lanes: (0..destinations).map(|_| Lane::new()).collect(),
+            signals: Signals::default(),
+        }
+    }
+
+    /// Nothing on its way and nothing to record.
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.ended.is_empty()
+    }
+
+    /// Nothing on its way.
+    pub fn is_idle(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Waits for a request to end and takes what else has ended.
+    pub async fn collect(&mut self) {
+        let joined = self.tasks.join_next_with_id().await;
+        self.take(joined);
+        self.collect_ready();
+    }
+
+    /// Takes what has ended, without waiting.
+    pub fn collect_ready(&mut self) {
+        while let joined @ Some(_) = self.tasks.try_join_next_with_id() {
+            self.take(joined);
+        }
+    }
+
+    async fn collect_all(&mut self) {
+        while !self.is_idle() {
+            self.collect().await;
+        }
+    }
+
+    fn batch(&self, count: usize) -> Vec<Settlement> {
+        self.ended[..count].iter().map(|ended| ended.settlement.clone()).collect()
+    }
+
+    fn take(&mut self, joined: Option<Result<(Id, Ended), JoinError>>) {
+        let ended = match joined {
+            Some(Ok((id, ended))) => {
+                self.fallbacks.remove(&id);
+                Some(ended)
+            }
+            Some(Err(error)) => {
+                tracing::error!(%error, "a bug in quintile stopped a request");
+                self.fallbacks.remove(&error.id())
+            }
+            None => None,
+        };
+        if let Some(ended) = ended {
+            self.lanes[ended.route].ended(ended.settlement.verdict == Verdict::Delivered);
+            self.ended.push(ended);
+        }
+    }
+}
+
+impl Forwarder {
+    /// Takes back what an earlier start left in flight.
+    pub(super) async fn reclaim(&self) -> anyhow::Result<Next> {
+        let (boot, now) = (self.boot.clone(), self.clock.now());
+        let count = self.writer.write(move |tx| Ok(outbox::reclaim(tx, &boot, now)?)).await?;
+        if count > 0 {
+            tracing::info!(count, "deliveries cut off by the last stop are sent again");
+        }
+        Ok(Next::Again)
+    }
+
+    /// Records and claims in one write, then starts what was claimed.
+    pub(super) async fn turn(&mut self) -> anyhow::Result<Next> {
+        self.sending.collect_ready();
+        let now = self.clock.now();
+        let count = self.sending.ended.len().min(SETTLE);
+        let places: Vec<usize> = self.sending.lanes.iter().map(Lane::places).collect();
+        if count == 0 && places.iter().all(|places| *places == 0) {
+            return Ok(Next::Wait(None));
+        }
+        let claims = Claims {
+            boot: self.boot.clone(),
+            number: self.number,
+            shop: self.shop.clone(),
+            routes: self.routes.clone(),
+            places,
+            start: self.first,
+            limit: CLAIM,
+            now,
+            latest: now.plus_millis(retry::LONGEST_WAIT_MS),
+        };
+        self.number += CLAIM as u64;
+        self.first = (self.first + 1) % self.routes.len().max(1);
+        // Kept until they are recorded: a write that fails is tried again with the same.
+        let batch = self.sending.batch(count);
+        let written = self
+            .writer
+            .write(move |tx| {
+                outbox::settle(tx, &batch, now)?;
+                Ok(outbox::claim(tx, &claims)?)
+            })
+            .await;
+        self.sending.signals.set_recordable(written.is_ok());
+        let claimed = written?;
+        self.recorded(count);
+        let next_due = claimed.next_due;
+        for claim in claimed.claims {
+            self.start(claim);
+        }
+        let more = next_due.is_some_and(|due| due <= now) || !self.sending.ended.is_empty();
+        Ok(if more { Next::Again } else { Next::Wait(next_due) })
+    }
+
+    fn start(&mut self, claim: Claim) {
+        let lane = &mut self.sending.lanes[claim.route];
+        lane.claimed += 1;
+        let job = Job {
+            client: self.client.clone(),
+            destinations: self.destinations.clone(),
+            clock: self.clock.clone(),
+            slots: lane.slots.clone(),
+            signals: self.sending.signals.clone(),
+        };
+        let fallback = Ended::bug(&claim, self.clock.now());
+        let task = self.sending.tasks.spawn(job.send(claim));
+        self.sending.fallbacks.insert(task.id(), fallback);
+    }
+
+    /// The orderly end: what waits for a connection is given back, what is on its way may finish
+    /// for a while and is then cut off, and all of it is recorded.
+    pub(super) async fn finish(&mut self) {
+        self.sending.signals.closing.cancel();
+        if timeout(FINISH, self.sending.collect_all()).await.is_err() {
+            self.sending.signals.cut.cancel();
+            self.sending.collect_all().await;
+        }
+        let now = self.clock.now();
+        let recorded = timeout(RECORD, async {
+            while !self.sending.ended.is_empty() {
+                let count = self.sending.ended.len().min(SETTLE);
+                let batch = self.sending.batch(count);
+                self.writer.write(move |tx| Ok(outbox::settle(tx, &batch, now)?)).await?;
+                self.recorded(count);
+            }
+            anyhow::Ok(())
+        });
+        let problem = match recorded.await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_) => "the database is busy".to_owned(),
+        };
+        tracing::error!(
+            error = problem,
+            "the last replies were not recorded; the next start sends those deliveries again"
+        );
+    }
+
+    /// Forgets what is recorded now.
+    fn recorded(&mut self, count: usize) {
+        for ended in self.sending.ended.drain(..count) {
+            match ended.settlement.verdict {
+                Verdict::Delivered => self.report.delivered += 1,
+                Verdict::Dead => self.report.dead += 1,
+                _ => {}
+            }
+        }
+    }
+}

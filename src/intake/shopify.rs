@@ -1,0 +1,171 @@
+//! Shopify's webhooks: what each topic says.
+
+mod order;
+mod person;
+
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::{Event, Message, Reading, Rules, json, json::Told};
+use crate::model::{Person, Source};
+
+/// Reads a body by its topic. The signature does not cover the topic, so the body must also have
+/// the shape of it: an order sent again as "orders/delete" deletes nothing.
+pub fn read(message: &Message, rules: &Rules) -> Reading {
+    let event = match message.topic.as_str() {
+        "orders/create" | "orders/updated" | "orders/paid" | "orders/cancelled" => return order(message, rules),
+        "orders/delete" => deleted_order(message),
+        "customers/create" | "customers/update" => customer(message),
+        "customers/delete" => deleted_customer(message),
+        "customers/merge" => return merge(message),
+        "customers_email_marketing_consent/update" => consent(message),
+        "refunds/create" => return noted(message, "kept as a hint; the order's own message brings the new amounts"),
+        "bulk_operations/finish" => return noted(message, "kept; the pull from the shop asks for its result"),
+        "app/uninstalled" => return noted(message, "stored; the shop has removed the app, so its webhooks end"),
+        "customers/data_request" => {
+            return noted(message, "stored; to act on: send this customer's data within 30 days");
+        }
+        "customers/redact" => return noted(message, "stored; to act on: forget this customer within 30 days"),
+        "shop/redact" => return noted(message, "stored; to act on: the shop is gone, forget its customers"),
+        topic => return Reading::Ignored(format!("nothing here acts on the topic {topic}")),
+    };
+    match event {
+        Ok(event) => Reading::Event { event: Box::new(event), note: None },
+        Err(reason) => Reading::Unreadable(reason),
+    }
+}
+
+/// Kept, changes nothing; it must still be JSON, so that later readers can rely on it.
+fn noted(message: &Message, note: &'static str) -> Reading {
+    match json::body(&message.body).and_then(|text| json::parse::<IgnoredAny>(text, "JSON")) {
+        Ok(_) => Reading::Noted(note),
+        Err(reason) => Reading::Unreadable(reason),
+    }
+}
+
+fn order(message: &Message, rules: &Rules) -> Reading {
+    let mut notes = Vec::new();
+    match order::read(message, rules, &mut notes) {
+        Ok(order) => {
+            Reading::Event { event: Box::new(Event::Order(order)), note: (!notes.is_empty()).then(|| notes.join("; ")) }
+        }
+        Err(reason) => Reading::Unreadable(reason),
+    }
+}
+
+fn customer(message: &Message) -> Result<Event, String> {
+    let body: person::Customer = json::parse(json::body(&message.body)?, "a customer")?;
+    if body.looks_like_an_order() {
+        return Err("the topic is about a customer, the body is not".to_owned());
+    }
+    let mut person = body.read(message.triggered_at)?.ok_or("the customer has no id")?;
+    person.updated_at = person.updated_at.or(message.triggered_at).or(Some(message.received_at));
+    Ok(Event::Person(person))
+}
+
+/// `{"id": 1}`, and nothing that a living order or customer has.
+#[derive(Deserialize)]
+struct Deleted {
+    #[serde(default, deserialize_with = "json::told")]
+    id: Told,
+    #[serde(default, deserialize_with = "json::told")]
+    admin_graphql_api_id: Told,
+    total_price: Option<IgnoredAny>,
+    line_items: Option<IgnoredAny>,
+    order_id: Option<IgnoredAny>,
+    updated_at: Option<IgnoredAny>,
+    addresses: Option<IgnoredAny>,
+    first_name: Option<IgnoredAny>,
+}
+
+impl Deleted {
+    fn read(message: &Message, kind: &str) -> Result<(Self, String), String> {
+        let body: Self = json::parse(json::body(&message.body)?, "a deletion")?;
+        let alive = [&body.total_price, &body.line_items, &body.order_id, &body.updated_at];
+        if alive.iter().any(|field| field.is_some()) || !is_kind(&body.admin_graphql_api_id, kind) {
+            return Err("the topic is a deletion, the body is not".to_owned());
+        }
+        let id = json::id("the id", &body.id, false)?.ok_or("the body does not say what was deleted: it has no id")?;
+        Ok((body, id))
+    }
+}
+
+fn deleted_order(message: &Message) -> Result<Event, String> {
+    let (body, source_id) = Deleted::read(message, "Order")?;
+    if body.addresses.is_some() || body.first_name.is_some() {
+        return Err("the topic is about an order, the body is not".to_owned());
+    }
+    Ok(Event::OrderDeleted { source_id, at: message.triggered_at.unwrap_or(message.received_at) })
+}
+
+fn deleted_customer(message: &Message) -> Result<Event, String> {
+    let (_, external_id) = Deleted::read(message, "Customer")?;
+    Ok(Event::CustomerDeleted { external_id, at: message.triggered_at.unwrap_or(message.received_at) })
+}
+
+/// Whether a global id (`gid://shopify/Order/1`), where there is one, is of this kind.
+fn is_kind(global_id: &Told, kind: &str) -> bool {
+    match json::some_text(global_id) {
+        None => true,
+        Some(text) => text
+            .strip_prefix("gid://shopify/")
+            .and_then(|rest| rest.strip_prefix(kind))
+            .is_some_and(|rest| rest.starts_with('/')),
+    }
+}
+
+#[derive(Deserialize)]
+struct Merge {
+    #[serde(default, deserialize_with = "json::told")]
+    admin_graphql_api_customer_kept_id: Told,
+    #[serde(default, deserialize_with = "json::told")]
+    admin_graphql_api_customer_deleted_id: Told,
+    #[serde(default, deserialize_with = "json::told")]
+    status: Told,
+}
+
+fn merge(message: &Message) -> Reading {
+    let body = json::body(&message.body).and_then(|text| json::parse::<Merge>(text, "a merge of customers"));
+    let body = match body {
+        Ok(body) => body,
+        Err(reason) => return Reading::Unreadable(reason),
+    };
+    // Shopify also tells of merges that are under way or did not work.
+    if let Some(status) = json::some_text(&body.status).filter(|status| status != "completed") {
+        return Reading::Ignored(format!("the shop says the merge is {status}; only a completed one changes anything"));
+    }
+    let id = |value| {
+        json::some_text(value)
+            .as_deref()
+            .and_then(|text| text.strip_prefix("gid://shopify/Customer/"))
+            .filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
+            .map(str::to_owned)
+    };
+    match (id(&body.admin_graphql_api_customer_deleted_id), id(&body.admin_graphql_api_customer_kept_id)) {
+        (Some(deleted_id), Some(kept_id)) => {
+            Reading::Event { event: Box::new(Event::CustomersMerged { deleted_id, kept_id }), note: None }
+        }
+        _ => Reading::Unreadable("the message does not say which customers were merged".to_owned()),
+    }
+}
+
+#[derive(Deserialize)]
+struct ConsentChange {
+    #[serde(default, deserialize_with = "json::told")]
+    customer_id: Told,
+    email_marketing_consent: Option<person::Consent>,
+}
+
+fn consent(message: &Message) -> Result<Event, String> {
+    let body: ConsentChange = json::parse(json::body(&message.body)?, "a change of consent")?;
+    let external_id = json::id("customer_id", &body.customer_id, false)?.ok_or("it has no customer_id")?;
+    let (consent, consent_at) = body.email_marketing_consent.ok_or("it has no email_marketing_consent")?.read()?;
+    let consent = consent.ok_or("its email_marketing_consent has no state")?;
+    Ok(Event::Person(Person {
+        external_id: Some(external_id),
+        consent: Some(consent),
+        consent_at,
+        updated_at: message.triggered_at.or(Some(message.received_at)),
+        triggered_at: message.triggered_at,
+        ..Person::unknown(Source::Shopify)
+    }))
+}

@@ -1,0 +1,123 @@
+//! Looking at the queue. For readers: nothing here writes.
+
+use rusqlite::{Connection, params};
+use serde::{Serialize, Serializer};
+
+use super::{Event, State, envelope::event_columns, msg_id};
+use crate::model::Timestamp;
+
+/// Events with a seq above `after_seq`, ascending, `limit` at most. Wrap each in an
+/// [`super::Envelope`] to print it.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn events(connection: &Connection, after_seq: i64, limit: usize) -> rusqlite::Result<Vec<Event>> {
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            event_columns!(),
+            " FROM outbox o LEFT JOIN customers c ON c.id = o.customer_id
+              WHERE o.seq > ?1 ORDER BY o.seq LIMIT ?2"
+        ))?
+        .query_map(params![after_seq, i64::try_from(limit).unwrap_or(i64::MAX)], |row| Event::from_row(row, 0))?
+        .collect()
+}
+
+/// One row of `quintile deliveries`. Serializes to the published names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Delivery {
+    #[serde(serialize_with = "as_text")]
+    pub id: i64,
+    pub message_id: String,
+    pub destination: String,
+    #[serde(serialize_with = "as_text")]
+    pub state: State,
+    /// Events in the message.
+    pub events: i64,
+    pub attempts: i64,
+    /// `None`: done, held, in flight, or behind an older one of its customer.
+    pub next_attempt_at: Option<Timestamp>,
+    pub last_status: Option<i64>,
+    pub last_error: Option<String>,
+    pub created_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+}
+
+fn as_text<S: Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// Which deliveries to list; the default is all of them.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryFilter {
+    pub state: Option<State>,
+    pub destination: Option<String>,
+    /// Only ids below this one: the last id of the page before.
+    pub before: Option<i64>,
+    /// Rows at most; `None`: all.
+    pub limit: Option<usize>,
+}
+
+/// Deliveries, newest first.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn deliveries(connection: &Connection, filter: &DeliveryFilter) -> rusqlite::Result<Vec<Delivery>> {
+    // The state stands in the text, not behind an OR, so that its index is used.
+    let state = if filter.state.is_some() { "state = ?1" } else { "?1 IS NULL" };
+    connection
+        .prepare_cached(&format!(
+            "SELECT id, message_id, destination, state, events, attempts, due_at, last_status, last_error, created_at,
+               finished_at
+             FROM deliveries
+             WHERE {state} AND (?2 IS NULL OR destination = ?2) AND id < ?3 ORDER BY id DESC LIMIT ?4"
+        ))?
+        .query_map(
+            params![
+                filter.state,
+                filter.destination,
+                filter.before.unwrap_or(i64::MAX),
+                filter.limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(-1)
+            ],
+            |row| {
+                Ok(Delivery {
+                    id: row.get(0)?,
+                    message_id: msg_id(&row.get(1)?),
+                    destination: row.get(2)?,
+                    state: row.get(3)?,
+                    events: row.get(4)?,
+                    attempts: row.get(5)?,
+                    next_attempt_at: row.get(6)?,
+                    last_status: row.get(7)?,
+                    last_error: row.get(8)?,
+                    created_at: row.get(9)?,
+                    finished_at: row.get(10)?,
+                })
+            },
+        )?
+        .collect()
+}
+
+/// Deliveries that have not ended, of all destinations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Open {
+    /// In flight ones included.
+    pub waiting: i64,
+    pub retrying: i64,
+    pub held: i64,
+}
+
+/// Counts what has not ended.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn open(connection: &Connection) -> rusqlite::Result<Open> {
+    let mut count = connection.prepare_cached("SELECT count(*) FROM deliveries WHERE state = ?1")?;
+    let mut of = |state: State| count.query_row([state], |row| row.get::<_, i64>(0));
+    Ok(Open {
+        waiting: of(State::Waiting)? + of(State::Sending)?,
+        retrying: of(State::Retrying)?,
+        held: of(State::Held)?,
+    })
+}

@@ -1,0 +1,177 @@
+//! What the queue has to know of a destination: its name, what it wants, what it may be told.
+
+use super::{Cause, EventType, Fields};
+use crate::{
+    config::{self, Config},
+    model::{Currency, Money},
+};
+
+/// One destination's name, filters and allow-list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    pub name: String,
+    pub fields: Fields,
+    events: Vec<EventType>,
+    to: Vec<String>,
+    from: Vec<String>,
+    cause: Vec<Cause>,
+    min_spent: Option<Money>,
+}
+
+/// A destination whose settings cannot be used. Names the key and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("[[destination]] {destination:?}: `{key}` {problem}")]
+pub struct Misconfigured {
+    pub destination: String,
+    pub key: &'static str,
+    pub problem: String,
+}
+
+/// What a filter looks at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate<'a> {
+    pub kind: EventType,
+    pub old: Option<&'a str>,
+    pub new: Option<&'a str>,
+    pub cause: Option<Cause>,
+    pub spent: Money,
+}
+
+impl Route {
+    /// The routes of all destinations, in the order of the file.
+    ///
+    /// # Errors
+    /// A name is missing or used twice, or a filter or field is not one there is.
+    pub fn from_config(config: &Config) -> Result<Vec<Self>, Misconfigured> {
+        let mut routes: Vec<Self> = Vec::with_capacity(config.destination.len());
+        for destination in &config.destination {
+            let problem = |problem: &str| Misconfigured {
+                destination: destination.name.clone(),
+                key: "name",
+                problem: problem.to_owned(),
+            };
+            if destination.name.trim().is_empty() {
+                return Err(problem("is empty; give each destination a name of its own"));
+            }
+            if routes.iter().any(|route| route.name == destination.name) {
+                return Err(problem("is used twice; give each destination a name of its own"));
+            }
+            routes.push(Self::new(destination, config.shop.currency)?);
+        }
+        Ok(routes)
+    }
+
+    fn new(destination: &config::Destination, currency: Currency) -> Result<Self, Misconfigured> {
+        let problem = |key, problem: String| Misconfigured { destination: destination.name.clone(), key, problem };
+        let min_spent = match destination.min_spent.trim() {
+            "" => None,
+            text => Some(
+                Money::parse(text, currency)
+                    .map_err(|error| problem("min_spent", format!("is not usable: {error}")))?
+                    .money,
+            ),
+        };
+        Ok(Self {
+            name: destination.name.clone(),
+            fields: Fields::parse(&destination.fields).map_err(|text| problem("fields", text))?,
+            events: parse_all(&destination.events, EventType::parse, &names(EventType::ALL, EventType::as_str))
+                .map_err(|text| problem("events", text))?,
+            to: destination.to.clone(),
+            from: destination.from.clone(),
+            cause: parse_all(&destination.cause, Cause::parse, &names(Cause::ALL, Cause::as_str))
+                .map_err(|text| problem("cause", text))?,
+            min_spent,
+        })
+    }
+
+    /// Whether the destination asked for this event. An empty filter lets everything through; a
+    /// filter on a segment never matches an event without one.
+    pub(super) fn wants(&self, event: &Candidate<'_>) -> bool {
+        let named = |wanted: &[String], segment: Option<&str>| {
+            wanted.is_empty() || segment.is_some_and(|segment| wanted.iter().any(|name| name == segment))
+        };
+        (self.events.is_empty() || self.events.contains(&event.kind))
+            && named(&self.to, event.new)
+            && named(&self.from, event.old)
+            && (self.cause.is_empty() || event.cause.is_some_and(|cause| self.cause.contains(&cause)))
+            && self.min_spent.is_none_or(|least| event.spent >= least)
+    }
+}
+
+fn names<T: Copy>(all: &[T], name: fn(T) -> &'static str) -> String {
+    all.iter().map(|value| name(*value)).collect::<Vec<_>>().join(", ")
+}
+
+fn parse_all<T>(texts: &[String], parse: fn(&str) -> Option<T>, known: &str) -> Result<Vec<T>, String> {
+    texts
+        .iter()
+        .map(|text| parse(text).ok_or_else(|| format!("has {text:?}, which there is not; there are: {known}")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(change: impl FnOnce(&mut config::Destination)) -> Result<Route, Misconfigured> {
+        let mut destination = config::Destination { name: "tool".to_owned(), ..Default::default() };
+        change(&mut destination);
+        Route::from_config(&Config { destination: vec![destination], ..Default::default() })
+            .map(|routes| routes.into_iter().next().unwrap())
+    }
+
+    const MOVE: Candidate<'_> = Candidate {
+        kind: EventType::SegmentChanged,
+        old: Some("loyal"),
+        new: Some("champion"),
+        cause: Some(Cause::Order),
+        spent: Money(10_000),
+    };
+
+    #[test]
+    fn each_filter_decides_alone() {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        for (wanted, route) in [
+            (true, route(|_| {})),
+            (true, route(|d| d.to = texts(&["lost", "champion"]))),
+            (false, route(|d| d.to = texts(&["lost"]))),
+            (true, route(|d| d.from = texts(&["loyal"]))),
+            (false, route(|d| d.from = texts(&["champion"]))),
+            (true, route(|d| d.cause = texts(&["order"]))),
+            (false, route(|d| d.cause = texts(&["ranking", "refund"]))),
+            (true, route(|d| d.events = texts(&["rfm/segment.changed"]))),
+            (true, route(|d| d.min_spent = "100.00".to_owned())),
+            (false, route(|d| d.min_spent = "100.01".to_owned())),
+        ] {
+            let route = route.unwrap();
+            assert_eq!(route.wants(&MOVE), wanted, "{route:?}");
+        }
+        let to_champion = route(|d| d.to = texts(&["champion"])).unwrap();
+        assert!(!to_champion.wants(&Candidate { new: None, ..MOVE }));
+    }
+
+    #[test]
+    fn a_wrong_setting_names_its_key_and_what_there_is() {
+        let texts = |text: &str| vec![text.to_owned()];
+        for (message, route) in [
+            (
+                "[[destination]] \"tool\": `cause` has \"sale\", which there is not; there are: order, refund, ranking, baseline, remap",
+                route(|d| d.cause = texts("sale")),
+            ),
+            (
+                "[[destination]] \"tool\": `fields` has \"adress\", which there is not; there are: segment, rfm, counters, email, name, phone",
+                route(|d| d.fields = texts("adress")),
+            ),
+            (
+                "[[destination]] \"tool\": `min_spent` is not usable: \"a lot\" is not an amount; write it like 1234.50",
+                route(|d| d.min_spent = "a lot".to_owned()),
+            ),
+            (
+                "[[destination]] \"\": `name` is empty; give each destination a name of its own",
+                route(|d| d.name = String::new()),
+            ),
+        ] {
+            assert_eq!(route.unwrap_err().to_string(), message);
+        }
+    }
+}

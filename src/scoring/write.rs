@@ -1,0 +1,139 @@
+//! Step 1's one short transaction: only rows that differ, in the order of the table, each change
+//! with its history and its event.
+
+use rusqlite::{CachedStatement, Transaction, params};
+
+use super::{
+    changes::{Action, Change, Changes},
+    compare::Comparison,
+    segment::Scheme,
+    statistics::write_moves,
+};
+use crate::{
+    model::Timestamp,
+    outbox::{self, Ids, SegmentChange},
+};
+
+/// What the transaction needs to know of its run.
+#[derive(Debug, Clone, Copy)]
+pub struct Header {
+    pub run_id: i64,
+    pub baseline: bool,
+    pub remap: bool,
+    /// Its deliveries wait for the merchant.
+    pub held: bool,
+    /// The run's own instant.
+    pub at: Timestamp,
+}
+
+/// Writes scores, history, events and statistics of a run, and stamps it scored. Returns how many
+/// customers changed their segment.
+pub fn write(
+    tx: &Transaction<'_>,
+    header: &Header,
+    scheme: &Scheme,
+    comparison: &Comparison,
+    ids: &mut Ids,
+) -> rusqlite::Result<u64> {
+    let changes = &comparison.changes;
+    let vanished = write_scores(tx, header, changes)?;
+    let is_here = |change: &Change<'_>| vanished.binary_search(&change.customer_id).is_err();
+    let events = changes.iter().filter(Change::moved).filter(is_here).map(|change| SegmentChange {
+        customer_id: change.customer_id,
+        old: change.old,
+        new: change.new,
+        cause: change.cause,
+        rfm: change.scores,
+    });
+    let range = outbox::enqueue(tx, header.run_id, header.at, ids, events)?;
+    comparison.statistics.write(tx, header.run_id, scheme)?;
+    write_moves(tx, header.run_id, changes)?;
+    let moved = range.map_or(0, |(first, last)| (last - first + 1).unsigned_abs());
+    tx.execute(
+        "UPDATE runs SET state = 'scored', scored_at = ?2, baseline = ?3, remap = ?4, held = ?5, scored = ?6,
+           changed = ?7, first_seq = ?8, last_seq = ?9, emit_position = ?8 - 1, error = NULL
+         WHERE id = ?1",
+        params![
+            header.run_id,
+            header.at,
+            header.baseline,
+            header.remap,
+            header.held,
+            comparison.statistics.ranked(),
+            moved,
+            range.map(|(first, _)| first),
+            range.map(|(_, last)| last),
+        ],
+    )?;
+    Ok(moved)
+}
+
+/// Returns the customers whose row went since they were ranked, ascending.
+fn write_scores(tx: &Transaction<'_>, header: &Header, changes: &Changes) -> rusqlite::Result<Vec<i64>> {
+    let mut rows = Rows::prepare(tx)?;
+    let mut vanished = Vec::new();
+    for change in changes.iter() {
+        if !rows.write(&change, header)? {
+            vanished.push(change.customer_id);
+        }
+    }
+    Ok(vanished)
+}
+
+/// The statements that change `scores` and `history`.
+struct Rows<'tx> {
+    insert: CachedStatement<'tx>,
+    /// The segment changed.
+    move_: CachedStatement<'tx>,
+    /// Only scores changed: leaves the index on segments alone.
+    rescore: CachedStatement<'tx>,
+    remember: CachedStatement<'tx>,
+    remove: CachedStatement<'tx>,
+    history: CachedStatement<'tx>,
+}
+
+impl<'tx> Rows<'tx> {
+    fn prepare(tx: &'tx Transaction<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            insert: tx.prepare_cached(
+                "INSERT INTO scores (customer_id, order_count, total_spent, r, f, m, scored_at, segment, segment_since)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?7)",
+            )?,
+            move_: tx.prepare_cached(
+                "UPDATE scores SET order_count = ?2, total_spent = ?3, r = ?4, f = ?5, m = ?6, scored_at = ?7,
+                   segment = ?8, segment_since = ?7, previous_segment = segment
+                 WHERE customer_id = ?1",
+            )?,
+            rescore: tx.prepare_cached(
+                "UPDATE scores SET order_count = ?2, total_spent = ?3, r = ?4, f = ?5, m = ?6, scored_at = ?7
+                 WHERE customer_id = ?1",
+            )?,
+            remember: tx
+                .prepare_cached("UPDATE scores SET order_count = ?2, total_spent = ?3 WHERE customer_id = ?1")?,
+            remove: tx.prepare_cached("DELETE FROM scores WHERE customer_id = ?1")?,
+            history: tx.prepare_cached(
+                "INSERT INTO history (customer_id, run_id, r, f, m, segment, moved) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?,
+        })
+    }
+
+    /// `false`: the row to change is not there any more; then nothing was written.
+    fn write(&mut self, change: &Change<'_>, header: &Header) -> rusqlite::Result<bool> {
+        let Change { customer_id: id, order_count, total_spent, .. } = *change;
+        let [r, f, m] = change.scores.map_or([None; 3], |scores| scores.map(Some));
+        let (at, moved) = (header.at, change.moved());
+        let written = match change.action {
+            Action::Insert => self.insert.execute(params![id, order_count, total_spent, r, f, m, at, change.new])?,
+            Action::Update if moved => {
+                self.move_.execute(params![id, order_count, total_spent, r, f, m, at, change.new])?
+            }
+            Action::Update => self.rescore.execute(params![id, order_count, total_spent, r, f, m, at])?,
+            Action::Remember => self.remember.execute(params![id, order_count, total_spent])?,
+            Action::Remove => self.remove.execute([id])?,
+        };
+        if written > 0 && matches!(change.action, Action::Insert | Action::Update) {
+            self.history.execute(params![id, header.run_id, r, f, m, change.new, moved])?;
+        }
+        Ok(written > 0)
+    }
+}

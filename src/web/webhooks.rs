@@ -1,0 +1,270 @@
+//! The webhooks listener: the only one to expose.
+//!
+//! A request is checked in the order of what it costs: headers, size, signature, and only then is
+//! its body read. 2xx is answered after the commit, so it means that the message is stored; what
+//! is ours to repair is answered 503, so that the sender tries again.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, FromRequest, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::{Value, json};
+use tower_http::limit::RequestBodyLimitLayer;
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    db::{QueueFull, Writer},
+    intake::{self, MAX_BODY, Message, Received, Rules, api, signature},
+    model::{Source, Timestamp},
+};
+
+/// How long a sender may take over its body.
+const BODY_TIME: Duration = Duration::from_secs(10);
+/// What a sender is told to wait when we cannot store, in seconds.
+const RETRY_AFTER: &str = "5";
+/// Headers kept in the inbox, and nothing else: no signature, no cookie.
+const KEPT: [&str; 2] = ["content-type", "user-agent"];
+
+/// What the routes need.
+#[derive(Clone)]
+pub struct WebhookState {
+    pub config: Arc<Config>,
+    pub rules: Rules,
+    pub writer: Writer,
+    pub clock: Clock,
+}
+
+/// `POST /webhooks/shopify`, `POST /webhooks/orders`, `GET /healthz`.
+pub fn router(state: WebhookState) -> Router {
+    Router::new()
+        .route("/webhooks/shopify", post(shopify))
+        .route("/webhooks/orders", post(orders))
+        .layer(DefaultBodyLimit::disable())
+        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .route("/healthz", get(healthz).with_state(Health::new(state.writer.clone())))
+        .with_state(state)
+}
+
+/// Why a request gets no 2xx, as an RFC 9457 problem document.
+#[derive(Debug)]
+struct Problem {
+    status: StatusCode,
+    detail: String,
+}
+
+impl Problem {
+    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into() }
+    }
+
+    fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, detail)
+    }
+
+    /// Ours to repair. The details are in the log, not in the answer.
+    fn unavailable(error: &anyhow::Error) -> Self {
+        if error.is::<QueueFull>() {
+            tracing::warn!("refused a webhook: too many writes are waiting");
+        } else {
+            tracing::error!(error = format!("{error:#}"), "a webhook was not stored");
+        }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "this message was not stored; please send it again")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let title = self.status.canonical_reason().unwrap_or("error");
+        let body =
+            json!({ "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail });
+        let mut response = (self.status, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        }
+        response
+    }
+}
+
+async fn shopify(State(state): State<WebhookState>, request: Request) -> Result<StatusCode, Problem> {
+    let headers = request.headers().clone();
+    let signature = shopify_header(&headers, "hmac-sha256")
+        .map_err(|_| Problem::unauthorized("more than one signature"))?
+        .ok_or_else(|| Problem::unauthorized("there is no X-Shopify-Hmac-Sha256 header"))?;
+    let body = read_body(request).await?;
+    if !signature::shopify(&state.config.webhooks.shopify.secrets, &body, signature) {
+        tracing::warn!(bytes = body.len(), "refused a webhook: no accepted secret made its signature");
+        return Err(Problem::unauthorized("the signature does not match any accepted secret"));
+    }
+
+    let required = |name: &str| {
+        shopify_header(&headers, name)?
+            .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, format!("there is no X-Shopify-{name} header")))
+    };
+    let topic = required("Topic")?.to_ascii_lowercase();
+    let shop = required("Shop-Domain")?;
+    if !shop.eq_ignore_ascii_case(&state.config.shop.id) {
+        tracing::warn!(?shop, "refused a webhook of another shop than [shop] id");
+        return Err(Problem::unauthorized("this is not the shop whose webhooks are taken here"));
+    }
+    let triggered_at = shopify_header(&headers, "triggered-at")?.and_then(|text| Timestamp::parse_rfc3339(text).ok());
+    let message = Message {
+        source: Source::Shopify,
+        topic,
+        delivery_key: shopify_header(&headers, "webhook-id")?.map(str::to_owned),
+        triggered_at,
+        headers: kept_headers(&headers),
+        body: body.into(),
+        received_at: state.clock.now(),
+    };
+    let (topic, rules) = (message.topic.clone(), state.rules.clone());
+    let prepared = intake::Prepared::new(message, &state.rules);
+    let received = state
+        .writer
+        .try_write(move |tx| prepared.store(tx, &rules))
+        .await
+        .map_err(|error| Problem::unavailable(&error))?;
+    if matches!(received, Received::Quarantined(_)) {
+        tracing::warn!(topic, "quarantined a signed webhook; its reason is in the inbox");
+    }
+    Ok(StatusCode::OK)
+}
+
+async fn orders(State(state): State<WebhookState>, request: Request) -> Result<Response, Problem> {
+    let headers = request.headers().clone();
+    let signed = |name: &str| {
+        one(&headers, name)
+            .map_err(|_| Problem::unauthorized(format!("more than one {name} header")))?
+            .ok_or_else(|| Problem::unauthorized(format!("there is no {name} header")))
+    };
+    let standard = signature::Standard {
+        id: signed("webhook-id")?,
+        timestamp: signed("webhook-timestamp")?,
+        signature: signed("webhook-signature")?,
+    };
+    let body = read_body(request).await?;
+    let now = state.clock.now();
+    let sent = signature::standard_webhooks(&state.config.webhooks.orders.secrets, standard, &body, now)
+        .map_err(|refused| Problem::unauthorized(refused.to_string()))?;
+    let message = Message {
+        source: Source::Api,
+        topic: api::TOPIC.to_owned(),
+        delivery_key: Some(standard.id.to_owned()),
+        triggered_at: Some(sent),
+        headers: kept_headers(&headers),
+        body: body.into(),
+        received_at: now,
+    };
+    let prepared = api::Prepared::new(message, &state.rules);
+    let rules = state.rules.clone();
+    let outcome = state
+        .writer
+        .try_write(move |tx| prepared.store(tx, &rules))
+        .await
+        .map_err(|error| Problem::unavailable(&error))?;
+    match outcome {
+        api::Outcome::Answered(answer) => Ok(axum::Json(answer).into_response()),
+        api::Outcome::Unreadable(reason) => Err(Problem::new(StatusCode::BAD_REQUEST, reason)),
+    }
+}
+
+/// Whether writes are stored. Anybody may ask, so the disk is asked at most once a second.
+#[derive(Clone)]
+struct Health {
+    writer: Writer,
+    last: Arc<tokio::sync::Mutex<Option<(Instant, bool)>>>,
+}
+
+impl Health {
+    const FRESH: Duration = Duration::from_secs(1);
+
+    fn new(writer: Writer) -> Self {
+        Self { writer, last: Arc::default() }
+    }
+
+    async fn writable(&self) -> bool {
+        let mut last = self.last.lock().await;
+        if let Some((at, writable)) = *last
+            && at.elapsed() < Self::FRESH
+        {
+            return writable;
+        }
+        let written = self.writer.try_write(|tx| Ok(crate::db::touch(tx)?)).await;
+        if let Err(error) = &written {
+            tracing::error!(error = format!("{error:#}"), "the database cannot be written");
+        }
+        *last = Some((Instant::now(), written.is_ok()));
+        written.is_ok()
+    }
+}
+
+async fn healthz(State(health): State<Health>) -> Response {
+    if health.writable().await {
+        axum::Json(json!({ "status": "ok" })).into_response()
+    } else {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be written").into_response()
+    }
+}
+
+/// The whole body, if it is small and quick enough.
+async fn read_body(request: Request) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(BODY_TIME, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {MAX_BODY} bytes")))
+        }
+        Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body did not arrive whole")),
+        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took longer than ten seconds")),
+    }
+}
+
+/// The value of `X-Shopify-{name}` or of the newer `Shopify-{name}`. A sender in transition may
+/// send both, but they must agree.
+fn shopify_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    let older = one(headers, &format!("x-shopify-{name}"))?;
+    let newer = one(headers, &format!("shopify-{name}"))?;
+    match (older, newer) {
+        (Some(older), Some(newer)) if older != newer => {
+            Err(Problem::new(StatusCode::BAD_REQUEST, format!("X-Shopify-{name} and Shopify-{name} differ")))
+        }
+        (older, newer) => Ok(older.or(newer)),
+    }
+}
+
+/// The value of a header that may be there once.
+fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    let bad = |what: &str| Problem::new(StatusCode::BAD_REQUEST, format!("{name}: {what}"));
+    let mut values = headers.get_all(name).into_iter();
+    let Some(first) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(bad("more than one such header"));
+    }
+    let text = first.to_str().map_err(|_| bad("not plain text"))?.trim();
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// What the inbox keeps of the headers.
+fn kept_headers(headers: &HeaderMap) -> Value {
+    let kept = |name: &HeaderName| {
+        let name = name.as_str();
+        let ours = ["x-shopify-", "shopify-", "webhook-"].iter().any(|family| name.starts_with(family));
+        (ours && !name.contains("hmac") && !name.contains("signature")) || KEPT.contains(&name)
+    };
+    headers
+        .iter()
+        .filter(|(name, _)| kept(name))
+        .map(|(name, value)| (name.to_string(), Value::from(String::from_utf8_lossy(value.as_bytes()).into_owned())))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}

@@ -1,0 +1,211 @@
+//! A shop whose segments change at the test's word, with a clock of its own.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use quintile::{
+    clock::{self, Clock},
+    config::{self, Config, Secret},
+    db::Database,
+    delivery::{Forwarder, Report},
+    model::Timestamp,
+    outbox::{self, Cause, Delivery, DeliveryFilter, Disposition, Ids, Route, SegmentChange, Slice},
+};
+use rusqlite::{Transaction, params};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use crate::support::receiver::{Receiver, SECRET};
+
+pub struct Shop {
+    pub config: Config,
+    pub wake: Arc<Notify>,
+    db: Option<Database>,
+    millis: Arc<AtomicI64>,
+    reads: Arc<AtomicUsize>,
+    dir: TempDir,
+}
+
+/// One row of `attempts`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub number: i64,
+    pub started_at: Timestamp,
+    pub status: Option<i64>,
+    pub error: Option<String>,
+    pub answer: Vec<u8>,
+}
+
+impl Shop {
+    /// With one destination "tool" per receiver ("tool", "tool2", …), customers 1 to 400, and the
+    /// real time, standing still.
+    pub fn new(receivers: &[&Receiver]) -> Self {
+        let mut config = Config::default();
+        config.forwarder.allow_private = vec!["127.0.0.0/8".to_owned()];
+        for (number, receiver) in (1..).zip(receivers) {
+            let name = if number == 1 { "tool".to_owned() } else { format!("tool{number}") };
+            config.destination.push(destination(&name, receiver.url()));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let millis = Arc::new(AtomicI64::new(clock::now().millis()));
+        let shop = Self { config, wake: Arc::default(), db: None, millis, reads: Arc::default(), dir }.reopened();
+        shop.write(|tx| {
+            for id in 1..=400 {
+                tx.execute(
+                    "INSERT INTO customers (id, source, external_id, email, first_name, order_count, total_spent,
+                       last_order_at, created_at) VALUES (?1, 'shopify', ?2, ?3, 'Zoë 李', 3, 4990, 0, 0)",
+                    params![id, format!("70{id}"), format!("customer{id}@example.com")],
+                )?;
+            }
+            Ok(())
+        });
+        shop
+    }
+
+    /// The program restarted: the same file, opened again.
+    pub fn reopened(mut self) -> Self {
+        drop(self.db.take());
+        self.db = Some(Database::open(&self.dir.path().join("quintile.db"), "test").unwrap());
+        self
+    }
+
+    pub fn db(&self) -> &Database {
+        self.db.as_ref().unwrap()
+    }
+
+    pub fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
+    ) -> T {
+        std::thread::scope(|scope| scope.spawn(|| self.db().writer().write_blocking(job)).join().unwrap()).unwrap()
+    }
+
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.millis.load(Ordering::SeqCst))
+    }
+
+    /// Sets the clock and tells a running forwarder.
+    pub fn set_clock(&self, now: Timestamp) {
+        self.millis.store(now.millis(), Ordering::SeqCst);
+        self.wake.notify_one();
+    }
+
+    pub fn pass(&self, time: Duration) {
+        self.set_clock(self.now().plus_millis(i64::try_from(time.as_millis()).unwrap()));
+    }
+
+    /// A run that moves these customers to `segment`, and its fan-out.
+    pub fn moves(&self, customers: &[i64], segment: &str) {
+        self.moves_with(customers, segment, Disposition::Send);
+    }
+
+    pub fn moves_with(&self, customers: &[i64], segment: &str, disposition: Disposition) {
+        let routes = Route::from_config(&self.config).unwrap();
+        let (now, customers, segment) = (self.now(), customers.to_vec(), segment.to_owned());
+        self.write(move |tx| {
+            let (after, last) = events(tx, &customers, &segment, now)?;
+            let slice = Slice { after, last, limit: 10_000, disposition };
+            assert_eq!(outbox::fan_out(tx, &routes, slice, &mut Ids::random(now), now)?, Some(last));
+            Ok(())
+        });
+        self.wake.notify_one();
+    }
+
+    pub fn forwarder(&self) -> Forwarder {
+        let (millis, reads) = (self.millis.clone(), self.reads.clone());
+        let clock = Clock::from_fn(move || {
+            reads.fetch_add(1, Ordering::SeqCst);
+            Timestamp::from_millis(millis.load(Ordering::SeqCst))
+        });
+        let (writer, readers) = (self.db().writer().clone(), self.db().readers().clone());
+        Forwarder::new(&self.config, writer, readers, clock, self.wake.clone()).unwrap()
+    }
+
+    /// How often forwarders have looked at the clock: they do at each turn, before they write.
+    pub fn clock_reads(&self) -> usize {
+        self.reads.load(Ordering::SeqCst)
+    }
+
+    /// Sends what is due now.
+    pub async fn deliver(&self) -> Report {
+        self.forwarder().run_until_idle(None).await
+    }
+
+    /// All deliveries, oldest first.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        let reader = self.db().readers().get().unwrap();
+        let mut deliveries = outbox::deliveries(&reader, &DeliveryFilter::default()).unwrap();
+        deliveries.reverse();
+        deliveries
+    }
+
+    /// The states of all deliveries, oldest first.
+    pub fn states(&self) -> Vec<&'static str> {
+        self.deliveries().iter().map(|delivery| delivery.state.as_str()).collect()
+    }
+
+    /// The attempts of the delivery with this id.
+    pub fn attempts(&self, delivery: i64) -> Vec<Attempt> {
+        let reader = self.db().readers().get().unwrap();
+        let mut select = reader
+            .prepare(
+                "SELECT number, started_at, status, error, coalesce(answer, x'') FROM attempts
+                 WHERE delivery_id = ?1 ORDER BY number",
+            )
+            .unwrap();
+        let rows = select.query_map([delivery], |row| {
+            Ok(Attempt {
+                number: row.get(0)?,
+                started_at: row.get(1)?,
+                status: row.get(2)?,
+                error: row.get(3)?,
+                answer: row.get(4)?,
+            })
+        });
+        rows.unwrap().collect::<Result<_, _>>().unwrap()
+    }
+}
+
+/// Polls: for what happens after an answer left the receiver.
+pub async fn until(mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "it did not happen");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A destination of the `webhook` kind that knows [`SECRET`].
+pub fn destination(name: &str, url: &str) -> config::Destination {
+    config::Destination {
+        name: name.to_owned(),
+        url: url.to_owned(),
+        allow_http: true,
+        secret: Secret::new(SECRET),
+        ..config::Destination::default()
+    }
+}
+
+/// Writes a run and its events; returns the seq before the first and the last.
+pub fn events(tx: &Transaction<'_>, customers: &[i64], segment: &str, now: Timestamp) -> anyhow::Result<(i64, i64)> {
+    tx.execute(
+        "INSERT INTO runs (trigger, state, as_of, started_at, ties, window_days, rules)
+         VALUES ('manual', 'scored', ?1, ?1, 'together', 0, '')",
+        [now],
+    )?;
+    let changes = customers.iter().map(|id| SegmentChange {
+        customer_id: *id,
+        old: Some("loyal"),
+        new: Some(segment),
+        cause: Cause::Order,
+        rfm: Some([5, 4, 3]),
+    });
+    let range = outbox::enqueue(tx, tx.last_insert_rowid(), now, &mut Ids::random(now), changes)?;
+    let (first, last) = range.expect("somebody moved");
+    Ok((first - 1, last))
+}

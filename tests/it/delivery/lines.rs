@@ -1,0 +1,232 @@
+//! The order of a customer's deliveries, under any sequence of what can happen to the queue.
+
+use proptest::prelude::*;
+use quintile::{
+    config::{self, Config},
+    db::SCHEMA,
+    model::Timestamp,
+    outbox::{self, Claim, Claims, Disposition, Hold, Ids, Route, Settlement, Shop, Slice, Verdict},
+};
+use rusqlite::{Connection, Transaction};
+
+use super::fixture::events;
+
+const CUSTOMERS: i64 = 3;
+const LATER_MS: i64 = 1000;
+
+/// What can happen to the queue.
+#[derive(Debug, Clone)]
+enum Step {
+    Change {
+        customer: i64,
+        disposition: Disposition,
+    },
+    Claim {
+        places: usize,
+    },
+    /// The claim in flight with this index (modulo) ends.
+    End {
+        index: usize,
+        verdict: Ending,
+    },
+    ReleaseBaseline,
+    DiscardBaseline,
+    Crash,
+    Pass,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    Delivered,
+    Dead,
+    Retry,
+    Spared,
+    Refused,
+    Unsent,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let disposition = prop_oneof![
+        6 => Just(Disposition::Send),
+        1 => Just(Disposition::Hold(Hold::Baseline)),
+        1 => Just(Disposition::Hold(Hold::Run)),
+        1 => Just(Disposition::Discard),
+    ];
+    let ending = prop_oneof![
+        4 => Just(Ending::Delivered),
+        1 => Just(Ending::Dead),
+        2 => Just(Ending::Retry),
+        1 => Just(Ending::Spared),
+        1 => Just(Ending::Refused),
+        1 => Just(Ending::Unsent),
+    ];
+    prop_oneof![
+        4 => (1..=CUSTOMERS, disposition).prop_map(|(customer, disposition)| Step::Change { customer, disposition }),
+        4 => (0usize..4).prop_map(|places| Step::Claim { places }),
+        6 => (any::<usize>(), ending).prop_map(|(index, verdict)| Step::End { index, verdict }),
+        1 => Just(Step::ReleaseBaseline),
+        1 => Just(Step::DiscardBaseline),
+        1 => Just(Step::Crash),
+        2 => Just(Step::Pass),
+    ]
+}
+
+struct Queue {
+    connection: Connection,
+    routes: Vec<Route>,
+    in_flight: Vec<Claim>,
+    boot: u64,
+    number: u64,
+    now: Timestamp,
+}
+
+impl Queue {
+    fn new() -> Self {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(SCHEMA).unwrap();
+        for id in 1..=CUSTOMERS {
+            connection.execute("INSERT INTO customers (id, source, created_at) VALUES (?1, 'csv', 0)", [id]).unwrap();
+        }
+        let destination = |name: &str| config::Destination { name: name.to_owned(), ..Default::default() };
+        let config = Config { destination: vec![destination("a"), destination("b")], ..Default::default() };
+        let routes = Route::from_config(&config).unwrap();
+        Self { connection, routes, in_flight: Vec::new(), boot: 0, number: 0, now: Timestamp::from_millis(1_000_000) }
+    }
+
+    fn take(&mut self, step: &Step) {
+        let now = self.now;
+        let tx = self.connection.unchecked_transaction().unwrap();
+        match *step {
+            Step::Change { customer, disposition } => {
+                let (after, last) = events(&tx, &[customer], "lost", now).unwrap();
+                let slice = Slice { after, last, limit: 10, disposition };
+                outbox::fan_out(&tx, &self.routes, slice, &mut Ids::random(now), now).unwrap();
+            }
+            Step::Claim { places } => {
+                self.number += 100;
+                let claims = Claims {
+                    boot: format!("boot{}", self.boot).into(),
+                    number: self.number,
+                    shop: Shop::from_config(&Config::default()),
+                    routes: self.routes.clone().into(),
+                    places: vec![places, 2],
+                    start: places % 2,
+                    limit: 4,
+                    now,
+                    latest: now.plus_millis(Timestamp::DAY),
+                };
+                let claimed = outbox::claim(&tx, &claims).unwrap();
+                self.in_flight.extend(claimed.claims);
+            }
+            Step::End { index, verdict } if !self.in_flight.is_empty() => {
+                let claim = self.in_flight.swap_remove(index % self.in_flight.len());
+                let verdict = match verdict {
+                    Ending::Delivered => Verdict::Delivered,
+                    Ending::Dead => Verdict::Dead,
+                    Ending::Retry => Verdict::Retry { at: now.plus_millis(LATER_MS), spared: false },
+                    Ending::Spared => Verdict::Retry { at: now.plus_millis(LATER_MS), spared: true },
+                    Ending::Refused => Verdict::Held(Hold::Destination),
+                    Ending::Unsent => Verdict::Unsent,
+                };
+                assert_eq!(end(&tx, claim, verdict, now), 1, "a live claim is settled once");
+            }
+            Step::End { .. } => {}
+            Step::ReleaseBaseline => drop(outbox::release_baseline(&tx, None, 2, now).unwrap()),
+            Step::DiscardBaseline => drop(outbox::discard_baseline(&tx, None, 2, now).unwrap()),
+            Step::Crash => {
+                self.boot += 1;
+                let count = outbox::reclaim(&tx, &format!("boot{}", self.boot), now).unwrap();
+                assert_eq!(count, self.in_flight.len());
+                for zombie in self.in_flight.drain(..) {
+                    assert_eq!(end(&tx, zombie, Verdict::Delivered, now), 0, "a dead claim changes nothing");
+                }
+            }
+            Step::Pass => self.now = now.plus_millis(LATER_MS),
+        }
+        tx.commit().unwrap();
+    }
+
+    /// What must be true at every moment.
+    fn check(&self) {
+        let mut select = self
+            .connection
+            .prepare(
+                "SELECT destination, customer_id, id, state, hold, due_at, claim IS NOT NULL, body IS NOT NULL,
+                   attempts, spared, (SELECT count(*) FROM attempts WHERE delivery_id = id)
+                 FROM deliveries WHERE finished_at IS NULL ORDER BY destination, customer_id, id",
+            )
+            .unwrap();
+        let mut rows = select.query([]).unwrap();
+        let mut line: Option<(String, i64)> = None;
+        let mut sending = 0;
+        while let Some(row) = rows.next().unwrap() {
+            let this: (String, i64) = (row.get(0).unwrap(), row.get(1).unwrap());
+            let head = line.as_ref() != Some(&this);
+            line = Some(this);
+            let state: String = row.get(3).unwrap();
+            let (hold, due): (Option<String>, Option<i64>) = (row.get(4).unwrap(), row.get(5).unwrap());
+            let (claimed, frozen): (bool, bool) = (row.get(6).unwrap(), row.get(7).unwrap());
+            let (attempts, spared, listed): (i64, i64, i64) =
+                (row.get(8).unwrap(), row.get(9).unwrap(), row.get(10).unwrap());
+            let row = format!("{line:?} {} {state} {hold:?} {due:?}", row.get::<_, i64>(2).unwrap());
+            match state.as_str() {
+                "waiting" => assert!(due.is_some() == head && attempts == 0, "{row}: the head is due, nobody else"),
+                "retrying" => assert!(due.is_some() && head && attempts > 0, "{row}: only the head was tried"),
+                "sending" => assert!(due.is_none() && head, "{row}: only the head is sent"),
+                "held" => assert!(due.is_none() && hold.is_some(), "{row}"),
+                other => panic!("{row}: {other} is not open"),
+            }
+            assert_eq!(state == "sending", claimed, "{row}");
+            assert_eq!(state == "held", hold.is_some(), "{row}");
+            assert!(frozen || attempts == 0, "{row}: what was tried is frozen");
+            assert_eq!(attempts, listed, "{row}: each attempt is listed");
+            assert!(spared <= attempts, "{row}");
+            sending += usize::from(claimed);
+        }
+        assert_eq!(sending, self.in_flight.len());
+    }
+}
+
+fn end(tx: &Transaction<'_>, claim: Claim, verdict: Verdict, now: Timestamp) -> usize {
+    let settlement = Settlement {
+        delivery_id: claim.delivery_id,
+        token: claim.token,
+        attempt: claim.attempt,
+        started_at: now,
+        duration_ms: 1,
+        status: None,
+        error: None,
+        answer: Vec::new(),
+        verdict,
+    };
+    outbox::settle(tx, &[settlement], now).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn whatever_happens_only_the_head_of_a_line_moves(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut queue = Queue::new();
+        for step in &steps {
+            queue.take(step);
+            queue.check();
+        }
+        // Nothing is stuck: with everything accepted from now on, only what is held stays.
+        let mut idle = 0;
+        while idle < 2 {
+            queue.take(&Step::Pass);
+            queue.take(&Step::Claim { places: 3 });
+            idle = if queue.in_flight.is_empty() { idle + 1 } else { 0 };
+            while !queue.in_flight.is_empty() {
+                queue.take(&Step::End { index: 0, verdict: Ending::Delivered });
+            }
+        }
+        let moving: i64 = queue.connection.query_row(
+            "SELECT count(*) FROM deliveries d WHERE finished_at IS NULL AND state <> 'held' AND NOT EXISTS
+               (SELECT 1 FROM deliveries h WHERE h.destination = d.destination AND h.customer_id = d.customer_id
+                AND h.state = 'held' AND h.id < d.id)",
+            [], |row| row.get(0)).unwrap();
+        prop_assert_eq!(moving, 0);
+    }
+}

@@ -1,0 +1,268 @@
+//! Every answer of the listener, and what is stored after each.
+
+use std::io::{Read, Write};
+
+use axum::{
+    body::Body,
+    http::{Method, Request, StatusCode},
+};
+use quintile::config::Secret;
+
+use crate::support::shop::{DOMAIN, OLD_SECRET, Shop, Webhook, order, sign};
+
+const HMAC: &str = "X-Shopify-Hmac-Sha256";
+
+fn body() -> String {
+    order(1001).guest("anna@example.com").json().to_string()
+}
+
+#[tokio::test]
+async fn both_families_of_headers_in_any_case() {
+    let shop = Shop::open();
+    for (id, webhook) in [
+        ("1", Webhook::new("orders/create", body())),
+        ("2", Webhook::new("orders/create", body()).newer_family()),
+        ("3", Webhook::new("ORDERS/CREATE", body()).header("x-shopify-shop-domain", &DOMAIN.to_uppercase())),
+        (
+            "4",
+            Webhook::new("orders/create", body()).header("X-Shopify-Hmac-Sha256", &sign(OLD_SECRET, body().as_bytes())),
+        ),
+        // In transition both may come, and agree.
+        (
+            "5",
+            Webhook::new("orders/create", body())
+                .also("shopify-hmac-sha256", &sign(crate::support::shop::SECRET, body().as_bytes()))
+                .also("shopify-topic", "orders/create"),
+        ),
+    ] {
+        let webhook = webhook.id(id);
+        shop.deliver(webhook).await;
+    }
+    assert_eq!(
+        shop.rows("SELECT topic, state, delivery_key FROM inbox"),
+        [
+            "orders/create | done | 1",
+            "orders/create | done | 2",
+            "orders/create | done | 3",
+            "orders/create | done | 4",
+            "orders/create | done | 5",
+        ]
+    );
+    assert_eq!(shop.counters(), ["guest:anna@example.com | 1 | 4990"]);
+}
+
+#[tokio::test]
+async fn what_is_not_signed_is_answered_401_and_not_stored() {
+    let shop = Shop::open_with(|config| config.webhooks.shopify.secrets.push(Secret::new("")));
+    let good = || shop.webhook("orders/create", body());
+    let signature = sign(crate::support::shop::SECRET, body().as_bytes());
+    for (why, webhook) in [
+        ("no signature", good().without(HMAC)),
+        ("an empty one", good().header(HMAC, "")),
+        ("of another secret", good().header(HMAC, &sign("guess", body().as_bytes()))),
+        ("of the empty secret", good().header(HMAC, &sign("", body().as_bytes()))),
+        ("of another body", good().header(HMAC, &sign(crate::support::shop::SECRET, b"{}"))),
+        ("in another case", good().header(HMAC, &signature.to_uppercase())),
+        ("twice the good one", good().also(HMAC, &signature)),
+        ("a good and a bad one", good().also(HMAC, &sign("guess", b""))),
+        ("families that differ", good().also("shopify-hmac-sha256", &sign("guess", b""))),
+        ("hex", good().header(HMAC, &hex::encode(signature.as_bytes()))),
+        ("another shop", good().header("X-Shopify-Shop-Domain", "pears.myshopify.com")),
+        // Checked before anything is parsed: an unsigned body that is not even JSON gets the same.
+        ("unreadable and unsigned", shop.webhook("orders/create", "{").header(HMAC, &signature)),
+    ] {
+        let reply = shop.request(webhook.request()).await;
+        assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{why}");
+        assert_eq!(reply.headers["content-type"], "application/problem+json", "{why}");
+        assert_eq!(reply.json()["status"], 401, "{why}");
+    }
+    assert_eq!(shop.inbox(), []);
+    assert_eq!(shop.rows("SELECT id FROM orders"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn no_secret_lets_nobody_in() {
+    let shop = Shop::open_with(|config| config.webhooks.shopify.secrets.clear());
+    let reply = shop.request(shop.webhook("orders/create", body()).request()).await;
+    assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn malformed_requests() {
+    let shop = Shop::open();
+    let good = || shop.webhook("orders/create", body());
+    for (why, status, request) in [
+        ("no topic", 400, good().without("X-Shopify-Topic").request()),
+        ("two topics", 400, good().also("X-Shopify-Topic", "orders/delete").request()),
+        ("families that differ", 400, good().also("shopify-topic", "orders/delete").request()),
+        ("no shop", 400, good().without("X-Shopify-Shop-Domain").request()),
+        ("GET", 405, Request::get("/webhooks/shopify").body(Body::empty()).unwrap()),
+        ("PUT", 405, Request::put("/webhooks/orders").body(Body::empty()).unwrap()),
+        ("POST health", 405, Request::post("/healthz").body(Body::empty()).unwrap()),
+        ("elsewhere", 404, Request::post("/webhooks").body(Body::empty()).unwrap()),
+    ] {
+        assert_eq!(shop.request(request).await.status, StatusCode::from_u16(status).unwrap(), "{why}");
+    }
+    assert_eq!(shop.inbox(), []);
+}
+
+#[tokio::test]
+async fn eight_mebibytes_and_not_one_byte_more() {
+    let shop = Shop::open();
+    let padded = |size: usize| {
+        let mut body = body();
+        body.push_str(&" ".repeat(size - body.len()));
+        body
+    };
+    let limit = 8 * 1024 * 1024;
+    shop.deliver(shop.webhook("orders/create", padded(limit))).await;
+    let too_large = shop.webhook("orders/create", padded(limit + 1));
+    assert_eq!(shop.request(too_large.request()).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+
+    assert_eq!(shop.inbox().len(), 1);
+}
+
+#[tokio::test]
+async fn a_size_that_is_not_announced_is_cut_off_all_the_same() {
+    let shop = Shop::open();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(axum::serve(listener, shop.router.clone()).into_future());
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        let head = format!(
+            "POST /webhooks/shopify HTTP/1.1\r\nHost: {address}\r\nX-Shopify-Hmac-Sha256: {}\r\nTransfer-Encoding: chunked\r\n\r\n",
+            sign("guess", b"")
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let size = 8 * 1024 * 1024 + 1;
+        stream.write_all(format!("{size:x}\r\n").as_bytes()).unwrap();
+        stream.write_all(&vec![b' '; size]).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        answer
+    });
+    assert_eq!(std::str::from_utf8(&answer.await.unwrap()).unwrap(), "HTTP/1.1 413");
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_written_is_503_with_a_time_to_come_back() {
+    let shop = Shop::open_with(|_| {});
+    // Another process holds the write lock for longer than a writer waits.
+    let other = rusqlite::Connection::open(shop.database.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let webhook = shop.webhook("orders/create", body());
+    let ask = Request::get("/healthz").body(Body::empty()).unwrap();
+    let (refused, health) = tokio::join!(shop.request(webhook.request()), shop.request(ask));
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers["retry-after"], "5");
+    assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
+
+    other.execute_batch("ROLLBACK").unwrap();
+    shop.deliver(webhook).await;
+    assert_eq!(shop.inbox().len(), 1);
+    assert_eq!(shop.counters(), ["guest:anna@example.com | 1 | 4990"]);
+}
+
+#[tokio::test]
+async fn a_flood_is_answered_503_at_once() {
+    let shop = Shop::open();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let writer = shop.database.writer().clone();
+    let busy = tokio::task::spawn_blocking(move || {
+        writer.write_blocking(move |_| {
+            held.recv()?;
+            Ok(())
+        })
+    });
+    // Fill the queue until it refuses, then let it drain.
+    let mut waiting = tokio::task::JoinSet::new();
+    let refused = loop {
+        let writer = shop.database.writer().clone();
+        let mut write = Box::pin(async move { writer.try_write(|_| Ok(())).await });
+        match futures_poll(write.as_mut()).await {
+            Some(Err(_)) => break shop.request(shop.webhook("orders/create", body()).request()).await,
+            Some(Ok(())) => {}
+            None => {
+                waiting.spawn(write);
+            }
+        }
+    };
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers["retry-after"], "5");
+    release.send(()).unwrap();
+    busy.await.unwrap().unwrap();
+    while let Some(written) = waiting.join_next().await {
+        written.unwrap().unwrap();
+    }
+    shop.deliver(shop.webhook("orders/create", body())).await;
+}
+
+/// Polls once.
+async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        std::task::Poll::Ready(value) => std::task::Poll::Ready(Some(value)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn health() {
+    let shop = Shop::open();
+    let reply = shop.request(Request::get("/healthz").body(Body::empty()).unwrap()).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    assert_eq!(reply.body, br#"{"status":"ok"}"#);
+    let head = Request::builder().method(Method::HEAD).uri("/healthz").body(Body::empty()).unwrap();
+    assert_eq!(shop.request(head).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn copies_are_counted_and_change_nothing() {
+    let shop = Shop::open();
+    let first = shop.webhook("orders/create", body()).id("a");
+    shop.deliver(first.clone()).await;
+    shop.deliver(first.clone()).await;
+    // The same bytes under a new id: applied again, to the same end.
+    shop.deliver(first.clone().id("b")).await;
+    // Another topic of one action has its own id in Shopify; here even the same is another message.
+    shop.deliver(shop.webhook("orders/paid", body()).id("a")).await;
+    // Without an id the bytes decide.
+    shop.deliver(Webhook::new("orders/updated", body())).await;
+    shop.deliver(Webhook::new("orders/updated", body())).await;
+    assert_eq!(
+        shop.rows("SELECT topic, delivery_key, state, duplicates FROM inbox"),
+        [
+            "orders/create | a | done | 1",
+            "orders/create | b | done | 0",
+            "orders/paid | a | done | 0",
+            "orders/updated | - | done | 1",
+        ]
+    );
+    assert_eq!(shop.rows("SELECT source_id, net FROM orders"), ["1001 | 4990"]);
+    assert_eq!(shop.counters(), ["guest:anna@example.com | 1 | 4990"]);
+}
+
+#[tokio::test]
+async fn the_inbox_keeps_the_bytes_and_no_signature() {
+    let shop = Shop::open();
+    let odd = format!("\n  {}  ", body());
+    let webhook = shop
+        .webhook("orders/create", odd.clone())
+        .triggered("2026-11-23T11:59:59Z")
+        .also("Cookie", "session=1")
+        .also("X-Shopify-API-Version", "2026-07");
+    shop.deliver(webhook).await;
+    let row = shop.row("SELECT CAST(body AS TEXT), source, received_at, length(body_hash) FROM inbox");
+    assert_eq!(row, format!("{odd} | shopify | {} | 32", shop.now()));
+    let headers: serde_json::Value = serde_json::from_str(&shop.row("SELECT headers FROM inbox")).unwrap();
+    assert_eq!(
+        headers,
+        serde_json::json!({
+            "content-type": "application/json", "x-shopify-topic": "orders/create", "x-shopify-shop-domain": DOMAIN,
+            "x-shopify-webhook-id": "wh-0", "x-shopify-triggered-at": "2026-11-23T11:59:59Z", "x-shopify-api-version": "2026-07",
+        })
+    );
+}
