@@ -18,8 +18,8 @@ use serde::Deserialize;
 use crate::model::Currency;
 
 pub use environment::Environment;
-pub use load::{Missing, known_keys};
-pub use problem::ConfigError;
+pub use load::{Loading, Missing, Mistake, known_keys};
+pub use problem::{ConfigError, Step};
 pub use secret::Secret;
 
 /// The whole configuration, checked: every value is usable as it stands.

@@ -143,3 +143,65 @@ pub fn violations(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     }
     Ok(violations)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fixture of the current schema: one customer, one order, one run, one event, one
+    /// delivery.
+    fn database() -> Connection {
+        let path = format!("{}/tests/fixtures/schema-{}.db", env!("CARGO_MANIFEST_DIR"), crate::db::SCHEMA_VERSION);
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("copy.db");
+        std::fs::copy(path, &copy).unwrap();
+        let mut memory = Connection::open_in_memory().unwrap();
+        memory.restore("main", copy, None::<fn(rusqlite::backup::Progress)>).unwrap();
+        memory
+    }
+
+    #[test]
+    fn a_good_database_breaks_none() {
+        assert_eq!(violations(&database()).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_invariant_is_broken_by_what_it_forbids() {
+        let delivery =
+            "INSERT INTO deliveries (message_id, destination, seq, customer_id, run_id, state, due_at, created_at)
+                        VALUES (zeroblob(16), 'b', 1, 1, 1, 'waiting', 5, 5);";
+        let cases = [
+            ("UPDATE customers SET order_count = 2", "customer 1 has 1 orders worth 4990, its row says 2 and 4990"),
+            ("UPDATE customers SET last_order_at = NULL", "customer 1 has 1 orders"),
+            ("UPDATE customers SET avg_order_value = 1", "customer 1 has 1 orders"),
+            (
+                "INSERT INTO customers (source, created_at) VALUES ('csv', 1); UPDATE customers SET merged_into = 2 WHERE id = 1",
+                "order 1 belongs to customer 1",
+            ),
+            ("UPDATE runs SET scored = 2", "run 1 scored 2 customers, its segments hold 1"),
+            ("UPDATE runs SET scored_at = NULL", "run 1 scored 1 customers, its segments hold 1"),
+            ("UPDATE runs SET changed = 2", "run 1 changed 2 customers and has 1 events"),
+            ("UPDATE history SET moved = 0", "run 1 and customer 1"),
+            ("UPDATE outbox SET new_segment = 'lost'", "run 1 and customer 1; run 1 and customer 1"),
+            ("UPDATE runs SET first_seq = 2", "run 1, event 1"),
+            ("UPDATE scores SET m = 4", "last ones of the history: customer 1"),
+            ("UPDATE runs SET emit_position = 0", "a run is emitted when its last event is: run 1"),
+            ("UPDATE runs SET emit_position = NULL", "delivery 1 of run 1"),
+            ("UPDATE deliveries SET finished_at = NULL", "delivery 1 is delivered"),
+            ("UPDATE deliveries SET state = 'held'", "delivery 1 is held"),
+            (
+                &format!("{delivery} UPDATE deliveries SET due_at = NULL"),
+                "delivery 2 is waiting, due never, number 1 of its line",
+            ),
+            (&format!("{delivery} {delivery}"), "event 1 has 2 deliveries to b"),
+            (&format!("{delivery} {delivery}"), "delivery 3 is waiting, due 5, number 2 of its line"),
+            ("PRAGMA foreign_keys = OFF; DELETE FROM customers", "every reference leads to a row"),
+        ];
+        for (breaks, message) in cases {
+            let database = database();
+            database.execute_batch(breaks).unwrap();
+            let violations = violations(&database).unwrap();
+            assert!(violations.iter().any(|violation| violation.contains(message)), "{breaks}: {violations:?}");
+        }
+    }
+}

@@ -4,10 +4,26 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, mpsc},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Clock, config::Config, db::Database, delivery::Forwarder, ledger::Rules, scoring, web};
+use crate::{
+    clock::Clock,
+    config::Config,
+    db::Database,
+    delivery::Forwarder,
+    ledger::Rules,
+    scoring::Night,
+    web::{
+        self,
+        dashboard::{self, DashboardState},
+        webhooks::{self, WebhookState},
+    },
+};
 
 /// How long requests in flight may take to finish after the stop signal.
 const GRACE: Duration = Duration::from_secs(10);
@@ -67,28 +83,44 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     let writer = database.writer().clone();
     let readers = database.readers().clone();
     let wake = Arc::new(Notify::new());
-    let (score_now, asked) = tokio::sync::mpsc::channel(1);
+    let (score_now, asked) = mpsc::channel(1);
 
     let forwarder = Forwarder::new(&config, writer.clone(), readers.clone(), clock.clone(), wake.clone())?;
-    let settings = Arc::new(scoring::Settings::from_config(&config)?);
-    let webhooks = web::webhooks::router(web::webhooks::WebhookState {
-        config: config.clone(),
-        rules: Rules::from_config(&config),
-        writer,
-        clock: clock.clone(),
-    });
-    let dashboard = web::dashboard::router(web::dashboard::DashboardState::new(config, config_path, readers, clock.clone(), score_now)?);
+    let night = Night::new(&config, database, clock.clone(), wake)?;
+    let rules = Rules::from_config(&config);
+    let webhooks = webhooks::router(WebhookState { config: config.clone(), rules, writer, clock: clock.clone() });
+    let dashboard = dashboard::router(DashboardState { config, config_path, readers, clock, score_now });
 
-    let night = tokio::spawn(scoring::night::watch(database, settings, clock, wake, asked, shutdown.clone()));
-    let forwarding = tokio::spawn(forwarder.run(shutdown.clone()));
-    let listening = tokio::try_join!(
-        web::listen(listeners.webhooks, webhooks, shutdown.clone(), GRACE),
-        web::listen(listeners.dashboard, dashboard, shutdown.clone(), GRACE),
-    );
-    shutdown.cancel(); // also when a listener failed
-    night.await.context("the night watch stopped")?;
-    forwarding.await.context("the forwarder stopped")?;
-    listening.context("a listener stopped")?;
-    tracing::info!("stopped");
-    Ok(())
+    let mut parts = JoinSet::new();
+    parts.spawn(web::listen(listeners.webhooks, webhooks, shutdown.clone(), GRACE));
+    parts.spawn(web::listen(listeners.dashboard, dashboard, shutdown.clone(), GRACE));
+    parts.spawn(watch(night, asked, shutdown.clone()));
+    let stop = shutdown.clone();
+    parts.spawn(async {
+        forwarder.run(stop).await;
+        Ok(())
+    });
+    let mut outcome = Ok(());
+    while let Some(ended) = parts.join_next().await {
+        // It was told to end, or it failed: then the others end too.
+        shutdown.cancel();
+        outcome = outcome.and(ended.context("a part of quintile crashed").and_then(|ended| ended));
+    }
+    outcome
+}
+
+/// The night watch, and the runs that people ask for.
+async fn watch(night: Night, mut asked: mpsc::Receiver<()>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let asking = async {
+        while asked.recv().await.is_some() {
+            if let Err(error) = night.score_now().await {
+                tracing::error!(error = format!("{error:#}"), "the run somebody asked for failed");
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        watched = night.watch(shutdown) => watched,
+        () = asking => Ok(()),
+    }
 }

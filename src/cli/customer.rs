@@ -31,7 +31,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     };
     let found = snapshot
         .query_row(
-            &format!("{SELECT} WHERE customers.id = ?1 AND merged_into IS NULL AND deleted_at IS NULL"),
+            &format!("{SELECT} WHERE c.id = ?1 AND c.merged_into IS NULL AND c.deleted_at IS NULL"),
             [id],
             |row| read(row, context.config.shop.currency),
         )

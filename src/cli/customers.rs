@@ -47,9 +47,10 @@ pub const COLUMNS: &[Column] = &[
 ];
 
 /// Ends before WHERE; the columns in the order of [`COLUMNS`], without the currency.
-pub const SELECT: &str = "SELECT customers.id, source, external_id, email, first_name, last_name, order_count,
-       total_spent, avg_order_value, first_order_at, last_order_at, r, f, m, segment, previous_segment, segment_since
-  FROM customers LEFT JOIN scores ON scores.customer_id = customers.id";
+pub const SELECT: &str = "SELECT c.id, c.source, c.external_id, c.email, c.first_name, c.last_name, c.order_count,
+       c.total_spent, c.avg_order_value, c.first_order_at, c.last_order_at, s.r, s.f, s.m, s.segment,
+       s.previous_segment, s.segment_since
+  FROM customers AS c LEFT JOIN scores AS s ON s.customer_id = c.id";
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let readers = context.readers()?;
@@ -70,9 +71,9 @@ fn print_all(
     currency: Currency,
     list: &mut List<impl std::io::Write>,
 ) -> anyhow::Result<()> {
-    let by_segment = if args.segment.is_some() { "AND segment = ?1" } else { "AND ?1 IS NULL" };
+    let by_segment = if args.segment.is_some() { "AND s.segment = ?1" } else { "AND ?1 IS NULL" };
     let mut statement = snapshot.prepare(&format!(
-        "{SELECT} WHERE merged_into IS NULL AND deleted_at IS NULL {by_segment} ORDER BY customers.id"
+        "{SELECT} WHERE c.merged_into IS NULL AND c.deleted_at IS NULL {by_segment} ORDER BY c.id"
     ))?;
     let search = args.search.as_ref().map(|text| text.trim().to_lowercase());
     let mut rows = statement.query([&args.segment])?;

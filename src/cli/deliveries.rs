@@ -55,8 +55,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         for delivery in &page {
             list.row(&row(delivery))?;
         }
-        let Some(last) = page.last() else { break };
-        filter.before = Some(last.id);
+        let Some(oldest) = page.last() else { break };
+        filter.before = Some(oldest.id);
     }
     list.finish()?;
     Ok(Outcome::Done)

@@ -61,7 +61,7 @@ fn print_all(
             list.row_or_document(&row(event, shop), &Envelope { shop, fields: Fields::ALL, event })?;
         }
         match page.last() {
-            Some(last) => after = last.seq,
+            Some(newest) => after = newest.seq,
             None => return Ok(()),
         }
     }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Context, Format, Outcome, UsageError};
 use crate::{
     db::Database,
-    intake::csv::{self, FileReport, Input, Settings},
+    intake::csv::{self, FileReport, Input, Limits, Settings},
     ledger::Rules,
     model::Timestamp,
 };
@@ -102,23 +102,14 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     Ok(if rejected { Outcome::Partly } else { Outcome::Done })
 }
 
-/// Each batch in a transaction of its own.
 fn store(inputs: Vec<Input>, database: &Database, rules: &Rules, now: Timestamp) -> anyhow::Result<Vec<FileReport>> {
-    let import = |input: Input| {
+    let one = |input: Input| {
         let bar = progress_bar(&input);
-        let report = csv::import(
-            input,
-            true,
-            &mut |batch| {
-                let rules = rules.clone();
-                database.writer().write_blocking(move |tx| csv::apply(tx, &rules, batch, now))
-            },
-            &|bytes| bar.set_position(bytes),
-        );
+        let report = csv::store(input, database.writer(), rules, now, Limits::ALONE, &|bytes| bar.set_position(bytes));
         bar.finish_and_clear();
         report
     };
-    inputs.into_iter().map(import).collect()
+    inputs.into_iter().map(one).collect()
 }
 
 /// All files in one transaction, which is undone: the report is what [`store`] would say.

@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{Context, Outcome, UsageError};
+use super::{Context, Outcome, UsageError, load_config};
 use crate::{
-    config::{Config, Environment, Missing, Secret},
+    config::{Missing, Secret},
     db::Database,
 };
 
@@ -29,7 +29,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     make_folder(folder)?;
     let wrote_config = write_config(&path)?;
-    let config = Config::load_with(&path, &Environment::of_process(), Missing::Allow)?;
+    let config = load_config(&path, Missing::Allow)?;
     let database = &config.database.path;
     let made_database = !database.exists();
     if !wrote_config && !made_database {

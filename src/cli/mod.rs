@@ -16,14 +16,20 @@ mod runs;
 mod score;
 mod segments;
 mod serve;
+mod signal;
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
+use rusqlite::OptionalExtension;
 
 use crate::{
     clock::Clock,
-    config::{Config, ConfigError, Environment, Missing},
+    config::{Config, ConfigError, Environment, Loading, Missing},
     db::{Database, Readers},
 };
 
@@ -83,13 +89,40 @@ pub struct UsageError(pub String);
 
 impl Context {
     /// Opens the database for writing; `command` is what the lock file tells others.
+    ///
+    /// # Errors
+    /// Those of [`Database::open`]; the database holds another currency than the configuration.
     pub fn open_database(&self, command: &str) -> anyhow::Result<Database> {
-        Database::open(&self.config.database.path, command)
+        let database = Database::open(&self.config.database.path, command)?;
+        self.check_currency(database.readers())?;
+        Ok(database)
     }
 
     /// Opens the database for reading; a running `serve` is not disturbed.
+    ///
+    /// # Errors
+    /// Those of [`Readers::open`]; the database holds another currency than the configuration.
     pub fn readers(&self) -> anyhow::Result<Readers> {
-        Readers::open(&self.config.database.path)
+        let readers = Readers::open(&self.config.database.path)?;
+        self.check_currency(&readers)?;
+        Ok(readers)
+    }
+
+    /// Amounts are stored in minor units of one currency; read as another one they would be wrong
+    /// without a word. Every order says which it is, since others are never stored.
+    fn check_currency(&self, readers: &Readers) -> anyhow::Result<()> {
+        let stored: Option<String> =
+            readers.get()?.query_row("SELECT currency FROM orders LIMIT 1", [], |row| row.get(0)).optional()?;
+        let configured = self.config.shop.currency.code();
+        match stored {
+            Some(stored) if stored != configured => Err(UsageError(format!(
+                "{}: shop.currency is {configured}, the orders in {} are in {stored}; write currency = \"{stored}\", or another [database] path",
+                self.config_path.display(),
+                self.config.database.path.display()
+            ))
+            .into()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -97,7 +130,7 @@ impl Context {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_logging(matches!(cli.command, Command::Serve(_) | Command::Demo(_)));
+    start_logging(matches!(cli.command, Command::Serve(_)));
     match run(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partly) => ExitCode::from(3),
@@ -113,8 +146,8 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<Outcome> {
     let config = match cli.command.needs() {
         Needs::Nothing => Config::default(),
-        Needs::Settings => Config::load_with(&cli.config, &Environment::of_process(), Missing::Allow)?,
-        Needs::Secrets => Config::load(&cli.config)?,
+        Needs::Settings => load_config(&cli.config, Missing::Allow)?,
+        Needs::Secrets => load_config(&cli.config, Missing::Refuse)?,
     };
     let context = Context { config, config_path: cli.config, clock: Clock::system() };
     match &cli.command {
@@ -134,6 +167,12 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Check(args) => check::run(args, &context),
         Command::Completions(args) => completions::run(args, &context),
     }
+}
+
+/// With this process's environment, and checked against the segments that there are.
+fn load_config(path: &Path, secrets: Missing) -> Result<Config, ConfigError> {
+    let environment = Environment::of_process();
+    Config::load_with(path, Loading { environment: &environment, secrets, also: segments::mistakes })
 }
 
 /// What of the configuration a command cannot do without.
@@ -159,7 +198,7 @@ impl Command {
 /// Logs go to standard error, so that standard output holds what was asked for and nothing else.
 /// `QUINTILE_LOG` filters them: `debug`, `quintile::delivery=trace`.
 fn start_logging(long_running: bool) {
-    let default = if long_running { "info" } else { "warn" };
+    let default = if long_running { "warn,quintile=info" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("QUINTILE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     tracing_subscriber::fmt()

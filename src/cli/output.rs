@@ -25,6 +25,8 @@ pub struct Column {
     /// Its head in the table; `None`: too much for a terminal, in JSON and CSV alone.
     title: Option<&'static str>,
     align: Align,
+    /// A share: the table shows it in percent.
+    percent: bool,
     /// Holds what a customer may have typed, which a spreadsheet must not run as a formula.
     guarded: bool,
 }
@@ -37,16 +39,21 @@ enum Align {
 
 impl Column {
     pub const fn text(name: &'static str, title: &'static str) -> Self {
-        Self { name, title: Some(title), align: Align::Left, guarded: false }
+        Self { name, title: Some(title), align: Align::Left, percent: false, guarded: false }
     }
 
     pub const fn number(name: &'static str, title: &'static str) -> Self {
-        Self { name, title: Some(title), align: Align::Right, guarded: false }
+        Self { name, title: Some(title), align: Align::Right, percent: false, guarded: false }
+    }
+
+    /// A number of 0 to 1.
+    pub const fn share(name: &'static str, title: &'static str) -> Self {
+        Self { percent: true, ..Self::number(name, title) }
     }
 
     /// Not in the table.
     pub const fn hidden(name: &'static str) -> Self {
-        Self { name, title: None, align: Align::Left, guarded: false }
+        Self { name, title: None, align: Align::Left, percent: false, guarded: false }
     }
 
     /// Typed by a customer.
@@ -105,7 +112,7 @@ impl<W: Write> List<W> {
         match &mut self.out {
             Form::Table { out, waiting, widths, .. } => {
                 let shown = columns.iter().zip(values).filter(|(column, _)| column.title.is_some());
-                waiting.push(shown.map(|(_, value)| for_people(value)).collect());
+                waiting.push(shown.map(|(column, value)| for_people(value, column.percent)).collect());
                 if widths.is_none() && waiting.len() < MEASURED {
                     return Ok(());
                 }
@@ -150,7 +157,7 @@ pub fn print_object(format: Format, columns: &'static [Column], values: &[Value]
         Format::Table => {
             let width = columns.iter().map(|column| column.name.len()).max().unwrap_or_default();
             for (column, value) in columns.iter().zip(values) {
-                writeln!(out, "{:width$}  {}", column.name, for_people(value))?;
+                writeln!(out, "{:width$}  {}", column.name, for_people(value, column.percent))?;
             }
             out.flush()
         }
@@ -218,8 +225,9 @@ fn table_line(cells: &[String], widths: &[usize], aligns: impl Iterator<Item = A
 }
 
 /// Without control characters: what a customer typed must not drive a terminal.
-fn for_people(value: &Value) -> String {
+fn for_people(value: &Value, percent: bool) -> String {
     match value {
+        Value::Number(share) if percent => format!("{:.1} %", share.as_f64().unwrap_or_default() * 100.0),
         Value::Null => "–".to_owned(),
         Value::Bool(value) => if *value { "yes" } else { "no" }.to_owned(),
         Value::String(text) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
@@ -295,6 +303,13 @@ mod tests {
         );
         let json: Value = serde_json::from_str(&print(Format::Json, &rows)).unwrap();
         assert_eq!(json[1], json!({"firstName": "=cmd()", "orderCount": -3, "lastOrderAt": "2026-11-23T02:00:00Z"}));
+    }
+
+    #[test]
+    fn people_read_shares_in_percent() {
+        assert_eq!(for_people(&json!(0.181), true), "18.1 %");
+        assert_eq!(for_people(&json!(0.181), false), "0.181");
+        assert_eq!(for_people(&json!(0.0), true), "0.0 %");
     }
 
     #[test]

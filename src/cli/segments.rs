@@ -8,8 +8,9 @@ use super::{
     output::{Column, Format, List},
 };
 use crate::{
-    config::{Config, SegmentScheme},
+    config::{Config, Mistake},
     model::{Currency, Money},
+    scoring::segment::{Problem, Scheme},
 };
 
 /// Show every segment with its customers and revenue, as of the latest run
@@ -22,9 +23,9 @@ pub struct Args {
 const COLUMNS: &[Column] = &[
     Column::text("segment", "Segment"),
     Column::number("customers", "Customers"),
-    Column::number("customerShare", "Share"),
+    Column::share("customerShare", "Share"),
     Column::number("revenue", "Revenue"),
-    Column::number("revenueShare", "Share"),
+    Column::share("revenueShare", "Share"),
     Column::number("change", "Change"),
 ];
 
@@ -82,7 +83,8 @@ fn latest(connection: &Connection) -> rusqlite::Result<Vec<Segment>> {
 
 /// Refuses a `--segment` that neither the rules in force nor the latest run have.
 pub fn must_know(connection: &Connection, context: &Context, segment: &str) -> anyhow::Result<()> {
-    let mut names = names(&context.config);
+    let scheme = Scheme::from_config(&context.config).map_err(|error| UsageError(error.to_string()))?;
+    let mut names = names(&scheme);
     for scored in latest(connection)? {
         if !names.contains(&scored.name) {
             names.push(scored.name);
@@ -94,28 +96,33 @@ pub fn must_know(connection: &Connection, context: &Context, segment: &str) -> a
     Err(UsageError(format!("there is no segment {segment:?}; --segment takes {}", names.join(", "))).into())
 }
 
-/// The segments of the rules in force, in rank order.
-fn names(config: &Config) -> Vec<String> {
-    const CLASSIC: &[&str] = &["champion", "loyal", "new", "potential", "at_risk", "hibernating", "lost"];
-    const DETAILED: &[&str] = &[
-        "champion",
-        "loyal",
-        "potential_loyalist",
-        "new",
-        "promising",
-        "need_attention",
-        "about_to_sleep",
-        "cannot_lose",
-        "at_risk",
-        "lost",
-        "hibernating",
-    ];
-    let preset = match config.scoring.segments {
-        SegmentScheme::Classic => CLASSIC,
-        SegmentScheme::Detailed => DETAILED,
-        SegmentScheme::Custom => return config.segment.iter().map(|segment| segment.name.clone()).collect(),
+/// In rank order.
+fn names(scheme: &Scheme) -> Vec<String> {
+    scheme.segments().iter().map(|segment| segment.name.clone()).collect()
+}
+
+/// What of the configuration does not fit the segments: rules that name none for somebody, filters
+/// on segments that nobody can be in, which would silently send nothing.
+pub fn mistakes(config: &Config) -> Vec<Mistake> {
+    let scheme = match Scheme::from_config(config) {
+        Ok(scheme) => scheme,
+        Err(unusable) => {
+            let mistake = |problem: &Problem| Mistake { path: vec!["segment".into()], message: problem.to_string() };
+            return unusable.0.iter().map(mistake).collect();
+        }
     };
-    preset.iter().map(|name| (*name).to_owned()).collect()
+    let mut mistakes = Vec::new();
+    for (index, destination) in config.destination.iter().enumerate() {
+        for (key, filter) in [("to", &destination.to), ("from", &destination.from)] {
+            for (place, name) in filter.iter().enumerate().filter(|(_, name)| scheme.get(name).is_none()) {
+                mistakes.push(Mistake {
+                    path: vec!["destination".into(), index.into(), key.into(), place.into()],
+                    message: format!("there is no segment {name:?}; write {}", names(&scheme).join(", ")),
+                });
+            }
+        }
+    }
+    mistakes
 }
 
 fn rows(segments: &[Segment], currency: Currency) -> Vec<[Value; 6]> {

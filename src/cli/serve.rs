@@ -1,10 +1,8 @@
 //! `quintile serve`: everything that runs, until told to stop.
 
-use std::sync::Arc;
+use std::{io::Write, sync::Arc};
 
-use tokio_util::sync::CancellationToken;
-
-use super::{Context, Outcome};
+use super::{Context, Outcome, signal::stop_signal};
 use crate::serve::{Listeners, Serving, serve};
 
 /// Take webhooks, show the dashboard, score each night, send what changed
@@ -21,8 +19,7 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         let stop = stop_signal()?;
         let listeners = Listeners::bind(&context.config).await?;
         let (dashboard, webhooks) = listeners.urls()?;
-        println!("dashboard  {dashboard}");
-        println!("webhooks   {webhooks}");
+        writeln!(std::io::stdout(), "dashboard  {dashboard}\nwebhooks   {webhooks}")?;
         let serving = Serving {
             config: Arc::new(context.config.clone()),
             config_path: context.config_path.clone(),
@@ -33,29 +30,4 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         serve(serving, stop).await
     })?;
     Ok(Outcome::Done)
-}
-
-/// Cancelled at the first SIGTERM or Ctrl-C. A second one ends the process at once.
-pub fn stop_signal() -> std::io::Result<CancellationToken> {
-    let token = CancellationToken::new();
-    let stop = token.clone();
-    #[cfg(unix)]
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::spawn(async move {
-        loop {
-            #[cfg(unix)]
-            let term = terminate.recv();
-            #[cfg(not(unix))]
-            let term = std::future::pending::<Option<()>>();
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = term => {}
-            }
-            if stop.is_cancelled() {
-                std::process::exit(130);
-            }
-            stop.cancel();
-        }
-    });
-    Ok(token)
 }

@@ -148,6 +148,12 @@ fn listeners(config: &Config, findings: &mut Findings) {
             ),
         );
     }
+    if !config.dashboard.password_hash.is_empty() {
+        findings.add(
+            ["dashboard".into(), "password_hash".into()],
+            "this version cannot ask for a password, so it would protect nothing; leave it empty",
+        );
+    }
     for (index, host) in config.dashboard.allowed_hosts.iter().enumerate() {
         if host.trim().is_empty() || host.contains(['/', ' ']) {
             findings.add(
@@ -228,13 +234,10 @@ fn segments(config: &Config, findings: &mut Findings) {
             "[[segment]] is only read with segments = \"custom\" in [scoring]; write that, or take the [[segment]] out",
         );
     }
-    let mut names = BTreeSet::new();
     for (index, segment) in config.segment.iter().enumerate() {
         let at = |key: &str| ["segment".into(), index.into(), key.into()];
         if segment.name.trim().is_empty() {
             findings.add(at("name"), "this segment has no name; write name = \"champion\"");
-        } else if !names.insert(segment.name.as_str()) {
-            findings.add(at("name"), format!("two segments are called {:?}; give each its own name", segment.name));
         }
         for (key, range) in [("r", &segment.r), ("f", &segment.f), ("m", &segment.m)] {
             if !is_range(range) {
@@ -318,8 +321,12 @@ fn destination(destination: &Destination, config: &Config, findings: &mut Findin
     {
         findings.add(["min_spent".into()], error.to_string());
     }
-    if !(1..=100).contains(&destination.batch) {
-        findings.add(["batch".into()], format!("{} is out of range; write 1 to 100", destination.batch));
+    if destination.batch != 1 {
+        let message = format!(
+            "{} is not possible in this version, which sends one event per request; write 1",
+            destination.batch
+        );
+        findings.add(["batch".into()], message);
     }
 }
 

@@ -11,6 +11,24 @@ use super::{
     tree::{Entry, Node, Value},
 };
 
+/// How to load beside the file itself.
+#[derive(Clone, Copy)]
+pub struct Loading<'a> {
+    pub environment: &'a Environment,
+    pub secrets: Missing,
+    /// Checks by those who know more than the floor does, like which segments there are.
+    pub also: fn(&Config) -> Vec<Mistake>,
+}
+
+/// A value that cannot be used, found by [`Loading::also`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// From the outside in: `destination`, 0, `to`.
+    pub path: Vec<Step>,
+    /// What is wrong; what to write instead.
+    pub message: String,
+}
+
 /// What to do about a secret that `secret_env` or `secret_file` names and that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
@@ -28,14 +46,15 @@ impl Config {
     /// # Errors
     /// There is no such file, or something in it cannot be used.
     pub fn load(path: &path::Path) -> Result<Self, ConfigError> {
-        Self::load_with(path, &Environment::of_process(), Missing::Refuse)
+        let environment = Environment::of_process();
+        Self::load_with(path, Loading { environment: &environment, secrets: Missing::Refuse, also: |_| Vec::new() })
     }
 
-    /// [`Self::load`] with an environment of the caller's.
+    /// [`Self::load`] with an environment and checks of the caller's.
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn load_with(path: &path::Path, environment: &Environment, secrets: Missing) -> Result<Self, ConfigError> {
+    pub fn load_with(path: &path::Path, loading: Loading<'_>) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(path).map_err(|error| {
             ConfigError::one(match error.kind() {
                 io::ErrorKind::NotFound => format!("no config.toml at {}; `quintile init` writes one", path.display()),
@@ -46,7 +65,7 @@ impl Config {
         let file = path.display().to_string();
         let report =
             |problems: Vec<Problem>| ConfigError(problems.iter().map(|problem| problem.render(&file, &text)).collect());
-        parse(&text, environment, folder, secrets).map_err(report)
+        parse(&text, loading, folder).map_err(report)
     }
 }
 
@@ -56,7 +75,8 @@ pub fn known_keys() -> Vec<String> {
     keys::all().into_iter().map(|key| key.path).collect()
 }
 
-fn parse(text: &str, environment: &Environment, folder: &path::Path, secrets: Missing) -> Result<Config, Vec<Problem>> {
+fn parse(text: &str, loading: Loading<'_>, folder: &path::Path) -> Result<Config, Vec<Problem>> {
+    let Loading { environment, secrets, also } = loading;
     let keys = keys::all();
     let mut root = Node::parse(text).map_err(|problem| vec![problem])?;
     let mut problems = environment::apply(&mut root, environment, &keys, folder);
@@ -69,6 +89,9 @@ fn parse(text: &str, environment: &Environment, folder: &path::Path, secrets: Mi
     let mut problems = check::written(&config);
     problems.extend(resolve_secrets(&mut config, environment, folder, secrets));
     problems.extend(check::all(&config));
+    if problems.is_empty() {
+        problems.extend(also(&config).into_iter().map(|mistake| Problem::new(mistake.path, mistake.message)));
+    }
     if !problems.is_empty() {
         let placed = |problem: Problem| {
             let place = root.locate(&problem.path).clone();

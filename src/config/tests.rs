@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Config, Environment, Missing, Secret, known_keys};
+use super::{Config, Loading, Missing, Mistake, Secret, known_keys};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=";
 
@@ -21,9 +21,21 @@ impl File {
 
     fn load_with<const N: usize>(&self, environment: [(&str, &str); N], missing: Missing) -> Result<Config, String> {
         let folder = format!("{}/", self.0.path().display());
-        Config::load_with(&self.0.path().join("config.toml"), &Environment::from(environment), missing)
+        let loading = Loading { environment: &environment.into(), secrets: missing, also };
+        Config::load_with(&self.0.path().join("config.toml"), loading)
             .map_err(|error| error.to_string().replace(&folder, ""))
     }
+}
+
+/// What a stage that knows segments might say.
+fn also(config: &Config) -> Vec<Mistake> {
+    let wrong = |(index, text): (usize, &String)| {
+        (text == "champoin").then(|| Mistake {
+            path: vec!["destination".into(), 0.into(), "to".into(), index.into()],
+            message: "there is no such segment".to_owned(),
+        })
+    };
+    config.destination.iter().flat_map(|destination| destination.to.iter().enumerate()).filter_map(wrong).collect()
 }
 
 fn error(text: &str) -> String {
@@ -156,8 +168,14 @@ fn a_wrong_destination_names_the_line_and_what_to_write() {
         ),
         ("kind = \"webhok\"", "5:8: destination.kind: there is no kind \"webhok\"; did you mean \"webhook\"?"),
         ("secret_env = \"NAME\"", "5:14: destination.secret_env: write only one of secret, secret_env"),
-        ("batch = 0", "5:9: destination.batch: 0 is out of range; write 1 to 100"),
-        ("batch = 101", "5:9: destination.batch: 101 is out of range; write 1 to 100"),
+        (
+            "batch = 0",
+            "5:9: destination.batch: 0 is not possible in this version, which sends one event per request; write 1",
+        ),
+        (
+            "batch = 100",
+            "5:9: destination.batch: 100 is not possible in this version, which sends one event per request; write 1",
+        ),
         ("min_spent = \"12,50\"", "5:13: destination.min_spent: \"12,50\" is not an amount; write it like 1234.50"),
         ("fields = [\"rfm\", \"mail\"]", "5:18: destination.fields: \"mail\" is not known; did you mean \"email\"?"),
         ("cause = [\"orders\"]", "5:10: destination.cause: \"orders\" is not known; did you mean \"order\"?"),
@@ -291,7 +309,11 @@ fn a_wrong_variable_is_named() {
             "x",
             "destination.url: this is not a web address; write the one that your tool shows, like \"https://example.com/hooks/quintile\"",
         ),
-        ("QUINTILE_DESTINATION__TOOL__BATCH", "0", "destination.batch: 0 is out of range; write 1 to 100"),
+        (
+            "QUINTILE_DESTINATION__TOOL__BATCH",
+            "0",
+            "destination.batch: 0 is not possible in this version, which sends one event per request; write 1",
+        ),
         ("QUINTILE_WEBHOOKS__SHOPIFY__SECRETS", ",", ""),
     ] {
         let found = file.load([(name, value)]);
@@ -325,6 +347,6 @@ fn paths_start_from_the_folder_of_the_file() {
         File::new("[database]\npath = \"/data/shop.db\"").load([]).unwrap().database.path,
         Path::new("/data/shop.db")
     );
-    let missing = Config::load_with(Path::new("/nowhere/config.toml"), &Environment::default(), Missing::Refuse);
+    let missing = Config::load(Path::new("/nowhere/config.toml"));
     assert_eq!(missing.unwrap_err().to_string(), "no config.toml at /nowhere/config.toml; `quintile init` writes one");
 }

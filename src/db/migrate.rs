@@ -13,7 +13,10 @@ pub const SCHEMA: &str = include_str!("../../schema.sql");
 pub const SCHEMA_VERSION: i32 = CURRENT.version();
 
 /// What this program makes of a file.
-pub(super) const CURRENT: Plan<'static> = Plan { schema: SCHEMA, steps: &[] };
+pub(super) const CURRENT: Plan<'static> = Plan { schema: SCHEMA, steps: &[FROM_1] };
+
+/// Finding what became of one event walked over all deliveries.
+const FROM_1: &str = "CREATE INDEX deliveries_seq ON deliveries (seq);";
 
 /// How a file comes to the current schema: an empty one at once, an older one step by step. An
 /// argument, so that tests can bring a real file up by steps of their own.

@@ -14,9 +14,17 @@ use super::{
     retry::{Answer, Failure, Reply},
 };
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// For all of it: name, connection, request, answer and its body.
-const LIMIT: Duration = Duration::from_secs(15);
+/// How long a request may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Name, connection and handshake.
+    pub connect: Duration,
+    /// All of it: connection, request, answer and the answer's body.
+    pub whole: Duration,
+}
+
+/// The limits that the messages of [`Failure`] name.
+pub const LIMITS: Limits = Limits { connect: Duration::from_secs(5), whole: Duration::from_secs(15) };
 /// Bytes of an answer that are read; a longer one is cut off, its status stands.
 const READ_LIMIT: usize = 64 * 1024;
 /// Bytes of an answer that are kept.
@@ -55,7 +63,7 @@ impl Client {
     ///
     /// # Errors
     /// The TLS library cannot start.
-    pub fn new(guard: Guard, connections: usize) -> anyhow::Result<Self> {
+    pub fn new(guard: Guard, connections: usize, limits: Limits) -> anyhow::Result<Self> {
         // Already installed by another part of the process: the same one, so no fault.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|root| Certificate::from_der(root));
@@ -67,8 +75,8 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
-            .connect_timeout(CONNECT_LIMIT)
-            .timeout(LIMIT)
+            .connect_timeout(limits.connect)
+            .timeout(limits.whole)
             .pool_idle_timeout(IDLE_LIMIT)
             .pool_max_idle_per_host(connections)
             .build()
@@ -76,7 +84,7 @@ impl Client {
         Ok(Self { http, guard })
     }
 
-    /// Posts `request`; takes 15 seconds at most, whatever the other side does.
+    /// Posts `request`; takes no longer than its limit, whatever the other side does.
     pub async fn post(&self, request: Request) -> Exchange {
         if let Err(Blocked { host }) = self.guard.check_literal(&request.url) {
             return Exchange { reply: Reply::Failure(Failure::Blocked(host)), body: Vec::new() };

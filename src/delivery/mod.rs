@@ -111,7 +111,7 @@ impl Forwarder {
     ) -> anyhow::Result<Self> {
         let routes = Route::from_config(config)?;
         let destinations = Destination::from_config(config)?;
-        let client = Client::new(Guard::new(&config.forwarder.allow_private)?, CONNECTIONS)?;
+        let client = Client::new(Guard::new(&config.forwarder.allow_private)?, CONNECTIONS, client::LIMITS)?;
         let boot = hex::encode(&Ids::random(clock.now()).next()[8..]);
         Ok(Self {
             shop: Shop::from_config(config),

@@ -7,26 +7,29 @@ use super::{
     counters::recompute_one,
     orders::{apply, apply_order, check_order},
 };
-use crate::model::{Order, Timestamp};
+use crate::model::{Money, Order, Timestamp};
+
+/// An order above this is no ordinary one: a million of them still add up.
+const ORDINARY: Money = Money(1_000_000_000_000);
 
 /// [`apply_order`] for each of `orders` in turn, with the same end state and the same answers, and
 /// faster: the counters of a customer are recomputed once. A rejected order leaves nothing behind;
-/// the others are applied all the same. (A total that is too large only until a later order of the
-/// same call mends it goes unnoticed.)
+/// the others are applied all the same.
 ///
 /// # Errors
-/// Those of the database; the caller then undoes everything.
+/// The database could not be written, or a customer's total passes what an integer holds because
+/// of earlier orders; the caller then undoes everything.
 pub fn apply_orders(
     tx: &Transaction<'_>,
     rules: &Rules,
     orders: &[Order],
     now: Timestamp,
-) -> rusqlite::Result<Vec<Result<Applied, LedgerError>>> {
-    match in_savepoint(tx, || together(tx, rules, orders, now)) {
-        Ok(applied) => Ok(applied),
-        // Somebody's orders add up to more than an integer holds: find out with which of them.
-        Err(LedgerError::Rejected(_)) => one_by_one(tx, rules, orders, now),
-        Err(LedgerError::Sqlite(error)) => Err(error),
+) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+    // No savepoint here: SQLite would copy every page that is touched after it.
+    if orders.iter().any(|order| order.gross > ORDINARY) {
+        one_by_one(tx, rules, orders, now)
+    } else {
+        together(tx, rules, orders, now)
     }
 }
 
@@ -52,14 +55,15 @@ fn together(
     Ok(applied)
 }
 
+/// Each in a savepoint, so that one whose customer's total is too large can be undone.
 fn one_by_one(
     tx: &Transaction<'_>,
     rules: &Rules,
     orders: &[Order],
     now: Timestamp,
-) -> rusqlite::Result<Vec<Result<Applied, LedgerError>>> {
+) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
     let one = |order| match in_savepoint(tx, || apply_order(tx, rules, order, now)) {
-        Err(LedgerError::Sqlite(error)) => Err(error),
+        Err(LedgerError::Sqlite(error)) => Err(error.into()),
         answer => Ok(answer),
     };
     orders.iter().map(one).collect()
@@ -82,7 +86,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::model::{Currency, Money, OrderStatus, Origin, Person, Source};
+    use crate::model::{Currency, OrderStatus, Origin, Person, Source};
 
     const NOW: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 
@@ -164,7 +168,7 @@ mod tests {
     }
 
     type Apply =
-        fn(&Transaction<'_>, &Rules, &[Order], Timestamp) -> rusqlite::Result<Vec<Result<Applied, LedgerError>>>;
+        fn(&Transaction<'_>, &Rules, &[Order], Timestamp) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError>;
 
     fn apply_with(apply: Apply, batches: &[Vec<Order>]) -> (Vec<String>, Vec<String>) {
         let mut connection = Connection::open_in_memory().unwrap();

@@ -62,3 +62,25 @@ pub fn average(spent: Money, count: i64) -> Money {
     let round_up = twice_rest > i128::from(count) || (twice_rest == i128::from(count) && quotient % 2 != 0);
     Money(quotient + i64::from(round_up))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn averages() {
+        for (spent, count, expected) in [
+            (0, 0, 0),
+            (7, 1, 7),
+            (3, 2, 2),
+            (5, 2, 2),
+            (8, 3, 3),
+            (7, 3, 2),
+            (10, 4, 2),
+            (14, 4, 4),
+            (i64::MAX, 2, i64::MAX / 2 + 1),
+        ] {
+            assert_eq!(average(Money(spent), count), Money(expected), "{spent} / {count}");
+        }
+    }
+}

@@ -44,3 +44,52 @@ pub fn net(order: &Order, rules: &Rules) -> (Money, bool) {
 pub(super) fn is_cancelled(order: &Order) -> bool {
     order.status == OrderStatus::Cancelled || order.cancelled_at.is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Currency, Origin, Source, Timestamp};
+
+    /// The rest of the table is tested through real bodies (`tests/it/intake/worth.rs`); only the
+    /// pull from the shop knows the net payment.
+    #[test]
+    fn what_was_received_goes_before_what_is_left() {
+        let rules = Rules {
+            currency: Currency::EUR,
+            count_pending: false,
+            count_zero_value: false,
+            merge_guests_by_email: true,
+        };
+        let order = |status, net_payment| Order {
+            source: Source::Shopify,
+            source_id: "1".to_owned(),
+            person: None,
+            name: None,
+            status,
+            is_test: false,
+            currency: Currency::EUR,
+            gross: Money(100),
+            current: Some(Money(90)),
+            outstanding: Some(Money(20)),
+            refunded: Money(10),
+            net_payment,
+            ordered_at: Timestamp::from_millis(0),
+            created_at: None,
+            cancelled_at: None,
+            updated_at: None,
+            triggered_at: None,
+            origin: Origin::Sync,
+            historical: false,
+        };
+        for (status, net_payment, expected) in [
+            (OrderStatus::PartiallyPaid, Some(Money(55)), (Money(55), true)),
+            (OrderStatus::PartiallyRefunded, Some(Money(0)), (Money(0), false)),
+            (OrderStatus::Refunded, Some(Money(-5)), (Money(0), false)),
+            (OrderStatus::PartiallyPaid, None, (Money(70), true)),
+            (OrderStatus::Paid, Some(Money(55)), (Money(90), true)),
+            (OrderStatus::Pending, Some(Money(55)), (Money(0), false)),
+        ] {
+            assert_eq!(net(&order(status, net_payment), &rules), expected, "{status} {net_payment:?}");
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! Events come in here, in the transaction that makes them true.
 
-use rusqlite::{Transaction, params};
+use std::sync::LazyLock;
+
+use rusqlite::Transaction;
 
 use super::{Cause, EventType, Ids};
 use crate::model::Timestamp;
@@ -30,28 +32,71 @@ pub fn enqueue<'a>(
     ids: &mut Ids,
     changes: impl IntoIterator<Item = SegmentChange<'a>>,
 ) -> rusqlite::Result<Option<(i64, i64)>> {
-    let mut insert = tx.prepare_cached(
-        "INSERT INTO outbox (event_id, type, customer_id, run_id, old_segment, new_segment, cause, r, f, m, at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    )?;
+    let mut changes = changes.into_iter();
     let mut range = None;
-    for change in changes {
-        let [r, f, m] = change.rfm.map_or([None; 3], |scores| scores.map(Some));
-        let seq = insert.insert(params![
-            ids.next(),
-            EventType::SegmentChanged,
-            change.customer_id,
-            run_id,
-            change.old,
-            change.new,
-            change.cause,
-            r,
-            f,
-            m,
-            at
-        ])?;
-        let (first, _) = range.unwrap_or((seq, seq));
-        range = Some((first, seq));
+    let mut chunk = Vec::with_capacity(CHUNK);
+    loop {
+        chunk.clear();
+        chunk.extend(changes.by_ref().take(CHUNK));
+        if chunk.len() == CHUNK {
+            insert(tx, &INSERT_CHUNK, run_id, at, ids, &chunk)?;
+        } else {
+            for change in &chunk {
+                insert(tx, &INSERT_ONE, run_id, at, ids, std::slice::from_ref(change))?;
+            }
+        }
+        if chunk.is_empty() {
+            return Ok(range);
+        }
+        // One writer, one transaction: no seq is given to anybody else in between.
+        let last = tx.last_insert_rowid();
+        let first = last + 1 - i64::try_from(chunk.len()).unwrap_or(0);
+        range = Some((range.map_or(first, |(first, _)| first), last));
     }
-    Ok(range)
+}
+
+/// Rows of one statement. Of a first run with a million events, half of the time of single-row
+/// statements went into starting and ending them.
+const CHUNK: usize = 32;
+
+static INSERT_ONE: LazyLock<String> = LazyLock::new(|| statement(1));
+static INSERT_CHUNK: LazyLock<String> = LazyLock::new(|| statement(CHUNK));
+
+/// Parameters of every row: `?1` type, `?2` run, `?3` instant; then eight of each.
+fn statement(rows: usize) -> String {
+    let values = (0..rows).map(|row| {
+        let [id, customer, old, new, cause, r, f, m] = std::array::from_fn(|place| 4 + row * 8 + place);
+        format!("(?{id}, ?1, ?{customer}, ?2, ?{old}, ?{new}, ?{cause}, ?{r}, ?{f}, ?{m}, ?3)")
+    });
+    let values = values.collect::<Vec<_>>().join(", ");
+    format!(
+        "INSERT INTO outbox (event_id, type, customer_id, run_id, old_segment, new_segment, cause, r, f, m, at)
+         VALUES {values}"
+    )
+}
+
+fn insert(
+    tx: &Transaction<'_>,
+    statement: &str,
+    run_id: i64,
+    at: Timestamp,
+    ids: &mut Ids,
+    changes: &[SegmentChange<'_>],
+) -> rusqlite::Result<()> {
+    let mut insert = tx.prepare_cached(statement)?;
+    insert.raw_bind_parameter(1, EventType::SegmentChanged)?;
+    insert.raw_bind_parameter(2, run_id)?;
+    insert.raw_bind_parameter(3, at)?;
+    for (change, first) in changes.iter().zip((4..).step_by(8)) {
+        insert.raw_bind_parameter(first, ids.next())?;
+        insert.raw_bind_parameter(first + 1, change.customer_id)?;
+        insert.raw_bind_parameter(first + 2, change.old)?;
+        insert.raw_bind_parameter(first + 3, change.new)?;
+        insert.raw_bind_parameter(first + 4, change.cause)?;
+        let [r, f, m] = change.rfm.map_or([None; 3], |scores| scores.map(Some));
+        insert.raw_bind_parameter(first + 5, r)?;
+        insert.raw_bind_parameter(first + 6, f)?;
+        insert.raw_bind_parameter(first + 7, m)?;
+    }
+    insert.raw_execute().map(drop)
 }

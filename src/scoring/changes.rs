@@ -73,11 +73,6 @@ impl Changes {
         self.put(change.total_spent.cast_unsigned());
     }
 
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
     /// All changes, in the order of [`Self::push`].
     pub const fn iter(&self) -> Iter<'_> {
         Iter { changes: self, position: 0, last_id: 0 }
@@ -94,11 +89,14 @@ impl Changes {
 
     /// LEB128: seven bits a byte, the lowest first.
     fn put(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.bytes.push((value & 0x7f) as u8 | 0x80);
+        loop {
+            let seven = value.to_le_bytes()[0] & 0x7f;
             value >>= 7;
+            if value == 0 {
+                return self.bytes.push(seven);
+            }
+            self.bytes.push(seven | 0x80);
         }
-        self.bytes.push(value as u8);
     }
 }
 
@@ -195,8 +193,9 @@ mod tests {
             let mut fields: Vec<Fields> = fields;
             fields.sort_by_key(|fields| fields.0);
             let mut changes = Changes::default();
-            fields.iter().for_each(|fields| changes.push(&change(fields)));
-            prop_assert_eq!(changes.is_empty(), fields.is_empty());
+            for fields in &fields {
+                changes.push(&change(fields));
+            }
             let packed: Vec<Change<'_>> = changes.iter().collect();
             let pushed: Vec<Change<'_>> = fields.iter().map(change).collect();
             prop_assert_eq!(packed, pushed);

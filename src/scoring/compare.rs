@@ -46,7 +46,7 @@ pub struct Comparison {
 enum Ranking<'s> {
     /// From `score.sql`, row by row.
     Windows(rusqlite::Rows<'s>),
-    Cuts(ByCuts),
+    Cuts(Box<ByCuts>),
     Nobody,
 }
 
@@ -86,7 +86,7 @@ pub fn compare(
         Ranking::Windows(quintiles.raw_query())
     } else {
         Cuts::find(snapshot, parameters)?
-            .map_or(Ranking::Nobody, |cuts| Ranking::Cuts(ByCuts::new(cuts, parameters.ties)))
+            .map_or(Ranking::Nobody, |cuts| Ranking::Cuts(Box::new(ByCuts::new(cuts, parameters.ties))))
     };
     walk(snapshot, parameters, &settings.scheme, before, ranking, progress)
 }

@@ -146,6 +146,7 @@ fn recency_of(since: u64, parameters: &Parameters) -> i64 {
 }
 
 /// The range of a key: the key itself while it is small, else its highest [`PRECISION`] bits.
+#[expect(clippy::cast_possible_truncation, reason = "at most PRECISION bits are left")]
 const fn range_of(key: u64) -> usize {
     let shift = (64 - PRECISION).saturating_sub(key.leading_zeros());
     ((shift as usize) << (PRECISION - 1)) + (key >> shift) as usize

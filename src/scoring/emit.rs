@@ -15,6 +15,16 @@ use crate::{
 /// Events per transaction: tens of milliseconds, so that orders get in between.
 const SLICE: usize = 1000;
 
+/// How long step 1 of a run took, in milliseconds. Noted when the run is done: a write of its own
+/// would cost more than the number is worth.
+#[derive(Debug, Clone, Copy)]
+pub struct ScoreTook {
+    pub run_id: i64,
+    pub score_ms: u64,
+    pub rank_ms: u64,
+    pub write_ms: u64,
+}
+
 /// A scored run whose events still need deliveries.
 #[derive(Debug, Clone, Copy)]
 struct Pending {
@@ -45,10 +55,16 @@ pub const fn is_large(changed: u64, ranked: u64, hold_above_percent: u32) -> boo
 }
 
 /// Finishes step 2 of every run that is scored and not done, the oldest first. Returns how many.
-pub fn emit_pending(db: &Database, settings: &Settings, clock: &Clock, progress: &dyn Progress) -> anyhow::Result<u64> {
+pub fn emit_pending(
+    db: &Database,
+    settings: &Settings,
+    clock: &Clock,
+    took: Option<ScoreTook>,
+    progress: &dyn Progress,
+) -> anyhow::Result<u64> {
     let mut emitted = 0;
     while let Some(pending) = next_pending(db, settings)? {
-        emit(db, settings, pending, clock, progress)?;
+        emit(db, settings, pending, clock, took.filter(|took| took.run_id == pending.run_id), progress)?;
         emitted += 1;
     }
     Ok(emitted)
@@ -78,6 +94,7 @@ fn emit(
     settings: &Settings,
     mut pending: Pending,
     clock: &Clock,
+    score: Option<ScoreTook>,
     progress: &dyn Progress,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
@@ -95,10 +112,18 @@ fn emit(
     db.writer().write_blocking(move |tx| {
         tx.prepare_cached(
             "UPDATE runs SET state = 'done', emitted_at = ?2, finished_at = ?2, emit_position = last_seq,
-               emit_ms = coalesce(emit_ms, 0) + ?3, error = NULL
+               emit_ms = coalesce(emit_ms, 0) + ?3, score_ms = coalesce(?4, score_ms),
+               rank_ms = coalesce(?5, rank_ms), write_ms = coalesce(?6, write_ms), error = NULL
              WHERE id = ?1 AND state = 'scored'",
         )?
-        .execute(params![pending.run_id, now, took])?;
+        .execute(params![
+            pending.run_id,
+            now,
+            took,
+            score.map(|score| score.score_ms),
+            score.map(|score| score.rank_ms),
+            score.map(|score| score.write_ms),
+        ])?;
         Ok(())
     })
 }

@@ -48,6 +48,7 @@ pub use sql::{Parameters, Part, text};
 pub use watch::Night;
 
 use compare::{Before, Comparison, compare};
+use emit::ScoreTook;
 use runs::Begun;
 use segment::Scheme;
 
@@ -96,6 +97,7 @@ pub struct Request {
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each printed by itself")]
 pub struct Summary {
     /// `None`: a dry run.
     pub run_id: Option<i64>,
@@ -205,14 +207,14 @@ pub fn run(
 ) -> anyhow::Result<Summary> {
     let started = Instant::now();
     // Events of an older run first: those of one customer stay in order.
-    emit::emit_pending(db, settings, clock, &Silent)?;
+    emit::emit_pending(db, settings, clock, None, &Silent)?;
     let now = clock.now();
     let begun = {
         let settings = settings.clone();
         db.writer().write_blocking(move |tx| runs::begin(tx, &settings, &request, now))?
     };
-    let mut summary = match score(db, settings, request, begun, clock, progress) {
-        Ok(summary) => summary,
+    let (mut summary, took) = match score(db, settings, request, begun, clock, progress) {
+        Ok(scored) => scored,
         Err(error) => {
             let (text, now) = (format!("{error:#}"), clock.now());
             tracing::error!(
@@ -228,7 +230,7 @@ pub fn run(
         }
     };
     let emitting = Instant::now();
-    emit::emit_pending(db, settings, clock, progress)
+    emit::emit_pending(db, settings, clock, Some(took), progress)
         .with_context(|| format!("run {} is scored, but its deliveries are not all queued yet", begun.id))?;
     summary.emit_ms = millis(emitting.elapsed());
     summary.duration = started.elapsed();
@@ -254,7 +256,7 @@ fn score(
     run: Begun,
     clock: &Clock,
     progress: &dyn Progress,
-) -> anyhow::Result<Summary> {
+) -> anyhow::Result<(Summary, ScoreTook)> {
     let started = Instant::now();
     let (before, comparison) = rank(db.readers(), settings, request, progress)?;
     let rank_ms = millis(started.elapsed());
@@ -278,15 +280,8 @@ fn score(
     })?;
     let write_ms = millis(writing.elapsed());
     summary.score_ms = millis(started.elapsed());
-    let score_ms = summary.score_ms;
-    db.writer().write_blocking(move |tx| {
-        tx.execute(
-            "UPDATE runs SET score_ms = ?2, rank_ms = ?3, write_ms = ?4 WHERE id = ?1",
-            (run.id, score_ms, rank_ms, write_ms),
-        )?;
-        Ok(())
-    })?;
-    Ok(summary)
+    let took = ScoreTook { run_id: run.id, score_ms: summary.score_ms, rank_ms, write_ms };
+    Ok((summary, took))
 }
 
 /// What a run at `as_of` would do. Writes nothing; a running `serve` is not disturbed.
@@ -316,7 +311,7 @@ pub fn dry_run(
 pub fn resume(db: &Database, settings: &Settings, clock: &Clock) -> anyhow::Result<Resumed> {
     let now = clock.now();
     let interrupted = db.writer().write_blocking(move |tx| Ok(runs::fail_interrupted(tx, now)?))?;
-    let emitted = emit::emit_pending(db, settings, clock, &Silent)?;
+    let emitted = emit::emit_pending(db, settings, clock, None, &Silent)?;
     let resumed = Resumed { interrupted, emitted };
     if resumed != Resumed::default() {
         tracing::info!(interrupted, emitted, "took up runs that were stopped");

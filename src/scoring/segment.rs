@@ -310,7 +310,7 @@ impl Scheme {
     }
 }
 
-/// "at_risk" reads "At risk".
+/// `at_risk` reads "At risk".
 fn label_from(name: &str) -> String {
     let spaced = name.replace(['_', '-'], " ");
     let mut letters = spaced.chars();

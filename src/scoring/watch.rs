@@ -78,7 +78,7 @@ impl Night {
         let Ok(_running) = self.0.running.try_lock() else { return Ok(None) };
         let inner = self.0.clone();
         let request = blocking(move || {
-            let emitted = emit::emit_pending(&inner.db, &inner.settings, &inner.clock, &Silent)?;
+            let emitted = emit::emit_pending(&inner.db, &inner.settings, &inner.clock, None, &Silent)?;
             if emitted > 0 {
                 inner.emitted.notify_one();
             }

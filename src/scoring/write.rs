@@ -48,7 +48,7 @@ pub fn write(
     let range = outbox::enqueue(tx, header.run_id, header.at, ids, events)?;
     comparison.statistics.write(tx, header.run_id, scheme)?;
     write_moves(tx, header.run_id, changes)?;
-    let changed = range.map_or(0, |(first, last)| (last - first + 1).unsigned_abs());
+    let moved = range.map_or(0, |(first, last)| (last - first + 1).unsigned_abs());
     tx.execute(
         "UPDATE runs SET state = 'scored', scored_at = ?2, baseline = ?3, remap = ?4, held = ?5, scored = ?6,
            changed = ?7, first_seq = ?8, last_seq = ?9, emit_position = ?8 - 1, error = NULL
@@ -60,12 +60,12 @@ pub fn write(
             header.remap,
             header.held,
             comparison.statistics.ranked(),
-            changed,
+            moved,
             range.map(|(first, _)| first),
             range.map(|(_, last)| last),
         ],
     )?;
-    Ok(changed)
+    Ok(moved)
 }
 
 /// Returns the customers whose row went since they were ranked, ascending.

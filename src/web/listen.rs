@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ pub async fn listen(
     router: Router,
     shutdown: CancellationToken,
     grace: Duration,
-) -> std::io::Result<()> {
+) -> anyhow::Result<()> {
     let stop = shutdown.clone();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
     let overdue = async {
@@ -24,7 +25,7 @@ pub async fn listen(
         tokio::time::sleep(grace).await;
     };
     tokio::select! {
-        served = serving => served,
+        served = serving => served.context("a listener failed"),
         () = overdue => {
             tracing::warn!(grace_s = grace.as_secs(), "closed connections that were still open");
             Ok(())

@@ -2,6 +2,7 @@
 
 mod answers;
 mod convergence;
+mod files;
 mod generic;
 mod identity;
 mod topics;

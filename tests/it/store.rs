@@ -271,6 +271,7 @@ fn a_dropped_database_has_written_everything() {
 const HOLD: &str = "QUINTILE_TEST_HOLD";
 
 /// Not a test of its own: what [`holder`] runs in its child.
+#[expect(clippy::print_stdout, reason = "how the child tells that it has the lock")]
 #[test]
 fn hold_the_lock_for_another_test() {
     #[expect(clippy::disallowed_methods, reason = "how a test tells its child what to do")]
@@ -315,4 +316,20 @@ fn a_second_process_is_told_who_has_the_database() {
     database.writer().write_blocking(|tx| Ok(note(tx, "mine")?)).unwrap();
     let error = Database::open(&path, "quintile serve").err().unwrap().to_string();
     assert!(error.contains(&format!("process {} (quintile score)", std::process::id())), "{error}");
+}
+
+#[test]
+fn an_older_database_is_brought_up_when_it_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("quintile.db");
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schema-1.db"), &path).unwrap();
+    let refused = Readers::open(&path).err().unwrap().to_string();
+    assert!(refused.contains("has schema 1, this program reads 2; `quintile serve` brings it up"), "{refused}");
+
+    let database = Database::open(&path, "quintile serve").unwrap();
+    let reader = database.readers().get().unwrap();
+    assert_eq!(pragma(&reader, "user_version"), SCHEMA_VERSION.to_string());
+    let email: String = reader.query_row("SELECT email FROM customers", [], |row| row.get(0)).unwrap();
+    assert_eq!(email, "Anna@example.com");
+    assert_eq!(quintile::invariants::violations(&reader).unwrap(), Vec::<String>::new());
 }

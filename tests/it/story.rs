@@ -39,7 +39,10 @@ async fn an_order_becomes_a_delivered_change_of_segment() {
                     "updatedAt": "2026-11-02T10:00:00Z", "currency": "EUR", "total": "12.00", "refunded": "0.00", "status": "paid"}),
         );
         let answer = answer.unwrap();
-        assert_eq!((answer.status, serde_json::from_str::<serde_json::Value>(&answer.body).unwrap()["accepted"].clone()), (200, json!(1)));
+        assert_eq!(
+            (answer.status, serde_json::from_str::<serde_json::Value>(&answer.body).unwrap()["accepted"].clone()),
+            (200, json!(1))
+        );
         score_and_wait(&merchant, &server);
 
         let customers = merchant.json(&["customers", "--search", "c7001@example.com"]);

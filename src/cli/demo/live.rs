@@ -1,7 +1,7 @@
 //! The demo's present: the real server, today's orders as signed webhooks, one run, and a page to
 //! look at.
 
-use std::{sync::Arc, time::Duration};
+use std::{io::Write, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -48,7 +48,13 @@ pub async fn run(demo: Demo<'_>) -> anyhow::Result<Outcome> {
     let readers = database.readers().clone();
     let shutdown = stop.child_token();
     let serving = tokio::spawn(serve::serve(
-        serve::Serving { config: config.clone(), config_path: "(the demo's own settings)".into(), database, listeners, clock },
+        serve::Serving {
+            config: config.clone(),
+            config_path: "(the demo's own settings)".into(),
+            database,
+            listeners,
+            clock,
+        },
         shutdown.clone(),
     ));
 
@@ -67,15 +73,16 @@ pub async fn run(demo: Demo<'_>) -> anyhow::Result<Outcome> {
             return Ok(Outcome::Done);
         }
     };
+    let mut out = std::io::stdout();
     if args.headless {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        writeln!(out, "{}", serde_json::to_string_pretty(&summary)?)?;
     } else {
-        println!(
+        writeln!(
+            out,
             "{} customers, {} orders, {} runs, {} changes of segment, {} deliveries with a good signature.",
             summary.customers, summary.orders, summary.runs, summary.segment_changes, summary.receiver_accepted
-        );
-        println!("dashboard  {dashboard}");
-        println!("Ctrl-C ends the demo and removes everything.");
+        )?;
+        writeln!(out, "dashboard  {dashboard}\nCtrl-C ends the demo and removes everything.")?;
         stop.cancelled().await;
     }
     shutdown.cancel();
@@ -92,9 +99,11 @@ async fn post_order(webhooks: &str, config: &Config, order: &Order) -> anyhow::R
     mac.update(body.as_bytes());
     let signature = BASE64.encode(mac.finalize().into_bytes());
     let headers = format!(
-        "content-type: application/json\r\nx-shopify-topic: orders/create\r\nx-shopify-hmac-sha256: {signature}\r\n\
-         x-shopify-shop-domain: {}\r\nx-shopify-webhook-id: demo-{}\r\n",
-        config.shop.id, order.source_id
+        "content-type: application/json\r\nx-shopify-topic: orders/updated\r\nx-shopify-hmac-sha256: {signature}\r\n\
+         x-shopify-shop-domain: {}\r\nx-shopify-webhook-id: demo-{}-{}\r\n",
+        config.shop.id,
+        order.source_id,
+        order.updated_at.unwrap_or(order.ordered_at).millis()
     );
     let status = post(webhooks, "/webhooks/shopify", &headers, &body).await?;
     ensure!(status == 200, "answered {status}");
@@ -107,6 +116,7 @@ fn shopify_body(order: &Order) -> serde_json::Value {
     let person = order.person.as_ref();
     let email = person.and_then(|person| person.email.clone());
     let at = order.ordered_at.to_string();
+    let updated_at = order.updated_at.unwrap_or(order.ordered_at).to_string();
     json!({
         "id": order.source_id.parse::<u64>().unwrap_or_default(),
         "name": order.name,
@@ -118,7 +128,7 @@ fn shopify_body(order: &Order) -> serde_json::Value {
         "total_outstanding": amount(order.outstanding.unwrap_or_default()),
         "processed_at": at,
         "created_at": at,
-        "updated_at": at,
+        "updated_at": updated_at,
         "cancelled_at": order.cancelled_at.map(|at| at.to_string()),
         "test": order.is_test,
         "refunds": [],
@@ -154,9 +164,8 @@ async fn score_now(dashboard: &str, readers: &Readers) -> anyhow::Result<()> {
 async fn newest_run(readers: &Readers) -> anyhow::Result<(i64, Option<String>)> {
     readers
         .read(|connection| {
-            Ok(connection.query_row("SELECT coalesce(max(id), 0), state FROM runs", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?)
+            Ok(connection
+                .query_row("SELECT coalesce(max(id), 0), state FROM runs", [], |row| Ok((row.get(0)?, row.get(1)?)))?)
         })
         .await
 }
@@ -180,7 +189,7 @@ async fn post(base: &str, path: &str, headers: &str, body: &str) -> anyhow::Resu
 async fn summary(readers: &Readers, receiver: &Receiver) -> anyhow::Result<Summary> {
     let counts = |connection: &rusqlite::Connection| -> anyhow::Result<_> {
         Ok(connection.query_row(
-            "SELECT (SELECT count(*) FROM customers WHERE order_count > 0), (SELECT count(*) FROM orders),
+            "SELECT (SELECT count(*) FROM customers WHERE merged_into IS NULL), (SELECT count(*) FROM orders),
                (SELECT count(*) FROM runs WHERE state = 'done'), (SELECT count(*) FROM outbox),
                (SELECT count(*) FROM deliveries WHERE state = 'delivered')",
             [],

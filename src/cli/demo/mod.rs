@@ -12,7 +12,7 @@ use std::sync::{
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Outcome, serve::stop_signal};
+use super::{Context, Outcome, signal::stop_signal};
 use crate::{
     clock::Clock,
     config::{Baseline, Config, Destination, Secret},
@@ -87,7 +87,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
-    let folder = tempfile::Builder::new().prefix("quintile-demo-").tempdir().context("cannot make a temporary folder")?;
+    let folder =
+        tempfile::Builder::new().prefix("quintile-demo-").tempdir().context("cannot make a temporary folder")?;
     let time = Time::default();
     let clock = time.clock(context.clock.clone());
     let stop = stop_signal()?;
@@ -101,9 +102,9 @@ async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 
     let listeners = Listeners::bind(&config).await?;
     let database = Arc::new(Database::open(&config.database.path, "quintile demo")?);
-    let shop = shop::Shop::new(SEED, CUSTOMERS, WEEKS_OF_HISTORY, context.clock.now());
+    let history = shop::Shop::new(SEED, CUSTOMERS, WEEKS_OF_HISTORY, context.clock.now());
     let today = tokio::select! {
-        today = past::live_through(&config, &database, shop, &time, &clock) => today?,
+        today = past::live_through(&config, &database, history, &time, &clock) => today?,
         () = stop.cancelled() => return Ok(Outcome::Done),
     };
     time.go_live();
@@ -115,7 +116,12 @@ async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 
 /// The embedded defaults, except for what the demo is about: its addresses and its receiver. The
 /// baseline is sent, since a receiver that only counts greets nobody.
-fn configure(args: &Args, folder: &std::path::Path, secret: Secret, receiver: std::net::SocketAddr) -> anyhow::Result<Config> {
+fn configure(
+    args: &Args,
+    folder: &std::path::Path,
+    secret: Secret,
+    receiver: std::net::SocketAddr,
+) -> anyhow::Result<Config> {
     let mut config = Config::default();
     "Lantern & Wick".clone_into(&mut config.shop.name);
     config.shop.currency = shop::CURRENCY;

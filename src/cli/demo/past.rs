@@ -16,7 +16,7 @@ use crate::{
     db::Database,
     delivery::Forwarder,
     ledger,
-    model::{Order, Timestamp},
+    model::{Money, Order, OrderStatus, Timestamp},
     outbox, scoring,
 };
 
@@ -38,41 +38,59 @@ pub async fn live_through(
     let settings = Arc::new(scoring::Settings::from_config(config)?);
     let rules = ledger::Rules::from_config(config);
     let wake = Arc::new(Notify::new());
-    let stop = CancellationToken::new();
+    let past_over = CancellationToken::new();
     time.set(nights[0].1);
     let forwarder =
         Forwarder::new(config, database.writer().clone(), database.readers().clone(), clock.clone(), wake.clone())?;
-    let forwarding = tokio::spawn(forwarder.run(stop.clone()));
+    let forwarding = tokio::spawn(forwarder.run(past_over.clone()));
 
     let bar = progress(nights.len());
-    let mut orders = shop.peekable();
+    let mut orders = states(shop).into_iter().peekable();
     for (slot, instant) in nights {
         time.set(instant);
         loop {
             let before: Vec<Order> =
-                std::iter::from_fn(|| orders.next_if(|order| order.ordered_at < instant)).take(BATCH).collect();
+                std::iter::from_fn(|| orders.next_if(|order| order.updated_at < Some(instant))).take(BATCH).collect();
             if before.is_empty() {
                 break;
             }
             apply(database, rules.clone(), before, instant).await?;
         }
         let (database, settings, clock) = (database.clone(), settings.clone(), clock.clone());
-        let request = scoring::Request {
-            trigger: scoring::Trigger::Scheduled,
-            slot: Some(slot),
-            as_of: instant,
-            missed: 0,
-        };
+        let request =
+            scoring::Request { trigger: scoring::Trigger::Scheduled, slot: Some(slot), as_of: instant, missed: 0 };
         let readers = database.readers().clone();
-        tokio::task::spawn_blocking(move || scoring::run(&database, &settings, request, &clock, &())).await??;
+        tokio::task::spawn_blocking(move || scoring::run(&database, &settings, request, &clock, &scoring::Silent))
+            .await??;
         wake.notify_one();
         delivered(&readers).await?;
         bar.inc(1);
     }
     bar.finish_and_clear();
-    stop.cancel();
+    past_over.cancel();
     forwarding.await.context("the forwarder stopped")?;
     Ok(orders.collect())
+}
+
+/// Each order as the shop tells of it: as it was placed, and once more when it was refunded or
+/// cancelled; in the order of time.
+fn states(shop: Shop) -> Vec<Order> {
+    let mut states = Vec::with_capacity(shop.len() * 2);
+    for order in shop {
+        if order.updated_at > Some(order.ordered_at) {
+            states.push(Order {
+                status: OrderStatus::Paid,
+                current: Some(order.gross),
+                refunded: Money::ZERO,
+                cancelled_at: None,
+                updated_at: Some(order.ordered_at),
+                ..order.clone()
+            });
+        }
+        states.push(order);
+    }
+    states.sort_by_key(|order| order.updated_at);
+    states
 }
 
 /// The last [`NIGHTS`] nights, oldest first: local date and instant of each.
@@ -85,12 +103,7 @@ fn nights(now: Timestamp) -> Vec<(NaiveDate, Timestamp)> {
         .collect()
 }
 
-async fn apply(
-    database: &Database,
-    rules: ledger::Rules,
-    orders: Vec<Order>,
-    now: Timestamp,
-) -> anyhow::Result<()> {
+async fn apply(database: &Database, rules: ledger::Rules, orders: Vec<Order>, now: Timestamp) -> anyhow::Result<()> {
     database
         .writer()
         .write(move |tx| {

@@ -70,9 +70,10 @@ fn write_fixture() {
                window_days, rules, scored, changed, first_seq, last_seq, emit_position)
              VALUES (1, 'manual', 'done', 1795100000000, 1795100000000, 1795100000000, 1795100000000, 1795100000000,
                'together', 0, 'x', 1, 1, 1, 1, 1);
-             INSERT INTO run_segments VALUES (1, 'champion', 0, 1, 4990);
-             INSERT INTO scores VALUES (1, 5, 5, 5, 'champion', NULL, 1795100000000, 1795100000000);
-             INSERT INTO history VALUES (1, 1, 5, 5, 5, 'champion', 1);
+             INSERT INTO run_segments (run_id, segment, rank, customers, revenue) VALUES (1, 'champion', 0, 1, 4990);
+             INSERT INTO scores (customer_id, r, f, m, segment, segment_since, scored_at)
+             VALUES (1, 5, 5, 5, 'champion', 1795100000000, 1795100000000);
+             INSERT INTO history (customer_id, run_id, r, f, m, segment, moved) VALUES (1, 1, 5, 5, 5, 'champion', 1);
              INSERT INTO outbox (event_id, type, customer_id, run_id, new_segment, cause, r, f, m, at)
              VALUES (zeroblob(16), 'rfm/segment.changed', 1, 1, 'champion', 'baseline', 5, 5, 5, 1795100000000);
              INSERT INTO deliveries (message_id, destination, seq, customer_id, run_id, state, created_at, finished_at)
@@ -174,6 +175,9 @@ fn a_kill_in_the_middle_leaves_the_old_version() {
     assert!(schema_of(&connection).iter().all(|sql| !sql.contains("filler") && !sql.contains("note")));
 }
 
+/// Writes a file that is not for this program.
+type Maker<'a> = &'a dyn Fn(&Path);
+
 #[test]
 fn what_is_not_ours_or_too_new_stays_byte_for_byte() {
     let other = |sql: &'static str| move |path: &Path| Connection::open(path).unwrap().execute_batch(sql).unwrap();
@@ -181,7 +185,7 @@ fn what_is_not_ours_or_too_new_stays_byte_for_byte() {
         fs::copy(fixture(1), path).unwrap();
         other("PRAGMA user_version = 999")(path);
     };
-    let makers: [(&dyn Fn(&Path), &str); 4] = [
+    let makers: [(Maker<'_>, &str); 4] = [
         (
             &other("CREATE TABLE notes (text); INSERT INTO notes VALUES ('mine')"),
             "is not a quintile database; [database] path must name another file",
@@ -190,7 +194,7 @@ fn what_is_not_ours_or_too_new_stays_byte_for_byte() {
         (&|path| fs::write(path, "Dear diary, ".repeat(100)).unwrap(), "as a database"),
         (
             &newer,
-            "was written by a newer quintile (schema 999, this program knows 1); use that version, nothing was changed",
+            "was written by a newer quintile (schema 999, this program knows 2); use that version, nothing was changed",
         ),
     ];
     for (make, message) in makers {
@@ -209,7 +213,6 @@ fn what_is_not_ours_or_too_new_stays_byte_for_byte() {
 #[test]
 fn a_reader_leaves_an_older_file_to_the_writer() {
     let (_folder, path) = copy_of(1);
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 0).unwrap();
     let error = crate::db::Readers::open(&path).err().unwrap().to_string();
-    assert!(error.contains("has schema 0, this program reads 1; `quintile serve` brings it up"), "{error}");
+    assert!(error.contains("has schema 1, this program reads 2; `quintile serve` brings it up"), "{error}");
 }

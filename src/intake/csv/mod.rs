@@ -1,7 +1,8 @@
 //! Files of orders: telling what a file is, reading it row by row, and importing it.
 //!
 //! - [`open`] tells the format from the content and finds the columns ([`Input`]).
-//! - [`import`](import()) streams an input in batches through whatever applies orders, in constant memory.
+//! - [`import`](import()) streams an input in batches through whatever applies orders, in constant memory;
+//!   [`store`](store()) puts them into the database.
 //! - Each format is a parser from a row to an [`Order`](crate::model::Order): `shopify_orders`,
 //!   `generic`.
 //!
@@ -17,6 +18,7 @@ mod rejected;
 mod rows;
 mod settings;
 mod shopify_orders;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +27,7 @@ use crate::model::Order;
 pub use detect::{Input, open};
 pub use import::{Batch, CustomerCounts, FileReport, OrderCounts, Outcomes, Rejection, apply, import};
 pub use settings::Settings;
+pub use store::{Limits, store};
 
 /// What a file can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -36,6 +36,27 @@ async fn fan_out_goes_in_slices_and_each_event_gets_one_delivery_per_route_that_
 }
 
 #[tokio::test]
+async fn a_run_of_any_size_is_written_whole_and_in_order() {
+    let shop = Shop::new(&[]);
+    for count in [1, 31, 32, 33, 100] {
+        let (now, customers) = (shop.now(), (1..=count).collect::<Vec<i64>>());
+        let (after, last) = shop.write(move |tx| events(tx, &customers, "lost", now));
+        assert_eq!(last - after, count);
+        let reader = shop.db().readers().get().unwrap();
+        let written = outbox::events(&reader, after, 1000).unwrap();
+        assert_eq!(written.len(), usize::try_from(count).unwrap());
+        for ((seq, customer), event) in (after + 1..).zip(1..).zip(&written) {
+            assert_eq!((event.seq, event.customer.as_ref().unwrap().id, event.at), (seq, customer, now));
+            assert_eq!((event.old.as_deref(), event.new.as_deref()), (Some("loyal"), Some("lost")));
+            assert_eq!(event.rfm.unwrap().map(quintile::model::Quintile::get), [5, 4, 3]);
+        }
+        assert!(written.is_sorted_by(|one, next| one.id < next.id));
+    }
+    let now = shop.now();
+    assert_eq!(shop.write(move |tx| Ok(outbox::enqueue(tx, 1, now, &mut Ids::random(now), [])?)), None);
+}
+
+#[tokio::test]
 async fn a_held_baseline_gives_way_to_news_of_its_customer() {
     let tool = Receiver::start().await;
     let shop = Shop::new(&[&tool]);

@@ -2,6 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use axum::http::HeaderMap;
+use quintile::delivery::{
+    client::{Client, Limits, Request},
+    guard::Guard,
+    retry::{Failure, Reply},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -96,6 +102,28 @@ async fn an_endless_answer_is_cut_off_and_its_status_stands() {
     assert_eq!(shop.deliver().await.delivered, 1);
     assert!(started.elapsed() < Duration::from_secs(10), "before the limit of 15 seconds");
     assert_eq!(shop.attempts(1)[0].answer.len(), 4096);
+}
+
+#[tokio::test]
+async fn the_time_limit_includes_the_body() {
+    let limits = Limits { connect: Duration::from_secs(5), whole: Duration::from_millis(300) };
+    let guard = Guard::new(&["127.0.0.0/8".to_owned()]).unwrap();
+    let client = Client::new(guard, 1, limits).unwrap();
+    for beginning in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n"] {
+        let (url, _server) = raw_server(move |mut stream| async move {
+            let mut trickle = stream.write_all(beginning.as_bytes()).await;
+            let mut ticks = tokio::time::interval(Duration::from_millis(50));
+            while trickle.is_ok() {
+                ticks.tick().await;
+                let byte: &[u8] = if beginning.ends_with("\r\n\r\n") { b"x" } else { b"" };
+                trickle = stream.write_all(byte).await;
+            }
+        })
+        .await;
+        let request = Request { url: url.parse().unwrap(), headers: HeaderMap::new(), body: Vec::new() };
+        let exchange = client.post(request).await;
+        assert_eq!(exchange.reply, Reply::Failure(Failure::Timeout), "{beginning:?}");
+    }
 }
 
 #[tokio::test]

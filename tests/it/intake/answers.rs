@@ -10,6 +10,8 @@ use quintile::config::Secret;
 
 use crate::support::shop::{DOMAIN, OLD_SECRET, Shop, Webhook, order, sign};
 
+const HMAC: &str = "X-Shopify-Hmac-Sha256";
+
 fn body() -> String {
     order(1001).guest("anna@example.com").json().to_string()
 }
@@ -54,7 +56,6 @@ async fn what_is_not_signed_is_answered_401_and_not_stored() {
     let shop = Shop::open_with(|config| config.webhooks.shopify.secrets.push(Secret::new("")));
     let good = || shop.webhook("orders/create", body());
     let signature = sign(crate::support::shop::SECRET, body().as_bytes());
-    const HMAC: &str = "X-Shopify-Hmac-Sha256";
     for (why, webhook) in [
         ("no signature", good().without(HMAC)),
         ("an empty one", good().header(HMAC, "")),

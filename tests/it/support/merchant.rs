@@ -149,12 +149,21 @@ pub fn score_now(server: &Server) -> std::io::Result<Answer> {
 
 /// Presses the button and waits until the run it started has ended.
 pub fn score_and_wait(merchant: &Merchant, server: &Server) {
-    let newest = || merchant.json(&["runs"]).as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().parse::<u64>().unwrap()).max();
+    let newest = || {
+        merchant
+            .json(&["runs"])
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|run| run["id"].as_str().unwrap().parse::<u64>().unwrap())
+            .max()
+    };
     let before = newest();
     assert_eq!(score_now(server).unwrap().status, 303);
     eventually("the run", || {
         let runs = merchant.json(&["runs"]);
-        let run = runs.as_array()?.iter().max_by_key(|run| run["id"].as_str().map(|id| id.parse::<u64>().unwrap()))?.clone();
+        let run =
+            runs.as_array()?.iter().max_by_key(|run| run["id"].as_str().map(|id| id.parse::<u64>().unwrap()))?.clone();
         let id = run["id"].as_str()?.parse::<u64>().ok();
         (id > before && run["state"] == "done").then_some(())
     });

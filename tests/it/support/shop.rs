@@ -227,7 +227,8 @@ impl Webhook {
     /// The same headers in the newer family's names, in lower case.
     pub fn newer_family(mut self) -> Self {
         for (name, _) in &mut self.headers {
-            *name = name.to_lowercase().trim_start_matches("x-").to_owned();
+            name.make_ascii_lowercase();
+            *name = name.split_off("x-".len());
         }
         self
     }

@@ -1,0 +1,185 @@
+//! The night watch, with a clock that the test holds.
+
+use std::{sync::Arc, time::Duration};
+
+use quintile::{
+    config::{Config, Scoring},
+    scoring::{Night, NotBegun, Trigger},
+};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::scored_shop::{DAY, Shop, at, config};
+
+fn berlin() -> Config {
+    Config { scoring: Scoring { timezone: chrono_tz::Europe::Berlin, ..Scoring::default() }, ..config() }
+}
+
+fn night_of(shop: &Shop) -> (Night, Arc<Notify>) {
+    let emitted = Arc::new(Notify::new());
+    (Night::new(&berlin(), shop.db.clone(), shop.clock.clone(), emitted.clone()).unwrap(), emitted)
+}
+
+/// Trigger, slot, as-of, state and missed nights of every run.
+fn runs(shop: &Shop) -> Vec<String> {
+    shop.rows(
+        "SELECT trigger, slot, strftime('%Y-%m-%dT%H:%M', as_of / 1000, 'unixepoch'), state, missed FROM runs ORDER BY id",
+    )
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+async fn shop_with_orders(now: &str) -> Arc<Shop> {
+    let now = at(now);
+    blocking(move || {
+        let shop = Shop::new();
+        shop.set_clock(now);
+        for number in 0..10 {
+            shop.order(&format!("c{number}"), 1000 + number);
+        }
+        Arc::new(shop)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_new_shop_waits_for_its_first_night() {
+    let shop = blocking(|| Arc::new(Shop::new())).await;
+    let (night, _) = night_of(&shop);
+    assert_eq!(night.beat().await.unwrap(), None, "no order, nothing to score");
+    assert_eq!(night.next().unwrap().at, at("2026-06-02T00:00:00Z"), "02:00 in Berlin");
+
+    let shop = shop_with_orders("2026-06-01T10:00:00Z").await;
+    let (night, emitted) = night_of(&shop);
+    assert_eq!(night.beat().await.unwrap(), None, "no catching up on nights before the shop");
+    shop.set_clock(at("2026-06-02T00:00:00Z"));
+    let summary = night.beat().await.unwrap().unwrap();
+    assert_eq!((summary.trigger, summary.scored, summary.as_of), (Trigger::Scheduled, 10, at("2026-06-02T00:00:00Z")));
+    tokio::time::timeout(Duration::from_secs(1), emitted.notified()).await.expect("the forwarder is told");
+    shop.wait(60_000);
+    assert_eq!(night.beat().await.unwrap(), None, "once");
+    assert_eq!(runs(&shop), ["scheduled 2026-06-02 2026-06-02T00:00 done 0"]);
+}
+
+#[tokio::test]
+async fn missed_nights_are_caught_up_by_one_run() {
+    let shop = shop_with_orders("2026-06-01T10:00:00Z").await;
+    shop.set_clock(at("2026-06-09T07:30:00Z"));
+    let (night, _) = night_of(&shop);
+    night.beat().await.unwrap().unwrap();
+    assert_eq!(night.beat().await.unwrap(), None);
+    assert_eq!(runs(&shop), ["catch_up 2026-06-09 2026-06-09T00:00 done 7"]);
+    // Another start, the clock an hour and then two days back: nothing runs twice.
+    for back in [3_600_000, 2 * DAY] {
+        shop.wait(-back);
+        let (night, _) = night_of(&shop);
+        assert_eq!(night.beat().await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn daylight_saving_runs_once_a_date() {
+    let shop = shop_with_orders("2026-10-24T10:00:00Z").await;
+    let (night, _) = night_of(&shop);
+    // From before the night of the change to after the next, a beat every ten minutes.
+    shop.set_clock(at("2026-10-24T22:00:00Z"));
+    for _ in 0..(6 * 28) {
+        night.beat().await.unwrap();
+        shop.wait(600_000);
+    }
+    assert_eq!(
+        runs(&shop),
+        ["scheduled 2026-10-25 2026-10-25T00:00 done 0", "scheduled 2026-10-26 2026-10-26T01:00 done 0"]
+    );
+}
+
+#[tokio::test]
+async fn a_failed_night_is_tried_again_after_5_15_and_60_minutes() {
+    let shop = shop_with_orders("2026-06-01T10:00:00Z").await;
+    let breaking = shop.clone();
+    blocking(move || {
+        breaking.execute("CREATE TRIGGER broken BEFORE INSERT ON history BEGIN SELECT raise(ABORT, 'disk full'); END");
+    })
+    .await;
+    let (night, _) = night_of(&shop);
+    shop.set_clock(at("2026-06-02T00:00:00Z"));
+    let mut tried = Vec::new();
+    for minute in 0..200 {
+        if night.beat().await.is_err() {
+            tried.push(minute);
+        }
+        shop.wait(60_000);
+    }
+    assert_eq!(tried, [0, 5, 20, 80]);
+    assert_eq!(runs(&shop), ["scheduled 2026-06-02 2026-06-02T00:00 failed 0"]);
+    let mending = shop.clone();
+    blocking(move || mending.execute("DROP TRIGGER broken")).await;
+    assert_eq!(night.beat().await.unwrap(), None, "given up; the next night is another");
+    shop.set_clock(at("2026-06-03T00:00:00Z"));
+    assert_eq!(night.beat().await.unwrap().unwrap().scored, 10);
+}
+
+#[tokio::test]
+async fn a_clock_far_ahead_starts_nothing_until_a_person_does() {
+    let shop = shop_with_orders("2026-06-01T10:00:00Z").await;
+    let (night, _) = night_of(&shop);
+    shop.set_clock(at("2026-06-02T00:00:00Z"));
+    night.beat().await.unwrap().unwrap();
+    shop.set_clock(at("2099-01-01T09:00:00Z"));
+    assert_eq!(night.beat().await.unwrap(), None);
+    shop.set_clock(at("2026-06-03T00:00:00Z"));
+    assert!(night.beat().await.unwrap().is_some(), "the clock is right again, and so are the nights");
+    shop.set_clock(at("2099-01-01T09:00:00Z"));
+    assert_eq!(night.score_now().await.unwrap().trigger, Trigger::Manual);
+    shop.wait(DAY);
+    assert!(night.beat().await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn score_now_and_the_night_share_one_turn() {
+    let shop = shop_with_orders("2026-06-01T10:00:00Z").await;
+    let (night, _) = night_of(&shop);
+    let both = futures_of(&night).await;
+    let busy = both
+        .iter()
+        .filter(|result| matches!(result, Err(error) if error.downcast_ref() == Some(&NotBegun::Busy)))
+        .count();
+    let done = both.iter().filter(|result| result.is_ok()).count();
+    assert!(done >= 1 && done + busy == both.len(), "{both:?}");
+    assert_eq!(shop.one::<i64>("SELECT count(*) FROM runs WHERE state = 'done'"), i64::try_from(done).unwrap());
+}
+
+async fn futures_of(night: &Night) -> Vec<anyhow::Result<()>> {
+    let tasks: Vec<_> = (0..4)
+        .map(|_| {
+            let night = night.clone();
+            tokio::spawn(async move { night.score_now().await.map(|_| ()) })
+        })
+        .collect();
+    let mut results = Vec::new();
+    for task in tasks {
+        results.push(task.await.unwrap());
+    }
+    results
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watch_takes_up_a_crash_and_catches_up_at_start() {
+    let shop = shop_with_orders("2026-06-01T10:00:00Z").await;
+    let crashed = shop.clone();
+    blocking(move || crashed.execute("INSERT INTO runs (trigger, slot, state, as_of, started_at, ties, window_days, rules) VALUES ('scheduled', '2026-06-02', 'scoring', 1780358400000, 0, 'together', 0, '')")).await;
+    shop.set_clock(at("2026-06-02T05:00:00Z"));
+    let (night, emitted) = night_of(&shop);
+    let shutdown = CancellationToken::new();
+    let watching = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move { night.watch(shutdown).await }
+    });
+    tokio::time::timeout(Duration::from_secs(20), emitted.notified()).await.expect("a run at start");
+    shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(20), watching).await.expect("stops when told").unwrap().unwrap();
+    assert_eq!(runs(&shop), ["scheduled 2026-06-02 2026-06-02T00:00 done 0"]);
+    assert_eq!(shop.one::<i64>("SELECT attempts FROM runs"), 2);
+}
