@@ -163,7 +163,7 @@ fn segment(app: &App, customer: &Customer) -> Option<Segment> {
     let name = customer.segment.as_deref()?;
     Some(Segment {
         label: app.names.label(name),
-        tone: app.names.tone(name).class(),
+        tone: app.names.tone(name),
         href: segment_href(name),
         since: customer.segment_since.map(|at| Moment::day(app, at)),
         before: customer.previous_segment.as_deref().map(|name| app.names.label(name)),

@@ -30,6 +30,8 @@ struct Customers {
     segments: Vec<Choice>,
     scores: Vec<ScoreChoice>,
     sort: &'static str,
+    /// Who is in the chosen segment, and what to do about them.
+    about: Option<[String; 2]>,
     filtered: bool,
     columns: Vec<Column>,
     rows: Vec<Row>,
@@ -122,6 +124,10 @@ fn view(
         segments: segment_choices(app, filter, used),
         scores: score_choices(filter),
         sort: if filter.sort == Sort::Known { "" } else { filter.sort.as_str() },
+        about: filter
+            .segment
+            .as_deref()
+            .map(|name| [app.names.definition(name), app.names.action(name)].map(str::to_owned)),
         filtered,
         columns: columns(filter, sortable),
         rows: page.customers.iter().map(|customer| row(app, customer, now)).collect(),
@@ -156,7 +162,7 @@ fn total_text(total: Total, page: &list::Page, after: Option<&Cursor>) -> String
 /// Segments of the rules in force, then those that only customers still have.
 fn segment_choices(app: &App, filter: &Filter, used: &[String]) -> Vec<Choice> {
     let chosen = filter.segment.as_deref();
-    let mut names: Vec<&str> = app.names.all().collect();
+    let mut names: Vec<&str> = app.names.all().map(|segment| segment.name.as_str()).collect();
     for name in used.iter().map(String::as_str).chain(chosen) {
         if !names.contains(&name) {
             names.push(name);
@@ -206,7 +212,7 @@ fn columns(filter: &Filter, sortable: bool) -> Vec<Column> {
         column("Customer", "", Some(Sort::Email)),
         column("Segment", "", None),
         column("R F M", "rfm", None),
-        column("Orders", "n", Some(Sort::Orders)),
+        column("Orders", "n orders", Some(Sort::Orders)),
         column("Spent", "n", Some(Sort::Spent)),
         column("Last order", "n last", Some(Sort::LastOrder)),
     ]
@@ -220,7 +226,7 @@ fn row(app: &App, customer: &Customer, now: Timestamp) -> Row {
         href: format!("/customers/{}", customer.id),
         email,
         title,
-        segment: segment.map(|name| (app.names.label(name), app.names.tone(name).class())),
+        segment: segment.map(|name| (app.names.label(name), app.names.tone(name))),
         scores: customer.scores.map_or_else(|| "–".to_owned(), |[r, f, m]| format!("{r} {f} {m}")),
         scores_label: customer
             .scores

@@ -1,108 +1,77 @@
-//! What segments are called and which of four tones they have. Pure.
-
-use std::collections::HashMap;
+//! What segments are called and which of four tones they have, by the rules in force. Pure.
 
 use super::words;
-use crate::config::Config;
+use crate::{
+    config::Config,
+    scoring::segment::{Scheme, Segment, Tone},
+};
 
-/// What a merchant does with a segment; the colour of its dot, always beside its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Tone {
-    Keep,
-    Grow,
-    WinBack,
-    #[default]
-    LetRest,
-}
-
-impl Tone {
-    /// Class of the dot in the style sheet.
-    #[must_use]
-    pub const fn class(self) -> &'static str {
-        match self {
-            Self::Keep => "a",
-            Self::Grow => "b",
-            Self::WinBack => "c",
-            Self::LetRest => "d",
-        }
-    }
-}
-
-struct Name {
-    name: String,
-    label: String,
-    tone: Tone,
-    action: String,
-}
-
-/// The segments of the rules in force, best first.
-pub struct Names {
-    segments: Vec<Name>,
-    index: HashMap<String, usize>,
-}
+/// The segments of the configuration. Customers may still have names of earlier rules until the
+/// next run: those are shown in plain words.
+pub struct Names(Option<Scheme>);
 
 impl Names {
-    #[must_use]
-    pub fn from_config(_config: &Config) -> Self {
-        let segments: Vec<Name> = [
-            ("champion", "Champions", Tone::Keep),
-            ("loyal", "Loyal", Tone::Keep),
-            ("new", "New", Tone::Grow),
-            ("potential", "Potential", Tone::Grow),
-            ("at_risk", "At risk", Tone::WinBack),
-            ("hibernating", "Hibernating", Tone::LetRest),
-            ("lost", "Lost", Tone::LetRest),
-        ]
-        .into_iter()
-        .map(|(name, label, tone)| Name { name: name.to_owned(), label: label.to_owned(), tone, action: String::new() })
-        .collect();
-        let index = segments.iter().enumerate().map(|(rank, segment)| (segment.name.clone(), rank)).collect();
-        Self { segments, index }
+    /// Rules that cannot be used (`serve` refuses them, with the reason) are as if there were none.
+    pub fn from_config(config: &Config) -> Self {
+        Self(Scheme::from_config(config).ok())
     }
 
-    fn get(&self, name: &str) -> Option<&Name> {
-        self.index.get(name).map(|rank| &self.segments[*rank])
+    fn get(&self, name: &str) -> Option<&Segment> {
+        self.0.as_ref()?.get(name)
     }
 
-    /// Names, best first.
-    pub fn all(&self) -> impl Iterator<Item = &str> {
-        self.segments.iter().map(|segment| segment.name.as_str())
+    /// All segments, the best first.
+    pub fn all(&self) -> impl Iterator<Item = &Segment> {
+        self.0.iter().flat_map(|scheme| scheme.segments())
     }
 
-    /// What people call it. Segments of rules that are no longer in force get their name in words.
-    #[must_use]
     pub fn label(&self, name: &str) -> String {
         self.get(name).map_or_else(|| words::from_name(name), |segment| segment.label.clone())
     }
 
-    #[must_use]
-    pub fn tone(&self, name: &str) -> Tone {
-        self.get(name).map_or_else(Tone::default, |segment| segment.tone)
+    /// Who is in it, in plain words; empty when nobody said.
+    pub fn definition(&self, name: &str) -> &str {
+        self.get(name).map_or("", |segment| &segment.definition)
     }
 
     /// What the merchant might do with these customers; empty when nobody said.
-    #[must_use]
     pub fn action(&self, name: &str) -> &str {
         self.get(name).map_or("", |segment| &segment.action)
     }
 
     /// 0 is the best.
-    #[must_use]
     pub fn rank(&self, name: &str) -> Option<usize> {
-        self.index.get(name).copied()
+        self.get(name).map(|segment| segment.rank)
     }
 
-    /// The segment of three scores by the rules in force.
-    #[must_use]
-    pub fn of(&self, [r, f, m]: [u8; 3]) -> Option<&str> {
-        Some(match (r, f, m) {
-            (4.., 4.., 4..) => "champion",
-            (3.., 3.., 3..) => "loyal",
-            (4.., 1, _) => "new",
-            (3.., _, _) => "potential",
-            (_, 2.., _) => "at_risk",
-            (_, _, 2..) => "hibernating",
-            _ => "lost",
+    /// Class of the dot that stands beside a name: a keep, b grow, c win back, d let rest.
+    pub fn tone(&self, name: &str) -> &'static str {
+        self.get(name).map_or("d", |segment| match segment.tone {
+            Tone::Keep => "a",
+            Tone::Grow => "b",
+            Tone::WinBack => "c",
+            Tone::LetRest => "d",
         })
+    }
+
+    /// The segment of three scores of 1 to 5; `None` for anything else.
+    pub fn of(&self, scores: [u8; 3]) -> Option<&str> {
+        let valid = scores.iter().all(|score| (1..=5).contains(score));
+        self.0.as_ref().filter(|_| valid).map(|scheme| scheme.segment_of(scores).name.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_names_have_labels_and_old_ones_get_words() {
+        let names = Names::from_config(&Config::default());
+        assert_eq!((names.label("champion").as_str(), names.tone("champion")), ("Champions", "a"));
+        assert_eq!((names.label("old_rule").as_str(), names.tone("old_rule")), ("Old rule", "d"));
+        assert_eq!((names.rank("champion"), names.rank("lost"), names.rank("old_rule")), (Some(0), Some(6), None));
+        assert_eq!((names.of([5, 5, 5]), names.of([0, 1, 9])), (Some("champion"), None));
+        assert_eq!(names.all().count(), 7);
     }
 }

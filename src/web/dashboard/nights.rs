@@ -141,9 +141,11 @@ fn summary(nights: &[(NaiveDate, Night)]) -> String {
     }
 }
 
+/// Grouped as the index `deliveries_run` is sorted, so that nothing is kept aside; a state comes once
+/// per destination.
 fn states_of(connection: &Connection, run: i64) -> rusqlite::Result<Vec<(String, i64)>> {
     connection
-        .prepare_cached("SELECT state, count(*) FROM deliveries WHERE run_id = ?1 GROUP BY state")?
+        .prepare_cached("SELECT state, count(*) FROM deliveries WHERE run_id = ?1 GROUP BY destination, state")?
         .query_map([run], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
 }

@@ -1,6 +1,6 @@
 //! `GET /`: how is my customer base, and is the machine working?
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use askama::Template;
 use axum::{
@@ -12,21 +12,25 @@ use rusqlite::Connection;
 use super::{
     App,
     chart::{self, Spark},
-    definitions::{self, Cut, DEFINITIONS, Definition, Direction, Move, Share},
+    definitions::{self, DEFINITIONS, Definition, Direction, Move, Share},
+    heat::{self, Heat},
     nights::{self, Deliveries},
-    statistics::{self, Cell, Run, SegmentCount},
+    notices::{Notice, notices},
+    runs,
+    statistics::{self, Run, SegmentCount},
     view::{self, Chrome, Moment},
     words,
 };
 use crate::{
     model::{Money, Timestamp},
+    scoring::night::{self, Schedule},
     web::error::PageError,
 };
 
 /// Movements shown one by one.
 const MOVES: usize = 6;
-/// How long after "Score now" the page says so, when no run has shown up yet.
-const ASKED_MS: i64 = 30_000;
+/// Runs shown one by one.
+const RUNS: usize = 5;
 
 #[derive(Template)]
 #[template(path = "overview.html")]
@@ -38,18 +42,9 @@ struct Overview {
     figures: Option<Figures>,
     empty: Option<Empty>,
     definitions: &'static [Definition],
+    runs: Vec<runs::Row>,
     /// Where to add a destination.
     config_path: String,
-}
-
-/// Something the merchant should know of. The tone is a class: ok, warn, bad.
-struct Notice {
-    tone: &'static str,
-    title: String,
-    text: String,
-    /// The command that shows more; empty: none.
-    command: &'static str,
-    link: Option<(String, &'static str)>,
 }
 
 /// Why there are no figures yet.
@@ -101,33 +96,6 @@ struct SegmentRow {
     trend: String,
 }
 
-struct Heat {
-    by_revenue: bool,
-    columns: Vec<Head>,
-    rows: Vec<HeatRow>,
-    caption: &'static str,
-}
-
-struct Head {
-    score: u8,
-    range: String,
-}
-
-struct HeatRow {
-    head: Head,
-    cells: Vec<HeatCell>,
-}
-
-struct HeatCell {
-    shade: i64,
-    tone: &'static str,
-    text: String,
-    label: String,
-    title: String,
-    /// Empty: nobody is in it.
-    href: String,
-}
-
 struct MoveRow {
     old: String,
     new: String,
@@ -154,7 +122,7 @@ pub async fn page(State(app): State<Arc<App>>, Query(params): Query<Params>) -> 
 
 fn overview(app: &App, connection: &Connection, by_revenue: bool, now: Timestamp) -> rusqlite::Result<Overview> {
     let run = statistics::in_force(connection)?;
-    let latest = statistics::latest(connection)?;
+    let runs = statistics::latest(connection, RUNS)?;
     let figures = run.as_ref().map(|run| figures(app, connection, run, by_revenue, now)).transpose()?;
     let empty = match &run {
         Some(_) => None,
@@ -163,18 +131,21 @@ fn overview(app: &App, connection: &Connection, by_revenue: bool, now: Timestamp
     };
     Ok(Overview {
         chrome: Chrome::new(app, "overview"),
-        notices: notices(app, run.as_ref(), latest.as_ref(), figures.as_ref(), now),
+        notices: notices(app, run.as_ref(), runs.first(), figures.as_ref().map(|figures| &figures.deliveries), now),
         next_run: next_run(app, now).map(|at| Moment::near(app, at, now)),
         figures,
         empty,
         definitions: DEFINITIONS,
+        runs: runs.iter().map(|run| runs::row(app, run)).collect(),
         config_path: app.config_path.display().to_string(),
     })
 }
 
+/// When the night watch starts the next run; nothing for a schedule that `serve` would refuse.
 fn next_run(app: &App, now: Timestamp) -> Option<Timestamp> {
-    let _ = (app, now);
-    None
+    let zone = app.config.scoring.timezone;
+    let schedule = Schedule::new(&app.config.scoring.cron, zone).ok()?;
+    night::next_due(&schedule, now).map(|slot| slot.at)
 }
 
 fn figures(
@@ -218,7 +189,7 @@ fn figures(
         left: (moved.left > 0).then(|| words::count(moved.left)),
         baseline: run.baseline,
         segments: segment_rows(app, connection, run, before.as_ref(), &segments, revenue)?,
-        heat: heat(app, connection, run, by_revenue)?,
+        heat: heat::heat(app, connection, run, by_revenue)?,
         movements,
         smaller,
         deliveries: nights::load(app, connection, run, now)?,
@@ -247,7 +218,7 @@ fn segment_rows(
                 weeks.iter().map(|week| week.as_ref().map(|counts| counts.get(name).copied().unwrap_or(0))).collect();
             SegmentRow {
                 label: app.names.label(name),
-                tone: app.names.tone(name).class(),
+                tone: app.names.tone(name),
                 href: segment_href(name),
                 customers: words::count(segment.customers),
                 share,
@@ -287,112 +258,6 @@ pub fn segment_href(name: &str) -> String {
     format!("/customers?{query}")
 }
 
-fn heat(app: &App, connection: &Connection, run: &Run, by_revenue: bool) -> rusqlite::Result<Heat> {
-    let cells = statistics::cells(connection, run.id)?;
-    let recency = statistics::cuts(connection, run.id, "r")?;
-    let frequency = statistics::cuts(connection, run.id, "f")?;
-    let value = |cell: &Cell| if by_revenue { cell.revenue.0 } else { cell.customers };
-    let sum = |r: u8, f: u8, value: &dyn Fn(&Cell) -> i64| -> i64 {
-        cells.iter().filter(|cell| cell.scores[..2] == [r, f]).map(value).sum()
-    };
-    let pairs = || (1..=5u8).flat_map(|r| (1..=5u8).map(move |f| (r, f)));
-    let fullest = pairs().map(|(r, f)| sum(r, f, &value)).max().unwrap_or(0);
-    let rows = (1..=5u8)
-        .rev()
-        .map(|r| HeatRow {
-            head: Head { score: r, range: days_range(r, &recency, run.as_of) },
-            cells: (1..=5u8)
-                .map(|f| {
-                    let customers = sum(r, f, &|cell| cell.customers);
-                    let revenue = Money(sum(r, f, &|cell| cell.revenue.0));
-                    heat_cell(app, &cells, [r, f], customers, revenue, by_revenue, fullest)
-                })
-                .collect(),
-        })
-        .collect();
-    Ok(Heat {
-        by_revenue,
-        columns: (1..=5u8).map(|f| Head { score: f, range: orders_range(f, &frequency) }).collect(),
-        rows,
-        caption: if run.ties == "together" {
-            "Each row and each column holds about a fifth of your customers; equal customers stay together. Select a cell to see them."
-        } else {
-            "Each row and each column holds a fifth of your customers. Select a cell to see them."
-        },
-    })
-}
-
-fn heat_cell(
-    app: &App,
-    cells: &[Cell],
-    [r, f]: [u8; 2],
-    customers: i64,
-    revenue: Money,
-    by_revenue: bool,
-    fullest: i64,
-) -> HeatCell {
-    // The segment that most of the cell's customers are in; m decides among several.
-    let mut per_segment: Vec<(&str, i64)> = Vec::new();
-    for cell in cells.iter().filter(|cell| cell.scores[..2] == [r, f]) {
-        let Some(segment) = app.names.of(cell.scores) else { continue };
-        match per_segment.iter_mut().find(|(name, _)| *name == segment) {
-            Some((_, sum)) => *sum += cell.customers,
-            None => per_segment.push((segment, cell.customers)),
-        }
-    }
-    per_segment.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
-    let labels: Vec<String> = per_segment.iter().map(|(name, _)| app.names.label(name)).collect();
-    let title = labels.join(", ");
-    let currency = app.config.shop.currency;
-    let (text, shade) = if by_revenue {
-        (words::money_short(revenue, currency), chart::shade(revenue.0, fullest))
-    } else {
-        (words::count(customers), chart::shade(customers, fullest))
-    };
-    let amount = if by_revenue {
-        format!(
-            "{} from {}",
-            words::money_rounded(revenue, currency),
-            words::counted(customers, "customer", "customers")
-        )
-    } else {
-        words::counted(customers, "customer", "customers")
-    };
-    HeatCell {
-        shade,
-        tone: per_segment.first().map_or("d", |(name, _)| app.names.tone(name).class()),
-        text: if customers == 0 { "–".to_owned() } else { text },
-        label: format!("{amount}, recency {r}, frequency {f}, {title}"),
-        title,
-        href: if customers == 0 { String::new() } else { format!("/customers?r={r}&f={f}") },
-    }
-}
-
-/// "0–21 days": from the newest to the oldest last order inside the quintile.
-fn days_range(quintile: u8, cuts: &[Cut], as_of: Timestamp) -> String {
-    range(quintile, cuts, |cut| {
-        let days = |at: i64| definitions::days_between(Timestamp::from_millis(at), as_of);
-        (days(cut.highest), days(cut.lowest), "day", "days")
-    })
-}
-
-/// "3–5 orders"
-fn orders_range(quintile: u8, cuts: &[Cut]) -> String {
-    range(quintile, cuts, |cut| (cut.lowest, cut.highest, "order", "orders"))
-}
-
-fn range(quintile: u8, cuts: &[Cut], ends: impl Fn(&Cut) -> (i64, i64, &'static str, &'static str)) -> String {
-    let Some(cut) = cuts.iter().find(|cut| cut.quintile == quintile && cut.customers > 0) else {
-        return "nobody".to_owned();
-    };
-    let (from, to, one, many) = ends(cut);
-    if from == to {
-        words::counted(from, one, many)
-    } else {
-        format!("{}–{} {many}", words::count(from), words::count(to))
-    }
-}
-
 /// The largest moves between two segments, and what the rest adds up to.
 fn movements(app: &App, moves: &[Move]) -> (Vec<MoveRow>, Option<String>) {
     let rank = |name: &str| app.names.rank(name);
@@ -425,105 +290,4 @@ fn movements(app: &App, moves: &[Move]) -> (Vec<MoveRow>, Option<String>) {
         )
     });
     (rows, smaller)
-}
-
-/// Only what needs the merchant, most urgent first.
-fn notices(
-    app: &App,
-    run: Option<&Run>,
-    latest: Option<&Run>,
-    figures: Option<&Figures>,
-    now: Timestamp,
-) -> Vec<Notice> {
-    let mut notices = Vec::new();
-    if let Some(latest) = latest {
-        notices.extend(run_notice(app, run, latest, now));
-    }
-    let asked = Timestamp::from_millis(app.asked.load(Ordering::Relaxed));
-    let shown = latest.is_some_and(|latest| latest.started_at >= asked);
-    if !shown && now.millis().saturating_sub(asked.millis()) < ASKED_MS {
-        notices.push(Notice {
-            tone: "ok",
-            title: "Scoring".to_owned(),
-            text: "A run was asked for and starts now.".to_owned(),
-            command: "",
-            link: Some(("/".to_owned(), "Look again")),
-        });
-    }
-    if let Some(figures) = figures {
-        if let Some(dead) = &figures.deliveries.dead {
-            notices.push(Notice {
-                tone: "bad",
-                title: format!("{} gave up", dead.count),
-                text: format!("{} List them with", dead.sentence),
-                command: "quintile deliveries --state dead",
-                link: None,
-            });
-        }
-        if let Some(held) = &figures.deliveries.held {
-            notices.push(Notice {
-                tone: "warn",
-                title: format!("{held} held"),
-                text: "Deliveries wait for your decision. List them with".to_owned(),
-                command: "quintile deliveries --state held",
-                link: None,
-            });
-        }
-    }
-    if let Some(run) = run
-        && run.scored < definitions::SMALL_SHOP
-    {
-        notices.push(Notice {
-            tone: "warn",
-            title: words::counted(run.scored, "customer", "customers"),
-            text: format!(
-                "With fewer than {} customers a quintile is about five people or less, so a single order can move someone to another segment.",
-                definitions::SMALL_SHOP
-            ),
-            command: "",
-            link: None,
-        });
-    }
-    notices
-}
-
-/// The latest run when it is not simply done.
-fn run_notice(app: &App, run: Option<&Run>, latest: &Run, now: Timestamp) -> Option<Notice> {
-    let near = |at: Timestamp| words::when(at, now, app.config.shop.timezone);
-    let link = Some((format!("/runs/{}", latest.id), "See the run"));
-    match latest.state.as_str() {
-        "failed" => {
-            let age = run.map_or_else(String::new, |run| format!(" The numbers below are from {}.", near(run.as_of)));
-            let again = latest.retry_at.map_or_else(
-                || " It is not tried again by itself: press Score now.".to_owned(),
-                |at| format!(" It is tried again {}.", near(at)),
-            );
-            let error = latest.error.as_deref().unwrap_or("The reason is in the log.");
-            Some(Notice {
-                tone: "bad",
-                title: "Scoring failed".to_owned(),
-                text: format!("{error}{age}{again}"),
-                command: "",
-                link,
-            })
-        }
-        "scoring" => Some(Notice {
-            tone: "ok",
-            title: "Scoring".to_owned(),
-            text: format!("A run is under way since {}.", near(latest.started_at)),
-            command: "",
-            link: Some(("/".to_owned(), "Look again")),
-        }),
-        _ if latest.held => Some(Notice {
-            tone: "warn",
-            title: "Run held".to_owned(),
-            text: format!(
-                "It changed {}, more than usual, so nothing was sent yet.",
-                words::counted(latest.changed, "customer", "customers")
-            ),
-            command: "",
-            link,
-        }),
-        _ => None,
-    }
 }

@@ -35,17 +35,17 @@ struct Runs {
     next: Option<String>,
 }
 
-/// A run as a line of the list and the head of its own page.
-struct Row {
-    href: String,
-    as_of: Moment,
-    trigger: &'static str,
-    tone: &'static str,
-    state: &'static str,
-    scored: String,
-    changed: String,
-    duration: String,
-    notes: Vec<String>,
+/// A run as a line of a list and the head of its own page.
+pub struct Row {
+    pub href: String,
+    pub as_of: Moment,
+    pub trigger: &'static str,
+    pub tone: &'static str,
+    pub state: &'static str,
+    pub scored: String,
+    pub changed: String,
+    pub duration: String,
+    pub notes: Vec<String>,
 }
 
 #[derive(Template)]
@@ -62,9 +62,8 @@ struct Detail {
 
 struct CutRow {
     score: u8,
-    recency: String,
-    frequency: String,
-    monetary: String,
+    /// (range of values, customers in it) of recency, frequency and monetary value.
+    dimensions: [(String, String); 3],
 }
 
 struct MoveRow {
@@ -127,7 +126,7 @@ pub async fn score_now(State(app): State<Arc<App>>) -> Result<Response, PageErro
     }
 }
 
-fn row(app: &App, run: &Run) -> Row {
+pub fn row(app: &App, run: &Run) -> Row {
     let mut notes = Vec::new();
     if run.baseline {
         notes.push("first run".to_owned());
@@ -184,7 +183,7 @@ fn load(app: &App, connection: &Connection, run: &Run) -> rusqlite::Result<Detai
                 let name = segment.segment.as_str();
                 (
                     app.names.label(name),
-                    app.names.tone(name).class(),
+                    app.names.tone(name),
                     segment_href(name),
                     words::count(segment.customers),
                     words::money_rounded(segment.revenue, currency),
@@ -237,13 +236,16 @@ fn facts(app: &App, run: &Run) -> Vec<(&'static str, String)> {
 fn cut_rows(app: &App, run: &Run, r: &[Cut], f: &[Cut], m: &[Cut]) -> Vec<CutRow> {
     let currency = app.config.shop.currency;
     let zone = app.config.shop.timezone;
-    let text = |cuts: &[Cut], score: u8, show: &dyn Fn(i64) -> String| {
+    let text = |cuts: &[Cut], score: u8, show: &dyn Fn(i64) -> String, unit: &str| {
         cuts.iter().find(|cut| cut.quintile == score && cut.customers > 0).map_or_else(
-            || "nobody".to_owned(),
+            || ("nobody".to_owned(), String::new()),
             |cut| {
                 let (low, high) = (show(cut.lowest), show(cut.highest));
                 let range = if low == high { low } else { format!("{low} – {high}") };
-                format!("{range} ({})", words::counted(cut.customers, "customer", "customers"))
+                (
+                    format!("{range}{}", if cut.highest == 1 { unit.trim_end_matches('s') } else { unit }),
+                    words::counted(cut.customers, "customer", "customers"),
+                )
             },
         )
     };
@@ -254,9 +256,11 @@ fn cut_rows(app: &App, run: &Run, r: &[Cut], f: &[Cut], m: &[Cut]) -> Vec<CutRow
         .rev()
         .map(|score| CutRow {
             score,
-            recency: text(r, score, &|at| words::day(Timestamp::from_millis(at), zone)),
-            frequency: text(f, score, &|orders| words::counted(orders, "order", "orders")),
-            monetary: text(m, score, &|spent| words::money(Money(spent), currency)),
+            dimensions: [
+                text(r, score, &|at| words::day(Timestamp::from_millis(at), zone), ""),
+                text(f, score, &words::count, " orders"),
+                text(m, score, &|spent| words::money(Money(spent), currency), ""),
+            ],
         })
         .collect()
 }

@@ -95,12 +95,12 @@ pub fn before(connection: &Connection, run: &Run) -> rusqlite::Result<Option<Run
         .optional()
 }
 
-/// The run started last, whatever became of it.
-pub fn latest(connection: &Connection) -> rusqlite::Result<Option<Run>> {
+/// The runs started last, newest first, whatever became of them.
+pub fn latest(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Run>> {
     connection
-        .prepare_cached(&format!("{RUN} WHERE trigger <> 'backfill' ORDER BY id DESC LIMIT 1"))?
-        .query_row([], Run::from_row)
-        .optional()
+        .prepare_cached(&format!("{RUN} WHERE trigger <> 'backfill' ORDER BY id DESC LIMIT ?1"))?
+        .query_map([sql_limit(limit)], Run::from_row)?
+        .collect()
 }
 
 pub fn by_id(connection: &Connection, id: i64) -> rusqlite::Result<Option<Run>> {

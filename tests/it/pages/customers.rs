@@ -53,12 +53,12 @@ fn every_list_walks_over_everybody_exactly_once_and_equals_its_csv() {
             "segment=potential&r=3",
             format!("SELECT c.id {join} WHERE segment = 'potential' AND r = 3 ORDER BY c.id DESC"),
         ),
-        ("sort=spent", format!("SELECT c.id {join} ORDER BY total_spent DESC, c.id DESC")),
+        ("sort=spent", format!("SELECT c.id {join} ORDER BY c.total_spent DESC, c.id DESC")),
         (
             "sort=spent&dir=asc&segment=lost",
-            format!("SELECT c.id {join} WHERE segment = 'lost' ORDER BY total_spent, c.id"),
+            format!("SELECT c.id {join} WHERE segment = 'lost' ORDER BY c.total_spent, c.id"),
         ),
-        ("sort=orders&f=1", format!("SELECT c.id {join} WHERE f = 1 ORDER BY order_count DESC, c.id DESC")),
+        ("sort=orders&f=1", format!("SELECT c.id {join} WHERE f = 1 ORDER BY c.order_count DESC, c.id DESC")),
         ("sort=last", format!("SELECT c.id {join} ORDER BY coalesce(last_order_at, -1) DESC, c.id DESC")),
         ("sort=email", format!("SELECT c.id {join} ORDER BY email_key IS NULL, email_key, c.id")),
         (
