@@ -98,7 +98,7 @@ fn millis(duration: Duration) -> f64 {
 fn limit(path: &Path) -> anyhow::Result<()> {
     let database = Database::open(path, "bench")?;
     let reader = database.readers().get()?;
-    let started = Instant::now();
+    let (started, busy) = (Instant::now(), on_processor(None)?);
     let (mut recency, mut frequency, mut monetary) = (Vec::new(), Vec::new(), Vec::new());
     let mut statement = reader.prepare("SELECT last_order_at, order_count, total_spent FROM customers")?;
     let mut rows = statement.query([])?;
@@ -111,6 +111,7 @@ fn limit(path: &Path) -> anyhow::Result<()> {
         values.sort_unstable();
     }
     figure("limit", millis(started.elapsed()));
+    figure("limit_cpu", on_processor(None)? - busy);
     std::hint::black_box((recency, frequency, monetary));
     Ok(())
 }
@@ -142,9 +143,14 @@ fn run(path: &Path, name: &str, day: i64, meanwhile: bool) -> anyhow::Result<()>
                 }
             });
         }
-        let started = Instant::now();
+        let (started, busy) = (Instant::now(), on_processor(None)?);
+        let writing = on_processor(Some("writer"))?;
         let summary = scoring::run(&database, &settings, request, &clock, &Silent);
         let took = started.elapsed();
+        if !meanwhile {
+            figure(&format!("{name}_cpu"), on_processor(None)? - busy);
+            figure(&format!("{name}_write_ms_cpu"), on_processor(Some("writer"))? - writing);
+        }
         done.store(true, Ordering::Relaxed);
         summary.map(|summary| (summary, took))
     })?;
@@ -254,6 +260,21 @@ fn orders(path: &Path, day: i64) -> anyhow::Result<()> {
     })?;
     figure("counters", millis(counters));
     Ok(())
+}
+
+/// Time that threads of this process were on a processor, in milliseconds: what a measurement
+/// costs on a machine that has other work too. `named`: only those of this name.
+fn on_processor(named: Option<&str>) -> anyhow::Result<f64> {
+    let mut nanoseconds = 0;
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let task = task?.path();
+        let name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
+        if named.is_none_or(|named| named == name.trim()) {
+            let schedule = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+            nanoseconds += schedule.split(' ').next().and_then(|first| first.parse::<u64>().ok()).unwrap_or_default();
+        }
+    }
+    Ok(millis(Duration::from_nanos(nanoseconds)))
 }
 
 /// The most memory this process has had, in MiB.

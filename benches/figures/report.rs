@@ -14,22 +14,29 @@ pub fn print(customers: u64, measured: &[Figures]) {
     let limit = median("limit");
     println!();
     println!(
-        "{customers} customers, {} orders; medians; the limit (three columns read, three arrays sorted): {limit:.0} ms",
-        customers * 4
+        "{customers} customers, {} orders; medians; the limit (three columns read, three arrays sorted): {limit:.1} ms, {:.1} ms on the processor",
+        customers * 4,
+        median("limit_cpu")
     );
     println!();
-    println!("| figure | measured | x limit | bound | |");
-    println!("| --- | ---: | ---: | ---: | --- |");
+    println!("| figure | measured | x limit | on the processor | x limit | bound | |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | --- |");
     let row = |what: &str, name: &str, unit: &str, ratio: bool, bound: Option<(f64, &str)>| {
         let value = median(name);
         let compared = if ratio { value / limit } else { value };
         let times = if ratio { format!("{:.1}", value / limit) } else { String::new() };
+        let busy = median(&format!("{name}_cpu"));
+        let (busy, busy_times) = if busy.is_nan() {
+            (String::new(), String::new())
+        } else {
+            (format!("{busy:.1} ms"), format!("{:.1}", busy / median("limit_cpu")))
+        };
         let (text, verdict) = match bound {
             Some((most, text)) => (text, if compared <= most { "ok" } else { "MISSED" }),
             None => ("", ""),
         };
         let digits = if value < 10.0 { 3 } else { 1 };
-        println!("| {what} | {value:.digits$} {unit} | {times} | {text} | {verdict} |");
+        println!("| {what} | {value:.digits$} {unit} | {times} | {busy} | {busy_times} | {text} | {verdict} |");
     };
     let share = format!(
         "nightly run, {:.1} % of customers get other scores, {:.1} % another segment",

@@ -23,6 +23,7 @@ pub mod night;
 mod runs;
 pub mod segment;
 mod sql;
+mod standing;
 mod statistics;
 mod watch;
 mod write;
