@@ -23,8 +23,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("outbox", &[]),
     ("scoring", &["outbox"]),
     ("delivery", &["outbox"]),
-    // Its pages read with queries of their own; they borrow the words for segments and states.
-    ("web", &["scoring::segment", "outbox"]),
+    // Its pages read with queries of their own; they borrow the words for segments, ids and the
+    // next night.
+    ("web", &["scoring::night", "scoring::segment", "outbox"]),
     ("web::webhooks", &["intake", "web::error"]),
     // The demo's receiver checks signatures with what checks them on the way in.
     ("web::receiver", &["intake::signature"]),
