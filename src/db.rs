@@ -109,6 +109,16 @@ impl Readers {
         self.0.get().context("no reader connection came free")
     }
 
+    /// Copies the write-ahead log into the database file, beside the writer and without making it
+    /// wait. What a reader still needs stays in the log.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn checkpoint(&self) -> anyhow::Result<()> {
+        self.get()?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+
     /// Runs `read` on a blocking thread, in one read transaction, so that all its statements see
     /// the same state.
     ///

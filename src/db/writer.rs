@@ -24,7 +24,14 @@ const GROUP: usize = 256;
 /// What a job leaves behind: told whether the group was committed, it answers its caller.
 type Answer = Box<dyn FnOnce(Result<(), &str>) + Send>;
 /// Handed `Err` when there is no transaction to run in: then it only answers.
-type Job = Box<dyn FnOnce(Result<&Transaction<'_>, &str>) -> Answer + Send>;
+type Work = Box<dyn FnOnce(Result<&Transaction<'_>, &str>) -> Answer + Send>;
+
+/// One write in the queue.
+struct Job {
+    /// Wants a transaction of its own; see [`Writer::write_alone_blocking`].
+    alone: bool,
+    work: Work,
+}
 
 /// Sends jobs to the writer thread. The thread ends when the last clone is dropped.
 #[derive(Clone)]
@@ -58,7 +65,7 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
     {
-        let (job, answer) = pack(job);
+        let (job, answer) = pack(job, in_savepoint);
         self.jobs.send(job).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
@@ -72,7 +79,7 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
     {
-        let (job, answer) = pack(job);
+        let (job, answer) = pack(job, in_savepoint);
         self.jobs.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => QueueFull.into(),
             mpsc::error::TrySendError::Closed(_) => closed(),
@@ -89,7 +96,24 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
     {
-        let (job, answer) = pack(job);
+        let (job, answer) = pack(job, in_savepoint);
+        self.jobs.blocking_send(job).map_err(|_| closed())?;
+        answer.blocking_recv().map_err(|_| closed())?
+    }
+
+    /// [`Self::write_blocking`] for a job that changes a large part of the file: it gets a
+    /// transaction of its own, without the savepoint, for which SQLite would copy every page
+    /// before it changes.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_alone_blocking<T, F>(&self, job: F) -> anyhow::Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
+    {
+        let (mut job, answer) = pack(job, alone);
+        job.alone = true;
         self.jobs.blocking_send(job).map_err(|_| closed())?;
         answer.blocking_recv().map_err(|_| closed())?
     }
@@ -104,15 +128,15 @@ fn closed() -> anyhow::Error {
 }
 
 /// Wraps a typed job so that the thread can run it without knowing its type.
-fn pack<T, F>(job: F) -> (Job, oneshot::Receiver<anyhow::Result<T>>)
+fn pack<T, F>(job: F, run: fn(&Transaction<'_>, F) -> anyhow::Result<T>) -> (Job, oneshot::Receiver<anyhow::Result<T>>)
 where
     T: Send + 'static,
     F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
 {
     let (sender, receiver) = oneshot::channel();
-    let job: Job = Box::new(move |transaction| {
+    let work: Work = Box::new(move |transaction| {
         let result = match transaction {
-            Ok(transaction) => in_savepoint(transaction, job),
+            Ok(transaction) => run(transaction, job),
             Err(error) => Err(not_written(error)),
         };
         Box::new(move |committed| {
@@ -124,7 +148,7 @@ where
             let _ = sender.send(answer); // the caller may have gone
         })
     });
-    (job, receiver)
+    (Job { alone: false, work }, receiver)
 }
 
 fn in_savepoint<T>(
@@ -132,9 +156,7 @@ fn in_savepoint<T>(
     job: impl FnOnce(&Transaction<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     transaction.execute_batch("SAVEPOINT job")?;
-    let result = catch_unwind(AssertUnwindSafe(|| job(transaction)))
-        .unwrap_or_else(|_| Err(anyhow!("a bug in quintile stopped this write; nothing of it was stored")));
-    match result {
+    match caught(transaction, job) {
         Ok(value) => {
             transaction.execute_batch("RELEASE job")?;
             Ok(value)
@@ -147,12 +169,41 @@ fn in_savepoint<T>(
     }
 }
 
+/// For a job that has the transaction to itself: what it undoes is the transaction.
+fn alone<T>(
+    transaction: &Transaction<'_>,
+    job: impl FnOnce(&Transaction<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let result = caught(transaction, job);
+    if result.is_err() {
+        // An empty transaction is left to commit. SQLite may have rolled back by itself.
+        let _ = transaction.execute_batch("ROLLBACK");
+        transaction.execute_batch("BEGIN IMMEDIATE")?;
+    }
+    result
+}
+
+/// The job's result; a panic is an error of its own.
+fn caught<T>(
+    transaction: &Transaction<'_>,
+    job: impl FnOnce(&Transaction<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    catch_unwind(AssertUnwindSafe(|| job(transaction)))
+        .unwrap_or_else(|_| Err(anyhow!("a bug in quintile stopped this write; nothing of it was stored")))
+}
+
 fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
     let mut group = Vec::with_capacity(GROUP);
-    while let Some(first) = queue.blocking_recv() {
+    let mut next = None;
+    while let Some(first) = next.take().or_else(|| queue.blocking_recv()) {
+        let alone = first.alone;
         group.push(first);
-        while group.len() < GROUP {
+        while !alone && group.len() < GROUP {
             match queue.try_recv() {
+                Ok(job) if job.alone => {
+                    next = Some(job);
+                    break;
+                }
                 Ok(job) => group.push(job),
                 Err(_) => break,
             }
@@ -176,7 +227,7 @@ fn run_group(connection: &mut Connection, group: &mut Vec<Job>) {
         }
         Err(error) => {
             let error = error.to_string();
-            answers.extend(waiting.map(|job| job(Err(&error))));
+            answers.extend(waiting.map(|job| (job.work)(Err(&error))));
             tracing::error!(error, jobs = answers.len(), "writes were undone");
             for answer in answers {
                 answer(Err(&error));
@@ -192,7 +243,7 @@ fn commit_together(
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for job in waiting {
-        answers.push(job(Ok(&transaction)));
+        answers.push((job.work)(Ok(&transaction)));
         if transaction.is_autocommit() {
             // A full disk or an I/O error made SQLite roll back everything, earlier jobs included.
             return Err(rusqlite::Error::SqliteFailure(

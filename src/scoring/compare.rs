@@ -9,6 +9,7 @@ use super::{
     cuts::{ByCuts, Cuts},
     segment::Scheme,
     sql::{Parameters, Part},
+    standing::{Standing, Standings, integer},
     statistics::Statistics,
 };
 use crate::{model::Timestamp, outbox::Cause};
@@ -50,22 +51,22 @@ enum Ranking<'s> {
     Nobody,
 }
 
+/// `gone` of a customer who was merged into another.
+const MERGED: ValueRef<'static> = ValueRef::Integer(2);
+
+/// One customer at the run's as-of.
+struct Now {
+    customer_id: i64,
+    merged: bool,
+    standing: Standing,
+    /// `None`: is not ranked.
+    scores: Option<[u8; 3]>,
+}
+
 /// The scores in force of one customer.
 struct InForce<'a> {
     scores: Option<[u8; 3]>,
     segment: Option<&'a str>,
-    order_count: i64,
-    total_spent: i64,
-}
-
-/// One customer at the run's as-of.
-struct Standing {
-    /// Whether they are ranked.
-    ranked: bool,
-    merged: bool,
-    recency: Option<i64>,
-    frequency: i64,
-    monetary: i64,
     order_count: i64,
     total_spent: i64,
 }
@@ -102,6 +103,7 @@ fn walk(
     let mut found = Comparison::default();
     let mut statement = parameters.prepare(snapshot, Part::Standing)?;
     let mut rows = statement.raw_query();
+    let mut standings = Standings::prepare(snapshot, parameters)?;
     let mut walked = 0;
     while let Some(row) = rows.next()? {
         walked += 1;
@@ -109,8 +111,10 @@ fn walk(
             progress.advance(walked);
         }
         let customer_id = row.get(0)?;
-        let standing = standing(row, parameters)?;
-        let scores = if standing.ranked { Some(ranking.scores(customer_id, &standing)?) } else { None };
+        let standing = standings.read(row)?;
+        let gone = row.get_ref(5)?;
+        let ranked = gone == ValueRef::Null && (standing.recency.is_some() || parameters.include_without_orders);
+        let scores = if ranked { Some(ranking.scores(customer_id, &standing)?) } else { None };
         if let Some(scores) = scores {
             let values = [standing.recency, Some(standing.frequency), Some(standing.monetary)];
             found.statistics.add(scores, values, standing.total_spent);
@@ -119,7 +123,8 @@ fn walk(
             continue;
         }
         let in_force = in_force(row)?;
-        if let Some(change) = decide(customer_id, &standing, scores, in_force.as_ref(), scheme, before) {
+        let now = Now { customer_id, merged: gone == MERGED, standing, scores };
+        if let Some(change) = decide(&now, in_force.as_ref(), scheme, before) {
             found.moved += u64::from(change.moved());
             found.changes.push(&change);
         }
@@ -144,52 +149,31 @@ impl Ranking<'_> {
 }
 
 /// What becomes of one customer's row; `None`: it stays as it is.
-fn decide<'a>(
-    customer_id: i64,
-    standing: &Standing,
-    scores: Option<[u8; 3]>,
-    in_force: Option<&InForce<'a>>,
-    scheme: &'a Scheme,
-    before: &Before,
-) -> Option<Change<'a>> {
+fn decide<'a>(now: &Now, in_force: Option<&InForce<'a>>, scheme: &'a Scheme, before: &Before) -> Option<Change<'a>> {
+    let Standing { order_count, total_spent, .. } = now.standing;
     let old = in_force.and_then(|row| row.segment);
-    let new = scores.map(|scores| scheme.segment_of(scores).name.as_str());
-    let counters_differ =
-        in_force.is_some_and(|row| row.order_count != standing.order_count || row.total_spent != standing.total_spent);
+    let new = now.scores.map(|scores| scheme.segment_of(scores).name.as_str());
+    let counters_differ = in_force.is_some_and(|row| row.order_count != order_count || row.total_spent != total_spent);
     let action = match in_force {
-        Some(_) if standing.merged => Action::Remove,
-        None if scores.is_none() => return None,
+        Some(_) if now.merged => Action::Remove,
+        None if now.scores.is_none() => return None,
         None => Action::Insert,
-        Some(row) if row.scores != scores || old != new => Action::Update,
+        Some(row) if row.scores != now.scores || old != new => Action::Update,
         Some(_) if counters_differ => Action::Remember,
         Some(_) => return None,
     };
-    let cause = if before.baseline { Cause::Baseline } else { cause(standing, scores, in_force, scheme, before) };
-    Some(Change {
-        customer_id,
-        action,
-        old,
-        scores,
-        new,
-        cause,
-        order_count: standing.order_count,
-        total_spent: standing.total_spent,
-    })
+    let cause = if before.baseline { Cause::Baseline } else { cause(now, in_force, scheme, before) };
+    Some(Change { customer_id: now.customer_id, action, old, scores: now.scores, new, cause, order_count, total_spent })
 }
 
 /// Why the customer changes. The rules come first: what they alone would have changed is theirs.
-fn cause(
-    standing: &Standing,
-    scores: Option<[u8; 3]>,
-    in_force: Option<&InForce<'_>>,
-    scheme: &Scheme,
-    before: &Before,
-) -> Cause {
+fn cause(now: &Now, in_force: Option<&InForce<'_>>, scheme: &Scheme, before: &Before) -> Cause {
+    let standing = &now.standing;
     let (count, spent) = in_force.map_or((0, 0), |row| (row.order_count, row.total_spent));
     let by_rules_alone = in_force.and_then(|row| row.scores).map(|old| &scheme.segment_of(old).name)
-        == scores.map(|new| &scheme.segment_of(new).name);
+        == now.scores.map(|new| &scheme.segment_of(new).name);
     let ordered_since = standing.recency.zip(before.as_of).is_some_and(|(at, run)| at > run.millis());
-    if before.remap && scores.is_some() && by_rules_alone {
+    if before.remap && now.scores.is_some() && by_rules_alone {
         Cause::Remap
     } else if standing.order_count > count || ordered_since {
         Cause::Order
@@ -202,30 +186,12 @@ fn cause(
     }
 }
 
-/// Columns 1 to 6 of the statement.
-fn standing(row: &Row<'_>, parameters: &Parameters) -> rusqlite::Result<Standing> {
-    let gone: i64 = integer(row, 1)?;
-    let recency = match row.get_ref(2)? {
-        ValueRef::Integer(at) => Some(at),
-        _ => None,
-    };
-    Ok(Standing {
-        ranked: gone == 0 && (recency.is_some() || parameters.include_without_orders),
-        merged: gone == 2,
-        recency,
-        frequency: integer(row, 3)?,
-        monetary: integer(row, 4)?,
-        order_count: integer(row, 5)?,
-        total_spent: integer(row, 6)?,
-    })
-}
-
-/// Columns 7 to 13; `None`: was never ranked.
+/// Columns 6 to 12; `None`: was never ranked.
 fn in_force<'r>(row: &'r Row<'_>) -> rusqlite::Result<Option<InForce<'r>>> {
-    if row.get_ref(7)? == ValueRef::Null {
+    if row.get_ref(6)? == ValueRef::Null {
         return Ok(None);
     }
-    let scores = match (row.get_ref(8)?, row.get_ref(9)?, row.get_ref(10)?) {
+    let scores = match (row.get_ref(7)?, row.get_ref(8)?, row.get_ref(9)?) {
         (ValueRef::Integer(r), ValueRef::Integer(f), ValueRef::Integer(m)) => {
             Some([r, f, m].map(|score| u8::try_from(score).unwrap_or_default()))
         }
@@ -233,12 +199,8 @@ fn in_force<'r>(row: &'r Row<'_>) -> rusqlite::Result<Option<InForce<'r>>> {
     };
     Ok(Some(InForce {
         scores,
-        segment: row.get_ref(11)?.as_str_or_null()?,
-        order_count: integer(row, 12)?,
-        total_spent: integer(row, 13)?,
+        segment: row.get_ref(10)?.as_str_or_null()?,
+        order_count: integer(row, 11)?,
+        total_spent: integer(row, 12)?,
     }))
-}
-
-fn integer(row: &Row<'_>, column: usize) -> rusqlite::Result<i64> {
-    Ok(row.get_ref(column)?.as_i64()?)
 }

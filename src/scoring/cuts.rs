@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use super::{
     Ties,
     sql::{Parameters, Part},
+    standing::Standings,
 };
 
 /// Octaves are divided into this many ranges, as a power of two: values below 65,536 (cents, a
@@ -122,13 +123,15 @@ fn last_place(rows: u64, fifth: u64) -> u64 {
 fn for_each(connection: &Connection, parameters: &Parameters, mut each: impl FnMut([u64; 3])) -> rusqlite::Result<()> {
     let mut statement = parameters.prepare(connection, Part::Values)?;
     let mut rows = statement.raw_query();
+    let mut standings = Standings::prepare(connection, parameters)?;
     while let Some(row) = rows.next()? {
-        let since = match row.get_ref(0)? {
-            rusqlite::types::ValueRef::Integer(at) => key(parameters.as_of.millis().saturating_sub(at)),
-            _ if parameters.include_without_orders => key(i64::MAX),
-            _ => continue,
+        let standing = standings.read(row)?;
+        let since = match standing.recency {
+            Some(at) => key(parameters.as_of.millis().saturating_sub(at)),
+            None if parameters.include_without_orders => key(i64::MAX),
+            None => continue,
         };
-        each([since, key(row.get_ref(1)?.as_i64()?), key(row.get_ref(2)?.as_i64()?)]);
+        each([since, key(standing.frequency), key(standing.monetary)]);
     }
     Ok(())
 }

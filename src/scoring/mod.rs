@@ -23,6 +23,7 @@ pub mod night;
 mod runs;
 pub mod segment;
 mod sql;
+mod standing;
 mod statistics;
 mod watch;
 mod write;
@@ -270,15 +271,14 @@ fn score(
     summary.held = held;
 
     progress.begin(Step::Write, comparison.moved);
-    let writing = Instant::now();
     let (scheme, clock) = (settings.scheme.clone(), clock.clone());
-    summary.changed = db.writer().write_blocking(move |tx| {
+    let (changed, lock) = write::alone(db, comparison.changes.len(), move |tx| {
         let at = runs::instant(tx, clock.now())?;
         let header = write::Header { run_id: run.id, baseline, remap: before.remap, held, at };
-        let changed = write::write(tx, &header, &scheme, &comparison, &mut Ids::random(at))?;
-        Ok(changed)
+        Ok(write::write(tx, &header, &scheme, &comparison, &mut Ids::random(at))?)
     })?;
-    let write_ms = millis(writing.elapsed());
+    let write_ms = millis(lock);
+    summary.changed = changed;
     summary.score_ms = millis(started.elapsed());
     let took = ScoreTook { run_id: run.id, score_ms: summary.score_ms, rank_ms, write_ms };
     Ok((summary, took))

@@ -4,8 +4,7 @@
 -- explicitly, and a total order in every window (the value, then the customer's id), so that the
 -- same rows come out again on any day and on any engine.
 --
--- The file holds a common beginning, `people`, and statements that continue it. `people` followed
--- by `quintiles` is the definition of the scores. Parameters:
+-- `people` followed by `quintiles` is the definition of the scores. Parameters:
 --
 --   :as_of                    orders after this instant (Unix milliseconds) do not exist
 --   :window_start             only orders after this instant count for frequency and money;
@@ -16,15 +15,10 @@
 -- part: people
 -- One row per customer. The counters in `customers` are right for everyone who has not ordered
 -- since :as_of; the few others are counted again from their orders, through a covering index.
--- recency IS NULL: has no counted order. gone: 1 deleted or erased, 2 merged into another customer.
+-- recency IS NULL: has no counted order.
 WITH people AS (
   SELECT
     c.id,
-    CASE
-      WHEN c.merged_into IS NOT NULL THEN 2
-      WHEN c.deleted_at IS NOT NULL OR c.redacted_at IS NOT NULL THEN 1
-      ELSE 0
-    END AS gone,
     CASE
       WHEN c.last_order_at IS NULL OR c.last_order_at <= :as_of THEN c.last_order_at
       ELSE (SELECT MAX(o.ordered_at) FROM orders o
@@ -41,18 +35,9 @@ WITH people AS (
         THEN c.total_spent
       ELSE (SELECT COALESCE(SUM(o.net), 0) FROM orders o
             WHERE o.customer_id = c.id AND o.counted = 1 AND o.ordered_at <= :as_of AND o.ordered_at > :window_start)
-    END AS monetary,
-    CASE
-      WHEN c.last_order_at IS NULL OR c.last_order_at <= :as_of THEN c.order_count
-      ELSE (SELECT COUNT(*) FROM orders o
-            WHERE o.customer_id = c.id AND o.counted = 1 AND o.ordered_at <= :as_of)
-    END AS order_count,
-    CASE
-      WHEN c.last_order_at IS NULL OR c.last_order_at <= :as_of THEN c.total_spent
-      ELSE (SELECT COALESCE(SUM(o.net), 0) FROM orders o
-            WHERE o.customer_id = c.id AND o.counted = 1 AND o.ordered_at <= :as_of)
-    END AS total_spent
+    END AS monetary
   FROM customers c
+  WHERE c.merged_into IS NULL AND c.deleted_at IS NULL AND c.redacted_at IS NULL
 )
 
 -- part: quintiles
@@ -62,7 +47,7 @@ WITH people AS (
 , ranked AS (
   SELECT id, recency, frequency, monetary
   FROM people
-  WHERE gone = 0 AND (recency IS NOT NULL OR :include_without_orders = 1)
+  WHERE recency IS NOT NULL OR :include_without_orders = 1
 )
 , fifths AS (
   SELECT
@@ -89,16 +74,31 @@ FROM together
 ORDER BY id ASC
 
 -- part: values
--- The three columns alone, for the count of a large shop (see cuts.rs).
-SELECT recency, frequency, monetary
-FROM people
-WHERE gone = 0
+-- Counters as they stand, for the count of a large shop (see cuts.rs). Whose counters reach past
+-- :as_of or before :window_start is asked for again with `recount`.
+SELECT id, first_order_at, last_order_at, order_count, total_spent
+FROM customers
+WHERE merged_into IS NULL AND deleted_at IS NULL AND redacted_at IS NULL
 
 -- part: standing
 -- Everyone beside the scores in force, in the order in which changes are written.
+-- gone: 1 deleted or erased, 2 merged into another customer.
 SELECT
-  p.id, p.gone, p.recency, p.frequency, p.monetary, p.order_count, p.total_spent,
+  c.id, c.first_order_at, c.last_order_at, c.order_count, c.total_spent,
+  CASE
+    WHEN c.merged_into IS NOT NULL THEN 2
+    WHEN COALESCE(c.deleted_at, c.redacted_at) IS NOT NULL THEN 1
+  END AS gone,
   s.customer_id, s.r, s.f, s.m, s.segment, s.order_count, s.total_spent
-FROM people p
-LEFT JOIN scores s ON s.customer_id = p.id
-ORDER BY p.id ASC
+FROM customers c
+LEFT JOIN scores s ON s.customer_id = c.id
+ORDER BY c.id ASC
+
+-- part: recount
+-- The counters of :customer at :as_of, those of the window last.
+SELECT
+  MAX(ordered_at), COUNT(*), COALESCE(SUM(net), 0),
+  COUNT(*) FILTER (WHERE ordered_at > :window_start),
+  COALESCE(SUM(net) FILTER (WHERE ordered_at > :window_start), 0)
+FROM orders
+WHERE customer_id = :customer AND counted = 1 AND ordered_at <= :as_of

@@ -18,20 +18,22 @@ pub struct Parameters {
     pub ties: Ties,
 }
 
-/// A statement of `score.sql`, beginning included.
+/// A statement of `score.sql`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// id, r, f, m of everyone ranked, by id.
     Quintiles,
-    /// recency, frequency, monetary of everyone who is not gone.
+    /// Counters of everyone who is not gone.
     Values,
     /// Everyone beside the scores in force, by id.
     Standing,
+    /// Counters of one customer at the as-of.
+    Recount,
 }
 
 impl Parameters {
     /// Orders at or before this instant are outside the window.
-    fn window_start(&self) -> i64 {
+    pub(super) fn window_start(&self) -> i64 {
         match self.window_days {
             0 => i64::MIN,
             days => self.as_of.plus_millis(-i64::from(days) * Timestamp::DAY).millis(),
@@ -55,15 +57,15 @@ impl Parameters {
     }
 }
 
-/// The text of a part: the common beginning and its own.
+/// The text of a statement.
 #[must_use]
 pub fn text(part: Part) -> String {
-    let own = match part {
-        Part::Quintiles => "quintiles",
-        Part::Values => "values",
-        Part::Standing => "standing",
-    };
-    format!("{}\n{}", section("people"), section(own))
+    match part {
+        Part::Quintiles => format!("{}\n{}", section("people"), section("quintiles")),
+        Part::Values => section("values").to_owned(),
+        Part::Standing => section("standing").to_owned(),
+        Part::Recount => section("recount").to_owned(),
+    }
 }
 
 /// What stands between `-- part: name` and the next part.

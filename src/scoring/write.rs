@@ -1,6 +1,8 @@
 //! Step 1's one short transaction: only rows that differ, in the order of the table, each change
 //! with its history and its event.
 
+use std::time::{Duration, Instant};
+
 use rusqlite::{CachedStatement, Transaction, params};
 
 use super::{
@@ -10,6 +12,7 @@ use super::{
     statistics::write_moves,
 };
 use crate::{
+    db::Database,
     model::Timestamp,
     outbox::{self, Ids, SegmentChange},
 };
@@ -26,6 +29,36 @@ pub struct Header {
     pub at: Timestamp,
 }
 
+/// More changes than this would make the commit copy the write-ahead log into the file while
+/// orders wait for it.
+const LARGE: usize = 5000;
+/// SQLite's own: pages in the log beyond which a commit copies them.
+const AUTOCHECKPOINT: u32 = 1000;
+
+/// Runs `job`, which makes so many changes, in a transaction of its own. Returns its result and how
+/// long orders had to wait for it.
+pub fn alone<T: Send + 'static>(
+    db: &Database,
+    changes: usize,
+    job: impl FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<(T, Duration)> {
+    let started = Instant::now();
+    if changes <= LARGE {
+        return Ok((db.writer().write_alone_blocking(job)?, started.elapsed()));
+    }
+    let result = db.writer().write_alone_blocking(move |tx| {
+        tx.pragma_update(None, "wal_autocheckpoint", 0)?;
+        job(tx)
+    });
+    let took = started.elapsed();
+    // On this thread, beside the writer.
+    if let Err(error) = db.readers().checkpoint() {
+        tracing::warn!(error = format!("{error:#}"), "the write-ahead log was not copied; the next commit tries again");
+    }
+    db.writer().write_blocking(|tx| Ok(tx.pragma_update(None, "wal_autocheckpoint", AUTOCHECKPOINT)?))?;
+    Ok((result?, took))
+}
+
 /// Writes scores, history, events and statistics of a run, and stamps it scored. Returns how many
 /// customers changed their segment.
 pub fn write(
@@ -36,16 +69,7 @@ pub fn write(
     ids: &mut Ids,
 ) -> rusqlite::Result<u64> {
     let changes = &comparison.changes;
-    let vanished = write_scores(tx, header, changes)?;
-    let is_here = |change: &Change<'_>| vanished.binary_search(&change.customer_id).is_err();
-    let events = changes.iter().filter(Change::moved).filter(is_here).map(|change| SegmentChange {
-        customer_id: change.customer_id,
-        old: change.old,
-        new: change.new,
-        cause: change.cause,
-        rfm: change.scores,
-    });
-    let range = outbox::enqueue(tx, header.run_id, header.at, ids, events)?;
+    let range = write_changes(tx, header, changes, ids)?;
     comparison.statistics.write(tx, header.run_id, scheme)?;
     write_moves(tx, header.run_id, changes)?;
     let moved = range.map_or(0, |(first, last)| (last - first + 1).unsigned_abs());
@@ -68,16 +92,35 @@ pub fn write(
     Ok(moved)
 }
 
-/// Returns the customers whose row went since they were ranked, ascending.
-fn write_scores(tx: &Transaction<'_>, header: &Header, changes: &Changes) -> rusqlite::Result<Vec<i64>> {
+/// Writes each change when the outbox asks for its event, so that a page of the file is still at
+/// hand when the event refers to the same customer. Returns the first and the last event.
+fn write_changes(
+    tx: &Transaction<'_>,
+    header: &Header,
+    changes: &Changes,
+    ids: &mut Ids,
+) -> rusqlite::Result<Option<(i64, i64)>> {
     let mut rows = Rows::prepare(tx)?;
-    let mut vanished = Vec::new();
-    for change in changes.iter() {
-        if !rows.write(&change, header)? {
-            vanished.push(change.customer_id);
-        }
-    }
-    Ok(vanished)
+    let mut failed = None;
+    let events = changes
+        .iter()
+        .map_while(|change| match rows.write(&change, header) {
+            Ok(written) => Some((written && change.moved()).then_some(change)),
+            Err(error) => {
+                failed = Some(error);
+                None
+            }
+        })
+        .flatten()
+        .map(|change| SegmentChange {
+            customer_id: change.customer_id,
+            old: change.old,
+            new: change.new,
+            cause: change.cause,
+            rfm: change.scores,
+        });
+    let range = outbox::enqueue(tx, header.run_id, header.at, ids, events)?;
+    failed.map_or(Ok(range), Err)
 }
 
 /// The statements that change `scores` and `history`.

@@ -459,7 +459,7 @@ fn a_file_that_cannot_be_used_stops_the_import_before_it_starts() {
 fn a_setting_that_cannot_be_used_names_its_key() {
     for (import, expected) in [
         ("date_format = \"%H:%M\"", "[import] date_format = \"%H:%M\" does not name day, month and year"),
-        ("columns = { order = \"Nr\" }", "[import.columns] order is not one of our columns"),
+        ("columns = { order = \"Nr\" }", "import.columns.order: there is no such column"),
         ("columns = { total = \"Summe\" }", "orders.csv has no column \"Summe\", which [import.columns] total names"),
     ] {
         let desk = Desk::with("", &format!("[import]\n{import}"));

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{
     http,
     merchant::{Merchant, post_orders, post_shopify, score_and_wait, shopify_order},
-    process::Server,
+    process::{Server, eventually},
     receiver::{Received, Receiver},
 };
 
@@ -16,6 +16,13 @@ fn history() -> String {
         format!("h{n},{n},c{n}@example.com,2025-{:02}-{:02}T10:00:00Z,{}.00,EUR,paid\n", 1 + n / 4, 1 + n % 4, 20 + n)
     });
     "order_id,customer_id,email,ordered_at,total,currency,status\n".to_owned() + &rows.collect::<String>()
+}
+
+fn everything_is_delivered(merchant: &Merchant) {
+    eventually("the end of all deliveries", || {
+        let open = |state| merchant.json(&["deliveries", "--state", state]) != json!([]);
+        (!open("waiting") && !open("sending")).then_some(())
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,6 +60,7 @@ async fn an_order_becomes_a_delivered_change_of_segment() {
         let page = http::get(&format!("{}/customers/{}", server.dashboard, anna["id"].as_str().unwrap())).unwrap();
         assert_eq!(page.status, 200);
         assert!(page.body.contains("c7001@example.com"));
+        everything_is_delivered(&merchant);
         assert!(server.terminate().success());
         anna
     });
@@ -78,11 +86,7 @@ async fn an_order_becomes_a_delivered_change_of_segment() {
             assert_eq!(post_shopify(&server, "orders/create", &format!("w-{id}"), &order).unwrap().status, 200);
         }
         score_and_wait(&merchant, &server);
-        crate::support::process::eventually("delivery", || {
-            let open = merchant.json(&["deliveries", "--state", "waiting"]);
-            let sending = merchant.json(&["deliveries", "--state", "sending"]);
-            (open == json!([]) && sending == json!([])).then_some(())
-        });
+        everything_is_delivered(&merchant);
         assert!(server.terminate().success());
     });
     let all = receiver.received();

@@ -1,0 +1,64 @@
+//! `cargo bench`: the figures of a nightly run, beside the limit measured in the same run.
+//!
+//! ```text
+//! cargo bench                          both sizes (ten minutes, most of it to make the data)
+//! cargo bench -- --size 100k           100,000 customers, 400,000 orders
+//! cargo bench -- --size 1m --keep DIR  keep the generated shop in DIR and use it again
+//! ```
+//!
+//! Every measurement runs in a process of its own, so that its peak memory is its own. All data is
+//! made up from a fixed seed.
+
+#[path = "figures/data.rs"]
+mod data;
+#[path = "figures/measure.rs"]
+mod measure;
+#[path = "figures/report.rs"]
+mod report;
+
+use std::path::PathBuf;
+
+/// What the arguments ask for.
+struct Options {
+    sizes: Vec<u64>,
+    keep: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(position) = arguments.iter().position(|argument| argument == "--child") {
+        return measure::child(&arguments[position + 1..]);
+    }
+    let options = parse(&arguments)?;
+    for customers in options.sizes {
+        let folder = tempfile::tempdir()?;
+        let folder = options.keep.as_deref().unwrap_or(folder.path());
+        report::print(customers, &measure::all(customers, folder)?);
+    }
+    Ok(())
+}
+
+/// `cargo bench` itself passes `--bench`.
+fn parse(arguments: &[String]) -> anyhow::Result<Options> {
+    let mut options = Options { sizes: vec![100_000, 1_000_000], keep: None };
+    let mut arguments = arguments.iter().filter(|argument| *argument != "--bench");
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| anyhow::anyhow!("{argument} needs a value"));
+        match argument.as_str() {
+            "--size" => options.sizes = vec![size(value()?)?],
+            "--keep" => options.keep = Some(value()?.into()),
+            other => anyhow::bail!("{other} is not an option; there are --size 100k|1m|N and --keep DIR"),
+        }
+    }
+    Ok(options)
+}
+
+fn size(text: &str) -> anyhow::Result<u64> {
+    let lower = text.to_lowercase();
+    let (digits, unit) = match lower.strip_suffix(['k', 'm']) {
+        Some(digits) if lower.ends_with('k') => (digits, 1_000),
+        Some(digits) => (digits, 1_000_000),
+        None => (lower.as_str(), 1),
+    };
+    Ok(digits.parse::<u64>()? * unit)
+}

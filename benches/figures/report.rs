@@ -1,0 +1,59 @@
+//! The table.
+
+use super::measure::Figures;
+
+/// Prints what was measured at one size, each figure beside its bound.
+#[expect(clippy::print_stdout, reason = "this is the output")]
+pub fn print(customers: u64, measured: &[Figures]) {
+    let median = |name: &str| {
+        let mut values: Vec<f64> = measured.iter().filter_map(|figures| figures.get(name)).copied().collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    };
+    let large = customers >= 500_000;
+    let limit = median("limit");
+    println!();
+    println!(
+        "{customers} customers, {} orders; medians; the limit (three columns read, three arrays sorted): {limit:.1} ms, {:.1} ms on the processor",
+        customers * 4,
+        median("limit_cpu")
+    );
+    println!();
+    println!("| figure | measured | x limit | on the processor | x limit | bound | |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | --- |");
+    let row = |what: &str, name: &str, unit: &str, ratio: bool, bound: Option<(f64, &str)>| {
+        let value = median(name);
+        let compared = if ratio { value / limit } else { value };
+        let times = if ratio { format!("{:.1}", value / limit) } else { String::new() };
+        let busy = median(&format!("{name}_cpu"));
+        let (busy, busy_times) = if busy.is_nan() {
+            (String::new(), String::new())
+        } else {
+            (format!("{busy:.1} ms"), format!("{:.1}", busy / median("limit_cpu")))
+        };
+        let (text, verdict) = match bound {
+            Some((most, text)) => (text, if compared <= most { "ok" } else { "MISSED" }),
+            None => ("", ""),
+        };
+        let digits = if value < 10.0 { 3 } else { 1 };
+        println!("| {what} | {value:.digits$} {unit} | {times} | {busy} | {busy_times} | {text} | {verdict} |");
+    };
+    let share = format!(
+        "nightly run, {:.1} % of customers get other scores, {:.1} % another segment",
+        median("nightly_rewritten"),
+        median("nightly_share")
+    );
+    row(&share, "nightly", "ms", true, Some(if large { (8.0, "8 x limit") } else { (12.0, "12 x limit") }));
+    row("- ranking, no write lock", "nightly_rank_ms", "ms", true, None);
+    let lock = if large { (350.0, "350 ms") } else { (40.0, "40 ms") };
+    row("- write lock held, commit included", "nightly_write_ms", "ms", false, Some(lock));
+    row("- peak memory", "nightly_memory", "MiB", false, Some((32.0, "32 MiB")));
+    row("the same while orders come in, one destination", "meanwhile", "ms", true, None);
+    row("- longest wait of an order meanwhile", "longest_wait", "ms", false, Some(lock));
+    row("- queueing the deliveries", "meanwhile_emit_ms", "ms", true, None);
+    row("first run, everybody changes, events included", "first", "ms", true, None);
+    row("- write lock held", "first_write_ms", "ms", true, None);
+    row("- peak memory", "first_memory", "MiB", false, Some((32.0, "32 MiB")));
+    row("one customer's counters", "counters", "ms", false, Some((0.2, "0.2 ms")));
+    row("- whole order applied, counters included", "order", "ms", false, None);
+}
