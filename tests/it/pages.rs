@@ -1,6 +1,5 @@
 //! The dashboard without a browser: the real router over a real database, its HTML read back.
 
-mod browser;
 mod customers;
 mod overview;
 mod plans;

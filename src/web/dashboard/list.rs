@@ -172,7 +172,6 @@ pub fn total(connection: &Connection, filter: &Filter) -> rusqlite::Result<Total
     }
     let Some(run) = statistics::in_force(connection)? else { return Ok(Total::Unknown) };
     Ok(match (&filter.segment, filter.has_scores()) {
-        (None, false) => Total::Unknown,
         (Some(segment), false) => {
             Total::AtRun(statistics::counts(connection, run.id)?.get(segment).copied().unwrap_or(0))
         }
@@ -180,8 +179,9 @@ pub fn total(connection: &Connection, filter: &Filter) -> rusqlite::Result<Total
             let cells = statistics::cells(connection, run.id)?;
             Total::AtRun(cells.iter().filter(|cell| filter.admits(cell.scores)).map(|cell| cell.customers).sum())
         }
-        // Which of a segment's customers have a score is in no statistic; either bounds it.
-        (Some(_), true) => Total::Unknown,
+        // Of everybody, customers without an order included, no statistic tells; nor which of a
+        // segment's customers have a score.
+        (None, false) | (Some(_), true) => Total::Unknown,
     })
 }
 

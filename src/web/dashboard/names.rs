@@ -22,7 +22,7 @@ impl Names {
 
     /// All segments, the best first.
     pub fn all(&self) -> impl Iterator<Item = &Segment> {
-        self.0.iter().flat_map(|scheme| scheme.segments())
+        self.0.iter().flat_map(Scheme::segments)
     }
 
     pub fn label(&self, name: &str) -> String {

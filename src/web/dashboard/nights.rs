@@ -15,7 +15,7 @@ use super::{
 use crate::model::Timestamp;
 
 /// Nights in the chart.
-const NIGHTS: i64 = 14;
+const NIGHTS: u8 = 14;
 /// Runs that may share those nights; "Score now" can make more than one a day.
 const RUNS: usize = 60;
 /// Open deliveries are counted up to here; beyond, the page says "2,000+".
@@ -85,8 +85,8 @@ pub fn load(app: &App, connection: &Connection, last: &Run, now: Timestamp) -> r
 fn chart(app: &App, connection: &Connection, now: Timestamp) -> rusqlite::Result<Option<Chart>> {
     let zone = app.config.shop.timezone;
     let today = words::local(now, zone).date_naive();
-    let Some(first) = today.checked_sub_days(Days::new(NIGHTS.unsigned_abs() - 1)) else { return Ok(None) };
-    let from = now.plus_millis(-NIGHTS * Timestamp::DAY);
+    let Some(first) = today.checked_sub_days(Days::new(u64::from(NIGHTS) - 1)) else { return Ok(None) };
+    let from = now.plus_millis(-i64::from(NIGHTS) * Timestamp::DAY);
     let mut nights: HashMap<NaiveDate, Night> = HashMap::new();
     // The first run has a delivery for everybody: it would dwarf the nights, and counting it would take long.
     for run in statistics::since(connection, from, RUNS)?.iter().filter(|run| !run.baseline) {
@@ -101,7 +101,7 @@ fn chart(app: &App, connection: &Connection, now: Timestamp) -> rusqlite::Result
     }
     let nights: Vec<(NaiveDate, Night)> = first
         .iter_days()
-        .take(NIGHTS.unsigned_abs() as usize)
+        .take(NIGHTS.into())
         .map(|date| (date, nights.get(&date).copied().unwrap_or_default()))
         .collect();
     if nights.iter().all(|(_, night)| night.done + night.open + night.dead == 0) {
@@ -257,14 +257,14 @@ fn verdict(open: &OpenCounts, name: &str, now: Timestamp) -> (&'static str, Stri
 
 /// What was given up in the nights of the chart, with the newest one's reason.
 fn dead(connection: &Connection, open: &OpenCounts, now: Timestamp) -> rusqlite::Result<Option<Dead>> {
-    let since = now.plus_millis(-NIGHTS * Timestamp::DAY);
+    let since = now.plus_millis(-i64::from(NIGHTS) * Timestamp::DAY);
     let newest = connection
         .prepare_cached(
             "SELECT destination, last_status, last_error, attempts, finished_at FROM deliveries
              WHERE state = 'dead' ORDER BY id DESC LIMIT 1",
         )?
         .query_row([], |row| {
-            let sentence = dead_sentence(row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            let sentence = dead_sentence(&row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
             Ok((sentence, row.get::<_, Option<Timestamp>>(4)?))
         })
         .optional()?;
@@ -273,7 +273,7 @@ fn dead(connection: &Connection, open: &OpenCounts, now: Timestamp) -> rusqlite:
         .and_then(|(sentence, _)| open.total("dead").map(|count| Dead { count, sentence })))
 }
 
-fn dead_sentence(destination: String, status: Option<i64>, error: Option<String>, attempts: i64) -> String {
+fn dead_sentence(destination: &str, status: Option<i64>, error: Option<String>, attempts: i64) -> String {
     let tries = words::counted(attempts, "try", "tries");
     match (status, error) {
         (_, Some(error)) if !error.is_empty() => format!("{destination}, after {tries}: {error}"),

@@ -173,7 +173,11 @@ fn figures(
         customers: words::count(run.scored),
         new: match &before {
             Some(before) => {
-                format!("{} new since {}", words::count(moved.new), view::Moment::day(app, before.as_of).text)
+                format!(
+                    "{} new since {}",
+                    words::count(moved.new),
+                    words::when(before.as_of, now, app.config.shop.timezone).trim_start_matches("on ")
+                )
             }
             None => "the first run".to_owned(),
         },

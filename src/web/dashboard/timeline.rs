@@ -3,7 +3,10 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{App, statistics::sql_limit, view::Moment, words};
-use crate::model::{Money, OrderStatus, Timestamp};
+use crate::{
+    model::{Money, OrderStatus, Timestamp},
+    outbox::evt_id,
+};
 
 /// Entries on a page.
 const PAGE: usize = 50;
@@ -88,8 +91,8 @@ fn orders(
                 refunded: row.get(5)?,
                 net: row.get(6)?,
                 counted: row.get(7)?,
-                deleted: row.get::<_, Option<i64>>(8)?.is_some(),
-                cancelled: row.get::<_, Option<i64>>(9)?.is_some(),
+                deleted_at: row.get(8)?,
+                cancelled_at: row.get(9)?,
             };
             Ok((order.entry(app), None))
         })?
@@ -105,8 +108,8 @@ struct OrderRow {
     refunded: Money,
     net: Money,
     counted: bool,
-    deleted: bool,
-    cancelled: bool,
+    deleted_at: Option<Timestamp>,
+    cancelled_at: Option<Timestamp>,
 }
 
 impl OrderRow {
@@ -134,9 +137,9 @@ impl OrderRow {
 
     fn reason(&self) -> &'static str {
         match self.status {
-            _ if self.deleted => "deleted in the shop",
+            _ if self.deleted_at.is_some() => "deleted in the shop",
             _ if self.is_test => "a test order",
-            _ if self.cancelled => "cancelled",
+            _ if self.cancelled_at.is_some() => "cancelled",
             OrderStatus::Cancelled => "cancelled",
             OrderStatus::Pending | OrderStatus::Authorized => "not paid yet",
             OrderStatus::Refunded => "refunded",
@@ -231,10 +234,11 @@ fn tell(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let Some(seq) = event_of(connection, customer, range)? else { return Ok(()) };
-    let cause: Option<String> =
-        connection.prepare_cached("SELECT cause FROM outbox WHERE seq = ?1")?.query_row([seq], |row| row.get(0))?;
+    let (cause, id): (Option<String>, [u8; 16]) = connection
+        .prepare_cached("SELECT cause, event_id FROM outbox WHERE seq = ?1")?
+        .query_row([seq], |row| Ok((row.get(0)?, row.get(1)?)))?;
     entry.details.extend(cause.as_deref().and_then(cause_words).map(str::to_owned));
-    entry.details.push(format!("event {seq}"));
+    entry.details.push(evt_id(&id));
     entry.deliveries = connection
         .prepare_cached(
             "SELECT destination, state, hold, attempts, last_status, last_error, due_at, finished_at

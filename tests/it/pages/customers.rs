@@ -339,6 +339,7 @@ fn the_timeline_tells_orders_changes_and_deliveries_newest_first() {
     let id: i64 = shop
         .value("SELECT customer_id FROM history WHERE run_id = 25 AND moved = 1 ORDER BY customer_id LIMIT 1 OFFSET 3");
     let seq: i64 = shop.value(&format!("SELECT seq FROM outbox WHERE run_id = 25 AND customer_id = {id}"));
+    let event: [u8; 16] = shop.value(&format!("SELECT event_id FROM outbox WHERE seq = {seq}"));
     shop.write(move |tx| {
         tx.execute(
             "UPDATE deliveries SET state = 'retrying', attempts = 3, last_error = 'timed out', finished_at = NULL, due_at = ?2 WHERE seq = ?1 AND destination = 'brevo'",
@@ -350,7 +351,7 @@ fn the_timeline_tells_orders_changes_and_deliveries_newest_first() {
     let entries = page.texts(".time li");
     let change = entries.iter().find(|entry| entry.contains("23 Nov 2026, 02:00")).unwrap();
     assert!(change.contains(" → "), "{change}");
-    assert!(change.contains(&format!("because others moved · event {seq}")), "{change}");
+    assert!(change.contains(&format!("because others moved · {}", quintile::outbox::evt_id(&event))), "{change}");
     assert!(change.contains("Delivered klaviyo, 23 Nov 2026, 02:00"), "{change}");
     assert!(change.contains("Retrying brevo, next in 4 min, 3 tries, timed out"), "{change}");
     let times = page.attributes(".time time", "datetime");
@@ -418,4 +419,27 @@ fn a_long_timeline_is_paged_without_losing_an_entry() {
     }
     assert_eq!(titles.len(), 173);
     assert_eq!(titles.iter().collect::<HashSet<_>>().len(), 173);
+}
+
+/// The timeline finds an event by halving a run's events, which needs them in customer order.
+#[test]
+fn real_runs_write_their_events_in_customer_order() {
+    let shop = crate::support::scored_shop::Shop::forty();
+    shop.score();
+    for customer in ["c03", "c31", "c17"] {
+        shop.order(customer, 90_000);
+    }
+    shop.wait(86_400_000);
+    shop.score();
+    let connection = shop.outside();
+    let ordered: bool = connection
+        .query_row(
+            "SELECT min(customer_id > coalesce(before, 0)) FROM
+               (SELECT customer_id, lag(customer_id) OVER (PARTITION BY run_id ORDER BY seq) AS before FROM outbox)",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    let runs: i64 = connection.query_row("SELECT count(DISTINCT run_id) FROM outbox", [], |row| row.get(0)).unwrap();
+    assert!(ordered && runs == 2, "{runs} runs");
 }

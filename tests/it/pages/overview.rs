@@ -34,6 +34,7 @@ fn the_overview_shows_what_the_run_counted() {
     let scored: i64 = shop.value("SELECT count(*) FROM scores");
     let kpi = page.texts(".kpi div");
     assert!(kpi[0].starts_with("Customers with an order4,"), "{kpi:?}");
+    assert!(kpi[0].ends_with("new since yesterday at 02:00"), "{kpi:?}");
     assert!(kpi[1].starts_with("Revenue, all time€"), "{kpi:?}");
     assert!(kpi[3].starts_with("Changed segment last night"), "{kpi:?}");
 

@@ -41,7 +41,7 @@ impl Shop {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(&folder.path().join("quintile.db"), "test").unwrap();
         let mut config = Config::default();
-        config.shop.name = "Lantern & Wick".to_owned();
+        "Lantern & Wick".clone_into(&mut config.shop.name);
         config.destination =
             ["klaviyo", "brevo"].map(|name| Destination { name: name.to_owned(), ..Destination::default() }).to_vec();
         let (score_now, asked) = mpsc::channel(1);
@@ -172,8 +172,8 @@ fn customers_and_orders(tx: &Transaction<'_>, customers: i64) -> rusqlite::Resul
     let mut dice = Dice(7);
     let mut number = 1000;
     for id in 1..=customers {
-        let first = FIRST[dice.below(10).unsigned_abs() as usize];
-        let last = LAST[dice.below(9).unsigned_abs() as usize];
+        let first = dice.one_of(FIRST);
+        let last = dice.one_of(LAST);
         let known = NOW - 800 * DAY + id * 700 * DAY / customers.max(1);
         let email = (id % 17 != 0).then(|| format!("{}.{id}@example.com", first.to_lowercase()));
         let external = (id % 5 != 0).then(|| (700_000 + id).to_string());
@@ -364,6 +364,10 @@ fn seal(tx: &Transaction<'_>, run: i64) -> rusqlite::Result<()> {
 struct Dice(u64);
 
 impl Dice {
+    fn one_of<const N: usize>(&mut self, items: [&'static str; N]) -> &'static str {
+        items[usize::try_from(self.below(i64::try_from(N).unwrap())).unwrap()]
+    }
+
     /// 0 to `end` - 1
     fn below(&mut self, end: i64) -> i64 {
         self.0 ^= self.0 << 13;
