@@ -88,7 +88,7 @@ pub struct Dashboard {
     pub listen: SocketAddr,
     /// Host names besides localhost under which the page may be opened.
     pub allowed_hosts: Vec<String>,
-    /// From `quintile hash-password`. Needed when `listen` is not a loopback address.
+    /// For the sign-in of a later version, which a `listen` that others can reach will need.
     pub password_hash: Secret,
 }
 

@@ -110,14 +110,14 @@ fn the_php_snippet_verifies() {
         "php",
         "php",
         "verify.php",
-        r#"<?php
+        r"<?php
 {{ snippet }}
 $verdicts = [];
 foreach (json_decode(stream_get_contents(STDIN), true) as $r) {
     $verdicts[] = verify($r['secret'], $r['headers'], base64_decode($r['body']));
 }
 echo json_encode($verdicts);
-"#,
+",
     );
 }
 

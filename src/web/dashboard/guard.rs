@@ -19,7 +19,7 @@ use crate::{config::Config, web::error::PageError};
 
 const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Refuses a configuration under which other machines could read the customers without a password.
+/// Refuses a configuration under which other machines could read the customers: there is no sign-in yet.
 ///
 /// # Errors
 /// The sentence to print before exiting; it ends in the command to run.
@@ -29,20 +29,12 @@ pub fn check_exposure(config: &Config) -> Result<(), String> {
         return Ok(());
     }
     let port = dashboard.listen.port();
-    let tunnel = format!(
-        "write listen = \"127.0.0.1:{port}\" and open it from elsewhere with `ssh -L {port}:127.0.0.1:{port} USER@THIS-MACHINE`"
-    );
-    Err(if dashboard.password_hash.is_empty() {
-        format!(
-            "[dashboard] listen = \"{}\" would show every customer to whoever reaches this machine, and password_hash is empty; {tunnel}, or run `quintile hash-password` and put its answer into password_hash",
-            dashboard.listen
-        )
-    } else {
-        format!(
-            "[dashboard] listen = \"{}\" lets other machines in, and this version cannot ask them for the password yet; {tunnel}",
-            dashboard.listen
-        )
-    })
+    Err(format!(
+        "[dashboard] listen = \"{}\" would show every customer to whoever reaches this machine, and this version cannot \
+         ask for a password yet; write listen = \"127.0.0.1:{port}\" and open it from elsewhere with \
+         `ssh -L {port}:127.0.0.1:{port} USER@THIS-MACHINE`",
+        dashboard.listen
+    ))
 }
 
 /// Middleware around every route: checks, the page behind an error, and the security headers.
@@ -169,12 +161,8 @@ mod tests {
         assert_eq!(check_exposure(&config), Ok(()));
         for listen in ["0.0.0.0:8787", "192.168.1.5:80", "[::]:8787"] {
             config.dashboard.listen = listen.parse().unwrap();
-            config.dashboard.password_hash = Secret::default();
             let message = check_exposure(&config).unwrap_err();
-            assert!(message.contains("`quintile hash-password`") && message.contains("ssh -L"), "{message}");
-            config.dashboard.password_hash = Secret::new("$argon2id$x");
-            let message = check_exposure(&config).unwrap_err();
-            assert!(message.contains("ssh -L") && !message.contains("$argon2id$x"), "{message}");
+            assert!(message.contains(listen) && message.contains("ssh -L"), "{message}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Requests over plain sockets, one connection each: what a test sends is exactly what it wrote.
 
 use std::{
+    fmt::Write as _,
     io::{Error, ErrorKind, Read, Result, Write},
     net::TcpStream,
     time::Duration,
@@ -30,10 +31,10 @@ fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Resul
     let path = if path.is_empty() { "/" } else { path };
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
     if method != "GET" {
-        head += &format!("content-length: {}\r\n", body.len());
+        let _ = write!(head, "content-length: {}\r\n", body.len());
     }
     for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
+        let _ = write!(head, "{name}: {value}\r\n");
     }
     let mut connection = TcpStream::connect(host)?;
     connection.set_read_timeout(Some(TIMEOUT))?;
