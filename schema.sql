@@ -258,6 +258,8 @@ CREATE INDEX deliveries_due ON deliveries (destination, due_at, id) WHERE due_at
 CREATE INDEX deliveries_open ON deliveries (destination, customer_id, id) WHERE finished_at IS NULL;
 CREATE INDEX deliveries_state ON deliveries (state, id);
 CREATE INDEX deliveries_run ON deliveries (run_id, destination, state);
+-- Appended in order, so nearly free; finds what became of one event, and lets old events be deleted.
+CREATE INDEX deliveries_seq ON deliveries (seq);
 
 -- Each try of a delivery. Written by outbox.
 CREATE TABLE attempts (

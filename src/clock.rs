@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use crate::model::Timestamp;
 
+/// This program is younger than that: a clock that shows less is wrong.
+pub const EARLIEST: Timestamp = Timestamp::from_millis(1_767_225_600_000); // 2026-01-01
+
 /// Where `serve` gets the time from: the system's clock, or a test's own.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);

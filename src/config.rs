@@ -1,14 +1,29 @@
 //! What the merchant may set. One struct per section of `config.toml`, in the file's order; the
 //! defaults here are the defaults of the file, which a test compares.
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+mod check;
+mod environment;
+mod keys;
+mod load;
+mod problem;
+mod read;
+mod secret;
+mod tree;
+mod values;
+
+use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
 use crate::model::Currency;
 
+pub use environment::Environment;
+pub use load::{Loading, Missing, Mistake, known_keys};
+pub use problem::{ConfigError, Step};
+pub use secret::Secret;
+
 /// The whole configuration, checked: every value is usable as it stands.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub shop: Shop,
@@ -26,7 +41,7 @@ pub struct Config {
 }
 
 /// `[shop]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shop {
     /// `shopId` in every event; for Shopify the `….myshopify.com` domain its webhooks must come from.
@@ -35,11 +50,12 @@ pub struct Shop {
     pub name: String,
     pub currency: Currency,
     /// IANA zone in which the dashboard shows dates.
+    #[serde(deserialize_with = "values::zone")]
     pub timezone: chrono_tz::Tz,
 }
 
 /// `[database]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
     /// Relative paths are relative to the folder of `config.toml`.
@@ -47,9 +63,10 @@ pub struct Database {
 }
 
 /// `[webhooks]`: the listener to expose.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Webhooks {
+    #[serde(deserialize_with = "values::address")]
     pub listen: SocketAddr,
     pub shopify: WebhookSecrets,
     pub woocommerce: WebhookSecrets,
@@ -57,25 +74,26 @@ pub struct Webhooks {
 }
 
 /// Secrets of one source of webhooks. Any of them may sign; with none the route answers 401.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookSecrets {
     pub secrets: Vec<Secret>,
 }
 
 /// `[dashboard]`: the local page and the API.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dashboard {
+    #[serde(deserialize_with = "values::address")]
     pub listen: SocketAddr,
     /// Host names besides localhost under which the page may be opened.
     pub allowed_hosts: Vec<String>,
-    /// From `quintile hash-password`. Needed when `listen` is not a loopback address.
+    /// For the sign-in of a later version, which a `listen` that others can reach will need.
     pub password_hash: Secret,
 }
 
 /// `[orders]`: what counts.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Orders {
     /// Count orders that are not paid yet (cash on delivery) at their full price.
@@ -87,7 +105,7 @@ pub struct Orders {
 }
 
 /// `[import]`: how to read the generic CSV.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Import {
     /// strftime pattern of dates that are not RFC 3339; empty: `2026-11-23 02:00:00`, `2026-11-23`.
@@ -95,17 +113,19 @@ pub struct Import {
     /// Amounts are written `1.234,50`.
     pub decimal_comma: bool,
     /// IANA zone of dates without an offset.
+    #[serde(deserialize_with = "values::zone")]
     pub timezone: chrono_tz::Tz,
     /// Our column name → the file's.
     pub columns: std::collections::BTreeMap<String, String>,
 }
 
 /// `[scoring]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scoring {
     /// Five fields, in `timezone`.
     pub cron: String,
+    #[serde(deserialize_with = "values::zone")]
     pub timezone: chrono_tz::Tz,
     pub ties: Ties,
     pub segments: SegmentScheme,
@@ -140,7 +160,7 @@ pub enum SegmentScheme {
 }
 
 /// `[[segment]]`: one rule of a custom scheme. Ranges are "4", "4-5"; absent: any.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Segment {
     pub name: String,
@@ -153,7 +173,7 @@ pub struct Segment {
 }
 
 /// `[forwarder]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Forwarder {
     pub baseline: Baseline,
@@ -176,7 +196,7 @@ pub enum Baseline {
 }
 
 /// `[consent]`: to whom email tools may be told of.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Consent {
     pub states: Vec<String>,
@@ -192,7 +212,7 @@ pub enum UnknownConsent {
 }
 
 /// `[[destination]]`: where changes go.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Destination {
     /// Unique; names the destination in the queue, so renaming starts a new one.
@@ -318,31 +338,5 @@ impl Default for Destination {
     }
 }
 
-/// A value that never shows itself: `Debug` prints dots, there is no `Display`.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    #[must_use]
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// The value itself. Keep the result out of logs, pages and errors.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_empty() { "\"\"" } else { "\"…\"" })
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,7 @@ impl Database {
     /// cannot be written. Messages say what to do.
     pub fn open(path: &Path, command: &str) -> anyhow::Result<Self> {
         let lock = Lock::acquire(path, command)?;
-        let connection = migrate::open_and_migrate(path)?;
+        let connection = migrate::open_and_migrate(path, migrate::CURRENT)?;
         let writer = Writer::start(connection).context("cannot start the writer thread")?;
         let readers = Readers::open(path)?;
         Ok(Self { path: path.to_owned(), writer, readers, _lock: lock })

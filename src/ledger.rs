@@ -11,12 +11,14 @@
 //! Messages without a version (files) fill what no versioned message has told. The tables
 //! `orders`, `customers` and `aliases` are written here and nowhere else.
 
+mod batch;
 mod counters;
 mod identity;
 mod orders;
 mod people;
 mod worth;
 
+pub use batch::apply_orders;
 pub use counters::average;
 pub use identity::merge_customers;
 pub use orders::{apply_order, check_order, delete_order};
@@ -70,6 +72,10 @@ pub struct Applied {
     pub order: Change,
     /// `None`: the order names nobody.
     pub customer: Option<Change>,
+    /// Our id of the person the order names.
+    pub customer_id: Option<i64>,
+    /// For whom the order counts: the same, or the customer they were merged into.
+    pub owner: Option<i64>,
 }
 
 /// Why a message was not applied.

@@ -34,6 +34,7 @@ pub mod config;
 pub mod db;
 pub mod delivery;
 pub mod intake;
+pub mod invariants;
 pub mod ledger;
 pub mod model;
 pub mod outbox;

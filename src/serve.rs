@@ -1,1 +1,126 @@
-//! serve
+//! Starts everything that runs: both listeners, the night watch and the forwarder; and stops it in
+//! an order that loses nothing.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context, anyhow};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, mpsc},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    db::Database,
+    delivery::Forwarder,
+    ledger::Rules,
+    scoring::Night,
+    web::{
+        self,
+        dashboard::{self, DashboardState},
+        webhooks::{self, WebhookState},
+    },
+};
+
+/// How long requests in flight may take to finish after the stop signal.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The two sockets: only the first is meant to be reached from outside.
+pub struct Listeners {
+    pub webhooks: TcpListener,
+    pub dashboard: TcpListener,
+}
+
+impl Listeners {
+    /// Binds both addresses of the configuration.
+    ///
+    /// # Errors
+    /// The dashboard would stand open to others, or an address is taken. Says which key to change.
+    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        web::dashboard::check_exposure(config).map_err(|problem| anyhow!(problem))?;
+        Ok(Self {
+            webhooks: bind(config.webhooks.listen, "webhooks").await?,
+            dashboard: bind(config.dashboard.listen, "dashboard").await?,
+        })
+    }
+
+    /// The addresses as people open them: `(dashboard, webhooks)`.
+    ///
+    /// # Errors
+    /// A socket does not know its own address.
+    pub fn urls(&self) -> std::io::Result<(String, String)> {
+        let url = |listener: &TcpListener| listener.local_addr().map(|address| format!("http://{address}"));
+        Ok((url(&self.dashboard)?, url(&self.webhooks)?))
+    }
+}
+
+async fn bind(address: SocketAddr, section: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; stop what uses it, or change [{section}] listen in config.toml")
+    })
+}
+
+/// What [`serve`] runs on.
+pub struct Serving {
+    pub config: Arc<Config>,
+    /// Shown on the settings page.
+    pub config_path: PathBuf,
+    pub database: Arc<Database>,
+    pub listeners: Listeners,
+    pub clock: Clock,
+}
+
+/// Serves until `shutdown`, then stops taking requests, finishes what is in flight within ten
+/// seconds, and closes the database.
+///
+/// # Errors
+/// The configuration cannot be served, or a listener failed; everything else is stopped first.
+pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let Serving { config, config_path, database, listeners, clock } = serving;
+    let writer = database.writer().clone();
+    let readers = database.readers().clone();
+    let wake = Arc::new(Notify::new());
+    let (score_now, asked) = mpsc::channel(1);
+
+    let forwarder = Forwarder::new(&config, writer.clone(), readers.clone(), clock.clone(), wake.clone())?;
+    let night = Night::new(&config, database, clock.clone(), wake)?;
+    let rules = Rules::from_config(&config);
+    let webhooks = webhooks::router(WebhookState { config: config.clone(), rules, writer, clock: clock.clone() });
+    let dashboard = dashboard::router(DashboardState { config, config_path, readers, clock, score_now });
+
+    let mut parts = JoinSet::new();
+    parts.spawn(web::listen(listeners.webhooks, webhooks, shutdown.clone(), GRACE));
+    parts.spawn(web::listen(listeners.dashboard, dashboard, shutdown.clone(), GRACE));
+    parts.spawn(watch(night, asked, shutdown.clone()));
+    let stop = shutdown.clone();
+    parts.spawn(async {
+        forwarder.run(stop).await;
+        Ok(())
+    });
+    let mut outcome = Ok(());
+    while let Some(ended) = parts.join_next().await {
+        // It was told to end, or it failed: then the others end too.
+        shutdown.cancel();
+        outcome = outcome.and(ended.context("a part of quintile crashed").and_then(|ended| ended));
+    }
+    outcome
+}
+
+/// The night watch, and the runs that people ask for.
+async fn watch(night: Night, mut asked: mpsc::Receiver<()>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let asking = async {
+        while asked.recv().await.is_some() {
+            if let Err(error) = night.score_now().await {
+                tracing::error!(error = format!("{error:#}"), "the run somebody asked for failed");
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        watched = night.watch(shutdown) => watched,
+        () = asking => Ok(()),
+    }
+}

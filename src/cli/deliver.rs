@@ -4,10 +4,12 @@ use std::{io::Write, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
-use super::{Context, Format, Outcome, UsageError};
-use crate::delivery::{Forwarder, Report};
+use super::{Context, Format, Outcome, UsageError, signal::stop_signal};
+use crate::{
+    delivery::{Forwarder, Report},
+    scoring,
+};
 
 /// Send what is waiting, without the server
 #[derive(Debug, clap::Args)]
@@ -15,7 +17,7 @@ pub struct Args {
     /// End when nothing is due; later retries stay in the queue
     #[arg(long)]
     until_idle: bool,
-    /// End after so many seconds in any case
+    /// Stop claiming after so many seconds; requests on their way may finish for ten more
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
     /// How to print the report
@@ -25,6 +27,8 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let database = context.open_database("quintile deliver")?;
+    // A run that a crash stopped between its steps has events that nobody queued yet.
+    scoring::resume(&database, &scoring::Settings::from_config(&context.config)?, &context.clock)?;
     let (writer, readers) = (database.writer().clone(), database.readers().clone());
     let wake = Arc::new(Notify::new());
     let forwarder = Forwarder::new(&context.config, writer, readers, context.clock.clone(), wake)
@@ -45,25 +49,6 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         None if report.dead > 0 || report.retrying > 0 || (report.cut_short && args.until_idle) => Ok(Outcome::Partly),
         None => Ok(Outcome::Done),
     }
-}
-
-/// Cancelled by Ctrl-C or SIGTERM.
-fn stop_signal() -> anyhow::Result<CancellationToken> {
-    let shutdown = CancellationToken::new();
-    let stop = shutdown.clone();
-    #[cfg(unix)]
-    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::spawn(async move {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminated.recv() => {}
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-        stop.cancel();
-    });
-    Ok(shutdown)
 }
 
 fn print(report: &Report, format: Format) -> anyhow::Result<()> {

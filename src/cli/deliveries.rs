@@ -1,11 +1,96 @@
-//! `quintile deliveries`
+//! `quintile deliveries`: what went to your tools, and what did not yet.
 
-use super::{Context, Outcome};
+use clap::builder::PossibleValuesParser;
+use rusqlite::{Connection, OptionalExtension};
+use serde_json::{Value, json};
 
-/// deliveries
+use super::{
+    Context, Outcome, UsageError,
+    output::{Column, Format, List},
+};
+use crate::outbox::{Delivery, DeliveryFilter, State, deliveries};
+
+/// List deliveries, the newest first
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Only deliveries in this state
+    #[arg(long, value_parser = PossibleValuesParser::new(State::ALL.iter().map(|state| state.as_str())))]
+    state: Option<String>,
+    /// Only deliveries to this destination
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
 
-pub fn run(_args: &Args, _context: &Context) -> anyhow::Result<Outcome> {
-    anyhow::bail!("deliveries: under construction")
+const COLUMNS: &[Column] = &[
+    Column::text("id", "Id"),
+    Column::hidden("messageId"),
+    Column::text("destination", "Destination"),
+    Column::text("state", "State"),
+    Column::number("events", "Events"),
+    Column::number("attempts", "Attempts"),
+    Column::text("nextAttemptAt", "Next attempt"),
+    Column::number("lastStatus", "Status"),
+    Column::text("lastError", "Error"),
+    Column::text("createdAt", "Created"),
+    Column::text("finishedAt", "Finished"),
+];
+
+/// Deliveries read at a time, so that memory does not grow with their number.
+const PAGE: usize = 1000;
+
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    let readers = context.readers()?;
+    let mut connection = readers.get()?;
+    let snapshot = connection.transaction()?;
+    if let Some(name) = &args.destination {
+        must_know(&snapshot, context, name)?;
+    }
+    let state = args.state.as_deref().and_then(State::parse);
+    let mut filter = DeliveryFilter { state, destination: args.destination.clone(), before: None, limit: Some(PAGE) };
+    let mut list = List::to_stdout(args.format, COLUMNS, "No deliveries.")?;
+    loop {
+        let page = deliveries(&snapshot, &filter)?;
+        for delivery in &page {
+            list.row(&row(delivery))?;
+        }
+        let Some(oldest) = page.last() else { break };
+        filter.before = Some(oldest.id);
+    }
+    list.finish()?;
+    Ok(Outcome::Done)
+}
+
+/// Refuses a name that neither the configuration nor the queue has.
+fn must_know(connection: &Connection, context: &Context, name: &str) -> anyhow::Result<()> {
+    let names: Vec<&str> = context.config.destination.iter().map(|destination| destination.name.as_str()).collect();
+    let queued = || {
+        connection
+            .query_row("SELECT 1 FROM deliveries WHERE destination = ?1 LIMIT 1", [name], |_| Ok(()))
+            .optional()
+            .map(|found| found.is_some())
+    };
+    if names.contains(&name) || queued()? {
+        return Ok(());
+    }
+    let there_are =
+        if names.is_empty() { "config.toml has none".to_owned() } else { format!("there are {}", names.join(", ")) };
+    Err(UsageError(format!("there is no destination {name:?}; {there_are}")).into())
+}
+
+fn row(delivery: &Delivery) -> [Value; 11] {
+    [
+        json!(delivery.id.to_string()),
+        json!(delivery.message_id),
+        json!(delivery.destination),
+        json!(delivery.state.as_str()),
+        json!(delivery.events),
+        json!(delivery.attempts),
+        json!(delivery.next_attempt_at),
+        json!(delivery.last_status),
+        json!(delivery.last_error),
+        json!(delivery.created_at),
+        json!(delivery.finished_at),
+    ]
 }

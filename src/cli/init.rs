@@ -1,11 +1,99 @@
-//! `quintile init`
+//! `quintile init`: a configuration with fresh secrets and an empty database, to start from.
 
-use super::{Context, Outcome};
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
-/// init
+use anyhow::Context as _;
+
+use super::{Context, Outcome, UsageError, load_config};
+use crate::{
+    config::{Missing, Secret},
+    db::Database,
+};
+
+/// The shipped file: every key with its default and why.
+const TEMPLATE: &str = include_str!("../../config.toml");
+
+/// Write a config.toml with fresh secrets and an empty database; never overwrites
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The folder to write them to; made if it is not there [default: that of --config]
+    dir: Option<PathBuf>,
+}
 
-pub fn run(_args: &Args, _context: &Context) -> anyhow::Result<Outcome> {
-    anyhow::bail!("init: under construction")
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    let path = args.dir.as_ref().map_or_else(|| context.config_path.clone(), |dir| dir.join("config.toml"));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    make_folder(folder)?;
+    let wrote_config = write_config(&path)?;
+    let config = load_config(&path, Missing::Allow)?;
+    let database = &config.database.path;
+    let made_database = !database.exists();
+    if !wrote_config && !made_database {
+        return Err(UsageError(format!(
+            "{} and {} are there already and stay as they are; name another folder, like `quintile init my-shop`",
+            path.display(),
+            database.display()
+        ))
+        .into());
+    }
+    if made_database {
+        drop(Database::open(database, "quintile init")?);
+    }
+    report(&path, wrote_config, database, made_database)?;
+    Ok(Outcome::Done)
+}
+
+/// Only its owner may look into it: the database holds customers.
+fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+}
+
+/// False when there is one already, which stays.
+fn write_config(path: &Path) -> anyhow::Result<bool> {
+    let text = fresh_config()?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = match options.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(error).with_context(|| format!("cannot write {}", path.display())),
+    };
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(true)
+}
+
+/// The shipped file with secrets of its own: one for `/webhooks/orders`, one ready for the first
+/// destination.
+fn fresh_config() -> anyhow::Result<String> {
+    const ORDERS: &str = "[webhooks.orders]\nsecrets = []";
+    const DESTINATION: &str = "#secret = \"whsec_…\"";
+    let random = || Secret::random().context("the system gives no random numbers for the secrets");
+    let orders = format!("[webhooks.orders]\nsecrets = [\"{}\"]", random()?.expose());
+    let destination = format!("#secret = \"{}\"", random()?.expose());
+    Ok(TEMPLATE.replacen(ORDERS, &orders, 1).replacen(DESTINATION, &destination, 1))
+}
+
+fn report(config: &Path, wrote_config: bool, database: &Path, made_database: bool) -> io::Result<()> {
+    let word = |new| if new { "wrote" } else { "kept " };
+    let option =
+        if config == Path::new("config.toml") { String::new() } else { format!(" --config {}", config.display()) };
+    let mut out = io::stdout().lock();
+    writeln!(out, "{} {}", word(wrote_config), config.display())?;
+    writeln!(out, "{} {}", word(made_database), database.display())?;
+    writeln!(out)?;
+    writeln!(out, "Next:")?;
+    writeln!(out, "  1. Write your shop's name, currency and webhook secret into {}", config.display())?;
+    writeln!(out, "  2. quintile{option} import ORDERS.csv, then quintile{option} serve")
 }

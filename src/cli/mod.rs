@@ -7,7 +7,7 @@ mod customer;
 mod customers;
 mod deliver;
 mod deliveries;
-mod demo;
+pub mod demo;
 mod events;
 mod import;
 mod init;
@@ -16,14 +16,20 @@ mod runs;
 mod score;
 mod segments;
 mod serve;
+mod signal;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
+use rusqlite::OptionalExtension;
 
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{Config, ConfigError, Environment, Loading, Missing},
     db::{Database, Readers},
 };
 
@@ -83,18 +89,130 @@ pub struct UsageError(pub String);
 
 impl Context {
     /// Opens the database for writing; `command` is what the lock file tells others.
+    ///
+    /// # Errors
+    /// Those of [`Database::open`]; the database holds another currency than the configuration.
     pub fn open_database(&self, command: &str) -> anyhow::Result<Database> {
-        Database::open(&self.config.database.path, command)
+        let database = Database::open(&self.config.database.path, command)?;
+        self.check_currency(database.readers())?;
+        Ok(database)
     }
 
     /// Opens the database for reading; a running `serve` is not disturbed.
+    ///
+    /// # Errors
+    /// Those of [`Readers::open`]; the database holds another currency than the configuration.
     pub fn readers(&self) -> anyhow::Result<Readers> {
-        Readers::open(&self.config.database.path)
+        let readers = Readers::open(&self.config.database.path)?;
+        self.check_currency(&readers)?;
+        Ok(readers)
+    }
+
+    /// Amounts are stored in minor units of one currency; read as another one they would be wrong
+    /// without a word. Every order says which it is, since others are never stored.
+    fn check_currency(&self, readers: &Readers) -> anyhow::Result<()> {
+        let stored: Option<String> =
+            readers.get()?.query_row("SELECT currency FROM orders LIMIT 1", [], |row| row.get(0)).optional()?;
+        let configured = self.config.shop.currency.code();
+        match stored {
+            Some(stored) if stored != configured => Err(UsageError(format!(
+                "{}: shop.currency is {configured}, the orders in {} are in {stored}; write currency = \"{stored}\", or another [database] path",
+                self.config_path.display(),
+                self.config.database.path.display()
+            ))
+            .into()),
+            _ => Ok(()),
+        }
     }
 }
 
 /// Parses the arguments and the configuration, runs the command, reports its error.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    start_logging(matches!(cli.command, Command::Serve(_)));
+    match run(cli) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Partly) => ExitCode::from(3),
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if error.is::<UsageError>() || error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Outcome> {
+    let config = match cli.command.needs() {
+        Needs::Nothing => Config::default(),
+        Needs::Settings => load_config(&cli.config, Missing::Allow)?,
+        Needs::Secrets => load_config(&cli.config, Missing::Refuse)?,
+    };
+    let context = Context { config, config_path: cli.config, clock: Clock::system() };
+    match &cli.command {
+        Command::Demo(args) => demo::run(args, &context),
+        Command::Init(args) => init::run(args, &context),
+        Command::Serve(args) => serve::run(args, &context),
+        Command::Import(args) => import::run(args, &context),
+        Command::Score(args) => score::run(args, &context),
+        Command::Backfill(args) => backfill::run(args, &context),
+        Command::Deliver(args) => deliver::run(args, &context),
+        Command::Segments(args) => segments::run(args, &context),
+        Command::Customers(args) => customers::run(args, &context),
+        Command::Customer(args) => customer::run(args, &context),
+        Command::Runs(args) => runs::run(args, &context),
+        Command::Events(args) => events::run(args, &context),
+        Command::Deliveries(args) => deliveries::run(args, &context),
+        Command::Check(args) => check::run(args, &context),
+        Command::Completions(args) => completions::run(args, &context),
+    }
+}
+
+/// With this process's environment, and checked against the segments that there are.
+fn load_config(path: &Path, secrets: Missing) -> Result<Config, ConfigError> {
+    let environment = Environment::of_process();
+    Config::load_with(path, Loading { environment: &environment, secrets, also: segments::mistakes })
+}
+
+/// What of the configuration a command cannot do without.
+enum Needs {
+    Nothing,
+    /// Everything but the secrets of destinations, which a shell may not have.
+    Settings,
+    /// Everything: it signs.
+    Secrets,
+}
+
+impl Command {
+    const fn needs(&self) -> Needs {
+        match self {
+            // The first two write or bring their own configuration.
+            Self::Init(_) | Self::Demo(_) | Self::Completions(_) => Needs::Nothing,
+            Self::Serve(_) | Self::Deliver(_) | Self::Check(_) => Needs::Secrets,
+            _ => Needs::Settings,
+        }
+    }
+}
+
+/// Logs go to standard error, so that standard output holds what was asked for and nothing else.
+/// `QUINTILE_LOG` filters them: `debug`, `quintile::delivery=trace`.
+fn start_logging(long_running: bool) {
+    let default = if long_running { "warn,quintile=info" } else { "warn" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("QUINTILE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// The reader of our output has gone (`quintile customers | head`): nothing is wrong.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

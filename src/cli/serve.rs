@@ -1,11 +1,33 @@
-//! `quintile serve`
+//! `quintile serve`: everything that runs, until told to stop.
 
-use super::{Context, Outcome};
+use std::{io::Write, sync::Arc};
 
-/// serve
+use super::{Context, Outcome, signal::stop_signal};
+use crate::serve::{Listeners, Serving, serve};
+
+/// Take webhooks, show the dashboard, score each night, send what changed
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-pub fn run(_args: &Args, _context: &Context) -> anyhow::Result<Outcome> {
-    anyhow::bail!("serve: under construction")
+/// # Errors
+/// The database is in use or cannot be written, an address is taken, the configuration cannot be
+/// served.
+pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    let database = Arc::new(context.open_database("quintile serve")?);
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
+        let stop = stop_signal()?;
+        let listeners = Listeners::bind(&context.config).await?;
+        let (dashboard, webhooks) = listeners.urls()?;
+        writeln!(std::io::stdout(), "dashboard  {dashboard}\nwebhooks   {webhooks}")?;
+        let serving = Serving {
+            config: Arc::new(context.config.clone()),
+            config_path: context.config_path.clone(),
+            database,
+            listeners,
+            clock: context.clock.clone(),
+        };
+        serve(serving, stop).await
+    })?;
+    Ok(Outcome::Done)
 }

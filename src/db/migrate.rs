@@ -7,14 +7,32 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 /// "QTLE": tells `file` and us that this is a quintile database.
 pub const APPLICATION_ID: i32 = 0x5154_4c45;
-/// `user_version` of the schema this program reads and writes.
-#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a handful of steps")]
-pub const SCHEMA_VERSION: i32 = 1 + MIGRATIONS.len() as i32;
 /// The whole current schema.
 pub const SCHEMA: &str = include_str!("../../schema.sql");
+/// `user_version` of the schema this program reads and writes.
+pub const SCHEMA_VERSION: i32 = CURRENT.version();
 
-/// `MIGRATIONS[i]` brings a file from version `i + 1` to `i + 2`. Released ones never change.
-const MIGRATIONS: &[&str] = &[];
+/// What this program makes of a file.
+pub(super) const CURRENT: Plan<'static> = Plan { schema: SCHEMA, steps: &[FROM_1] };
+
+/// Finding what became of one event walked over all deliveries.
+const FROM_1: &str = "CREATE INDEX deliveries_seq ON deliveries (seq);";
+
+/// How a file comes to the current schema: an empty one at once, an older one step by step. An
+/// argument, so that tests can bring a real file up by steps of their own.
+#[derive(Clone, Copy)]
+pub(super) struct Plan<'a> {
+    pub schema: &'a str,
+    /// `steps[i]` brings a file from version `i + 1` to `i + 2`. Released ones never change.
+    pub steps: &'a [&'a str],
+}
+
+impl Plan<'_> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a handful of steps")]
+    pub const fn version(&self) -> i32 {
+        1 + self.steps.len() as i32
+    }
+}
 
 /// What stands in a file before anything is written to it.
 struct Header {
@@ -24,9 +42,9 @@ struct Header {
 }
 
 /// Opens `path` for writing, with every setting in force and the current schema in place.
-pub fn open_and_migrate(path: &Path) -> anyhow::Result<Connection> {
+pub(super) fn open_and_migrate(path: &Path, plan: Plan<'_>) -> anyhow::Result<Connection> {
     if path.exists() {
-        check_header(path, &read_header(path)?)?;
+        check_header(path, &read_header(path)?, plan.version())?;
     } else {
         create_private(path)?;
     }
@@ -41,18 +59,18 @@ pub fn open_and_migrate(path: &Path) -> anyhow::Result<Connection> {
         bail!("{} cannot be put into WAL mode; is it on a network drive? Put it on a local disk", path.display());
     }
     super::configure(&connection)?;
-    migrate(&mut connection)
-        .with_context(|| format!("cannot bring {} up to schema {SCHEMA_VERSION}", path.display()))?;
+    migrate(&mut connection, plan)
+        .with_context(|| format!("cannot bring {} up to schema {}", path.display(), plan.version()))?;
     Ok(connection)
 }
 
 /// Refuses what a reader of this program could not understand.
 pub fn check_readable(path: &Path) -> anyhow::Result<()> {
     let header = read_header(path)?;
-    check_header(path, &header)?;
+    check_header(path, &header, SCHEMA_VERSION)?;
     if header.version < SCHEMA_VERSION {
         bail!(
-            "{} has schema {}, this program reads {SCHEMA_VERSION}; `quintile serve` or `quintile check` brings it up",
+            "{} has schema {}, this program reads {SCHEMA_VERSION}; `quintile serve` brings it up",
             path.display(),
             header.version
         );
@@ -60,34 +78,45 @@ pub fn check_readable(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn migrate(connection: &mut Connection) -> anyhow::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version == SCHEMA_VERSION {
+/// All steps and the new version in one transaction: a crash leaves the old file as it was.
+fn migrate(connection: &mut Connection, plan: Plan<'_>) -> anyhow::Result<()> {
+    let current: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if current == plan.version() {
         return Ok(());
     }
+    // A step that rebuilds a table drops the old one, which must not empty those that refer to it.
+    // This cannot be set inside the transaction; what refers to nothing is found before the commit.
+    connection.pragma_update(None, "foreign_keys", false)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == 0 {
-        transaction.execute_batch(SCHEMA)?;
+        transaction.execute_batch(plan.schema)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     } else {
-        for step in &MIGRATIONS[usize::try_from(version - 1)?..] {
+        for step in &plan.steps[usize::try_from(version - 1)?..] {
             transaction.execute_batch(step)?;
         }
-        tracing::info!(from = version, to = SCHEMA_VERSION, "migrated the database");
+        let dangling: i64 =
+            transaction.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))?;
+        if dangling > 0 {
+            bail!("{dangling} rows would refer to nothing; the file stays at schema {version}, please report this");
+        }
+        tracing::info!(from = version, to = plan.version(), "migrated the database");
     }
-    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.pragma_update(None, "user_version", plan.version())?;
     transaction.commit()?;
+    connection.pragma_update(None, "foreign_keys", true)?;
     Ok(())
 }
 
-fn check_header(path: &Path, header: &Header) -> anyhow::Result<()> {
+fn check_header(path: &Path, header: &Header, known: i32) -> anyhow::Result<()> {
     let fresh = header.tables == 0 && header.version == 0 && header.application_id == 0;
     if !fresh && header.application_id != APPLICATION_ID {
         bail!("{} is not a quintile database; [database] path must name another file", path.display());
     }
-    if header.version > SCHEMA_VERSION {
+    if header.version > known {
         bail!(
-            "{} was written by a newer quintile (schema {}, this program knows {SCHEMA_VERSION}); use that version, nothing was changed",
+            "{} was written by a newer quintile (schema {}, this program knows {known}); use that version, nothing was changed",
             path.display(),
             header.version
         );
@@ -99,9 +128,8 @@ fn check_header(path: &Path, header: &Header) -> anyhow::Result<()> {
 fn read_header(path: &Path) -> anyhow::Result<Header> {
     let read = || -> rusqlite::Result<Header> {
         let connection =
-            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(super::BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "query_only", true)?;
         Ok(Header {
             application_id: connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
             version: connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
@@ -122,3 +150,6 @@ fn create_private(path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot create {}; its folder must exist and be writable", path.display()))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,8 @@ pub(super) fn recompute(tx: &Transaction<'_>, ids: &[i64]) -> Result<(), LedgerE
     Ok(())
 }
 
-fn recompute_one(tx: &Transaction<'_>, customer: i64) -> Result<(), LedgerError> {
+/// The counters of one customer.
+pub(super) fn recompute_one(tx: &Transaction<'_>, customer: i64) -> Result<(), LedgerError> {
     // Answered from the index orders_customer alone.
     let (count, spent, first, last) = tx
         .prepare_cached(

@@ -139,6 +139,21 @@ pub fn check_order(order: &Order, rules: &Rules, now: Timestamp) -> Result<(), L
 /// integer holds; the caller then undoes what was written.
 pub fn apply_order(tx: &Transaction<'_>, rules: &Rules, order: &Order, now: Timestamp) -> Result<Applied, LedgerError> {
     check_order(order, rules, now)?;
+    let mut touched = Vec::new();
+    let applied = apply(tx, rules, order, now, &mut touched)?;
+    recompute(tx, &touched)?;
+    Ok(applied)
+}
+
+/// [`apply_order`] of a checked order, but for the counters: whose are to be recomputed is added to
+/// `touched`.
+pub(super) fn apply(
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    order: &Order,
+    now: Timestamp,
+    touched: &mut Vec<i64>,
+) -> Result<Applied, LedgerError> {
     // Also of a stale order: the person it names exists, and their fields have versions of their own.
     let placed = match &order.person {
         Some(person) => people::place(tx, rules, person, now)?,
@@ -150,13 +165,14 @@ pub fn apply_order(tx: &Transaction<'_>, rules: &Rules, order: &Order, now: Time
         None => {
             insert(tx, order, &state, owner, now)?;
             if state.counted {
-                recompute(tx, owner.as_slice())?;
+                touched.extend(owner);
             }
             Change::New
         }
-        Some(known) => update(tx, order, state, owner, &known, now)?,
+        Some(known) => update(tx, order, state, owner, &known, now, touched)?,
     };
-    Ok(Applied { order: change, customer: placed.map(|placed| placed.change) })
+    let customer_id = placed.as_ref().map(|placed| placed.id);
+    Ok(Applied { order: change, customer: placed.map(|placed| placed.change), customer_id, owner })
 }
 
 fn update(
@@ -166,6 +182,7 @@ fn update(
     owner: Option<i64>,
     known: &Known,
     now: Timestamp,
+    touched: &mut Vec<i64>,
 ) -> Result<Change, LedgerError> {
     state.counted &= !known.deleted;
     let historical = known.historical || (order.historical && order.updated_at.is_some());
@@ -177,8 +194,7 @@ fn update(
         Ordering::Greater => {
             store(tx, order, &state, owner, historical, known.id, now)?;
             if owner != known.customer || !state.counts_like(&known.state) {
-                let concerned: Vec<i64> = [known.customer, owner].into_iter().flatten().collect();
-                recompute(tx, &concerned)?;
+                touched.extend([known.customer, owner].into_iter().flatten());
             }
         }
     }

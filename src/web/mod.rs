@@ -1,3 +1,10 @@
-//! The only module that knows axum.
+//! The only module that knows axum: the webhooks listener and the dashboard listener, each with
+//! a router of its own, so that a tunnel that exposes one never exposes the other.
 
+pub mod dashboard;
+pub mod error;
+mod listen;
+pub mod receiver;
 pub mod webhooks;
+
+pub use listen::listen;

@@ -7,6 +7,7 @@ mod edges;
 mod import;
 mod intake;
 mod pages;
+mod readme;
 mod scoring;
 mod store;
 mod story;

@@ -1,1 +1,6 @@
-//! pages
+//! The dashboard without a browser: the real router over a real database, its HTML read back.
+
+mod customers;
+mod overview;
+mod plans;
+mod security;

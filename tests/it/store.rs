@@ -1,1 +1,335 @@
-//! store
+//! The database as every stage gets it: its settings, its queue of writes, its lock. Migrations
+//! are tested beside their code, in `src/db/migrate/tests.rs`.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+};
+
+use quintile::db::{APPLICATION_ID, Database, QueueFull, Readers, SCHEMA_VERSION};
+use rusqlite::{Connection, config::DbConfig};
+use tempfile::TempDir;
+
+fn open() -> (TempDir, Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(&folder.path().join("quintile.db"), "quintile test").unwrap();
+    (folder, database)
+}
+
+fn note(connection: &Connection, key: &str) -> rusqlite::Result<usize> {
+    connection.execute("INSERT INTO meta VALUES (?1, 'x')", [key])
+}
+
+fn notes(database: &Database) -> Vec<String> {
+    let reader = database.readers().get().unwrap();
+    let mut statement = reader.prepare("SELECT key FROM meta ORDER BY key").unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+fn pragma(connection: &Connection, name: &str) -> String {
+    connection
+        .pragma_query_value(None, name, |row| {
+            Ok(match row.get_ref(0)? {
+                rusqlite::types::ValueRef::Integer(number) => number.to_string(),
+                text => text.as_str()?.to_owned(),
+            })
+        })
+        .unwrap()
+}
+
+#[test]
+fn every_connection_has_every_setting() {
+    let (_folder, database) = open();
+    let application_id = APPLICATION_ID.to_string();
+    let version = SCHEMA_VERSION.to_string();
+    let settings = [
+        ("journal_mode", "wal"),
+        ("synchronous", "2"), // FULL
+        ("busy_timeout", "5000"),
+        ("foreign_keys", "1"),
+        ("trusted_schema", "0"),
+        ("cell_size_check", "1"),
+        ("secure_delete", "1"),
+        ("mmap_size", "0"),
+        ("application_id", application_id.as_str()),
+        ("user_version", version.as_str()),
+    ];
+    let read = move |connection: &Connection| -> Vec<String> {
+        let names = [
+            "journal_mode",
+            "synchronous",
+            "busy_timeout",
+            "foreign_keys",
+            "trusted_schema",
+            "cell_size_check",
+            "secure_delete",
+            "mmap_size",
+            "application_id",
+            "user_version",
+        ];
+        names.iter().map(|name| pragma(connection, name)).collect()
+    };
+    let defensive = |connection: &Connection| connection.db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE).unwrap();
+    let expected: Vec<&str> = settings.iter().map(|(_, value)| *value).collect();
+
+    let (writer, query_only, is_defensive) =
+        database.writer().write_blocking(move |tx| Ok((read(tx), pragma(tx, "query_only"), defensive(tx)))).unwrap();
+    assert_eq!(writer, expected);
+    assert_eq!(query_only, "0");
+    assert!(is_defensive);
+
+    let reader = database.readers().get().unwrap();
+    assert_eq!(read(&reader), expected);
+    assert_eq!(pragma(&reader, "query_only"), "1");
+    assert!(defensive(&reader));
+}
+
+#[test]
+fn a_reader_cannot_write() {
+    let (_folder, database) = open();
+    let reader = database.readers().get().unwrap();
+    for sql in ["INSERT INTO meta VALUES ('a', 'b')", "DROP TABLE meta", "PRAGMA user_version = 7"] {
+        let error = reader.execute_batch(sql).unwrap_err().to_string();
+        assert!(error.contains("readonly"), "{sql}: {error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_owner_can_read_the_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, database) = open();
+    database.writer().write_blocking(|tx| Ok(note(tx, "a")?)).unwrap();
+    let mut names = Vec::new();
+    for file in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+        let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", file.path().display());
+        names.push(file.file_name().into_string().unwrap());
+    }
+    names.sort();
+    assert_eq!(names, ["quintile.db", "quintile.db-shm", "quintile.db-wal", "quintile.db.lock"]);
+}
+
+/// Keeps the writer busy until the returned sender is dropped, so that what is written meanwhile
+/// waits together. Counts commits from the next one on.
+async fn hold_writer(database: &Database) -> (mpsc::Sender<()>, Arc<AtomicU32>) {
+    let commits = Arc::new(AtomicU32::new(0));
+    let counter = commits.clone();
+    let (release, released) = mpsc::channel::<()>();
+    let (started, has_started) = tokio::sync::oneshot::channel();
+    let writer = database.writer().clone();
+    tokio::spawn(async move {
+        let held = writer.write(move |tx| {
+            tx.commit_hook(Some(move || {
+                counter.fetch_add(1, Ordering::SeqCst);
+                false // commit it
+            }))?;
+            let _ = started.send(());
+            let _ = released.recv(); // an error: the sender is gone, which is the signal
+            Ok(())
+        });
+        held.await.unwrap();
+    });
+    has_started.await.unwrap();
+    (release, commits)
+}
+
+/// Lets every spawned task run up to its wait for an answer; tokio runs some sixty at a time.
+async fn queue_up() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn writes_that_wait_together_share_a_commit() {
+    let (_folder, database) = open();
+    let (release, commits) = hold_writer(&database).await;
+    let writes: Vec<_> = (0..100)
+        .map(|n| {
+            let writer = database.writer().clone();
+            tokio::spawn(async move { writer.write(move |tx| Ok(note(tx, &format!("{n:02}"))?)).await })
+        })
+        .collect();
+    queue_up().await;
+    drop(release);
+    for write in writes {
+        assert_eq!(write.await.unwrap().unwrap(), 1);
+    }
+    assert_eq!(commits.load(Ordering::SeqCst), 2, "one of the held job, one of the hundred");
+    assert_eq!(notes(&database).len(), 100);
+}
+
+#[tokio::test]
+async fn a_job_that_fails_undoes_itself_alone() {
+    let (_folder, database) = open();
+    let (release, commits) = hold_writer(&database).await;
+    let write = |key: &'static str, end: fn() -> anyhow::Result<()>| {
+        let writer = database.writer().clone();
+        tokio::spawn(async move {
+            writer
+                .write(move |tx| {
+                    note(tx, key)?;
+                    end()
+                })
+                .await
+        })
+    };
+    let before = write("before", || Ok(()));
+    let fails = write("fails", || anyhow::bail!("no"));
+    let panics = write("panics", || panic!("a bug, on purpose"));
+    let twice = write("before", || Ok(()));
+    let after = write("after", || Ok(()));
+    queue_up().await;
+    drop(release);
+
+    before.await.unwrap().unwrap();
+    assert_eq!(fails.await.unwrap().unwrap_err().to_string(), "no");
+    let bug = panics.await.unwrap().unwrap_err().to_string();
+    assert_eq!(bug, "a bug in quintile stopped this write; nothing of it was stored");
+    assert!(twice.await.unwrap().unwrap_err().to_string().contains("UNIQUE constraint failed"));
+    after.await.unwrap().unwrap();
+    assert_eq!(commits.load(Ordering::SeqCst), 2);
+    assert_eq!(notes(&database), ["after", "before"]);
+
+    database.writer().write(|tx| Ok(note(tx, "later")?)).await.unwrap();
+    assert_eq!(notes(&database), ["after", "before", "later"], "the writer lives on");
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_a_write_before_its_commit() {
+    let (_folder, database) = open();
+    let (release, _) = hold_writer(&database).await;
+    let writer = database.writer().clone();
+    let innocent = tokio::spawn(async move { writer.write(|tx| Ok(note(tx, "innocent")?)).await });
+    let writer = database.writer().clone();
+    let breaks_the_commit = tokio::spawn(async move {
+        writer
+            .write(|tx| {
+                tx.execute_batch("PRAGMA defer_foreign_keys = ON")?;
+                tx.execute("INSERT INTO scores (customer_id, scored_at) VALUES (404, 0)", [])?;
+                Ok(())
+            })
+            .await
+    });
+    queue_up().await;
+    drop(release);
+    for answer in [innocent.await.unwrap().map(|_| ()), breaks_the_commit.await.unwrap()] {
+        let error = answer.unwrap_err().to_string();
+        assert_eq!(error, "the database could not be written: FOREIGN KEY constraint failed");
+    }
+    assert!(notes(&database).is_empty());
+
+    // What was answered is there for everyone, at once.
+    database.writer().write(|tx| Ok(note(tx, "told")?)).await.unwrap();
+    assert_eq!(notes(&database), ["told"]);
+}
+
+#[tokio::test]
+async fn a_flood_is_turned_away_at_once() {
+    let (_folder, database) = open();
+    let (release, _) = hold_writer(&database).await;
+    let writes: Vec<_> = (0..1100)
+        .map(|n| {
+            let writer = database.writer().clone();
+            tokio::spawn(async move { writer.try_write(move |tx| Ok(note(tx, &n.to_string())?)).await })
+        })
+        .collect();
+    queue_up().await;
+    drop(release);
+    let (mut stored, mut refused) = (0, 0);
+    for write in writes {
+        match write.await.unwrap() {
+            Ok(_) => stored += 1,
+            Err(error) if error.is::<QueueFull>() => refused += 1,
+            Err(error) => panic!("{error:#}"),
+        }
+    }
+    assert_eq!((stored, refused), (1024, 76));
+    assert_eq!(notes(&database).len(), 1024);
+}
+
+#[test]
+fn a_dropped_database_has_written_everything() {
+    let (folder, database) = open();
+    let writer = database.writer().clone();
+    drop(database);
+    writer.write_blocking(|tx| Ok(note(tx, "late")?)).unwrap();
+    drop(writer);
+    let path = folder.path().join("quintile.db");
+    assert!(!folder.path().join("quintile.db-wal").exists(), "closed cleanly");
+    assert_eq!(notes(&Database::open(&path, "test").unwrap()), ["late"]);
+}
+
+/// Set in a child process: the database to hold.
+const HOLD: &str = "QUINTILE_TEST_HOLD";
+
+/// Not a test of its own: what [`holder`] runs in its child.
+#[expect(clippy::print_stdout, reason = "how the child tells that it has the lock")]
+#[test]
+fn hold_the_lock_for_another_test() {
+    #[expect(clippy::disallowed_methods, reason = "how a test tells its child what to do")]
+    let Ok(path) = std::env::var(HOLD) else { return };
+    let _database = Database::open(Path::new(&path), "quintile serve").unwrap();
+    println!("holding");
+    std::thread::park();
+}
+
+/// Another process that has the database open.
+fn holder(path: &Path) -> Child {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "store::hold_the_lock_for_another_test", "--nocapture"])
+        .env(HOLD, path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line.contains("holding")), "the child did not open the database");
+    child
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("quintile.db");
+    let mut first = holder(&path);
+
+    let error = Database::open(&path, "quintile score").err().unwrap().to_string();
+    let said = format!(
+        "{} is in use by process {} (quintile serve); stop it first, or use its dashboard",
+        path.display(),
+        first.id()
+    );
+    assert_eq!(error, said);
+    Readers::open(&path).unwrap().get().unwrap(); // looking is free
+    assert!(first.try_wait().unwrap().is_none(), "the first is undisturbed");
+
+    first.kill().unwrap(); // SIGKILL: it cleans nothing up
+    first.wait().unwrap();
+    let database = Database::open(&path, "quintile score").unwrap();
+    database.writer().write_blocking(|tx| Ok(note(tx, "mine")?)).unwrap();
+    let error = Database::open(&path, "quintile serve").err().unwrap().to_string();
+    assert!(error.contains(&format!("process {} (quintile score)", std::process::id())), "{error}");
+}
+
+#[test]
+fn an_older_database_is_brought_up_when_it_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("quintile.db");
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schema-1.db"), &path).unwrap();
+    let refused = Readers::open(&path).err().unwrap().to_string();
+    assert!(refused.contains("has schema 1, this program reads 2; `quintile serve` brings it up"), "{refused}");
+
+    let database = Database::open(&path, "quintile serve").unwrap();
+    let reader = database.readers().get().unwrap();
+    assert_eq!(pragma(&reader, "user_version"), SCHEMA_VERSION.to_string());
+    let email: String = reader.query_row("SELECT email FROM customers", [], |row| row.get(0)).unwrap();
+    assert_eq!(email, "Anna@example.com");
+    assert_eq!(quintile::invariants::violations(&reader).unwrap(), Vec::<String>::new());
+}

@@ -1,5 +1,9 @@
 //! What the tests share: one file per area. Fixtures make a test read like a use case.
 
+pub mod http;
+pub mod merchant;
+pub mod pages;
+pub mod process;
 pub mod receiver;
 pub mod scored_shop;
 pub mod shop;

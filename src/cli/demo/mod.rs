@@ -1,0 +1,142 @@
+//! `quintile demo`: everything in one go, with a made-up shop, real requests and real signatures.
+
+mod live;
+mod past;
+pub mod shop;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, Outcome, signal::stop_signal};
+use crate::{
+    clock::Clock,
+    config::{Baseline, Config, Destination, Secret},
+    db::Database,
+    model::Timestamp,
+    serve::Listeners,
+    web,
+};
+
+/// The shop's size and age.
+const CUSTOMERS: u32 = 5_000;
+const WEEKS_OF_HISTORY: u32 = 104;
+/// Nights that are scored one by one, with deliveries.
+const NIGHTS: u32 = 26 * 7;
+/// The same shop at every start.
+const SEED: u64 = 20_261_123;
+/// Unix seconds are in milliseconds here; zero says "the system's clock".
+const SYSTEM: i64 = 0;
+
+/// Everything in one go, with a made-up shop in a temporary folder
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Port of the dashboard; without it a free one
+    #[arg(long)]
+    port: Option<u16>,
+    /// Print a summary as JSON and end
+    #[arg(long)]
+    headless: bool,
+}
+
+/// The demo's clock: set while the past is lived through, the system's afterwards.
+#[derive(Clone, Default)]
+struct Time(Arc<AtomicI64>);
+
+impl Time {
+    fn set(&self, now: Timestamp) {
+        self.0.store(now.millis(), Ordering::SeqCst);
+    }
+
+    fn go_live(&self) {
+        self.0.store(SYSTEM, Ordering::SeqCst);
+    }
+
+    fn clock(&self, system: Clock) -> Clock {
+        let time = self.clone();
+        Clock::from_fn(move || match time.0.load(Ordering::SeqCst) {
+            SYSTEM => system.now(),
+            millis => Timestamp::from_millis(millis),
+        })
+    }
+}
+
+/// The printed summary.
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    customers: i64,
+    orders: i64,
+    runs: i64,
+    segment_changes: i64,
+    deliveries_delivered: i64,
+    /// Counted by the receiver: different messages whose signature held.
+    receiver_accepted: usize,
+    receiver_refused: u64,
+}
+
+/// # Errors
+/// A port is taken, the temporary folder cannot be written, or a stage fails.
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(demo(args, context))
+}
+
+async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    let folder =
+        tempfile::Builder::new().prefix("quintile-demo-").tempdir().context("cannot make a temporary folder")?;
+    let time = Time::default();
+    let clock = time.clock(context.clock.clone());
+    let stop = stop_signal()?;
+
+    let secret = Secret::random()?;
+    let receiver = web::receiver::Receiver::new(secret.clone(), clock.clone());
+    let receiver_socket = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+    let config = Arc::new(configure(args, folder.path(), secret, receiver_socket.local_addr()?)?);
+    let background = CancellationToken::new();
+    tokio::spawn(web::listen(receiver_socket, receiver.router(), background.clone(), std::time::Duration::ZERO));
+
+    let listeners = Listeners::bind(&config).await?;
+    let database = Arc::new(Database::open(&config.database.path, "quintile demo")?);
+    let history = shop::Shop::new(SEED, CUSTOMERS, WEEKS_OF_HISTORY, context.clock.now());
+    let today = tokio::select! {
+        today = past::live_through(&config, &database, history, &time, &clock) => today?,
+        () = stop.cancelled() => return Ok(Outcome::Done),
+    };
+    time.go_live();
+
+    let outcome = live::run(live::Demo { args, config, database, listeners, clock, receiver, today, stop }).await;
+    background.cancel();
+    outcome
+}
+
+/// The embedded defaults, except for what the demo is about: its addresses and its receiver. The
+/// baseline is sent, since a receiver that only counts greets nobody.
+fn configure(
+    args: &Args,
+    folder: &std::path::Path,
+    secret: Secret,
+    receiver: std::net::SocketAddr,
+) -> anyhow::Result<Config> {
+    let mut config = Config::default();
+    "Lantern & Wick".clone_into(&mut config.shop.name);
+    config.shop.currency = shop::CURRENCY;
+    config.database.path = folder.join("quintile.db");
+    config.webhooks.listen.set_port(0);
+    config.webhooks.shopify.secrets = vec![Secret::random()?];
+    config.dashboard.listen.set_port(args.port.unwrap_or(0));
+    config.forwarder.baseline = Baseline::Send;
+    config.forwarder.allow_private = vec!["127.0.0.0/8".to_owned()];
+    config.destination = vec![Destination {
+        name: "demo-receiver".to_owned(),
+        url: format!("http://{receiver}/"),
+        allow_http: true,
+        secret,
+        ..Destination::default()
+    }];
+    Ok(config)
+}

@@ -1,0 +1,354 @@
+//! What the types cannot say: values that parse and yet cannot be used.
+
+use std::{collections::BTreeSet, net::IpAddr, str::FromStr};
+
+use super::{
+    Config, Destination, SegmentScheme,
+    problem::{Path, Problem, Step, choose},
+    tree::{Node, Value},
+};
+use crate::model::Money;
+
+/// Kinds of destination that this version can send to.
+const KINDS: [&str; 1] = ["webhook"];
+/// Kinds that are planned: their keys are not checked, since the kind itself is refused.
+const LATER_KINDS: [&str; 6] = ["klaviyo", "mailchimp", "omnisend", "brevo", "activecampaign", "template"];
+/// Kinds of event that this version makes.
+const EVENTS: [&str; 1] = ["rfm/segment.changed"];
+const CAUSES: [&str; 5] = ["order", "refund", "ranking", "baseline", "remap"];
+const FIELDS: [&str; 6] = ["segment", "rfm", "counters", "email", "name", "phone"];
+const COLUMNS: [&str; 10] = [
+    "order_id",
+    "customer_id",
+    "email",
+    "ordered_at",
+    "total",
+    "refunded",
+    "currency",
+    "status",
+    "first_name",
+    "last_name",
+];
+
+/// What is wrong, collected.
+#[derive(Default)]
+struct Findings(Vec<Problem>);
+
+impl Findings {
+    fn add<const N: usize>(&mut self, path: [Step; N], message: impl Into<String>) {
+        self.0.push(Problem::new(Path::from(path), message));
+    }
+}
+
+/// Destinations of kinds that this version does not have; looked for before their keys are.
+pub fn kinds(root: &Node) -> Vec<Problem> {
+    let Some(Node { value: Value::List(destinations), .. }) = root.get(&"destination".into()) else {
+        return Vec::new();
+    };
+    let refuse = |(index, node): (usize, &Node)| {
+        let kind = node.text("kind").filter(|kind| !KINDS.contains(kind))?;
+        let remedy = if LATER_KINDS.contains(&kind) {
+            "this version sends to kind = \"webhook\" only".to_owned()
+        } else {
+            choose(kind, &KINDS)
+        };
+        let path = vec!["destination".into(), index.into(), "kind".into()];
+        let place = node.locate(&path[2..]);
+        Some(Problem::new(path, format!("there is no kind {kind:?}; {remedy}")).at(place))
+    };
+    destinations.iter().enumerate().filter_map(refuse).collect()
+}
+
+/// A destination whose kind is refused: its other keys are not worth a word.
+pub fn is_foreign(section: &str, item: &Node) -> bool {
+    section == "destination" && item.text("kind").is_some_and(|kind| !KINDS.contains(&kind))
+}
+
+/// Contradictions that are gone once secrets are resolved.
+pub fn written(config: &Config) -> Vec<Problem> {
+    let mut findings = Findings::default();
+    for (index, destination) in config.destination.iter().enumerate() {
+        let given = [
+            ("secret", !destination.secret.is_empty()),
+            ("secret_env", !destination.secret_env.is_empty()),
+            ("secret_file", !destination.secret_file.as_os_str().is_empty()),
+        ];
+        let given: Vec<&str> = given.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
+        match given.as_slice() {
+            [_] => {}
+            [] => findings.add(
+                ["destination".into(), index.into()],
+                "there is no secret to sign with; write secret = \"whsec_…\" with the output of `openssl rand -base64 32` after \"whsec_\", or secret_env, or secret_file",
+            ),
+            [.., last] => findings.add(
+                ["destination".into(), index.into(), (*last).into()],
+                format!("write only one of {}", given.join(", ")),
+            ),
+        }
+    }
+    findings.0
+}
+
+/// Everything else.
+pub fn all(config: &Config) -> Vec<Problem> {
+    let mut findings = Findings::default();
+    shop(config, &mut findings);
+    listeners(config, &mut findings);
+    webhook_secrets(config, &mut findings);
+    import(config, &mut findings);
+    scoring(config, &mut findings);
+    segments(config, &mut findings);
+    forwarder(config, &mut findings);
+    let mut names = BTreeSet::new();
+    for (index, destination) in config.destination.iter().enumerate() {
+        if !names.insert(destination.name.as_str()) {
+            findings.add(
+                ["destination".into(), index.into(), "name".into()],
+                format!("two destinations are called {:?}; give each its own name", destination.name),
+            );
+        }
+        let mut found = Findings::default();
+        self::destination(destination, config, &mut found);
+        findings.0.extend(found.0.into_iter().map(|problem| problem.inside(index).inside("destination")));
+    }
+    findings.0
+}
+
+fn shop(config: &Config, findings: &mut Findings) {
+    let id = &config.shop.id;
+    if id.trim().is_empty() {
+        findings
+            .add(["shop".into(), "id".into()], "this is empty; write the shop's address, like \"demo.myshopify.com\"");
+    } else if id.contains("://") || id.contains('/') || id.contains(char::is_whitespace) {
+        findings.add(
+            ["shop".into(), "id".into()],
+            format!("{id:?} is not a plain name; write it without https:// and slashes, like \"demo.myshopify.com\""),
+        );
+    }
+    if config.database.path.as_os_str().is_empty() {
+        findings.add(["database".into(), "path".into()], "this is empty; write a file name, like \"quintile.db\"");
+    }
+}
+
+fn listeners(config: &Config, findings: &mut Findings) {
+    let (webhooks, dashboard) = (config.webhooks.listen, config.dashboard.listen);
+    if webhooks == dashboard && webhooks.port() != 0 {
+        findings.add(
+            ["dashboard".into(), "listen".into()],
+            format!("webhooks listen on {webhooks} too; give the dashboard another port, so that a tunnel to the webhooks does not show it"),
+        );
+    }
+    if !dashboard.ip().is_loopback() {
+        // Signing in is not built yet, so a password would not protect anything.
+        findings.add(
+            ["dashboard".into(), "listen".into()],
+            format!(
+                "{dashboard} can be reached from other computers and this version cannot ask for a password; write \"127.0.0.1:{}\" and reach it through `ssh -L`",
+                dashboard.port()
+            ),
+        );
+    }
+    if !config.dashboard.password_hash.is_empty() {
+        findings.add(
+            ["dashboard".into(), "password_hash".into()],
+            "this version cannot ask for a password, so it would protect nothing; leave it empty",
+        );
+    }
+    for (index, host) in config.dashboard.allowed_hosts.iter().enumerate() {
+        if host.trim().is_empty() || host.contains(['/', ' ']) {
+            findings.add(
+                ["dashboard".into(), "allowed_hosts".into(), index.into()],
+                format!("{host:?} is not a host name; write it without https:// and path, like \"shop-pc.local\""),
+            );
+        }
+    }
+}
+
+fn webhook_secrets(config: &Config, findings: &mut Findings) {
+    let sources = [
+        ("shopify", &config.webhooks.shopify),
+        ("woocommerce", &config.webhooks.woocommerce),
+        ("orders", &config.webhooks.orders),
+    ];
+    for (source, webhooks) in sources {
+        for (index, secret) in webhooks.secrets.iter().enumerate() {
+            let path = ["webhooks".into(), source.into(), "secrets".into(), index.into()];
+            if secret.expose().trim().is_empty() {
+                findings.add(path, "an empty secret would let everyone in; write the secret, or secrets = []");
+            } else if source == "orders" && secret.signing_key().is_none() {
+                findings.add(path, NOT_A_SIGNING_KEY);
+            }
+        }
+    }
+}
+
+const NOT_A_SIGNING_KEY: &str = "this is not a signing secret; write \"whsec_\" and the base64 of 24 to 64 random bytes, which `openssl rand -base64 32` prints";
+
+fn import(config: &Config, findings: &mut Findings) {
+    use chrono::format::{Item, StrftimeItems};
+    if StrftimeItems::new(&config.import.date_format).any(|item| item == Item::Error) {
+        findings.add(
+            ["import".into(), "date_format".into()],
+            format!("{:?} is not a date format; write it like \"%d.%m.%Y %H:%M\"", config.import.date_format),
+        );
+    }
+    for column in config.import.columns.keys().filter(|column| !COLUMNS.contains(&column.as_str())) {
+        findings.add(
+            ["import".into(), "columns".into(), column.as_str().into()],
+            format!("there is no such column; {}", choose(column, &COLUMNS)),
+        );
+    }
+}
+
+fn scoring(config: &Config, findings: &mut Findings) {
+    let cron = &config.scoring.cron;
+    let remedy = "write minute, hour, day, month and weekday, like \"0 2 * * *\" for every night at 2";
+    if cron.split_whitespace().count() != 5 {
+        let fields = cron.split_whitespace().count();
+        findings.add(["scoring".into(), "cron".into()], format!("{cron:?} has {fields} fields, not five; {remedy}"));
+    } else if let Err(error) = croner::Cron::from_str(cron) {
+        findings.add(["scoring".into(), "cron".into()], format!("{cron:?} is not a time table ({error}); {remedy}"));
+    }
+    if config.scoring.hold_above_percent > 100 {
+        findings.add(
+            ["scoring".into(), "hold_above_percent".into()],
+            format!(
+                "{} is more than everyone; write 0 to 100 (100 never holds a run)",
+                config.scoring.hold_above_percent
+            ),
+        );
+    }
+}
+
+fn segments(config: &Config, findings: &mut Findings) {
+    let custom = config.scoring.segments == SegmentScheme::Custom;
+    if custom && config.segment.is_empty() {
+        findings.add(
+            ["scoring".into(), "segments".into()],
+            "\"custom\" needs at least one [[segment]] with name, r, f and m; or write \"classic\"",
+        );
+    }
+    if !custom && !config.segment.is_empty() {
+        findings.add(
+            ["segment".into(), 0.into()],
+            "[[segment]] is only read with segments = \"custom\" in [scoring]; write that, or take the [[segment]] out",
+        );
+    }
+    for (index, segment) in config.segment.iter().enumerate() {
+        let at = |key: &str| ["segment".into(), index.into(), key.into()];
+        if segment.name.trim().is_empty() {
+            findings.add(at("name"), "this segment has no name; write name = \"champion\"");
+        }
+        for (key, range) in [("r", &segment.r), ("f", &segment.f), ("m", &segment.m)] {
+            if !is_range(range) {
+                findings.add(at(key), format!("{range:?} is not a range of 1 to 5; write it like \"4\" or \"4-5\""));
+            }
+        }
+    }
+}
+
+/// "" (any), "4" or "4-5".
+fn is_range(text: &str) -> bool {
+    let quintile = |text: &str| text.trim().parse::<u8>().ok().filter(|value| (1..=5).contains(value));
+    match text.split_once('-') {
+        Some((from, to)) => matches!((quintile(from), quintile(to)), (Some(from), Some(to)) if from <= to),
+        None => text.trim().is_empty() || quintile(text).is_some(),
+    }
+}
+
+fn forwarder(config: &Config, findings: &mut Findings) {
+    for (index, network) in config.forwarder.allow_private.iter().enumerate() {
+        if !is_network(network) {
+            let remedy = match network.parse::<IpAddr>() {
+                Ok(IpAddr::V4(_)) => format!("write \"{network}/32\" for this one address"),
+                Ok(IpAddr::V6(_)) => format!("write \"{network}/128\" for this one address"),
+                Err(_) => "write it like \"127.0.0.0/8\"".to_owned(),
+            };
+            findings.add(
+                ["forwarder".into(), "allow_private".into(), index.into()],
+                format!("{network:?} is not a network; {remedy}"),
+            );
+        }
+    }
+    for (index, state) in config.consent.states.iter().enumerate() {
+        if state.trim().is_empty() {
+            findings.add(["consent".into(), "states".into(), index.into()], "this is empty; write \"subscribed\"");
+        }
+    }
+}
+
+/// An address, a slash, the length of its prefix.
+fn is_network(text: &str) -> bool {
+    let Some((address, prefix)) = text.split_once('/') else { return false };
+    match (address.parse::<IpAddr>(), prefix.parse::<u8>()) {
+        (Ok(IpAddr::V4(_)), Ok(prefix)) => prefix <= 32,
+        (Ok(IpAddr::V6(_)), Ok(prefix)) => prefix <= 128,
+        _ => false,
+    }
+}
+
+fn destination(destination: &Destination, config: &Config, findings: &mut Findings) {
+    let name = &destination.name;
+    if name.trim().is_empty() {
+        findings.add(["name".into()], "this destination has no name; write name = \"my-tool\"");
+    } else if name.contains(|c: char| c.is_control() || c == '/') || name.len() > 64 {
+        findings.add(["name".into()], "write a short name of letters, digits and dashes, like \"my-tool\"");
+    }
+    if let Err(message) = check_url(destination) {
+        findings.add(["url".into()], message);
+    }
+    if !destination.secret.is_empty() && destination.secret.signing_key().is_none() {
+        let given = [
+            ("secret_env", !destination.secret_env.is_empty()),
+            ("secret_file", !destination.secret_file.as_os_str().is_empty()),
+            ("secret", !destination.secret.is_empty()),
+        ];
+        if let Some((key, _)) = given.iter().find(|(_, given)| *given) {
+            findings.add([(*key).into()], NOT_A_SIGNING_KEY);
+        }
+    }
+    for (key, given, choices) in [
+        ("events", &destination.events, EVENTS.as_slice()),
+        ("cause", &destination.cause, CAUSES.as_slice()),
+        ("fields", &destination.fields, FIELDS.as_slice()),
+    ] {
+        for (index, value) in given.iter().enumerate().filter(|(_, value)| !choices.contains(&value.as_str())) {
+            findings.add([key.into(), index.into()], format!("{value:?} is not known; {}", choose(value, choices)));
+        }
+    }
+    if !destination.min_spent.is_empty()
+        && let Err(error) = Money::parse(&destination.min_spent, config.shop.currency)
+    {
+        findings.add(["min_spent".into()], error.to_string());
+    }
+    if destination.batch != 1 {
+        let message = format!(
+            "{} is not possible in this version, which sends one event per request; write 1",
+            destination.batch
+        );
+        findings.add(["batch".into()], message);
+    }
+}
+
+/// The address itself stays out of the message: some tools check no signature, so it is a secret.
+fn check_url(destination: &Destination) -> Result<(), &'static str> {
+    const NOT_AN_ADDRESS: &str =
+        "this is not a web address; write the one that your tool shows, like \"https://example.com/hooks/quintile\"";
+    if destination.url.trim().is_empty() {
+        return Err(
+            "this destination has no url; write the address that your tool shows, like url = \"https://example.com/hooks/quintile\"",
+        );
+    }
+    let Ok(url) = url::Url::parse(&destination.url) else { return Err(NOT_AN_ADDRESS) };
+    match url.scheme() {
+        "https" => {}
+        "http" if destination.allow_http => {}
+        "http" => {
+            return Err(
+                "this is plain http, which others on the way can read; write https://, or allow_http = true for a tool on this machine",
+            );
+        }
+        _ => return Err(NOT_AN_ADDRESS),
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! `QUINTILE_SECTION__KEY` overrides any key of the file; `…_FILE` gives a secret as a file.
+
+use std::{collections::BTreeMap, fs, path};
+
+use super::{
+    keys::{Kind, KnownKey},
+    problem::{Path, Place, Problem, nearest},
+    tree::{Entry, Node, Value},
+};
+
+/// Environment variables, by name. Taken as an argument, so that tests need not set their own.
+#[derive(Debug, Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+/// Variables of ours that are not keys of the configuration.
+const NOT_KEYS: [&str; 2] = ["QUINTILE_CONFIG", "QUINTILE_LOG"];
+const PREFIX: &str = "QUINTILE_";
+
+impl Environment {
+    /// This process's environment.
+    #[must_use]
+    pub fn of_process() -> Self {
+        // Names and values that are not Unicode cannot be ours.
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self(std::env::vars_os().filter_map(text).collect())
+    }
+
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    fn overrides(&self) -> impl Iterator<Item = (&str, &str)> {
+        let ours = |(name, _): &(&str, &str)| name.starts_with(PREFIX) && !NOT_KEYS.contains(name);
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(ours)
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Environment {
+    fn from(variables: [(&str, &str); N]) -> Self {
+        Self(variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+}
+
+/// Writes every override into `root`; returns what could not be.
+pub fn apply(root: &mut Node, environment: &Environment, keys: &[KnownKey], folder: &path::Path) -> Vec<Problem> {
+    let one = |(name, value)| apply_one(root, name, value, keys, folder).err();
+    environment.overrides().filter_map(one).collect()
+}
+
+fn apply_one(root: &mut Node, name: &str, value: &str, keys: &[KnownKey], folder: &path::Path) -> Result<(), Problem> {
+    let place = Place::Variable(name.to_owned());
+    let refuse = |message: String| Problem::new(Path::new(), message).at(&place);
+    let parts: Vec<String> = name[PREFIX.len()..].split("__").map(str::to_lowercase).collect();
+    let lists = |key: &KnownKey| matches!(key.kind, Kind::List(_)) && key.path == parts[0];
+
+    let (node, rest) = if parts.len() == 3 && keys.iter().any(lists) {
+        let node = list_item(root, &parts[0], &parts[1])
+            .ok_or_else(|| refuse(format!("no [[{}]] of the file has the name {:?}", parts[0], parts[1])))?;
+        (node, &parts[2..])
+    } else {
+        (root, parts.as_slice())
+    };
+    let is_key = |path: &str| keys.iter().find(|key| key.path == path && key.kind == Kind::Value);
+    let path = if rest.len() == parts.len() { parts.join(".") } else { format!("{}.{}", parts[0], parts[2]) };
+    let in_map =
+        |key: &KnownKey| key.kind == Kind::Map && path.strip_prefix(&key.path).is_some_and(|p| p.starts_with('.'));
+
+    if is_key(&path).is_some() || keys.iter().any(in_map) {
+        if matches!(rest[rest.len() - 1].as_str(), "secret" | "secret_env" | "secret_file") {
+            // The variable is the merchant's last word: what the file says of this secret is void.
+            for key in ["secret", "secret_env", "secret_file"] {
+                node.remove(key);
+            }
+        }
+        node.set(rest, Value::Variable(value.to_owned()), &place);
+        return Ok(());
+    }
+    if let Some(secret) = path.strip_suffix("_file").and_then(is_key).filter(|key| is_secret(key.name())) {
+        let file = folder.join(value);
+        let text = fs::read_to_string(&file)
+            .map_err(|error| refuse(format!("cannot read the file {}: {error}", file.display())))?;
+        let mut rest = rest.to_vec();
+        if let Some(last) = rest.last_mut() {
+            secret.name().clone_into(last);
+        }
+        node.set(&rest, secret_from(secret.name(), &text, &place), &place);
+        return Ok(());
+    }
+    Err(refuse(unknown(name, keys)))
+}
+
+/// Keys whose values are never shown and may come from files.
+pub fn is_secret(key: &str) -> bool {
+    matches!(key, "secret" | "secrets" | "password_hash")
+}
+
+/// A file holds one secret, or for a list one per line.
+fn secret_from(key: &str, text: &str, place: &Place) -> Value {
+    let one = |line: &str| Node { value: Value::Text(line.trim().to_owned()), place: place.clone() };
+    if key == "secrets" {
+        Value::List(text.lines().filter(|line| !line.trim().is_empty()).map(one).collect())
+    } else {
+        one(text).value
+    }
+}
+
+fn unknown(name: &str, keys: &[KnownKey]) -> String {
+    let values = keys.iter().filter(|key| key.kind == Kind::Value);
+    let names: Vec<String> = values.map(|key| variable_of(&key.path)).collect();
+    match nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => format!("there is no such key; did you mean {near}?"),
+        None => "there is no such key; the name is QUINTILE_SECTION__KEY, like QUINTILE_DASHBOARD__LISTEN".to_owned(),
+    }
+}
+
+/// "scoring.cron" → `QUINTILE_SCORING__CRON`
+fn variable_of(path: &str) -> String {
+    let path = path.replace("destination.", "destination.name.").replace("segment.", "segment.name.");
+    format!("{PREFIX}{}", path.replace('.', "__").to_uppercase())
+}
+
+/// The `[[section]]` whose name is `name` ("my-tool" is `MY_TOOL` in a variable).
+fn list_item<'a>(root: &'a mut Node, section: &str, name: &str) -> Option<&'a mut Node> {
+    let plain = |text: &str| text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "_");
+    let Value::Table(entries) = &mut root.value else { return None };
+    let Value::List(items) = &mut entries.get_mut(section)?.node.value else { return None };
+    items.iter_mut().find(|item| item.text("name").is_some_and(|it| plain(it) == plain(name)))
+}
+
+impl Node {
+    fn remove(&mut self, key: &str) {
+        if let Value::Table(entries) = &mut self.value {
+            entries.remove(key);
+        }
+    }
+
+    /// Puts `value` at `path`, making tables on the way.
+    fn set(&mut self, path: &[String], value: Value, place: &Place) {
+        let Some((key, rest)) = path.split_first() else {
+            self.value = value;
+            self.place = place.clone();
+            return;
+        };
+        if !matches!(self.value, Value::Table(_)) {
+            self.value = Value::Table(BTreeMap::new());
+            self.place = place.clone();
+        }
+        if let Value::Table(entries) = &mut self.value {
+            let missing = || Entry {
+                key: place.clone(),
+                node: Node { value: Value::Table(BTreeMap::new()), place: place.clone() },
+            };
+            entries.entry(key.clone()).or_insert_with(missing).node.set(rest, value, place);
+        }
+    }
+}

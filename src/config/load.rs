@@ -1,0 +1,192 @@
+//! From the file and the environment to a [`Config`] that can be used.
+
+use std::{fs, io, path};
+
+use serde::Deserialize;
+
+use super::{
+    Config, ConfigError, Environment, Secret, check, environment,
+    keys::{self, Kind, KnownKey},
+    problem::{Path, Problem, Step, choose, nearest},
+    tree::{Entry, Node, Value},
+};
+
+/// How to load beside the file itself.
+#[derive(Clone, Copy)]
+pub struct Loading<'a> {
+    pub environment: &'a Environment,
+    pub secrets: Missing,
+    /// Checks by those who know more than the floor does, like which segments there are.
+    pub also: fn(&Config) -> Vec<Mistake>,
+}
+
+/// A value that cannot be used, found by [`Loading::also`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// From the outside in: `destination`, 0, `to`.
+    pub path: Vec<Step>,
+    /// What is wrong; what to write instead.
+    pub message: String,
+}
+
+/// What to do about a secret that `secret_env` or `secret_file` names and that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// An error: this command signs.
+    Refuse,
+    /// Left empty: this command only looks, perhaps from a shell that does not have the secrets
+    /// of the service.
+    Allow,
+}
+
+impl Config {
+    /// Reads the file at `path` and this process's environment. Relative paths in the file become
+    /// relative to its folder.
+    ///
+    /// # Errors
+    /// There is no such file, or something in it cannot be used.
+    pub fn load(path: &path::Path) -> Result<Self, ConfigError> {
+        let environment = Environment::of_process();
+        Self::load_with(path, Loading { environment: &environment, secrets: Missing::Refuse, also: |_| Vec::new() })
+    }
+
+    /// [`Self::load`] with an environment and checks of the caller's.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with(path: &path::Path, loading: Loading<'_>) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|error| {
+            ConfigError::one(match error.kind() {
+                io::ErrorKind::NotFound => format!("no config.toml at {}; `quintile init` writes one", path.display()),
+                _ => format!("cannot read {}: {error}", path.display()),
+            })
+        })?;
+        let folder = path.parent().unwrap_or_else(|| path::Path::new(""));
+        let file = path.display().to_string();
+        let report =
+            |problems: Vec<Problem>| ConfigError(problems.iter().map(|problem| problem.render(&file, &text)).collect());
+        parse(&text, loading, folder).map_err(report)
+    }
+}
+
+/// Every key that can be written, with its section: "scoring.cron", "destination.url".
+#[must_use]
+pub fn known_keys() -> Vec<String> {
+    keys::all().into_iter().map(|key| key.path).collect()
+}
+
+fn parse(text: &str, loading: Loading<'_>, folder: &path::Path) -> Result<Config, Vec<Problem>> {
+    let Loading { environment, secrets, also } = loading;
+    let keys = keys::all();
+    let mut root = Node::parse(text).map_err(|problem| vec![problem])?;
+    let mut problems = environment::apply(&mut root, environment, &keys, folder);
+    problems.extend(check::kinds(&root));
+    unknown_keys(&root, "", &keys, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut config = Config::deserialize(&root).map_err(|problem| vec![problem])?;
+    let mut problems = check::written(&config);
+    problems.extend(resolve_secrets(&mut config, environment, folder, secrets));
+    problems.extend(check::all(&config));
+    if problems.is_empty() {
+        problems.extend(also(&config).into_iter().map(|mistake| Problem::new(mistake.path, mistake.message)));
+    }
+    if !problems.is_empty() {
+        let placed = |problem: Problem| {
+            let place = root.locate(&problem.path).clone();
+            problem.at(&place)
+        };
+        return Err(problems.into_iter().map(placed).collect());
+    }
+    config.database.path = folder.join(&config.database.path);
+    Ok(config)
+}
+
+/// Fills each destination's `secret` from where it says that it is.
+fn resolve_secrets(
+    config: &mut Config,
+    environment: &Environment,
+    folder: &path::Path,
+    missing: Missing,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, destination) in config.destination.iter_mut().enumerate() {
+        if !destination.secret.is_empty() {
+            continue; // stands in the file; a second one beside it is reported already
+        }
+        let found = if !destination.secret_env.is_empty() {
+            let name = &destination.secret_env;
+            let message = || format!("the environment variable {name} is not set; set it to the secret");
+            environment.get(name).map(str::to_owned).ok_or_else(message).map_err(|message| ("secret_env", message))
+        } else if !destination.secret_file.as_os_str().is_empty() {
+            let file = folder.join(&destination.secret_file);
+            fs::read_to_string(&file)
+                .map_err(|error| ("secret_file", format!("cannot read the file {}: {error}", file.display())))
+        } else {
+            continue;
+        };
+        match found {
+            Ok(secret) if secret.trim().is_empty() => {
+                let key = if destination.secret_env.is_empty() { "secret_file" } else { "secret_env" };
+                let message = "what this names is empty; put the secret there";
+                problems.push(Problem::new(vec!["destination".into(), index.into(), key.into()], message));
+            }
+            Ok(secret) => destination.secret = Secret::new(secret.trim()),
+            Err((key, message)) if missing == Missing::Refuse => {
+                problems.push(Problem::new(vec!["destination".into(), index.into(), key.into()], message));
+            }
+            Err(_) => {}
+        }
+    }
+    problems
+}
+
+/// Finds the keys that no struct has. All of them at once: serde would stop at the first.
+fn unknown_keys(node: &Node, section: &str, keys: &[KnownKey], problems: &mut Vec<Problem>) {
+    match &node.value {
+        Value::Table(entries) => {
+            for (key, entry) in entries {
+                let path = if section.is_empty() { key.clone() } else { format!("{section}.{key}") };
+                match keys.iter().find(|known| known.path == path).map(|known| known.kind) {
+                    Some(Kind::Section(_) | Kind::List(_)) => {
+                        let before = problems.len();
+                        unknown_keys(&entry.node, &path, keys, problems);
+                        add_step(&mut problems[before..], &key.as_str().into());
+                    }
+                    Some(Kind::Value | Kind::Map) => {}
+                    None => problems.push(unknown_key(key, entry, section, keys)),
+                }
+            }
+        }
+        Value::List(items) => {
+            for (index, item) in items.iter().enumerate().filter(|(_, item)| !check::is_foreign(section, item)) {
+                let before = problems.len();
+                unknown_keys(item, section, keys, problems);
+                add_step(&mut problems[before..], &index.into());
+            }
+        }
+        _ => {}
+    }
+}
+
+fn add_step(problems: &mut [Problem], step: &Step) {
+    for problem in problems {
+        problem.path.insert(0, step.clone());
+    }
+}
+
+fn unknown_key(key: &str, entry: &Entry, section: &str, keys: &[KnownKey]) -> Problem {
+    let siblings: Vec<&str> = keys.iter().filter(|known| known.section() == section).map(KnownKey::name).collect();
+    let elsewhere = keys.iter().find(|known| known.name() == key && known.section() != section);
+    let remedy = match (nearest(key, siblings.iter().copied()), elsewhere) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, Some(known)) if known.section().is_empty() => {
+            format!("write [{key}] on a line of its own, outside of [{section}]")
+        }
+        (None, Some(known)) => format!("it belongs into [{}]", known.section()),
+        (None, None) => choose(key, &siblings).replace('"', "`"),
+    };
+    let what = if section.is_empty() { "section" } else { "key" };
+    Problem::new(Path::from([key.into()]), format!("there is no such {what}; {remedy}")).at(&entry.key)
+}

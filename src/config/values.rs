@@ -1,0 +1,27 @@
+//! Values whose own error texts would not tell a merchant what to write.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+use super::problem::nearest;
+
+/// An IANA time zone.
+pub fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<chrono_tz::Tz, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    name.parse().map_err(|_| {
+        let remedy = nearest(&name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name())).map_or_else(
+            || "write one like \"Europe/Berlin\" or \"UTC\"".to_owned(),
+            |near| format!("did you mean \"{near}\"?"),
+        );
+        D::Error::custom(format!("{name:?} is not a time zone; {remedy}"))
+    })
+}
+
+/// An address and port to listen on.
+pub fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        D::Error::custom(format!("{text:?} is not an address with a port; write it like \"127.0.0.1:8787\""))
+    })
+}

@@ -1,0 +1,259 @@
+//! The generic CSV: one row per order, from any shop system. `[import.columns]` maps other names.
+//!
+//! | column | holds |
+//! | --- | --- |
+//! | `order_id` | unique in the shop; required |
+//! | `customer_id`, `email` | who ordered; one of the two columns is required, both may be empty in a row |
+//! | `ordered_at` | required; `[import] date_format` and `timezone` say how it is written |
+//! | `total` | as placed, tax and shipping included; required |
+//! | `refunded` | of that, given back; either sign |
+//! | `currency` | empty: the shop's |
+//! | `status` | paid (also when empty), pending, refunded, cancelled, or a word of Shopify or WooCommerce |
+//! | `first_name`, `last_name` | |
+
+use csv::ByteRecord;
+
+use super::{
+    Parsed, Unusable,
+    cell::{Amounts, Dates, is_rounded_number, shorten},
+    header::{Column, Header, Row},
+    settings::Settings,
+};
+use crate::model::{Currency, Money, Order, OrderStatus, Origin, Person, Source, Timestamp};
+
+/// Our names of the columns.
+pub(super) const COLUMNS: [&str; 10] = [
+    "order_id",
+    "customer_id",
+    "email",
+    "ordered_at",
+    "total",
+    "refunded",
+    "currency",
+    "status",
+    "first_name",
+    "last_name",
+];
+const REQUIRED: [&str; 3] = ["order_id", "ordered_at", "total"];
+
+/// Reads the rows of one file.
+#[derive(Debug)]
+pub(super) struct Parser {
+    header: Header,
+    columns: Columns,
+    amounts: Amounts,
+    dates: Dates,
+    currency: Currency,
+}
+
+#[derive(Debug)]
+struct Columns {
+    order_id: Column,
+    customer_id: Column,
+    email: Column,
+    ordered_at: Column,
+    total: Column,
+    refunded: Column,
+    currency: Column,
+    status: Column,
+    first_name: Column,
+    last_name: Column,
+}
+
+/// How many of the columns we can use are in this file: our own names, or the mapped ones.
+pub(super) fn matches(header: &Header, settings: &Settings) -> usize {
+    COLUMNS.iter().filter(|name| header.has(name_in_file(name, settings))).count()
+}
+
+/// Whether every required column is there.
+pub(super) fn recognises(header: &Header, settings: &Settings) -> bool {
+    check_required(header, settings).is_ok()
+}
+
+fn name_in_file<'a>(name: &'a str, settings: &'a Settings) -> &'a str {
+    settings.columns.get(name).map_or(name, String::as_str)
+}
+
+fn check_required(header: &Header, settings: &Settings) -> Result<(), Unusable> {
+    if let Some((ours, theirs)) = settings.columns.iter().find(|(_, theirs)| !header.has(theirs)) {
+        return Err(Unusable::new(format!(
+            "has no column {theirs:?}, which [import.columns] {ours} names; its columns are {}",
+            header.listed()
+        )));
+    }
+    let has = |name: &&str| header.has(name_in_file(name, settings));
+    let mut missing: Vec<_> = REQUIRED.into_iter().filter(|name| !has(name)).collect();
+    if !has(&"customer_id") && !has(&"email") {
+        missing.push("customer_id or email");
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Unusable::new(format!(
+        "has no column {}; its columns are {}. Say which is which under [import.columns], like {} = \"the file's name for it\"",
+        missing.join(", "),
+        header.listed(),
+        missing[0].split(' ').next().unwrap_or_default(),
+    )))
+}
+
+impl Parser {
+    /// # Errors
+    /// A required column is missing, or a mapped one.
+    pub fn new(header: Header, settings: &Settings) -> Result<Self, Unusable> {
+        check_required(&header, settings)?;
+        let find = |name| header.find(name_in_file(name, settings));
+        let columns = Columns {
+            order_id: find("order_id"),
+            customer_id: find("customer_id"),
+            email: find("email"),
+            ordered_at: find("ordered_at"),
+            total: find("total"),
+            refunded: find("refunded"),
+            currency: find("currency"),
+            status: find("status"),
+            first_name: find("first_name"),
+            last_name: find("last_name"),
+        };
+        Ok(Self {
+            header,
+            columns,
+            amounts: settings.amounts,
+            dates: settings.dates.clone(),
+            currency: settings.currency,
+        })
+    }
+
+    /// # Errors
+    /// The reason why the row is no order, for the merchant.
+    pub fn parse(&self, record: &ByteRecord) -> Result<Parsed, String> {
+        let (row, columns) = (Row(record), &self.columns);
+        if row.is_blank() {
+            return Ok(Parsed::Passed);
+        }
+        row.check_width(&self.header)?;
+        let currency = match row.get(columns.currency) {
+            code if code.is_empty() => self.currency,
+            code => Currency::new(&code)
+                .ok_or_else(|| self.at(columns.currency, format!("{:?} is not three letters", shorten(&code))))?,
+        };
+        let mut rounded = false;
+        let mut amount = |column| self.amount(row, column, currency, &mut rounded);
+        let gross = amount(columns.total)?.ok_or_else(|| self.empty(columns.total))?;
+        let refunded = amount(columns.refunded)?.map_or(Money::ZERO, |money| Money(money.0.abs()));
+        if gross < Money::ZERO {
+            return Err(self.at(columns.total, "is negative; a refund belongs in the column refunded of its order"));
+        }
+        let ordered_at = self.instant(row)?;
+        let status = self.status(row)?;
+        // "Refunded" without an amount is all of it.
+        let refunded = if status == OrderStatus::Refunded && refunded == Money::ZERO { gross } else { refunded };
+        let order = Order {
+            source: Source::Csv,
+            source_id: self.id(row, columns.order_id)?.ok_or_else(|| self.empty(columns.order_id))?,
+            person: self.person(row, ordered_at)?,
+            name: None,
+            status,
+            is_test: false,
+            currency,
+            gross,
+            current: Some(gross - refunded),
+            outstanding: None,
+            refunded,
+            net_payment: None,
+            ordered_at,
+            created_at: None,
+            cancelled_at: None,
+            updated_at: None,
+            triggered_at: None,
+            origin: Origin::Csv,
+            historical: true,
+        };
+        Ok(Parsed::Order { order: Box::new(order), rounded })
+    }
+
+    fn amount(
+        &self,
+        row: Row<'_>,
+        column: Column,
+        currency: Currency,
+        rounded: &mut bool,
+    ) -> Result<Option<Money>, String> {
+        let text = row.get(column);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let (money, was_rounded) =
+            self.amounts.parse(&text, currency).map_err(|reason| self.at(column, format_args!(": {reason}")))?;
+        *rounded |= was_rounded;
+        Ok(Some(money))
+    }
+
+    fn instant(&self, row: Row<'_>) -> Result<Timestamp, String> {
+        let text = row.get(self.columns.ordered_at);
+        if text.is_empty() {
+            return Err(self.empty(self.columns.ordered_at));
+        }
+        self.dates.parse(&text).map_err(|reason| self.at(self.columns.ordered_at, format_args!(": {reason}")))
+    }
+
+    fn status(&self, row: Row<'_>) -> Result<OrderStatus, String> {
+        let text = row.get(self.columns.status).to_ascii_lowercase().replace([' ', '-'], "_");
+        status(text.strip_prefix("wc_").unwrap_or(&text)).ok_or_else(|| {
+            let text = shorten(&text);
+            self.at(
+                self.columns.status,
+                format_args!("{text:?} is not known; write paid, pending, refunded or cancelled"),
+            )
+        })
+    }
+
+    fn id(&self, row: Row<'_>, column: Column) -> Result<Option<String>, String> {
+        let Some(id) = row.some(column) else { return Ok(None) };
+        if is_rounded_number(&id) {
+            return Err(self.at(
+                column,
+                format_args!("was cut to {id} by a spreadsheet program; import the file as the shop made it"),
+            ));
+        }
+        Ok(Some(id))
+    }
+
+    /// An id makes a customer; an e-mail alone a guest.
+    fn person(&self, row: Row<'_>, ordered_at: Timestamp) -> Result<Option<Person>, String> {
+        let columns = &self.columns;
+        let (external_id, email) = (self.id(row, columns.customer_id)?, row.email(columns.email));
+        if external_id.is_none() && email.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Person {
+            external_id,
+            email,
+            first_name: row.some(columns.first_name),
+            last_name: row.some(columns.last_name),
+            updated_at: Some(ordered_at),
+            ..Person::unknown(Source::Csv)
+        }))
+    }
+
+    fn empty(&self, column: Column) -> String {
+        self.at(column, "is empty")
+    }
+
+    fn at(&self, column: Column, what: impl std::fmt::Display) -> String {
+        let (name, what) = (self.header.name(column), what.to_string());
+        if what.starts_with(':') { format!("{name}{what}") } else { format!("{name} {what}") }
+    }
+}
+
+/// The payment state behind the words that shops use. WooCommerce's "processing" is paid, not
+/// sent yet; its "on-hold" waits for a bank transfer.
+fn status(word: &str) -> Option<OrderStatus> {
+    Some(match word {
+        "" | "paid" | "completed" | "complete" | "processing" => OrderStatus::Paid,
+        "pending" | "on_hold" | "unpaid" | "checkout_draft" => OrderStatus::Pending,
+        "cancelled" | "canceled" | "trash" => OrderStatus::Cancelled,
+        "failed" => OrderStatus::Voided,
+        other => OrderStatus::parse(other).filter(|status| *status != OrderStatus::Unknown)?,
+    })
+}

@@ -1,0 +1,282 @@
+//! Importing one file: a thread reads and parses batches while the one before is being applied.
+//!
+//! Each batch is applied whole or not at all, so an import that is stopped anywhere can be run
+//! again: what was stored is found unchanged.
+
+use std::{path::PathBuf, sync::mpsc};
+
+use anyhow::Context;
+use csv::ByteRecord;
+use rusqlite::Transaction;
+
+use super::{Format, Input, Parsed, Parser, rejected::RejectedFile, rows::Rows};
+use crate::{
+    ledger::{self, Applied, Change, Rules},
+    model::{Order, Timestamp},
+};
+
+/// Rows that share a transaction: enough to hide the cost of its fsync, few enough that the
+/// batches under way stay within some MiB.
+const ROWS_PER_BATCH: usize = 2_000;
+/// Parsed batches that may wait to be applied.
+const BATCHES_AHEAD: usize = 2;
+/// Reasons kept for a person to read; the file of rejected rows has them all.
+const REASONS_SHOWN: usize = 5;
+
+/// Orders to apply together, in the file's order.
+pub type Batch = Vec<Order>;
+/// What became of each order of a batch, or why it was refused.
+pub type Outcomes = Vec<Result<Applied, String>>;
+
+/// What an import did with one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileReport {
+    pub file: PathBuf,
+    pub format: Format,
+    /// Rows below the header.
+    pub rows: u64,
+    pub orders: OrderCounts,
+    pub customers: CustomerCounts,
+    /// Where the rejected rows are, if any.
+    pub rejected_file: Option<PathBuf>,
+    /// The first few of them.
+    pub rejections: Vec<Rejection>,
+    /// Orders of which an amount had more digits than its currency and was rounded half to even.
+    pub rounded: u64,
+}
+
+/// Orders by what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct OrderCounts {
+    pub new: u64,
+    pub updated: u64,
+    /// Known already, or known better from elsewhere.
+    pub unchanged: u64,
+    pub rejected: u64,
+}
+
+/// Customers by what became of them; each is counted once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct CustomerCounts {
+    pub new: u64,
+    pub updated: u64,
+}
+
+/// Why a row was rejected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    pub line: u64,
+    pub reason: String,
+}
+
+/// Applies a batch to the ledger, in the caller's transaction. Hands it back, to be dropped elsewhere
+/// than on the writer thread, with what became of each order.
+///
+/// # Errors
+/// The database could not be written; the caller undoes the batch.
+pub fn apply(tx: &Transaction<'_>, rules: &Rules, batch: Batch, now: Timestamp) -> anyhow::Result<(Batch, Outcomes)> {
+    let outcomes = ledger::apply_orders(tx, rules, &batch, now)?;
+    let outcomes = outcomes.into_iter().map(|outcome| outcome.map_err(|error| error.to_string())).collect();
+    Ok((batch, outcomes))
+}
+
+/// Streams a file through `apply`, which applies a batch whole and says for each order what it did
+/// or why not. `keep_rejected`: write rejected rows beside the input. `progress` is told bytes.
+///
+/// # Errors
+/// The file cannot be read on, or `apply` failed. Batches applied before stay.
+pub fn import(
+    input: Input,
+    keep_rejected: bool,
+    apply: &mut dyn FnMut(Batch) -> anyhow::Result<(Batch, Outcomes)>,
+    progress: &dyn Fn(u64),
+) -> anyhow::Result<FileReport> {
+    let Input { path, format, head, file, header, parser, .. } = input;
+    let mut tally = Tally::new(path, format);
+    let mut rejected = RejectedFile::beside(&tally.report.file);
+    let (full, stretches) = mpsc::sync_channel(BATCHES_AHEAD);
+    let (done, empty) = mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut source = Source { rows: Rows::new(head, file), parser };
+            loop {
+                let stretch = source.fill(empty.try_recv().unwrap_or_default());
+                let last = stretch.end.is_some();
+                if full.send(stretch).is_err() || last {
+                    break; // applied no further, or nothing left
+                }
+            }
+        });
+        for mut stretch in stretches {
+            let (orders, outcomes) = apply(std::mem::take(&mut stretch.orders))?;
+            stretch.orders = orders;
+            tally.count(&mut stretch, outcomes);
+            if keep_rejected {
+                for Refused { row, line, reason } in &stretch.refused {
+                    rejected.write(&header, *line, reason, &stretch.records[*row])?;
+                }
+            }
+            progress(stretch.bytes);
+            if let Some(end) = stretch.end {
+                return end;
+            }
+            let _ = done.send(stretch); // the reader may have ended
+        }
+        Ok(())
+    })
+    .with_context(|| {
+        format!("the import of {} stopped; run it again, nothing is stored twice", tally.report.file.display())
+    })?;
+    tally.report.rejected_file = rejected.finish()?;
+    Ok(tally.report)
+}
+
+/// A stretch of rows, with what the parser made of them. Reused, so that reading does not allocate.
+#[derive(Default)]
+struct Stretch {
+    /// The rows, of which the first `rows` are of this stretch.
+    records: Vec<ByteRecord>,
+    rows: usize,
+    orders: Batch,
+    /// The row and the line of each order.
+    places: Vec<(usize, u64)>,
+    refused: Vec<Refused>,
+    rounded: u64,
+    /// Position in the file behind the last row.
+    bytes: u64,
+    /// Set when no rows come after these: the file ended, or could not be read on.
+    end: Option<anyhow::Result<()>>,
+}
+
+struct Refused {
+    row: usize,
+    line: u64,
+    reason: String,
+}
+
+struct Source<R: std::io::Read> {
+    rows: Rows<R>,
+    parser: Parser,
+}
+
+impl<R: std::io::Read> Source<R> {
+    /// The next stretch of rows, in the memory of an earlier one.
+    fn fill(&mut self, mut stretch: Stretch) -> Stretch {
+        stretch.orders.clear();
+        stretch.places.clear();
+        stretch.refused.clear();
+        (stretch.rows, stretch.rounded, stretch.end) = (0, 0, None);
+        stretch.records.resize_with(ROWS_PER_BATCH, ByteRecord::new);
+        while stretch.rows < ROWS_PER_BATCH {
+            let row = stretch.rows;
+            let line = match self.rows.read(&mut stretch.records[row]) {
+                Ok(Some(line)) => line,
+                end => {
+                    stretch.end = Some(end.map(|_| ()));
+                    break;
+                }
+            };
+            stretch.rows += 1;
+            match self.parser.parse(&stretch.records[row]) {
+                Ok(Parsed::Order { order, rounded }) => {
+                    stretch.orders.push(*order);
+                    stretch.places.push((row, line));
+                    stretch.rounded += u64::from(rounded);
+                }
+                Ok(Parsed::Passed) => {}
+                Err(reason) => stretch.refused.push(Refused { row, line, reason }),
+            }
+        }
+        stretch.bytes = self.rows.bytes();
+        stretch
+    }
+}
+
+/// Counts what happened, for the report.
+struct Tally {
+    report: FileReport,
+    new: IdSet,
+    updated: IdSet,
+}
+
+impl Tally {
+    fn new(file: PathBuf, format: Format) -> Self {
+        let report = FileReport {
+            file,
+            format,
+            rows: 0,
+            orders: OrderCounts::default(),
+            customers: CustomerCounts::default(),
+            rejected_file: None,
+            rejections: Vec::new(),
+            rounded: 0,
+        };
+        Self { report, new: IdSet::default(), updated: IdSet::default() }
+    }
+
+    /// Adds one stretch; the ledger's refusals take their place among the parser's.
+    fn count(&mut self, stretch: &mut Stretch, outcomes: Outcomes) {
+        let report = &mut self.report;
+        for (&(row, line), outcome) in stretch.places.iter().zip(outcomes) {
+            match outcome {
+                Ok(applied) => {
+                    match applied.order {
+                        Change::New => report.orders.new += 1,
+                        Change::Updated => report.orders.updated += 1,
+                        Change::Unchanged | Change::Stale => report.orders.unchanged += 1,
+                    }
+                    count_customer(&mut report.customers, &mut self.new, &mut self.updated, applied);
+                }
+                Err(reason) => stretch.refused.push(Refused { row, line, reason }),
+            }
+        }
+        stretch.refused.sort_by_key(|refused| refused.row);
+        report.rows += stretch.rows as u64;
+        report.rounded += stretch.rounded;
+        report.orders.rejected += stretch.refused.len() as u64;
+        let room = REASONS_SHOWN - report.rejections.len();
+        let shown = stretch.refused.iter().take(room);
+        report.rejections.extend(shown.map(|refused| Rejection { line: refused.line, reason: refused.reason.clone() }));
+    }
+}
+
+/// A new customer is one who had no row; an updated one has other fields, or other orders.
+fn count_customer(counts: &mut CustomerCounts, new: &mut IdSet, updated: &mut IdSet, applied: Applied) {
+    let Some(owner) = applied.owner else { return };
+    if applied.customer == Some(Change::New) && applied.customer_id == applied.owner {
+        counts.new += u64::from(new.insert(owner));
+    } else if [Some(applied.order), applied.customer]
+        .iter()
+        .flatten()
+        .any(|c| matches!(c, Change::New | Change::Updated))
+        && !new.contains(owner)
+    {
+        counts.updated += u64::from(updated.insert(owner));
+    }
+}
+
+/// A set of our ids, which are dense: a bit each, so that a million customers take 125 kB.
+#[derive(Default)]
+struct IdSet(Vec<u64>);
+
+impl IdSet {
+    /// Whether it was not in the set before.
+    fn insert(&mut self, id: i64) -> bool {
+        let Some((word, bit)) = place(id) else { return false };
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        let fresh = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        fresh
+    }
+
+    fn contains(&self, id: i64) -> bool {
+        place(id).and_then(|(word, bit)| Some(self.0.get(word)? & bit != 0)).unwrap_or(false)
+    }
+}
+
+fn place(id: i64) -> Option<(usize, u64)> {
+    let id = usize::try_from(id).ok()?;
+    Some((id / 64, 1 << (id % 64)))
+}

@@ -1,0 +1,207 @@
+//! What must be true of every quintile database at any moment between two transactions, as SQL.
+//! `quintile check --deep` and the integration tests ask all of it; nothing here writes.
+
+use rusqlite::Connection;
+
+/// A sentence, and a query whose every row breaks it, told as one text.
+struct Invariant {
+    says: &'static str,
+    broken_by: &'static str,
+}
+
+/// Rows of one broken invariant that are quoted.
+const QUOTED: usize = 3;
+
+const INVARIANTS: &[Invariant] = &[
+    Invariant {
+        says: "a customer's counters are those of their orders",
+        broken_by: "
+            WITH real AS (
+              SELECT customer_id, count(*) AS n, sum(net) AS spent, min(ordered_at) AS first, max(ordered_at) AS last
+                FROM orders WHERE counted = 1 AND customer_id IS NOT NULL GROUP BY customer_id),
+            expected AS (
+              SELECT c.*, coalesce(n, 0) AS n, coalesce(spent, 0) AS spent, first, last,
+                     CASE WHEN n > 0  -- half to even
+                          THEN spent / n + (2 * (spent % n) > n OR (2 * (spent % n) = n AND spent / n % 2 = 1))
+                          ELSE 0 END AS average
+                FROM customers AS c LEFT JOIN real ON real.customer_id = c.id)
+            SELECT format('customer %d has %d orders worth %d, its row says %d and %d', id, n, spent, order_count, total_spent)
+              FROM expected
+             WHERE order_count <> n OR total_spent <> spent OR avg_order_value <> average
+                OR first_order_at IS NOT first OR last_order_at IS NOT last",
+    },
+    Invariant {
+        says: "a merged customer holds no orders",
+        broken_by: "
+            SELECT format('order %d belongs to customer %d', orders.id, customers.id)
+              FROM orders JOIN customers ON customers.id = orders.customer_id WHERE merged_into IS NOT NULL",
+    },
+    Invariant {
+        says: "a run scored everyone or nobody",
+        broken_by: "
+            SELECT format('run %d scored %d customers, its segments hold %d', id, scored, held)
+              FROM (SELECT id, scored, scored_at,
+                           (SELECT coalesce(sum(customers), 0) FROM run_segments WHERE run_id = runs.id) AS held
+                      FROM runs)
+             WHERE held <> iif(scored_at IS NULL, 0, scored)",
+    },
+    Invariant {
+        says: "what a run changed, its history and its events are the same",
+        broken_by: "
+            WITH moved AS (SELECT run_id, customer_id, segment FROM history WHERE moved = 1),
+            told AS (SELECT run_id, customer_id, new_segment AS segment FROM outbox
+                      WHERE type = 'rfm/segment.changed'),
+            differs AS (
+              SELECT * FROM (SELECT * FROM moved EXCEPT SELECT * FROM told)
+               UNION ALL SELECT * FROM (SELECT * FROM told EXCEPT SELECT * FROM moved))
+            SELECT format('run %d and customer %d', run_id, customer_id) FROM differs
+             UNION ALL
+            SELECT format('run %d changed %d customers and has %d events', id, changed, events)
+              FROM (SELECT id, changed, (SELECT count(*) FROM told WHERE run_id = runs.id) AS events FROM runs)
+             WHERE changed <> events",
+    },
+    Invariant {
+        says: "a run's events are those from its first to its last",
+        broken_by: "
+            SELECT format('run %d, event %d', outbox.run_id, seq)
+              FROM outbox JOIN runs ON runs.id = outbox.run_id
+             WHERE (seq BETWEEN first_seq AND last_seq) IS NOT TRUE",
+    },
+    Invariant {
+        says: "the scores in force are the last ones of the history",
+        broken_by: "
+            SELECT format('customer %d', s.customer_id)
+              FROM scores AS s
+              LEFT JOIN history AS h ON h.customer_id = s.customer_id
+               AND h.run_id = (SELECT max(run_id) FROM history WHERE customer_id = s.customer_id)
+             WHERE h.run_id IS NULL OR (s.r, s.f, s.m, s.segment) IS NOT (h.r, h.f, h.m, h.segment)",
+    },
+    Invariant {
+        says: "at most one run is open",
+        broken_by: "
+            SELECT format('%d runs are', count(*)) FROM runs WHERE state = 'scoring' AND trigger <> 'backfill'
+            HAVING count(*) > 1",
+    },
+    Invariant {
+        says: "a run is emitted when its last event is",
+        broken_by: "
+            SELECT format('run %d', id) FROM runs
+             WHERE emitted_at IS NOT NULL AND last_seq IS NOT NULL AND emit_position IS NOT last_seq",
+    },
+    Invariant {
+        says: "an event goes to a destination once, and not before its run got there",
+        broken_by: "
+            SELECT format('event %d has %d deliveries to %s', seq, count(*), destination)
+              FROM deliveries GROUP BY seq, destination HAVING count(*) > 1
+             UNION ALL
+            SELECT format('delivery %d of run %d', d.id, d.run_id)
+              FROM deliveries AS d JOIN runs ON runs.id = d.run_id
+             WHERE (d.seq <= emit_position) IS NOT TRUE",
+    },
+    Invariant {
+        says: "a delivery is finished when its state says so",
+        broken_by: "
+            SELECT format('delivery %d is %s', id, state) FROM deliveries
+             WHERE (finished_at IS NOT NULL) <> (state IN ('delivered', 'dead', 'superseded', 'discarded'))
+                OR (state = 'held') <> (hold IS NOT NULL AND finished_at IS NULL)",
+    },
+    Invariant {
+        says: "of a customer's open deliveries to a destination the oldest alone is due",
+        broken_by: "
+            WITH line AS (
+              SELECT id, state, due_at,
+                     row_number() OVER (PARTITION BY destination, customer_id ORDER BY id) AS place
+                FROM deliveries WHERE finished_at IS NULL AND customer_id IS NOT NULL)
+            SELECT format('delivery %d is %s, due %s, number %d of its line', id, state, coalesce(due_at, 'never'), place)
+              FROM line
+             WHERE (place > 1 AND (due_at IS NOT NULL OR state = 'sending'))
+                OR (place = 1 AND state IN ('waiting', 'retrying') AND due_at IS NULL)",
+    },
+];
+
+/// Every broken invariant, as a sentence with examples; empty when all hold.
+///
+/// # Errors
+/// Those of SQLite while reading.
+pub fn violations(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut violations = Vec::new();
+    for invariant in INVARIANTS {
+        let mut statement = connection.prepare(invariant.broken_by)?;
+        let broken: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        if !broken.is_empty() {
+            let quoted = broken[..broken.len().min(QUOTED)].join("; ");
+            let more = broken.len().saturating_sub(QUOTED);
+            let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+            violations.push(format!("not true: {}: {quoted}{more}", invariant.says));
+        }
+    }
+    let mut dangling = connection.prepare("PRAGMA foreign_key_check")?;
+    let tables: Vec<String> = dangling.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    if let Some(table) = tables.first() {
+        violations
+            .push(format!("not true: every reference leads to a row: {} in {table} or others do not", tables.len()));
+    }
+    Ok(violations)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fixture of the current schema: one customer, one order, one run, one event, one
+    /// delivery.
+    fn database() -> Connection {
+        let path = format!("{}/tests/fixtures/schema-{}.db", env!("CARGO_MANIFEST_DIR"), crate::db::SCHEMA_VERSION);
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("copy.db");
+        std::fs::copy(path, &copy).unwrap();
+        let mut memory = Connection::open_in_memory().unwrap();
+        memory.restore("main", copy, None::<fn(rusqlite::backup::Progress)>).unwrap();
+        memory
+    }
+
+    #[test]
+    fn a_good_database_breaks_none() {
+        assert_eq!(violations(&database()).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_invariant_is_broken_by_what_it_forbids() {
+        let delivery =
+            "INSERT INTO deliveries (message_id, destination, seq, customer_id, run_id, state, due_at, created_at)
+                        VALUES (zeroblob(16), 'b', 1, 1, 1, 'waiting', 5, 5);";
+        let cases = [
+            ("UPDATE customers SET order_count = 2", "customer 1 has 1 orders worth 4990, its row says 2 and 4990"),
+            ("UPDATE customers SET last_order_at = NULL", "customer 1 has 1 orders"),
+            ("UPDATE customers SET avg_order_value = 1", "customer 1 has 1 orders"),
+            (
+                "INSERT INTO customers (source, created_at) VALUES ('csv', 1); UPDATE customers SET merged_into = 2 WHERE id = 1",
+                "order 1 belongs to customer 1",
+            ),
+            ("UPDATE runs SET scored = 2", "run 1 scored 2 customers, its segments hold 1"),
+            ("UPDATE runs SET scored_at = NULL", "run 1 scored 1 customers, its segments hold 1"),
+            ("UPDATE runs SET changed = 2", "run 1 changed 2 customers and has 1 events"),
+            ("UPDATE history SET moved = 0", "run 1 and customer 1"),
+            ("UPDATE outbox SET new_segment = 'lost'", "run 1 and customer 1; run 1 and customer 1"),
+            ("UPDATE runs SET first_seq = 2", "run 1, event 1"),
+            ("UPDATE scores SET m = 4", "last ones of the history: customer 1"),
+            ("UPDATE runs SET emit_position = 0", "a run is emitted when its last event is: run 1"),
+            ("UPDATE runs SET emit_position = NULL", "delivery 1 of run 1"),
+            ("UPDATE deliveries SET finished_at = NULL", "delivery 1 is delivered"),
+            ("UPDATE deliveries SET state = 'held'", "delivery 1 is held"),
+            (
+                &format!("{delivery} UPDATE deliveries SET due_at = NULL"),
+                "delivery 2 is waiting, due never, number 1 of its line",
+            ),
+            (&format!("{delivery} {delivery}"), "event 1 has 2 deliveries to b"),
+            (&format!("{delivery} {delivery}"), "delivery 3 is waiting, due 5, number 2 of its line"),
+            ("PRAGMA foreign_keys = OFF; DELETE FROM customers", "every reference leads to a row"),
+        ];
+        for (breaks, message) in cases {
+            let database = database();
+            database.execute_batch(breaks).unwrap();
+            let violations = violations(&database).unwrap();
+            assert!(violations.iter().any(|violation| violation.contains(message)), "{breaks}: {violations:?}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Lists as CSV: exactly what the filter shows, however long, in pieces while it is read.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{Query, State},
+    http::header,
+    response::{IntoResponse, Response},
+};
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+
+use super::{App, filter::Filter, list, list::Customer, statistics};
+use crate::model::{Currency, Timestamp};
+
+/// Rows read at a time.
+const CHUNK: usize = 1000;
+/// Pieces that wait for a slow reader; then reading waits too.
+const AHEAD: usize = 4;
+/// A reader that takes nothing for so long is gone: it would keep the database from shrinking its log.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Piece = Result<Vec<u8>, anyhow::Error>;
+
+/// `GET /customers.csv`
+pub async fn customers(State(app): State<Arc<App>>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
+    let filter = Filter::from_pairs(&pairs);
+    let currency = app.config.shop.currency;
+    stream(&app, "customers.csv", move |connection, out| write_customers(connection, &filter, currency, out))
+}
+
+/// `GET /runs.csv`
+pub async fn runs(State(app): State<Arc<App>>) -> Response {
+    stream(&app, "runs.csv", write_runs)
+}
+
+/// Answers at once and writes while the browser reads, all from one snapshot of the database. A
+/// failure on the way breaks the connection, so that half a file is not taken for a whole one.
+fn stream<F>(app: &App, name: &str, write: F) -> Response
+where
+    F: FnOnce(&Connection, &mut Sink) -> anyhow::Result<()> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel::<Piece>(AHEAD);
+    let mut sink = Sink { sender, runtime: tokio::runtime::Handle::current() };
+    let readers = app.readers.clone();
+    tokio::task::spawn_blocking(move || {
+        let result = (|| {
+            let mut connection = readers.get()?;
+            let snapshot = connection.transaction()?;
+            write(&snapshot, &mut sink)
+        })();
+        if let Err(error) = result {
+            tracing::warn!(error = format!("{error:#}"), "an export stopped before its end");
+            let _ = sink.send(Err(error));
+        }
+    });
+    let body = Body::from_stream(futures_util::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|piece| (piece, receiver))
+    }));
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
+    ];
+    (headers, body).into_response()
+}
+
+/// Where pieces of the file go.
+struct Sink {
+    sender: mpsc::Sender<Piece>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Sink {
+    fn send(&self, piece: Piece) -> anyhow::Result<()> {
+        let sent = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, self.sender.send(piece)).await });
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => anyhow::bail!("the reader went away"),
+            Err(_) => anyhow::bail!("the reader took nothing for {} s", PATIENCE.as_secs()),
+        }
+    }
+
+    fn rows(&self, rows: impl IntoIterator<Item = Vec<String>>) -> anyhow::Result<()> {
+        let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+        for row in rows {
+            writer.write_record(&row)?;
+        }
+        self.send(Ok(writer.into_inner().map_err(|error| anyhow::anyhow!("{error}"))?))
+    }
+}
+
+fn write_customers(connection: &Connection, filter: &Filter, currency: Currency, out: &mut Sink) -> anyhow::Result<()> {
+    const HEADERS: [&str; 18] = [
+        "id",
+        "source",
+        "external_id",
+        "email",
+        "first_name",
+        "last_name",
+        "order_count",
+        "total_spent",
+        "avg_order_value",
+        "currency",
+        "first_order_at",
+        "last_order_at",
+        "r",
+        "f",
+        "m",
+        "segment",
+        "previous_segment",
+        "segment_since",
+    ];
+    out.rows([HEADERS.map(str::to_owned).to_vec()])?;
+    let total = list::total(connection, filter)?;
+    let mut after = None;
+    loop {
+        let page = list::page(connection, filter, total, after.as_ref(), CHUNK)?;
+        if !page.customers.is_empty() {
+            out.rows(page.customers.iter().map(|customer| customer_row(customer, currency)))?;
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+fn customer_row(customer: &Customer, currency: Currency) -> Vec<String> {
+    let text = |value: &Option<String>| guarded(value.as_deref().unwrap_or_default());
+    let score = |index: usize| customer.scores.map_or_else(String::new, |scores| scores[index].to_string());
+    vec![
+        customer.id.to_string(),
+        customer.source.clone(),
+        text(&customer.external_id),
+        text(&customer.email),
+        text(&customer.first_name),
+        text(&customer.last_name),
+        customer.order_count.to_string(),
+        customer.total_spent.to_decimal(currency),
+        customer.avg_order_value.to_decimal(currency),
+        currency.to_string(),
+        time(customer.first_order_at),
+        time(customer.last_order_at),
+        score(0),
+        score(1),
+        score(2),
+        text(&customer.segment),
+        text(&customer.previous_segment),
+        time(customer.segment_since),
+    ]
+}
+
+fn write_runs(connection: &Connection, out: &mut Sink) -> anyhow::Result<()> {
+    const HEADERS: [&str; 11] = [
+        "id",
+        "trigger",
+        "as_of",
+        "started_at",
+        "scored_at",
+        "emitted_at",
+        "finished_at",
+        "state",
+        "scored",
+        "changed",
+        "error",
+    ];
+    out.rows([HEADERS.map(str::to_owned).to_vec()])?;
+    let mut before = i64::MAX;
+    loop {
+        let runs = statistics::page(connection, before, CHUNK)?;
+        let Some(last) = runs.last() else { return Ok(()) };
+        before = last.id;
+        out.rows(runs.into_iter().map(|run| {
+            vec![
+                run.id.to_string(),
+                run.trigger,
+                run.as_of.to_string(),
+                run.started_at.to_string(),
+                time(run.scored_at),
+                time(run.emitted_at),
+                time(run.finished_at),
+                run.state,
+                run.scored.to_string(),
+                run.changed.to_string(),
+                guarded(run.error.as_deref().unwrap_or_default()),
+            ]
+        }))?;
+    }
+}
+
+fn time(at: Option<Timestamp>) -> String {
+    at.map_or_else(String::new, |at| at.to_string())
+}
+
+/// Keeps a spreadsheet from running a name as a formula: a cell that starts like one gets an
+/// apostrophe in front.
+fn guarded(text: &str) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{text}") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::guarded;
+
+    #[test]
+    fn formulas_are_text() {
+        for (text, cell) in [
+            ("=HYPERLINK(\"http://evil\")", "'=HYPERLINK(\"http://evil\")"),
+            ("+49", "'+49"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", "'\t=1"),
+            ("Anna", "Anna"),
+            ("a=b", "a=b"),
+            ("", ""),
+        ] {
+            assert_eq!(guarded(text), cell);
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Which customers a list shows, in which order, as it stands in the address. Pure.
+
+use std::fmt;
+
+use crate::model::Quintile;
+
+/// Longest search text; the rest is cut off.
+const SEARCH_CHARS: usize = 200;
+
+/// What the address of a customer list says. Values that make no sense are as if absent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    pub search: Option<String>,
+    pub segment: Option<String>,
+    pub r: Option<Quintile>,
+    pub f: Option<Quintile>,
+    pub m: Option<Quintile>,
+    pub sort: Sort,
+    pub ascending: bool,
+}
+
+/// The column a list is ordered by; our id breaks ties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sort {
+    /// By our id: who became known last comes first.
+    #[default]
+    Known,
+    Email,
+    Orders,
+    Spent,
+    LastOrder,
+}
+
+impl Sort {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Known, "known"),
+        (Self::Email, "email"),
+        (Self::Orders, "orders"),
+        (Self::Spent, "spent"),
+        (Self::LastOrder, "last"),
+    ];
+
+    /// As it stands in the address.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(sort, _)| *sort == self).map_or("known", |(_, text)| text)
+    }
+}
+
+impl Filter {
+    /// Reads name-value pairs; the last of a repeated name counts, empty values are absent.
+    pub fn from_pairs(pairs: &[(String, String)]) -> Self {
+        let value = |name: &str| {
+            pairs
+                .iter()
+                .rev()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.trim())
+                .filter(|text| !text.is_empty())
+        };
+        let quintile = |name| value(name).and_then(|text| text.parse().ok()).and_then(Quintile::new);
+        let sort = Sort::ALL.into_iter().find(|(_, text)| value("sort") == Some(text));
+        let sort = sort.map_or_else(Sort::default, |(sort, _)| sort);
+        let ascending = match value("dir") {
+            Some("asc") => true,
+            Some("desc") => false,
+            _ => sort == Sort::Email,
+        };
+        Self {
+            search: value("q").map(|text| text.chars().take(SEARCH_CHARS).collect()),
+            segment: value("segment").map(str::to_owned),
+            r: quintile("r"),
+            f: quintile("f"),
+            m: quintile("m"),
+            sort,
+            ascending,
+        }
+    }
+
+    /// Nothing is filtered; everybody is shown.
+    pub fn is_everybody(&self) -> bool {
+        self.search.is_none() && self.segment.is_none() && !self.has_scores()
+    }
+
+    /// A score is asked for.
+    pub fn has_scores(&self) -> bool {
+        self.r.is_some() || self.f.is_some() || self.m.is_some()
+    }
+
+    /// Do three scores pass?
+    pub fn admits(&self, scores: [u8; 3]) -> bool {
+        [self.r, self.f, self.m].into_iter().zip(scores).all(|(wanted, score)| wanted.is_none_or(|q| q.get() == score))
+    }
+
+    /// The same list in another order.
+    pub fn sorted(&self, sort: Sort, ascending: bool) -> Self {
+        Self { sort, ascending, ..self.clone() }
+    }
+
+    /// The part of an address after "?", shortest form; empty for the plain list.
+    pub fn to_query(&self, after: Option<&Cursor>) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in [("q", &self.search), ("segment", &self.segment)] {
+            if let Some(value) = value {
+                query.append_pair(name, value);
+            }
+        }
+        for (name, value) in [("r", self.r), ("f", self.f), ("m", self.m)] {
+            if let Some(value) = value {
+                query.append_pair(name, &value.to_string());
+            }
+        }
+        if self.sort != Sort::default() {
+            query.append_pair("sort", self.sort.as_str());
+        }
+        if self.ascending != (self.sort == Sort::Email) {
+            query.append_pair("dir", if self.ascending { "asc" } else { "desc" });
+        }
+        if let Some(after) = after {
+            query.append_pair("after", &after.to_string());
+        }
+        query.finish()
+    }
+
+    /// [`Self::to_query`] behind a path.
+    pub fn href(&self, path: &str, after: Option<&Cursor>) -> String {
+        let query = self.to_query(after);
+        if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+    }
+}
+
+/// Where the page before ended. Opaque to people; each order of a list has its own form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cursor {
+    /// `7`: after this customer.
+    Id(i64),
+    /// `v7.4999`: after this value, and this customer among equals.
+    Value { value: i64, id: i64 },
+    /// `t7.anna@example.com`: the same for a text.
+    Text { text: String, id: i64 },
+    /// `n7`: a search is at the names, newest customer first.
+    Name(i64),
+}
+
+impl Cursor {
+    /// `None` for anything that [`fmt::Display`] below did not write.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, rest) = (text.chars().next()?, text.get(1..));
+        match kind {
+            'v' => {
+                let (id, value) = rest?.split_once('.')?;
+                Some(Self::Value { value: value.parse().ok()?, id: id.parse().ok()? })
+            }
+            't' => {
+                let (id, text) = rest?.split_once('.')?;
+                Some(Self::Text { text: text.to_owned(), id: id.parse().ok()? })
+            }
+            'n' => rest?.parse().ok().map(Self::Name),
+            _ => text.parse().ok().map(Self::Id),
+        }
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "{id}"),
+            Self::Value { value, id } => write!(f, "v{id}.{value}"),
+            Self::Text { text, id } => write!(f, "t{id}.{text}"),
+            Self::Name(id) => write!(f, "n{id}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(query: &str) -> Filter {
+        let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        Filter::from_pairs(&pairs)
+    }
+
+    #[test]
+    fn nonsense_is_as_if_absent() {
+        for query in ["", "q=&segment=&r=&f=&m=", "r=9&f=0&m=x&sort=size&dir=up", "q=%20", "r=5.0", "unknown=1"] {
+            assert_eq!(parse(query), Filter::default(), "{query}");
+        }
+        assert_eq!(parse("r=1&r=5").r, Quintile::new(5));
+        assert_eq!(parse(&format!("q={}", "x".repeat(5000))).search.unwrap().len(), SEARCH_CHARS);
+    }
+
+    #[test]
+    fn an_address_comes_back_as_it_was() {
+        for query in [
+            "",
+            "q=anna%2Bx%40example.com&segment=at_risk&r=5&f=4&m=1&sort=spent&dir=asc",
+            "sort=email",
+            "sort=email&dir=desc",
+            "dir=asc",
+        ] {
+            assert_eq!(parse(query).to_query(None), query);
+        }
+        assert_eq!(Filter::default().href("/customers", None), "/customers");
+        assert_eq!(Filter::default().href("/customers", Some(&Cursor::Id(7))), "/customers?after=7");
+    }
+
+    proptest! {
+        #[test]
+        fn filters_round_trip(q in "\\PC{0,40}", segment in "\\PC{0,20}", r in 0u8..7, sort in 0usize..5, ascending: bool) {
+            let filter = Filter::from_pairs(&[
+                ("q".into(), q), ("segment".into(), segment), ("r".into(), r.to_string()),
+                ("sort".into(), Sort::ALL[sort].1.into()), ("dir".into(), if ascending { "asc" } else { "desc" }.into()),
+            ]);
+            prop_assert_eq!(parse(&filter.to_query(None)), filter);
+        }
+
+        #[test]
+        fn cursors_round_trip(id: i64, value: i64, text in "\\PC{0,40}") {
+            for cursor in [Cursor::Id(id), Cursor::Name(id), Cursor::Value { value, id }, Cursor::Text { text, id }] {
+                prop_assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
+            }
+        }
+
+        #[test]
+        fn no_cursor_panics(text in "[vtn]?\\PC{0,20}") {
+            let _ = Cursor::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! `GET /healthz` and `GET /readyz`, for whatever watches the program.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use super::App;
+
+/// The program answers.
+pub async fn healthz() -> Response {
+    Json(json!({"status": "ok"})).into_response()
+}
+
+/// The program can do its work: the database can be read. 503 with the reason when not.
+pub async fn readyz(State(app): State<Arc<App>>) -> Response {
+    let read = app.readers.read(|connection| {
+        Ok(connection.query_row("SELECT 1 FROM sqlite_schema WHERE name = 'runs'", [], |_| Ok(()))?)
+    });
+    match read.await {
+        Ok(()) if app.score_now.is_closed() => unavailable("scoring has stopped; restart quintile"),
+        Ok(()) => Json(json!({"status": "ready"})).into_response(),
+        Err(error) => unavailable(&format!("the database cannot be read: {error:#}")),
+    }
+}
+
+fn unavailable(reason: &str) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "unavailable", "reason": reason}))).into_response()
+}

@@ -1,0 +1,139 @@
+//! The heat map of the Overview: recency over frequency, each cell a link to its customers.
+
+use rusqlite::Connection;
+
+use super::{
+    App, chart,
+    definitions::{self, Cut},
+    statistics::{self, Cell, Run},
+    words,
+};
+use crate::model::{Money, Timestamp};
+
+pub struct Heat {
+    pub by_revenue: bool,
+    pub columns: Vec<Head>,
+    pub rows: Vec<HeatRow>,
+    pub caption: &'static str,
+}
+
+pub struct Head {
+    pub score: u8,
+    pub range: String,
+    /// " days", " orders"; the first of its row or column says it for all, the others only aloud.
+    pub unit: &'static str,
+}
+
+pub struct HeatRow {
+    pub head: Head,
+    pub cells: Vec<HeatCell>,
+}
+
+pub struct HeatCell {
+    pub shade: i64,
+    pub tone: &'static str,
+    pub text: String,
+    pub label: String,
+    pub title: String,
+    /// Empty: nobody is in it.
+    pub href: String,
+}
+
+/// The map of `run`; the best corner is top right.
+pub fn heat(app: &App, connection: &Connection, run: &Run, by_revenue: bool) -> rusqlite::Result<Heat> {
+    let cells = statistics::cells(connection, run.id)?;
+    let recency = statistics::cuts(connection, run.id, "r")?;
+    let frequency = statistics::cuts(connection, run.id, "f")?;
+    let value = |cell: &Cell| if by_revenue { cell.revenue.0 } else { cell.customers };
+    let sum = |r: u8, f: u8, value: &dyn Fn(&Cell) -> i64| -> i64 {
+        cells.iter().filter(|cell| cell.scores[..2] == [r, f]).map(value).sum()
+    };
+    let pairs = || (1..=5u8).flat_map(|r| (1..=5u8).map(move |f| (r, f)));
+    let fullest = pairs().map(|(r, f)| sum(r, f, &value)).max().unwrap_or(0);
+    let rows = (1..=5u8)
+        .rev()
+        .map(|r| HeatRow {
+            head: days_head(r, &recency, run.as_of),
+            cells: (1..=5u8)
+                .map(|f| {
+                    let customers = sum(r, f, &|cell| cell.customers);
+                    let revenue = Money(sum(r, f, &|cell| cell.revenue.0));
+                    heat_cell(app, &cells, [r, f], customers, revenue, by_revenue, fullest)
+                })
+                .collect(),
+        })
+        .collect();
+    Ok(Heat {
+        by_revenue,
+        columns: (1..=5u8).map(|f| orders_head(f, &frequency)).collect(),
+        rows,
+        caption: if run.ties == "together" {
+            "Rows and columns are fifths of your customers, except that equal customers stay together. Select a cell to see them."
+        } else {
+            "Each row and each column holds a fifth of your customers. Select a cell to see them."
+        },
+    })
+}
+
+fn heat_cell(
+    app: &App,
+    cells: &[Cell],
+    [r, f]: [u8; 2],
+    customers: i64,
+    revenue: Money,
+    by_revenue: bool,
+    fullest: i64,
+) -> HeatCell {
+    // The segment that most of the cell's customers are in; m decides among several.
+    let mut per_segment: Vec<(&str, i64)> = Vec::new();
+    for cell in cells.iter().filter(|cell| cell.scores[..2] == [r, f]) {
+        let Some(segment) = app.names.of(cell.scores) else { continue };
+        match per_segment.iter_mut().find(|(name, _)| *name == segment) {
+            Some((_, sum)) => *sum += cell.customers,
+            None => per_segment.push((segment, cell.customers)),
+        }
+    }
+    per_segment.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
+    let labels: Vec<String> = per_segment.iter().map(|(name, _)| app.names.label(name)).collect();
+    let title = labels.join(", ");
+    let currency = app.config.shop.currency;
+    let (text, shade) = if by_revenue {
+        (words::money_short(revenue, currency), chart::shade(revenue.0, fullest))
+    } else {
+        (words::count(customers), chart::shade(customers, fullest))
+    };
+    let amount = if by_revenue {
+        format!("{text} from {}", words::counted(customers, "customer", "customers"))
+    } else {
+        words::counted(customers, "customer", "customers")
+    };
+    HeatCell {
+        shade,
+        tone: per_segment.first().map_or("d", |(name, _)| app.names.tone(name)),
+        text: if customers == 0 { "–".to_owned() } else { text },
+        label: format!("{amount}, recency {r}, frequency {f}, {title}"),
+        title,
+        href: if customers == 0 { String::new() } else { format!("/customers?r={r}&f={f}") },
+    }
+}
+
+/// "0–21 days": from the newest to the oldest last order inside the quintile.
+fn days_head(score: u8, cuts: &[Cut], as_of: Timestamp) -> Head {
+    let days = |at: i64| definitions::days_between(Timestamp::from_millis(at), as_of);
+    head(score, cuts, |cut| (days(cut.highest), days(cut.lowest)), [" day", " days"])
+}
+
+/// "3–5 orders"
+fn orders_head(score: u8, cuts: &[Cut]) -> Head {
+    head(score, cuts, |cut| (cut.lowest, cut.highest), [" order", " orders"])
+}
+
+fn head(score: u8, cuts: &[Cut], ends: impl Fn(&Cut) -> (i64, i64), [one, many]: [&'static str; 2]) -> Head {
+    let Some(cut) = cuts.iter().find(|cut| cut.quintile == score && cut.customers > 0) else {
+        return Head { score, range: "nobody".to_owned(), unit: "" };
+    };
+    match ends(cut) {
+        (from, to) if from == to => Head { score, range: words::count(from), unit: if from == 1 { one } else { many } },
+        (from, to) => Head { score, range: format!("{}–{}", words::count(from), words::count(to)), unit: many },
+    }
+}

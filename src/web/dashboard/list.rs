@@ -1,0 +1,305 @@
+//! Pages of customers by keyset: the page before says where to go on, so page 20,000 costs what
+//! page 1 does.
+//!
+//! What each order costs, with a million customers:
+//!
+//! - newest or oldest first (the default) walks the primary key. With a segment it walks the index
+//!   `scores_segment`, with scores it walks `scores` and stops at the fiftieth hit: a cell of the
+//!   heat map holds about one customer in 25, an almost empty one costs a walk over the scores;
+//! - e-mail, orders, spent and last order have no index, because each order of the shop would pay
+//!   for it. They are offered while the filter leaves at most [`SORTABLE`] customers;
+//! - a search takes exact ids, then starts of e-mails, from indexes. Names have no index: they are
+//!   compared newest customer first, [`NAMES_PER_PAGE`](super::search::NAMES_PER_PAGE) a page, and the page says where it stopped.
+
+use rusqlite::{Connection, OptionalExtension, Row, ToSql};
+
+use super::{
+    filter::{Cursor, Filter, Sort},
+    search,
+    statistics::{self, sql_limit},
+};
+use crate::model::{Money, Timestamp};
+
+/// Customers up to which a list can be sorted by a column without an index.
+pub const SORTABLE: i64 = 20_000;
+/// Merged and deleted customers are in no list.
+const PRESENT: &str = "c.merged_into IS NULL AND c.deleted_at IS NULL";
+
+/// A customer as a list shows them.
+#[derive(Debug, Clone)]
+pub struct Customer {
+    pub id: i64,
+    pub source: String,
+    pub external_id: Option<String>,
+    pub email: Option<String>,
+    pub first_name: Option<String>,
+    pub last_name: Option<String>,
+    pub order_count: i64,
+    pub total_spent: Money,
+    pub avg_order_value: Money,
+    pub first_order_at: Option<Timestamp>,
+    pub last_order_at: Option<Timestamp>,
+    pub scores: Option<[u8; 3]>,
+    pub segment: Option<String>,
+    pub previous_segment: Option<String>,
+    pub segment_since: Option<Timestamp>,
+}
+
+impl Customer {
+    const SELECT: &str = "SELECT c.id, c.source, c.external_id, c.email, c.first_name, c.last_name, c.order_count, c.total_spent, \
+         c.avg_order_value, c.first_order_at, c.last_order_at, s.r, s.f, s.m, s.segment, s.previous_segment, s.segment_since \
+         FROM customers c LEFT JOIN scores s ON s.customer_id = c.id WHERE c.id = ?1";
+
+    /// One customer, whatever became of them.
+    pub fn by_id(connection: &Connection, id: i64) -> rusqlite::Result<Option<Self>> {
+        connection.prepare_cached(Self::SELECT)?.query_row([id], Self::from_row).optional()
+    }
+
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let scores: (Option<u8>, Option<u8>, Option<u8>) = (row.get(11)?, row.get(12)?, row.get(13)?);
+        Ok(Self {
+            id: row.get(0)?,
+            source: row.get(1)?,
+            external_id: row.get(2)?,
+            email: row.get(3)?,
+            first_name: row.get(4)?,
+            last_name: row.get(5)?,
+            order_count: row.get(6)?,
+            total_spent: row.get(7)?,
+            avg_order_value: row.get(8)?,
+            first_order_at: row.get(9)?,
+            last_order_at: row.get(10)?,
+            scores: match scores {
+                (Some(r), Some(f), Some(m)) => Some([r, f, m]),
+                _ => None,
+            },
+            segment: row.get(14)?,
+            previous_segment: row.get(15)?,
+            segment_since: row.get(16)?,
+        })
+    }
+
+    /// First and last name; the e-mail, then the id, of those without.
+    pub fn title(&self) -> String {
+        let names: Vec<&str> = [&self.first_name, &self.last_name]
+            .into_iter()
+            .flatten()
+            .map(|name| name.trim())
+            .filter(|n| !n.is_empty())
+            .collect();
+        if !names.is_empty() {
+            return names.join(" ");
+        }
+        let email = self.email.as_deref().filter(|email| !email.trim().is_empty());
+        email.map_or_else(|| format!("Customer {}", self.id), str::to_owned)
+    }
+}
+
+/// Customers of one page and where the next one starts.
+pub struct Page {
+    pub customers: Vec<Customer>,
+    pub next: Option<Cursor>,
+    /// A search stopped at its limit before the page was full; `next` goes on.
+    pub stopped: bool,
+}
+
+/// How many customers a filter leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Total {
+    Exactly(i64),
+    /// By the statistics of the run in force.
+    AtRun(i64),
+    /// Only the pages know.
+    Unknown,
+}
+
+impl Total {
+    /// May this list be sorted by any column?
+    pub const fn is_sortable(self) -> bool {
+        matches!(self, Self::Exactly(count) | Self::AtRun(count) if count <= SORTABLE)
+    }
+}
+
+/// Hits of one page, each with the cursor of what comes after it.
+pub struct Hits {
+    pub found: Vec<(i64, Cursor)>,
+    /// Where to go on when a limit was reached first.
+    pub stopped: Option<Cursor>,
+}
+
+/// One page of at most `limit` customers after `after`. Sorts that `total` forbids are the default.
+pub fn page(
+    connection: &Connection,
+    filter: &Filter,
+    total: Total,
+    after: Option<&Cursor>,
+    limit: usize,
+) -> rusqlite::Result<Page> {
+    if total == Total::AtRun(0) {
+        return Ok(Page { customers: Vec::new(), next: None, stopped: false });
+    }
+    // One more than fits tells whether there is another page.
+    let hits = match &filter.search {
+        Some(text) => search::search(connection, filter, text, after, limit + 1)?,
+        None if filter.sort != Sort::Known && total.is_sortable() => by_value(connection, filter, after, limit + 1)?,
+        None => by_id(connection, filter, after, limit + 1)?,
+    };
+    let full = hits.found.len() > limit;
+    let next =
+        if full { hits.found.get(limit.saturating_sub(1)).map(|(_, after)| after.clone()) } else { hits.stopped };
+    let stopped = !full && next.is_some();
+    let customers = hits
+        .found
+        .iter()
+        .take(limit)
+        .filter_map(|(id, _)| Customer::by_id(connection, *id).transpose())
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Page { customers, next, stopped })
+}
+
+/// Counts what can be counted cheaply: small shops exactly, others by the run's statistics.
+pub fn total(connection: &Connection, filter: &Filter) -> rusqlite::Result<Total> {
+    if filter.search.is_some() {
+        return Ok(Total::Unknown);
+    }
+    let highest: i64 =
+        connection.prepare_cached("SELECT coalesce(max(id), 0) FROM customers")?.query_row([], |row| row.get(0))?;
+    if highest <= SORTABLE {
+        let source = Source::of(filter);
+        let sql = format!("SELECT count(*) FROM {} WHERE {} > 0 AND {}", source.from, source.key, source.conditions);
+        let values: Vec<&dyn ToSql> = source.values.iter().map(AsRef::as_ref).collect();
+        return connection.prepare_cached(&sql)?.query_row(&values[..], |row| row.get(0)).map(Total::Exactly);
+    }
+    let Some(run) = statistics::in_force(connection)? else { return Ok(Total::Unknown) };
+    Ok(match (&filter.segment, filter.has_scores()) {
+        (Some(segment), false) => {
+            Total::AtRun(statistics::counts(connection, run.id)?.get(segment).copied().unwrap_or(0))
+        }
+        (None, true) => {
+            let cells = statistics::cells(connection, run.id)?;
+            Total::AtRun(cells.iter().filter(|cell| filter.admits(cell.scores)).map(|cell| cell.customers).sum())
+        }
+        // Of everybody, customers without an order included, no statistic tells; nor which of a
+        // segment's customers have a score.
+        (None, false) | (Some(_), true) => Total::Unknown,
+    })
+}
+
+/// The tables and conditions of a filter without its search.
+struct Source {
+    from: &'static str,
+    /// The customer's id in the table that drives the walk.
+    key: &'static str,
+    conditions: String,
+    values: Vec<Box<dyn ToSql>>,
+}
+
+impl Source {
+    fn of(filter: &Filter) -> Self {
+        let mut source = if filter.segment.is_some() || filter.has_scores() {
+            Self {
+                from: "scores s CROSS JOIN customers c ON c.id = s.customer_id",
+                key: "s.customer_id",
+                conditions: PRESENT.to_owned(),
+                values: Vec::new(),
+            }
+        } else {
+            Self { from: "customers c", key: "c.id", conditions: PRESENT.to_owned(), values: Vec::new() }
+        };
+        if let Some(segment) = &filter.segment {
+            // With scores the walk over the primary key is faster than the segment's index, whose
+            // every hit would be looked up: the plus keeps SQLite from that index.
+            let column = if filter.has_scores() { "+s.segment" } else { "s.segment" };
+            source.and(column, Box::new(segment.clone()));
+        }
+        for (column, wanted) in [("s.r", filter.r), ("s.f", filter.f), ("s.m", filter.m)] {
+            if let Some(quintile) = wanted {
+                source.and(column, Box::new(quintile));
+            }
+        }
+        source
+    }
+
+    fn and(&mut self, column: &str, value: Box<dyn ToSql>) {
+        self.values.push(value);
+        self.conditions = format!("{} AND {column} = ?{}", self.conditions, self.values.len());
+    }
+
+    /// Adds a value and returns its placeholder.
+    fn bind(&mut self, value: impl ToSql + 'static) -> String {
+        self.values.push(Box::new(value));
+        format!("?{}", self.values.len())
+    }
+}
+
+/// Newest (or oldest) known first.
+fn by_id(connection: &Connection, filter: &Filter, after: Option<&Cursor>, limit: usize) -> rusqlite::Result<Hits> {
+    let mut source = Source::of(filter);
+    let (beyond, order, start) = if filter.ascending { (">", "ASC", i64::MIN) } else { ("<", "DESC", i64::MAX) };
+    let start = match after {
+        Some(Cursor::Id(id)) => *id,
+        _ => start,
+    };
+    let (start, limit) = (source.bind(start), source.bind(sql_limit(limit)));
+    let Source { from, key, conditions, values } = source;
+    let sql = format!(
+        "SELECT {key} FROM {from} WHERE {key} {beyond} {start} AND {conditions} ORDER BY {key} {order} LIMIT {limit}"
+    );
+    let values: Vec<&dyn ToSql> = values.iter().map(AsRef::as_ref).collect();
+    let found = connection
+        .prepare_cached(&sql)?
+        .query_map(&values[..], |row| row.get(0).map(|id| (id, Cursor::Id(id))))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Hits { found, stopped: None })
+}
+
+/// By a column without an index: every customer that the filter leaves is looked at.
+fn by_value(connection: &Connection, filter: &Filter, after: Option<&Cursor>, limit: usize) -> rusqlite::Result<Hits> {
+    // Customers without a value come last when descending; without an e-mail, last when ascending.
+    let value = match filter.sort {
+        Sort::Known => "c.id",
+        Sort::Email => "coalesce(c.email_key, char(1114111))",
+        Sort::Orders => "c.order_count",
+        Sort::Spent => "c.total_spent",
+        Sort::LastOrder => "coalesce(c.last_order_at, -9223372036854775807)",
+    };
+    let (beyond, order) = if filter.ascending { (">", "ASC") } else { ("<", "DESC") };
+    let is_text = filter.sort == Sort::Email;
+    let mut source = Source::of(filter);
+    let beyond_cursor = match after {
+        Some(Cursor::Text { text, id }) if is_text => {
+            format!("AND ({value}, c.id) {beyond} ({}, {})", source.bind(text.clone()), source.bind(*id))
+        }
+        Some(Cursor::Value { value: last, id }) if !is_text => {
+            format!("AND ({value}, c.id) {beyond} ({}, {})", source.bind(*last), source.bind(*id))
+        }
+        _ => String::new(),
+    };
+    let limit = source.bind(sql_limit(limit));
+    let Source { from, key, conditions, values } = source;
+    let sql = format!(
+        "SELECT c.id, {value} FROM {from} WHERE {key} > 0 AND {conditions} {beyond_cursor}
+         ORDER BY 2 {order}, 1 {order} LIMIT {limit}"
+    );
+    let values: Vec<&dyn ToSql> = values.iter().map(AsRef::as_ref).collect();
+    let found = connection
+        .prepare_cached(&sql)?
+        .query_map(&values[..], |row| {
+            let id = row.get(0)?;
+            let after =
+                if is_text { Cursor::Text { text: row.get(1)?, id } } else { Cursor::Value { value: row.get(1)?, id } };
+            Ok((id, after))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Hits { found, stopped: None })
+}
+
+/// Is this customer present, and does the rest of the filter let them pass?
+pub fn passes(connection: &Connection, filter: &Filter, id: i64) -> rusqlite::Result<bool> {
+    let mut source = Source::of(filter);
+    let id = source.bind(id);
+    let Source { from, key, conditions, values } = source;
+    let sql = format!("SELECT 1 FROM {from} WHERE {key} = {id} AND {conditions}");
+    let values: Vec<&dyn ToSql> = values.iter().map(AsRef::as_ref).collect();
+    connection.prepare_cached(&sql)?.exists(&values[..])
+}

@@ -1,0 +1,109 @@
+//! The local dashboard: server-rendered pages over read-only queries. No page needs JavaScript,
+//! and there is none.
+//!
+//! Each page is one file with its handler, its SQL and its template's fields. [`definitions`] says
+//! what every number means; [`guard`] who may ask.
+
+pub mod definitions;
+
+mod chart;
+mod customer;
+mod customers;
+mod export;
+mod filter;
+mod guard;
+mod health;
+mod heat;
+mod list;
+mod names;
+mod nights;
+mod notices;
+mod overview;
+mod runs;
+mod search;
+mod statistics;
+mod timeline;
+mod view;
+mod words;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicI64},
+};
+
+use axum::{
+    Router, middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tower_http::{
+    compression::CompressionLayer,
+    csrf::{CsrfLayer, ProtectionError},
+    limit::RequestBodyLimitLayer,
+};
+
+pub use guard::check_exposure;
+
+use crate::{clock::Clock, config::Config, db::Readers, web::error::PageError};
+
+/// Largest request body; the only form has none.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// What the dashboard needs from `serve`.
+#[derive(Clone)]
+pub struct DashboardState {
+    pub config: Arc<Config>,
+    /// Named in advice about settings.
+    pub config_path: PathBuf,
+    pub readers: Readers,
+    pub clock: Clock,
+    /// "Score now": one message asks for one run. A full channel means that one is asked for.
+    pub score_now: tokio::sync::mpsc::Sender<()>,
+}
+
+/// [`DashboardState`] and what is made of it once.
+struct App {
+    config: Arc<Config>,
+    config_path: PathBuf,
+    readers: Readers,
+    clock: Clock,
+    score_now: tokio::sync::mpsc::Sender<()>,
+    names: names::Names,
+    /// When "Score now" was last pressed (Unix milliseconds), until its run shows in the database.
+    asked: AtomicI64,
+}
+
+/// All routes of the dashboard listener.
+pub fn router(state: DashboardState) -> Router {
+    let DashboardState { config, config_path, readers, clock, score_now } = state;
+    let names = names::Names::from_config(&config);
+    let app = Arc::new(App { config, config_path, readers, clock, score_now, names, asked: AtomicI64::new(i64::MIN) });
+    Router::new()
+        .route("/", get(overview::page))
+        .route("/customers", get(customers::page))
+        .route("/customers.csv", get(export::customers))
+        .route("/customers/{id}", get(customer::page))
+        .route("/runs", get(runs::list).post(runs::score_now))
+        .route("/runs.csv", get(export::runs))
+        .route("/runs/{id}", get(runs::detail))
+        .route("/assets/quintile.css", get(view::style))
+        .route("/assets/favicon.svg", get(view::icon))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .fallback(view::not_found)
+        .method_not_allowed_fallback(view::wrong_method)
+        .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
+        .layer(CsrfLayer::new().with_rejection_response(from_elsewhere))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::guard))
+        .layer(CompressionLayer::new())
+        .with_state(app)
+}
+
+/// The answer to a form that another site submitted.
+fn from_elsewhere(_: ProtectionError) -> Response {
+    PageError::Forbidden(
+        "The form was sent from another site, so nothing was done. Open the dashboard itself and press the button there."
+            .to_owned(),
+    )
+    .into_response()
+}

@@ -1,0 +1,283 @@
+//! Deliveries of the last nights and how each destination does, by covering indexes and counts
+//! that stop at a limit: the queue may hold millions.
+
+use std::collections::HashMap;
+
+use chrono::{Days, NaiveDate};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{
+    App,
+    chart::{self, Column},
+    statistics::{self, Run},
+    words,
+};
+use crate::model::Timestamp;
+
+/// Nights in the chart.
+const NIGHTS: u8 = 14;
+/// Runs that may share those nights; "Score now" can make more than one a day.
+const RUNS: usize = 60;
+/// Open deliveries are counted up to here; beyond, the page says "2,000+".
+const COUNT_LIMIT: i64 = 2_000;
+
+/// Deliveries of one local date.
+#[derive(Debug, Clone, Copy, Default)]
+struct Night {
+    done: i64,
+    open: i64,
+    dead: i64,
+}
+
+/// The chart and the same numbers as a table.
+pub struct Chart {
+    pub columns: Vec<Column>,
+    pub first: String,
+    pub summary: String,
+    pub rows: Vec<ChartRow>,
+}
+
+pub struct ChartRow {
+    pub day: String,
+    pub done: String,
+    pub open: String,
+    pub dead: String,
+}
+
+/// One destination's line.
+pub struct Health {
+    pub name: String,
+    /// Class of the pill: ok, warn, bad.
+    pub tone: &'static str,
+    pub state: String,
+    /// "next in 4 min"
+    pub note: String,
+    /// "187 of 187" in the last run.
+    pub last_run: String,
+}
+
+/// Deliveries that were given up lately.
+pub struct Dead {
+    pub count: String,
+    pub sentence: String,
+}
+
+/// Everything the Overview says about deliveries.
+pub struct Deliveries {
+    /// `None`: nothing was sent in these nights.
+    pub chart: Option<Chart>,
+    pub destinations: Vec<Health>,
+    pub dead: Option<Dead>,
+    /// Deliveries that wait for the merchant.
+    pub held: Option<String>,
+}
+
+pub fn load(app: &App, connection: &Connection, last: &Run, now: Timestamp) -> rusqlite::Result<Deliveries> {
+    let open = OpenCounts::load(connection)?;
+    Ok(Deliveries {
+        chart: chart(app, connection, now)?,
+        destinations: health(app, connection, &open, last, now)?,
+        dead: dead(connection, &open, now)?,
+        held: open.total("held"),
+    })
+}
+
+fn chart(app: &App, connection: &Connection, now: Timestamp) -> rusqlite::Result<Option<Chart>> {
+    let zone = app.config.shop.timezone;
+    let today = words::local(now, zone).date_naive();
+    let Some(first) = today.checked_sub_days(Days::new(u64::from(NIGHTS) - 1)) else { return Ok(None) };
+    let from = now.plus_millis(-i64::from(NIGHTS) * Timestamp::DAY);
+    let mut nights: HashMap<NaiveDate, Night> = HashMap::new();
+    // The first run has a delivery for everybody: it would dwarf the nights, and counting it would take long.
+    for run in statistics::since(connection, from, RUNS)?.iter().filter(|run| !run.baseline) {
+        let night = nights.entry(words::local(run.as_of, zone).date_naive()).or_default();
+        for (state, count) in states_of(connection, run.id)? {
+            match state.as_str() {
+                "dead" => night.dead += count,
+                "delivered" | "superseded" | "discarded" => night.done += count,
+                _ => night.open += count,
+            }
+        }
+    }
+    let nights: Vec<(NaiveDate, Night)> = first
+        .iter_days()
+        .take(NIGHTS.into())
+        .map(|date| (date, nights.get(&date).copied().unwrap_or_default()))
+        .collect();
+    if nights.iter().all(|(_, night)| night.done + night.open + night.dead == 0) {
+        return Ok(None);
+    }
+    let columns: Vec<[i64; 3]> = nights.iter().map(|(_, night)| [night.done, night.open, night.dead]).collect();
+    Ok(Some(Chart {
+        columns: chart::columns(&columns),
+        first: words::short_day(first),
+        summary: summary(&nights),
+        rows: nights
+            .iter()
+            .map(|(date, night)| ChartRow {
+                day: words::short_day(*date),
+                done: words::count(night.done),
+                open: words::count(night.open),
+                dead: words::count(night.dead),
+            })
+            .collect(),
+    }))
+}
+
+/// What the chart shows, for those who do not see it.
+fn summary(nights: &[(NaiveDate, Night)]) -> String {
+    let mut exceptions = Vec::new();
+    for (date, night) in nights {
+        for (count, what) in [(night.dead, "gave up"), (night.open, "are open")] {
+            if count > 0 {
+                exceptions.push(format!("{} {what} from {}", words::count(count), words::short_day(*date)));
+            }
+        }
+    }
+    if exceptions.is_empty() {
+        format!("Deliveries of the last {} nights. All are done.", nights.len())
+    } else {
+        format!("Deliveries of the last {} nights. {}; all others are done.", nights.len(), exceptions.join(", "))
+    }
+}
+
+/// Grouped as the index `deliveries_run` is sorted, so that nothing is kept aside; a state comes once
+/// per destination.
+fn states_of(connection: &Connection, run: i64) -> rusqlite::Result<Vec<(String, i64)>> {
+    connection
+        .prepare_cached("SELECT state, count(*) FROM deliveries WHERE run_id = ?1 GROUP BY destination, state")?
+        .query_map([run], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+/// Deliveries in states that may need somebody, per (state, destination), each state up to
+/// [`COUNT_LIMIT`].
+struct OpenCounts {
+    counts: HashMap<(&'static str, String), Count>,
+    /// States that reached the limit.
+    more: Vec<&'static str>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    number: i64,
+    next: Option<Timestamp>,
+}
+
+impl OpenCounts {
+    fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut statement = connection.prepare_cached(
+            "SELECT destination, count(*), min(due_at)
+             FROM (SELECT destination, due_at FROM deliveries WHERE state = ?1 ORDER BY id DESC LIMIT ?2)
+             GROUP BY destination",
+        )?;
+        let mut found = Self { counts: HashMap::new(), more: Vec::new() };
+        for state in ["waiting", "sending", "retrying", "held", "dead"] {
+            let mut total = 0;
+            for row in statement.query_map((state, COUNT_LIMIT), |row| {
+                Ok((row.get::<_, String>(0)?, Count { number: row.get(1)?, next: row.get(2)? }))
+            })? {
+                let (destination, count) = row?;
+                total += count.number;
+                found.counts.insert((state, destination), count);
+            }
+            if total >= COUNT_LIMIT {
+                found.more.push(state);
+            }
+        }
+        Ok(found)
+    }
+
+    fn of(&self, state: &'static str, destination: &str) -> Count {
+        self.counts.get(&(state, destination.to_owned())).copied().unwrap_or_default()
+    }
+
+    /// "2", "2,000+"
+    fn shown(&self, state: &str, number: i64) -> String {
+        let plus = if self.more.contains(&state) { "+" } else { "" };
+        format!("{}{plus}", words::count(number))
+    }
+
+    /// All of a state, when there are any.
+    fn total(&self, state: &'static str) -> Option<String> {
+        let number: i64 = self.counts.iter().filter(|(key, _)| key.0 == state).map(|(_, count)| count.number).sum();
+        (number > 0).then(|| self.shown(state, number))
+    }
+}
+
+fn health(
+    app: &App,
+    connection: &Connection,
+    open: &OpenCounts,
+    last: &Run,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Health>> {
+    let mut of_run = connection
+        .prepare_cached("SELECT count(*) FROM deliveries WHERE run_id = ?1 AND destination = ?2 AND state = ?3")?;
+    let mut all_of_run =
+        connection.prepare_cached("SELECT count(*) FROM deliveries WHERE run_id = ?1 AND destination = ?2")?;
+    app.config
+        .destination
+        .iter()
+        .map(|destination| {
+            let name = destination.name.as_str();
+            // A first run's queue is as long as the list of customers: not counted here.
+            let last_run = if last.baseline {
+                String::new()
+            } else {
+                let all: i64 = all_of_run.query_row((last.id, name), |row| row.get(0))?;
+                let delivered: i64 = of_run.query_row((last.id, name, "delivered"), |row| row.get(0))?;
+                format!("{} of {}", words::count(delivered), words::count(all))
+            };
+            let (tone, state, note) = verdict(open, name, now);
+            Ok(Health { name: name.to_owned(), tone, state, note, last_run })
+        })
+        .collect()
+}
+
+/// The one thing to know about a destination, worst first.
+fn verdict(open: &OpenCounts, name: &str, now: Timestamp) -> (&'static str, String, String) {
+    let said = |state, word: &str, count: Count| format!("{} {word}", open.shown(state, count.number));
+    let [retrying, dead, held, waiting, sending] =
+        ["retrying", "dead", "held", "waiting", "sending"].map(|state| open.of(state, name));
+    let next = retrying.next.map(|at| format!("next {}", words::until(at, now))).unwrap_or_default();
+    if retrying.number > 0 {
+        ("warn", said("retrying", "retrying", retrying), next)
+    } else if dead.number > 0 {
+        ("bad", said("dead", "gave up", dead), String::new())
+    } else if waiting.number + sending.number > 0 {
+        let number = waiting.number + sending.number;
+        ("ok", "Sending".to_owned(), format!("{} to go", open.shown("waiting", number)))
+    } else if held.number > 0 {
+        ("warn", said("held", "held", held), String::new())
+    } else {
+        ("ok", "Healthy".to_owned(), String::new())
+    }
+}
+
+/// What was given up in the nights of the chart, with the newest one's reason.
+fn dead(connection: &Connection, open: &OpenCounts, now: Timestamp) -> rusqlite::Result<Option<Dead>> {
+    let since = now.plus_millis(-i64::from(NIGHTS) * Timestamp::DAY);
+    let newest = connection
+        .prepare_cached(
+            "SELECT destination, last_status, last_error, attempts, finished_at FROM deliveries
+             WHERE state = 'dead' ORDER BY id DESC LIMIT 1",
+        )?
+        .query_row([], |row| {
+            let sentence = dead_sentence(&row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            Ok((sentence, row.get::<_, Option<Timestamp>>(4)?))
+        })
+        .optional()?;
+    Ok(newest
+        .filter(|(_, finished)| finished.is_none_or(|at| at >= since))
+        .and_then(|(sentence, _)| open.total("dead").map(|count| Dead { count, sentence })))
+}
+
+fn dead_sentence(destination: &str, status: Option<i64>, error: Option<String>, attempts: i64) -> String {
+    let tries = words::counted(attempts, "try", "tries");
+    match (status, error) {
+        (_, Some(error)) if !error.is_empty() => format!("{destination}, after {tries}: {error}"),
+        (Some(status), _) => format!("{destination} answered {status}, after {tries}."),
+        _ => format!("{destination} did not take it, after {tries}."),
+    }
+}

@@ -1,0 +1,297 @@
+//! `GET /`: how is my customer base, and is the machine working?
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Query, State},
+    response::Response,
+};
+use rusqlite::Connection;
+
+use super::{
+    App,
+    chart::{self, Spark},
+    definitions::{self, DEFINITIONS, Definition, Direction, Move, Share},
+    heat::{self, Heat},
+    nights::{self, Deliveries},
+    notices::{Notice, notices},
+    runs,
+    statistics::{self, Run, SegmentCount},
+    view::{self, Chrome, Moment},
+    words,
+};
+use crate::{
+    model::{Money, Timestamp},
+    scoring::night::{self, Schedule},
+    web::error::PageError,
+};
+
+/// Movements shown one by one.
+const MOVES: usize = 6;
+/// Runs shown one by one.
+const RUNS: usize = 5;
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Overview {
+    chrome: Chrome,
+    notices: Vec<Notice>,
+    next_run: Option<Moment>,
+    /// `None`: nothing was scored yet; `empty` says what to do.
+    figures: Option<Figures>,
+    empty: Option<Empty>,
+    definitions: &'static [Definition],
+    runs: Vec<runs::Row>,
+    /// Where to add a destination.
+    config_path: String,
+}
+
+/// Why there are no figures yet.
+enum Empty {
+    NoOrders { webhooks: String },
+    NoRun,
+}
+
+struct Figures {
+    scored_at: Moment,
+    duration: String,
+    /// "last night" or "in the last run".
+    when: &'static str,
+    run_href: String,
+    customers: String,
+    new: String,
+    revenue: String,
+    best: Option<Best>,
+    moved: String,
+    up: String,
+    down: String,
+    left: Option<String>,
+    baseline: bool,
+    segments: Vec<SegmentRow>,
+    heat: Heat,
+    movements: Vec<MoveRow>,
+    smaller: Option<String>,
+    deliveries: Deliveries,
+}
+
+struct Best {
+    label: String,
+    of_revenue: String,
+    of_customers: String,
+}
+
+struct SegmentRow {
+    label: String,
+    tone: &'static str,
+    href: String,
+    customers: String,
+    share: Share,
+    of_revenue: Share,
+    customers_bar: String,
+    revenue_bar: String,
+    /// Empty: there is no run before.
+    change: String,
+    spark: Spark,
+    trend: String,
+}
+
+struct MoveRow {
+    old: String,
+    new: String,
+    href: String,
+    direction: Direction,
+    customers: String,
+    bar: String,
+}
+
+#[derive(serde::Deserialize)]
+pub struct Params {
+    #[serde(default)]
+    by: String,
+}
+
+/// `GET /`, `GET /?by=revenue`
+pub async fn page(State(app): State<Arc<App>>, Query(params): Query<Params>) -> Result<Response, PageError> {
+    let now = app.clock.now();
+    let by_revenue = params.by == "revenue";
+    let reader = Arc::clone(&app);
+    let page = app.readers.read(move |connection| Ok(overview(&reader, connection, by_revenue, now)?)).await?;
+    view::html(&page)
+}
+
+fn overview(app: &App, connection: &Connection, by_revenue: bool, now: Timestamp) -> rusqlite::Result<Overview> {
+    let run = statistics::in_force(connection)?;
+    let runs = statistics::latest(connection, RUNS)?;
+    let figures = run.as_ref().map(|run| figures(app, connection, run, by_revenue, now)).transpose()?;
+    let empty = match &run {
+        Some(_) => None,
+        None if statistics::any_orders(connection)? => Some(Empty::NoRun),
+        None => Some(Empty::NoOrders { webhooks: app.config.webhooks.listen.to_string() }),
+    };
+    Ok(Overview {
+        chrome: Chrome::new(app, "overview"),
+        notices: notices(app, run.as_ref(), runs.first(), figures.as_ref().map(|figures| &figures.deliveries), now),
+        next_run: next_run(app, now).map(|at| Moment::near(app, at, now)),
+        figures,
+        empty,
+        definitions: DEFINITIONS,
+        runs: runs.iter().map(|run| runs::row(app, run)).collect(),
+        config_path: app.config_path.display().to_string(),
+    })
+}
+
+/// When the night watch starts the next run; nothing for a schedule that `serve` would refuse.
+fn next_run(app: &App, now: Timestamp) -> Option<Timestamp> {
+    let zone = app.config.scoring.timezone;
+    let schedule = Schedule::new(&app.config.scoring.cron, zone).ok()?;
+    night::next_due(&schedule, now).map(|slot| slot.at)
+}
+
+fn figures(
+    app: &App,
+    connection: &Connection,
+    run: &Run,
+    by_revenue: bool,
+    now: Timestamp,
+) -> rusqlite::Result<Figures> {
+    let before = statistics::before(connection, run)?;
+    let segments = statistics::segments(connection, run.id)?;
+    let moves = statistics::moves(connection, run.id)?;
+    let rank = |name: &str| app.names.rank(name);
+    let moved = definitions::moved(&moves, rank);
+    let revenue: i64 = segments.iter().map(|segment| segment.revenue.0).sum();
+    let currency = app.config.shop.currency;
+    let nightly = matches!(run.trigger.as_str(), "scheduled" | "catch_up");
+    let last_night = nightly && definitions::days_between(run.as_of, now) == 0;
+    let (movements, smaller) = movements(app, &moves);
+    Ok(Figures {
+        scored_at: Moment::near(app, run.scored_at.unwrap_or(run.as_of), now),
+        duration: words::duration(run.score_ms.unwrap_or(0)),
+        when: if last_night { "last night" } else { "in the last run" },
+        run_href: format!("/runs/{}", run.id),
+        customers: words::count(run.scored),
+        new: match &before {
+            Some(before) => {
+                format!(
+                    "{} new since {}",
+                    words::count(moved.new),
+                    words::when(before.as_of, now, app.config.shop.timezone).trim_start_matches("on ")
+                )
+            }
+            None => "the first run".to_owned(),
+        },
+        revenue: words::money_rounded(Money(revenue), currency),
+        best: segments.first().filter(|_| revenue > 0).map(|best| Best {
+            label: app.names.label(&best.segment),
+            of_revenue: Share::of(best.revenue.0, revenue).rounded(),
+            of_customers: Share::of(best.customers, run.scored).rounded(),
+        }),
+        moved: words::count(moved.total),
+        up: words::count(moved.up),
+        down: words::count(moved.down),
+        left: (moved.left > 0).then(|| words::count(moved.left)),
+        baseline: run.baseline,
+        segments: segment_rows(app, connection, run, before.as_ref(), &segments, revenue)?,
+        heat: heat::heat(app, connection, run, by_revenue)?,
+        movements,
+        smaller,
+        deliveries: nights::load(app, connection, run, now)?,
+    })
+}
+
+fn segment_rows(
+    app: &App,
+    connection: &Connection,
+    run: &Run,
+    before: Option<&Run>,
+    segments: &[SegmentCount],
+    revenue: i64,
+) -> rusqlite::Result<Vec<SegmentRow>> {
+    let earlier = before.map(|before| statistics::counts(connection, before.id)).transpose()?;
+    let weeks = statistics::weekly_counts(connection, run)?;
+    let shares =
+        |segment: &SegmentCount| (Share::of(segment.customers, run.scored), Share::of(segment.revenue.0, revenue));
+    let longest = segments.iter().map(|segment| shares(segment).0.max(shares(segment).1).0).max().unwrap_or(0);
+    Ok(segments
+        .iter()
+        .map(|segment| {
+            let name = segment.segment.as_str();
+            let (share, of_revenue) = shares(segment);
+            let history: Vec<Option<i64>> =
+                weeks.iter().map(|week| week.as_ref().map(|counts| counts.get(name).copied().unwrap_or(0))).collect();
+            SegmentRow {
+                label: app.names.label(name),
+                tone: app.names.tone(name),
+                href: segment_href(name),
+                customers: words::count(segment.customers),
+                share,
+                of_revenue,
+                customers_bar: chart::bar(share.0, longest),
+                revenue_bar: chart::bar(of_revenue.0, longest),
+                change: earlier.as_ref().map_or_else(String::new, |counts| {
+                    words::signed(segment.customers - counts.get(name).copied().unwrap_or(0))
+                }),
+                spark: chart::spark(&history),
+                trend: trend(&history),
+            }
+        })
+        .collect())
+}
+
+/// The spark line in words: "645 12 weeks ago, 763 now".
+fn trend(history: &[Option<i64>]) -> String {
+    let first = history.iter().position(Option::is_some);
+    match (first, history.last().copied().flatten()) {
+        (Some(index), Some(now)) if index + 1 < history.len() => {
+            let weeks = history.len() - 1 - index;
+            let then = words::count(history[index].unwrap_or(0));
+            format!(
+                "{then} {} ago, {} now",
+                if weeks == 1 { "a week".to_owned() } else { format!("{weeks} weeks") },
+                words::count(now)
+            )
+        }
+        _ => "no earlier weeks".to_owned(),
+    }
+}
+
+/// The customers of a segment.
+pub fn segment_href(name: &str) -> String {
+    let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("segment", name).finish();
+    format!("/customers?{query}")
+}
+
+/// The largest moves between two segments, and what the rest adds up to.
+fn movements(app: &App, moves: &[Move]) -> (Vec<MoveRow>, Option<String>) {
+    let rank = |name: &str| app.names.rank(name);
+    let between: Vec<(&Move, Direction)> = moves
+        .iter()
+        .map(|step| (step, definitions::direction(&step.old, &step.new, rank)))
+        .filter(|(_, way)| !matches!(way, Direction::None | Direction::New | Direction::Left))
+        .collect();
+    let longest = between.first().map_or(0, |(step, _)| step.customers);
+    let rows = between
+        .iter()
+        .take(MOVES)
+        .map(|(step, direction)| MoveRow {
+            old: app.names.label(&step.old),
+            new: app.names.label(&step.new),
+            href: segment_href(&step.new),
+            direction: *direction,
+            customers: words::count(step.customers),
+            bar: chart::bar(step.customers, longest),
+        })
+        .collect();
+    let rest = between.get(MOVES..).unwrap_or_default();
+    let smaller = (!rest.is_empty()).then(|| {
+        let customers: i64 = rest.iter().map(|(step, _)| step.customers).sum();
+        let steps = i64::try_from(rest.len()).unwrap_or(i64::MAX);
+        format!(
+            "and {} in {}",
+            words::counted(customers, "customer", "customers"),
+            words::counted(steps, "smaller movement", "smaller movements")
+        )
+    });
+    (rows, smaller)
+}

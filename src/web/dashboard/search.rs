@@ -1,0 +1,196 @@
+//! Searching customers: exact ids, then starts of e-mails, then names, paged by keyset.
+
+use rusqlite::Connection;
+
+use super::{
+    filter::{Cursor, Filter},
+    list::{Hits, passes},
+    statistics::sql_limit,
+};
+
+/// Names compared for one page of a search: about 50 ms.
+pub const NAMES_PER_PAGE: usize = 100_000;
+/// E-mails looked at for one page when a filter lets hardly any pass.
+const EMAILS_PER_PAGE: usize = 20_000;
+
+/// Exact ids, then starts of e-mails, then names. Each customer comes once, by the first of these
+/// that fits.
+pub fn search(
+    connection: &Connection,
+    filter: &Filter,
+    text: &str,
+    after: Option<&Cursor>,
+    limit: usize,
+) -> rusqlite::Result<Hits> {
+    let wanted = Wanted::new(text);
+    let mut hits = Hits { found: Vec::new(), stopped: None };
+    if after.is_none() {
+        exact_ids(connection, filter, &wanted, &mut hits)?;
+    }
+    if !matches!(after, Some(Cursor::Name(_))) {
+        emails(connection, filter, &wanted, after, limit, &mut hits)?;
+    }
+    if hits.found.len() < limit && hits.stopped.is_none() && !wanted.lower.contains('@') {
+        names(connection, filter, &wanted, after, limit, &mut hits)?;
+    }
+    Ok(hits)
+}
+
+/// A search text and what it is compared with.
+struct Wanted<'a> {
+    exact: &'a str,
+    lower: String,
+    id: Option<i64>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { exact: text, lower: text.to_lowercase(), id: text.parse().ok() }
+    }
+
+    fn is_id(&self, id: i64, external_id: Option<&str>) -> bool {
+        self.id == Some(id) || external_id == Some(self.exact)
+    }
+
+    fn is_email(&self, email_key: Option<&str>) -> bool {
+        email_key.is_some_and(|key| key.starts_with(&self.lower))
+    }
+
+    /// The start of the first name, the last name, or both in either order.
+    fn is_name(&self, first: &str, last: &str) -> bool {
+        let (first, last) = (first.trim().to_lowercase(), last.trim().to_lowercase());
+        let wanted = self.lower.as_str();
+        first.starts_with(wanted)
+            || last.starts_with(wanted)
+            || (wanted.contains([' ', ',']) && {
+                let wanted = wanted.replace(',', " ");
+                let wanted = wanted.split_whitespace().collect::<Vec<_>>().join(" ");
+                format!("{first} {last}").starts_with(&wanted) || format!("{last} {first}").starts_with(&wanted)
+            })
+    }
+}
+
+fn exact_ids(connection: &Connection, filter: &Filter, wanted: &Wanted<'_>, hits: &mut Hits) -> rusqlite::Result<()> {
+    let mut ids: Vec<i64> = connection
+        .prepare_cached("SELECT id FROM customers WHERE external_id = ?1 ORDER BY id")?
+        .query_map([wanted.exact], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    if let Some(id) = wanted.id
+        && !ids.contains(&id)
+    {
+        ids.insert(0, id);
+    }
+    for id in ids {
+        if passes(connection, filter, id)? {
+            // What follows the ids is the whole of the e-mails.
+            hits.found.push((id, Cursor::Text { text: String::new(), id: 0 }));
+        }
+    }
+    Ok(())
+}
+
+/// Customers whose e-mail starts with the text, by e-mail; two indexes, of guests and of the others.
+fn emails(
+    connection: &Connection,
+    filter: &Filter,
+    wanted: &Wanted<'_>,
+    after: Option<&Cursor>,
+    limit: usize,
+    hits: &mut Hits,
+) -> rusqlite::Result<()> {
+    let (mut from, mut last) = match after {
+        Some(Cursor::Text { text, id }) if *text >= wanted.lower => (text.clone(), *id),
+        _ => (wanted.lower.clone(), i64::MIN),
+    };
+    let end = format!("{}\u{10ffff}", wanted.lower);
+    let mut looked_at = 0;
+    while hits.found.len() < limit {
+        let batch = email_batch(connection, &from, &end, last, limit)?;
+        let Some((email, id)) = batch.last() else { return Ok(()) };
+        (from, last) = (email.clone(), *id);
+        for (email, id) in &batch {
+            let known = wanted.is_id(*id, external_id(connection, *id)?.as_deref());
+            if !known && passes(connection, filter, *id)? {
+                hits.found.push((*id, Cursor::Text { text: email.clone(), id: *id }));
+            }
+        }
+        looked_at += batch.len();
+        if looked_at >= EMAILS_PER_PAGE && hits.found.len() < limit {
+            hits.stopped = Some(Cursor::Text { text: from, id: last });
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// The next e-mails from (`from`, `last`) on, in order.
+fn email_batch(
+    connection: &Connection,
+    from: &str,
+    end: &str,
+    last: i64,
+    limit: usize,
+) -> rusqlite::Result<Vec<(String, i64)>> {
+    let mut batch: Vec<(String, i64)> = Vec::with_capacity(limit * 2);
+    for kind in ["external_id IS NULL", "external_id IS NOT NULL"] {
+        let sql = format!(
+            "SELECT email_key, id FROM customers WHERE email_key IS NOT NULL AND {kind}
+             AND email_key >= ?1 AND email_key < ?2 AND (email_key > ?1 OR id > ?3)
+             ORDER BY email_key, id LIMIT ?4"
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        for row in statement.query_map((from, end, last, sql_limit(limit)), |row| Ok((row.get(0)?, row.get(1)?)))? {
+            batch.push(row?);
+        }
+    }
+    batch.sort_unstable();
+    batch.truncate(limit);
+    Ok(batch)
+}
+
+fn external_id(connection: &Connection, id: i64) -> rusqlite::Result<Option<String>> {
+    connection.prepare_cached("SELECT external_id FROM customers WHERE id = ?1")?.query_row([id], |row| row.get(0))
+}
+
+/// Customers whose name starts with the text, newest first, among the next [`NAMES_PER_PAGE`].
+fn names(
+    connection: &Connection,
+    filter: &Filter,
+    wanted: &Wanted<'_>,
+    after: Option<&Cursor>,
+    limit: usize,
+    hits: &mut Hits,
+) -> rusqlite::Result<()> {
+    let start = match after {
+        Some(Cursor::Name(id)) => *id,
+        _ => i64::MAX,
+    };
+    let mut statement = connection.prepare_cached(
+        "SELECT id, first_name, last_name, email_key, external_id FROM customers WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+    )?;
+    let mut rows = statement.query((start, sql_limit(NAMES_PER_PAGE)))?;
+    let (mut looked_at, mut last) = (0, start);
+    while let Some(row) = rows.next()? {
+        (looked_at, last) = (looked_at + 1, row.get(0)?);
+        let [first, surname, email, external] = [1, 2, 3, 4].map(|column| row.get_ref(column));
+        let text = |value: rusqlite::Result<rusqlite::types::ValueRef<'_>>| -> Option<String> {
+            value.ok().and_then(|value| value.as_str().ok().map(str::to_owned))
+        };
+        let (first, surname) = (text(first).unwrap_or_default(), text(surname).unwrap_or_default());
+        if !wanted.is_name(&first, &surname)
+            || wanted.is_email(text(email).as_deref())
+            || wanted.is_id(last, text(external).as_deref())
+            || !passes(connection, filter, last)?
+        {
+            continue;
+        }
+        hits.found.push((last, Cursor::Name(last)));
+        if hits.found.len() >= limit {
+            return Ok(());
+        }
+    }
+    if looked_at >= NAMES_PER_PAGE {
+        hits.stopped = Some(Cursor::Name(last));
+    }
+    Ok(())
+}

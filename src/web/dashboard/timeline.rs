@@ -1,0 +1,325 @@
+//! What happened to one customer: orders, changes of scores and segment, and what was told of them.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{App, statistics::sql_limit, view::Moment, words};
+use crate::{
+    model::{Money, OrderStatus, Timestamp},
+    outbox::evt_id,
+};
+
+/// Entries on a page.
+const PAGE: usize = 50;
+/// Events of a run that are looked through one by one when they are not in customer order.
+const UNORDERED: i64 = 5_000;
+
+/// Newest first; `next` is the instant that older entries lie before.
+pub struct Timeline {
+    pub entries: Vec<Entry>,
+    pub next: Option<i64>,
+}
+
+pub struct Entry {
+    instant: Timestamp,
+    pub at: Moment,
+    /// Class of the mark: order, muted, score, segment.
+    pub kind: &'static str,
+    pub title: String,
+    pub details: Vec<String>,
+    pub deliveries: Vec<Delivery>,
+}
+
+/// One message about an event.
+pub struct Delivery {
+    pub destination: String,
+    pub tone: &'static str,
+    pub state: &'static str,
+    pub note: String,
+}
+
+/// The newest entries before `before`.
+pub fn load(
+    app: &App,
+    connection: &Connection,
+    customer: i64,
+    before: Timestamp,
+    now: Timestamp,
+) -> rusqlite::Result<Timeline> {
+    let mut entries = orders(app, connection, customer, before)?;
+    entries.extend(changes(app, connection, customer, before)?);
+    entries.sort_by_key(|(entry, _)| std::cmp::Reverse(entry.instant));
+    // A page ends between two instants, so that "before" leaves nothing out.
+    let end = entries.get(PAGE).map(|_| entries[PAGE - 1].0.instant);
+    entries.retain(|(entry, _)| end.is_none_or(|end| entry.instant >= end));
+    let entries = entries
+        .into_iter()
+        .map(|(mut entry, event)| {
+            if let Some(event) = event {
+                tell(app, connection, &mut entry, customer, event, now)?;
+            }
+            Ok(entry)
+        })
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Timeline { entries, next: end.map(Timestamp::millis) })
+}
+
+/// The range of `outbox` that the event of a change is in.
+#[derive(Clone, Copy)]
+struct EventRange {
+    first: i64,
+    last: i64,
+}
+
+fn orders(
+    app: &App,
+    connection: &Connection,
+    customer: i64,
+    before: Timestamp,
+) -> rusqlite::Result<Vec<(Entry, Option<EventRange>)>> {
+    connection
+        .prepare_cached(
+            "SELECT ordered_at, coalesce(name, source_id), status, is_test, gross, refunded, net, counted, deleted_at, cancelled_at
+             FROM orders WHERE customer_id = ?1 AND ordered_at < ?2 ORDER BY ordered_at DESC LIMIT ?3",
+        )?
+        .query_map((customer, before, sql_limit(PAGE + 1)), |row| {
+            let order = OrderRow {
+                at: row.get(0)?,
+                name: row.get(1)?,
+                status: row.get(2)?,
+                is_test: row.get(3)?,
+                gross: row.get(4)?,
+                refunded: row.get(5)?,
+                net: row.get(6)?,
+                counted: row.get(7)?,
+                deleted_at: row.get(8)?,
+                cancelled_at: row.get(9)?,
+            };
+            Ok((order.entry(app), None))
+        })?
+        .collect()
+}
+
+struct OrderRow {
+    at: Timestamp,
+    name: String,
+    status: OrderStatus,
+    is_test: bool,
+    gross: Money,
+    refunded: Money,
+    net: Money,
+    counted: bool,
+    deleted_at: Option<Timestamp>,
+    cancelled_at: Option<Timestamp>,
+}
+
+impl OrderRow {
+    fn entry(self, app: &App) -> Entry {
+        let money = |amount| words::money(amount, app.config.shop.currency);
+        let mut details = vec![money(self.net)];
+        if self.gross != self.net {
+            details.push(format!("placed at {}", money(self.gross)));
+        }
+        if self.refunded > Money::ZERO {
+            details.push(format!("{} refunded", money(self.refunded)));
+        }
+        if !self.counted {
+            details.push(format!("does not count: {}", self.reason()));
+        }
+        Entry {
+            instant: self.at,
+            at: Moment::new(app, self.at),
+            kind: if self.counted { "order" } else { "muted" },
+            title: format!("Order {}", self.name),
+            details,
+            deliveries: Vec::new(),
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self.status {
+            _ if self.deleted_at.is_some() => "deleted in the shop",
+            _ if self.is_test => "a test order",
+            _ if self.cancelled_at.is_some() => "cancelled",
+            OrderStatus::Cancelled => "cancelled",
+            OrderStatus::Pending | OrderStatus::Authorized => "not paid yet",
+            OrderStatus::Refunded => "refunded",
+            OrderStatus::Voided => "voided",
+            OrderStatus::Expired => "expired",
+            OrderStatus::Unknown => "its payment state is not known",
+            OrderStatus::Paid | OrderStatus::PartiallyPaid | OrderStatus::PartiallyRefunded => "worth nothing",
+        }
+    }
+}
+
+/// A row of `history`.
+struct Change {
+    as_of: Timestamp,
+    scores: Option<[u8; 3]>,
+    segment: Option<String>,
+    moved: bool,
+    event: Option<EventRange>,
+}
+
+fn changes(
+    app: &App,
+    connection: &Connection,
+    customer: i64,
+    before: Timestamp,
+) -> rusqlite::Result<Vec<(Entry, Option<EventRange>)>> {
+    // One more than fits, because each is told as a difference to the one before it.
+    let rows: Vec<Change> = connection
+        .prepare_cached(
+            "SELECT r.as_of, h.r, h.f, h.m, h.segment, h.moved, r.first_seq, r.last_seq
+             FROM history h JOIN runs r ON r.id = h.run_id
+             WHERE h.customer_id = ?1 AND r.as_of < ?2 ORDER BY h.run_id DESC LIMIT ?3",
+        )?
+        .query_map((customer, before, sql_limit(PAGE + 2)), |row| {
+            let scores: (Option<u8>, Option<u8>, Option<u8>) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            let range: (Option<i64>, Option<i64>) = (row.get(6)?, row.get(7)?);
+            let moved = row.get(5)?;
+            Ok(Change {
+                as_of: row.get(0)?,
+                scores: match scores {
+                    (Some(r), Some(f), Some(m)) => Some([r, f, m]),
+                    _ => None,
+                },
+                segment: row.get(4)?,
+                moved,
+                event: match range {
+                    (Some(first), Some(last)) if moved => Some(EventRange { first, last }),
+                    _ => None,
+                },
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let shown = rows.len().min(PAGE + 1);
+    Ok((0..shown).map(|index| (rows[index].entry(app, rows.get(index + 1)), rows[index].event)).collect())
+}
+
+impl Change {
+    fn entry(&self, app: &App, earlier: Option<&Self>) -> Entry {
+        let label = |segment: &Option<String>| segment.as_deref().map(|name| app.names.label(name));
+        let title = match (self.moved, earlier.and_then(|change| label(&change.segment)), label(&self.segment)) {
+            (true, Some(old), Some(new)) => format!("{old} → {new}"),
+            (true, None, Some(new)) => format!("{new}, first segment"),
+            (true, Some(old), None) => format!("No longer {old}: no counted order left"),
+            (true, None, None) => "No segment".to_owned(),
+            (false, ..) => "Scores changed".to_owned(),
+        };
+        let scores = match (self.scores, earlier.and_then(|change| change.scores)) {
+            (Some([r, f, m]), Some([or, of, om])) if [r, f, m] != [or, of, om] => {
+                Some(format!("R{r} F{f} M{m}, before R{or} F{of} M{om}"))
+            }
+            (Some([r, f, m]), _) => Some(format!("R{r} F{f} M{m}")),
+            (None, _) => None,
+        };
+        Entry {
+            instant: self.as_of,
+            at: Moment::new(app, self.as_of),
+            kind: if self.moved { "segment" } else { "score" },
+            title,
+            details: scores.into_iter().collect(),
+            deliveries: Vec::new(),
+        }
+    }
+}
+
+/// Adds why a segment changed and whom we told.
+fn tell(
+    app: &App,
+    connection: &Connection,
+    entry: &mut Entry,
+    customer: i64,
+    range: EventRange,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let Some(seq) = event_of(connection, customer, range)? else { return Ok(()) };
+    let (cause, id): (Option<String>, [u8; 16]) = connection
+        .prepare_cached("SELECT cause, event_id FROM outbox WHERE seq = ?1")?
+        .query_row([seq], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    entry.details.extend(cause.as_deref().and_then(cause_words).map(str::to_owned));
+    entry.details.push(evt_id(&id));
+    entry.deliveries = connection
+        .prepare_cached(
+            "SELECT destination, state, hold, attempts, last_status, last_error, due_at, finished_at
+             FROM deliveries WHERE seq = ?1 ORDER BY id",
+        )?
+        .query_map([seq], |row| {
+            let (state, hold): (String, Option<String>) = (row.get(1)?, row.get(2)?);
+            let status: Option<i64> = row.get(4)?;
+            let error: Option<String> = row.get(5)?;
+            let (due, finished): (Option<Timestamp>, Option<Timestamp>) = (row.get(6)?, row.get(7)?);
+            let attempts: i64 = row.get(3)?;
+            let (tone, word) = state_words(&state, hold.as_deref());
+            let when = match (finished, due) {
+                (Some(at), _) => words::moment(at, app.config.shop.timezone),
+                (None, Some(at)) if attempts > 0 => format!("next {}", words::until(at, now)),
+                _ => String::new(),
+            };
+            let answer = match (state.as_str(), error, status) {
+                ("delivered", ..) | (_, None, None) => String::new(),
+                (_, Some(error), _) => error,
+                (_, None, Some(status)) => format!("answered {status}"),
+            };
+            let tries = if attempts > 1 { words::counted(attempts, "try", "tries") } else { String::new() };
+            let note = [when, tries, answer].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+            Ok(Delivery { destination: row.get(0)?, tone, state: word, note })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(())
+}
+
+/// The event of a customer in a run. `outbox` has no index on customers, because every changed
+/// customer would pay for it every night; scoring writes a run's events in customer order, so that
+/// twenty lookups find one among a million.
+fn event_of(connection: &Connection, customer: i64, range: EventRange) -> rusqlite::Result<Option<i64>> {
+    let mut at_or_after = connection
+        .prepare_cached("SELECT seq, customer_id FROM outbox WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq LIMIT 1")?;
+    let (mut low, mut high) = (range.first, range.last);
+    while low <= high {
+        let middle = low + (high - low) / 2;
+        let found: Option<(i64, Option<i64>)> =
+            at_or_after.query_row((middle, high), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        match found {
+            Some((seq, Some(id))) if id == customer => return Ok(Some(seq)),
+            Some((seq, Some(id))) if id < customer => low = seq + 1,
+            _ => high = middle - 1,
+        }
+    }
+    if range.last - range.first >= UNORDERED {
+        return Ok(None);
+    }
+    connection
+        .prepare_cached(
+            "SELECT seq FROM outbox WHERE seq >= ?1 AND seq <= ?2 AND customer_id = ?3 ORDER BY seq LIMIT 1",
+        )?
+        .query_row((range.first, range.last, customer), |row| row.get(0))
+        .optional()
+}
+
+fn cause_words(cause: &str) -> Option<&'static str> {
+    Some(match cause {
+        "order" => "because of an order",
+        "refund" => "because of a refund",
+        "ranking" => "because others moved",
+        "baseline" => "in the first run",
+        "remap" => "because the segment rules changed",
+        _ => return None,
+    })
+}
+
+fn state_words(state: &str, hold: Option<&str>) -> (&'static str, &'static str) {
+    match (state, hold) {
+        ("delivered", _) => ("ok", "Delivered"),
+        ("waiting", _) => ("ok", "Waiting"),
+        ("sending", _) => ("ok", "Sending"),
+        ("retrying", _) => ("warn", "Retrying"),
+        ("held", Some("baseline")) => ("warn", "Held: first run"),
+        ("held", Some("run")) => ("warn", "Held: unusual run"),
+        ("held", Some("consent")) => ("warn", "Held: no consent"),
+        ("held", _) => ("warn", "Held"),
+        ("dead", _) => ("bad", "Gave up"),
+        ("superseded", _) => ("ok", "Replaced by a newer one"),
+        _ => ("warn", "Discarded"),
+    }
+}

@@ -1,0 +1,169 @@
+// The dashboard in a real browser: no console message, no sideways scroll and no axe violation on any
+// page, light and dark, wide and narrow; and the ways from page to page.
+//
+// QUINTILE_URL names a running dashboard with scored customers (`quintile demo`). Debian's chromium is
+// used; nothing is downloaded. SHOTS names a folder for pictures of each page.
+
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { after, before, test } from 'node:test';
+import { chromium } from 'playwright-core';
+
+const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
+const base = process.env.QUINTILE_URL;
+const shots = process.env.SHOTS;
+if (!base) throw new Error('QUINTILE_URL must name a running dashboard, like http://127.0.0.1:8787');
+
+let browser;
+before(async () => {
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: [
+      '--no-sandbox',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+      '--no-first-run',
+    ],
+  });
+  if (shots) mkdirSync(shots, { recursive: true });
+});
+after(() => browser?.close());
+
+/** Opens a page and collects what the browser complains of. axe needs the policy out of its way. */
+async function open(path, { width = 1280, scheme = 'light', bypassCSP = false } = {}) {
+  const context = await browser.newContext({
+    viewport: { width, height: 900 },
+    colorScheme: scheme,
+    bypassCSP,
+    baseURL: base,
+  });
+  const page = await context.newPage();
+  const complaints = [];
+  page.on('console', (message) => complaints.push(message.text()));
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  page.on('requestfailed', (request) => complaints.push(`${request.url()} failed`));
+  const response = await page.goto(path);
+  return { page, complaints, status: response.status() };
+}
+
+/** A customer with a segment, and a run: their addresses are not known beforehand. */
+async function addresses() {
+  const { page } = await open('/customers');
+  const customer = await page.locator('.rows tbody tr:has(.dot) th a').first().getAttribute('href');
+  await page.goto('/runs');
+  const run = await page.locator('.rows tbody th a').first().getAttribute('href');
+  await page.context().close();
+  return { customer, run };
+}
+
+test('every page in every look', async (t) => {
+  const { customer, run } = await addresses();
+  const pages = {
+    overview: '/',
+    revenue: '/?by=revenue',
+    customers: '/customers',
+    filtered: '/customers?segment=at_risk&r=2',
+    search: '/customers?q=a',
+    nobody: '/customers?q=nobody%40nowhere',
+    customer,
+    runs: '/runs',
+    run,
+  };
+  for (const [name, path] of Object.entries(pages)) {
+    for (const scheme of ['light', 'dark']) {
+      for (const width of [1280, 390]) {
+        await t.test(`${name} ${scheme} ${width}`, async () => {
+          const seen = await open(path, { width, scheme });
+          assert.equal(seen.status, 200);
+          if (shots) await seen.page.screenshot({ path: `${shots}/${name}-${width}-${scheme}.png`, fullPage: true });
+          const sideways = await seen.page.evaluate(
+            () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+          );
+          assert.equal(sideways, 0, 'the page scrolls sideways');
+          assert.deepEqual(seen.complaints, []);
+          await seen.page.context().close();
+
+          const checked = await open(path, { width, scheme, bypassCSP: true });
+          await checked.page.addScriptTag({ path: axe });
+          const { violations } = await checked.page.evaluate(() => globalThis.axe.run());
+          const found = violations.map((rule) => `${rule.id}: ${rule.nodes.map((node) => node.html).join(' | ')}`);
+          assert.deepEqual(found, []);
+          await checked.page.context().close();
+        });
+      }
+    }
+  }
+});
+
+test('pages of errors and of nothing are pages too', async () => {
+  const { page, status } = await open('/nowhere');
+  assert.equal(status, 404);
+  assert.equal(await page.locator('h1').textContent(), 'Not here');
+  assert.equal(await page.locator('nav a').count(), 3);
+  await page.context().close();
+});
+
+test('a cell of the heat map leads to its customers', async () => {
+  const { page, complaints } = await open('/');
+  const cell = page.locator('.heat a').last();
+  const [, r, f] = (await cell.getAttribute('href')).match(/r=(\d)&f=(\d)/);
+  await cell.click();
+  await page.waitForURL(`**/customers?r=${r}&f=${f}`);
+  const scores = await page.locator('.rows tbody .rfm span[aria-hidden]').allTextContents();
+  assert.ok(scores.length > 0);
+  for (const score of scores) assert.match(score, new RegExp(`^${r} ${f} \\d$`));
+
+  await page.locator('.rows tbody th a').first().click();
+  await page.waitForURL('**/customers/*');
+  assert.match((await page.locator('.kpi div').first().textContent()).replace(/\s+/g, ''), new RegExp(`R${r}of5`));
+  assert.deepEqual(complaints, []);
+  await page.context().close();
+});
+
+test('search and filters go through the form', async () => {
+  const { page } = await open('/customers');
+  const name = await page.locator('.rows tbody th a').first().textContent();
+  await page.getByLabel('Search').fill(name);
+  await page.getByRole('button', { name: 'Show' }).click();
+  await page.waitForURL('**/customers?q=*');
+  assert.ok((await page.locator('.rows tbody th a').allTextContents()).includes(name));
+  await page.getByRole('link', { name: 'Clear' }).click();
+  await page.waitForURL('**/customers');
+  await page.getByLabel('Segment').selectOption('lost');
+  await page.getByRole('button', { name: 'Show' }).click();
+  await page.waitForURL('**segment=lost**');
+  for (const label of await page.locator('.rows .sg').allTextContents()) assert.equal(label.trim(), 'Lost');
+  await page.context().close();
+});
+
+test('the keyboard reaches the content first', async () => {
+  const { page } = await open('/');
+  await page.keyboard.press('Tab');
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Skip to content');
+  await page.keyboard.press('Enter');
+  assert.match(page.url(), /#main$/);
+  await page.context().close();
+});
+
+test('Score now comes back to the Overview', async () => {
+  const { page, complaints } = await open('/');
+  await page.getByRole('button', { name: 'Score now' }).click();
+  await page.waitForURL('**/');
+  assert.equal(await page.locator('h1').textContent(), 'Overview');
+  assert.deepEqual(complaints, []);
+  await page.context().close();
+});
+
+test('a form on another site starts nothing', async () => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.setContent(`<form method="post" action="${base}/runs"><button>Win</button></form>`);
+  const [response] = await Promise.all([
+    page.waitForResponse((response) => response.request().method() === 'POST'),
+    page.getByRole('button').click(),
+  ]);
+  assert.equal(response.status(), 403);
+  await context.close();
+});

@@ -1,0 +1,83 @@
+//! `quintile check`.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::Home;
+
+fn states(home: &Home, args: &[&str], code: i32) -> Vec<(String, String)> {
+    let done = home.run(&[args, &["--format", "json"]].concat());
+    assert_eq!((done.code, done.err.as_str()), (code, ""), "{}", done.out);
+    let findings: Value = serde_json::from_str(&done.out).unwrap();
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
+    findings.as_array().unwrap().iter().map(|finding| (text(finding, "check"), text(finding, "state"))).collect()
+}
+
+fn state_of<'a>(states: &'a [(String, String)], check: &str) -> &'a str {
+    &states.iter().find(|(name, _)| name == check).unwrap_or_else(|| panic!("{check} is not checked")).1
+}
+
+#[test]
+fn check_says_what_is_wrong() {
+    let home = Home(tempfile::tempdir().unwrap());
+    home.ok(&["init"]);
+    let out = home.ok(&["check"]);
+    let checks: Vec<&str> = out.lines().map(|line| line[6..].split(':').next().unwrap()).collect();
+    assert_eq!(
+        checks,
+        ["configuration", "permissions", "database", "schema", "clock", "disk space", "destination", "shop secrets"]
+    );
+    let healthy = states(&home, &["check", "--deep"], 0);
+    assert!(
+        healthy.iter().all(|(check, state)| state == "ok" || (check == "destination" && state == "warn")),
+        "{healthy:?}"
+    );
+    assert_eq!(state_of(&healthy, "contents"), "ok");
+
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(home.path("config.toml"), fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(state_of(&states(&home, &["check"], 0), "permissions"), "warn");
+        assert!(home.ok(&["check"]).contains("run chmod 600 config.toml"));
+    }
+
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=";
+    let destination = |host: &str| {
+        format!("[[destination]]\nname = \"tool\"\nurl = \"https://{host}/path-is-secret\"\nsecret = \"{secret}\"\n")
+    };
+    home.write("config.toml", &destination("127.0.0.1"));
+    assert_eq!(state_of(&states(&home, &["check"], 0), "shop secrets"), "warn");
+    home.write("config.toml", &destination("nobody.invalid"));
+    assert_eq!(state_of(&states(&home, &["check"], 1), "destination"), "fail");
+    let done = home.run(&["check"]);
+    assert!(done.out.contains("fail  destination: tool: ") && done.out.contains("nobody.invalid"), "{}", done.out);
+    assert!(!done.out.contains("path-is-secret"), "{}", done.out);
+}
+
+#[test]
+fn check_sees_a_damaged_database() {
+    let home = Home::with_orders();
+    let path = home.path("quintile.db");
+    home.database()
+        .writer()
+        .write_blocking(|tx| Ok(tx.execute("UPDATE customers SET total_spent = 1 WHERE id = 1", [])?))
+        .unwrap();
+    assert_eq!(state_of(&states(&home, &["check"], 0), "database"), "ok", "a wrong number is not a torn page");
+    let done = home.run(&["check", "--deep"]);
+    assert_eq!(done.code, 1);
+    let line = "not true: a customer's counters are those of their orders: customer 1 has 2 orders worth 41250, its row says 2 and 1";
+    assert!(done.out.contains(line), "{}", done.out);
+
+    let mut bytes = fs::read(&path).unwrap();
+    let size = bytes.len();
+    bytes[4096..size].fill(0x5a);
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(state_of(&states(&home, &["check"], 1), "database"), "fail");
+    fs::write(&path, "not a database at all, but long enough to have a header of its own".repeat(9)).unwrap();
+    assert_eq!(state_of(&states(&home, &["check"], 1), "database"), "fail");
+    fs::remove_file(&path).unwrap();
+    let done = home.run(&["check"]);
+    assert!(done.code == 1 && done.out.contains("`quintile init` makes one"), "{}", done.out);
+}

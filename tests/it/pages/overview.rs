@@ -1,0 +1,241 @@
+//! Overview, runs and health.
+
+use axum::http::{Method, StatusCode};
+
+use crate::support::pages::{NOW, Shop};
+
+#[test]
+fn an_empty_shop_is_told_how_to_bring_in_orders() {
+    let page = Shop::empty().get("/");
+    assert_eq!(page.status, StatusCode::OK);
+    assert_eq!(page.text(".sub"), "Not scored yet. Next run tomorrow at 03:00.");
+    assert_eq!(page.text(".empty h2"), "No orders yet");
+    assert!(page.text(".empty").contains("quintile import orders.csv"));
+    assert!(page.text(".empty").contains("127.0.0.1:8788"));
+    assert_eq!(page.texts(".kpi").len(), 0);
+}
+
+#[test]
+fn a_shop_without_a_run_is_told_to_score() {
+    let page = Shop::with_customers(30).get("/");
+    assert_eq!(page.text(".empty h2"), "Your orders are in");
+    assert_eq!(page.attributes("form[method=post]", "action"), ["/runs"]);
+}
+
+#[test]
+fn the_overview_shows_what_the_run_counted() {
+    let shop = Shop::scored(5000);
+    let page = shop.get("/");
+    assert_eq!(page.status, StatusCode::OK);
+    assert_eq!(page.text("title"), "Overview · quintile");
+    assert_eq!(page.text(".sub"), "Scored today at 02:00 in 1.8 s. Next run tomorrow at 03:00.");
+    assert_eq!(page.texts(".notice").len(), 0);
+
+    let scored: i64 = shop.value("SELECT count(*) FROM scores");
+    let kpi = page.texts(".kpi div");
+    assert!(kpi[0].starts_with("Customers with an order4,"), "{kpi:?}");
+    assert!(kpi[0].ends_with("new since yesterday at 02:00"), "{kpi:?}");
+    assert!(kpi[1].starts_with("Revenue, all time€"), "{kpi:?}");
+    assert!(kpi[3].starts_with("Changed segment last night"), "{kpi:?}");
+
+    // Seven segments, best first, whose counts add up to everybody.
+    let rows = page.texts(".seg tbody th");
+    assert_eq!(rows.len(), 7);
+    assert_eq!(rows[0], "Champions");
+    let counts: i64 = page.texts(".seg tbody td:nth-child(2)").iter().map(|text| number(text)).sum();
+    assert_eq!(counts, scored);
+    assert_eq!(page.attributes(".seg tbody th a", "href")[4], "/customers?segment=at_risk");
+    assert_eq!(page.attributes(".seg .spark polyline", "points").len(), 7);
+    assert_eq!(page.attributes(".seg .k2", "width").len(), 7);
+
+    // Every customer is in one of 25 cells, best corner top right, each cell a link.
+    let cells = page.texts(".heat tbody td");
+    assert_eq!(cells.len(), 25);
+    assert_eq!(cells.iter().map(|text| number(text)).sum::<i64>(), scored);
+    let top_right: i64 = shop.value("SELECT count(*) FROM scores WHERE r = 5 AND f = 5");
+    assert_eq!(number(&cells[4]), top_right);
+    assert!(page.attributes(".heat a", "href").contains(&"/customers?r=5&f=5".to_owned()));
+    assert!(
+        page.attributes(".heat a", "aria-label")
+            .iter()
+            .all(|label| label.contains("recency") && label.contains("customer"))
+    );
+    let worst: i64 = shop
+        .value("SELECT highest FROM run_quintiles WHERE dimension = 'f' AND quintile = 5 ORDER BY run_id DESC LIMIT 1");
+    assert!(
+        page.texts(".heat thead th")[4].contains(&format!("–{worst} orders")),
+        "{:?}",
+        page.texts(".heat thead th")
+    );
+    assert!(page.texts(".heat tbody th")[0].starts_with("R50–"), "{:?}", page.texts(".heat tbody th"));
+
+    // Movements are those between segments; first-time scored are not among them.
+    let moved: i64 =
+        shop.value("SELECT sum(customers) FROM run_moves WHERE run_id = (SELECT max(id) FROM runs) AND old <> ''");
+    assert_eq!(number(&page.text(".kpi div:nth-child(4) dd")), moved);
+    assert!((1..=6).contains(&page.texts(".mv tbody tr").len()));
+
+    assert_eq!(page.texts(".dest th[scope=row]"), ["klaviyo", "brevo"]);
+    assert_eq!(page.texts(".dest .pill"), ["Healthy", "Healthy"]);
+    let delivered = page.text(".dest td.n");
+    let (done, all) = delivered.split_once(" of ").unwrap();
+    assert_eq!(done, all);
+    assert!(page.attributes(".nights", "aria-label")[0].ends_with("All are done."));
+}
+
+/// "4,212" → 4212; a dash is nobody.
+fn number(text: &str) -> i64 {
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(0)
+}
+
+#[test]
+fn the_heat_map_can_show_revenue() {
+    let page = Shop::scored(600).get("/?by=revenue");
+    assert_eq!(page.text(".seg2 a[aria-current]"), "Revenue");
+    assert!(page.texts(".heat td a").iter().all(|text| text.starts_with('€')));
+    assert!(page.attributes(".heat a", "aria-label")[0].contains(" from "));
+}
+
+#[test]
+fn a_failed_night_says_why_how_old_the_numbers_are_and_what_happens_next() {
+    let shop = Shop::scored(600);
+    shop.write(|tx| {
+        tx.execute(
+            "INSERT INTO runs (trigger, state, as_of, started_at, finished_at, error, retry_at, ties, window_days, rules)
+             VALUES ('scheduled', 'failed', ?1, ?1, ?1, 'the disk is full', ?1 + 300000, 'together', 0, 'x')",
+            [NOW],
+        )
+        .map(drop)
+    });
+    let notice = shop.get("/").text(".notice");
+    assert_eq!(
+        notice,
+        "Scoring failed the disk is full The numbers below are from today at 02:00. It is tried again today at 12:05. See the run"
+    );
+}
+
+#[test]
+fn trouble_with_deliveries_is_said() {
+    let shop = Shop::scored(2000);
+    shop.write(|tx| {
+        tx.execute_batch(
+            "UPDATE deliveries SET state = 'retrying', finished_at = NULL, due_at = 1795431840000, attempts = 2, last_status = 503
+               WHERE id IN (SELECT id FROM deliveries WHERE destination = 'brevo' ORDER BY id DESC LIMIT 2);
+             UPDATE deliveries SET state = 'dead', attempts = 8, last_status = 401, last_error = 'the API key is wrong (401)'
+               WHERE id = (SELECT max(id) FROM deliveries WHERE destination = 'klaviyo');
+             INSERT INTO deliveries (message_id, destination, seq, customer_id, run_id, state, hold, created_at)
+               SELECT randomblob(16), 'klaviyo', seq, customer_id, run_id, 'held', 'baseline', 0 FROM outbox WHERE cause = 'baseline';",
+        )
+    });
+    let held: i64 = shop.value("SELECT count(*) FROM deliveries WHERE state = 'held'");
+    let page = shop.get("/");
+    assert_eq!(
+        page.texts(".notice"),
+        [
+            "1 gave up klaviyo, after 8 tries: the API key is wrong (401) List them with quintile deliveries --state dead".to_owned(),
+            format!("1,{:03} held Deliveries wait for your decision. List them with quintile deliveries --state held", held - 1000),
+        ]
+    );
+    assert_eq!(page.texts(".dest .pill"), ["1 gave up", "2 retrying"]);
+    assert_eq!(page.texts(".dest .mut")[1], "next in 4 min");
+    let summary = &page.attributes(".nights", "aria-label")[0];
+    assert!(summary.contains("1 gave up from 23 Nov") && summary.contains("2 are open from 23 Nov"), "{summary}");
+}
+
+#[test]
+fn with_few_customers_the_page_says_what_a_quintile_is() {
+    let small = Shop::scored(18).get("/");
+    assert!(small.text(".notice").contains("a quintile is about five people"), "{}", small.text(".notice"));
+    assert_eq!(Shop::scored(40).get("/").texts(".notice").len(), 0);
+    // One customer alone breaks nothing.
+    for customers in [1, 2, 4, 5, 7] {
+        assert_eq!(Shop::scored(customers).get("/").status, StatusCode::OK, "{customers} customers");
+    }
+}
+
+#[test]
+fn score_now_asks_once_and_goes_back() {
+    let mut shop = Shop::scored(30);
+    let answer = shop.send(Method::POST, "/runs", &[("host", "localhost:8787"), ("sec-fetch-site", "same-origin")]);
+    assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/"));
+    assert!(shop.asked.try_recv().is_ok());
+    assert!(shop.asked.try_recv().is_err(), "asked twice");
+
+    // A second press while the first is not taken yet is the same wish.
+    for _ in 0..2 {
+        let answer = shop.send(Method::POST, "/runs", &[("host", "localhost:8787")]);
+        assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    }
+    assert!(shop.asked.try_recv().is_ok());
+    assert!(shop.asked.try_recv().is_err(), "two runs for one wish");
+
+    // The page says so until a run shows up.
+    let router = shop.router();
+    let send = |method, path| crate::support::pages::send(router.clone(), method, path, &[("host", "localhost")]);
+    assert_eq!(send(Method::POST, "/runs").status, StatusCode::SEE_OTHER);
+    assert!(send(Method::GET, "/").text(".notice").starts_with("Scoring A run was asked for"));
+    shop.write(|tx| {
+        tx.execute(
+            "INSERT INTO runs (trigger, state, as_of, started_at, ties, window_days, rules) VALUES ('manual', 'scoring', ?1, ?1, 'together', 0, 'x')",
+            [NOW],
+        )
+        .map(drop)
+    });
+    assert_eq!(send(Method::GET, "/").text(".notice"), "Scoring A run is under way since today at 12:00. Look again");
+}
+
+#[test]
+fn runs_are_listed_and_explained() {
+    let shop = Shop::scored(600);
+    let list = shop.get("/runs");
+    assert_eq!(list.texts(".rows tbody tr").len(), 25);
+    let hrefs = list.attributes(".rows th a", "href");
+    assert_eq!(hrefs[0], "/runs/25");
+    assert_eq!(list.texts(".rows .pill")[0], "Done");
+    assert!(list.texts(".rows tbody tr")[13].contains("first run"));
+
+    let run = shop.get("/runs/25");
+    assert_eq!(run.status, StatusCode::OK);
+    assert!(run.text("h1").contains("23 Nov 2026, 02:00"));
+    assert!(run.text(".facts").contains("of which ranking1.5 s"));
+    assert_eq!(run.texts(".plain.top tbody tr").len(), 5);
+    assert!(run.texts(".plain.top td").iter().any(|text| text.starts_with('€')));
+
+    let csv = shop.get("/runs.csv");
+    assert_eq!(csv.body.lines().count(), 26);
+    assert!(csv.body.starts_with("id,trigger,as_of,started_at,scored_at,emitted_at,finished_at,state,scored,changed,error\r\n25,scheduled,2026-11-23T01:00:00Z,"));
+
+    for path in ["/runs/99", "/runs/x", "/runs/-1"] {
+        assert_eq!(shop.get(path).status, StatusCode::NOT_FOUND, "{path}");
+    }
+    assert_eq!(Shop::empty().get("/runs").text(".empty h2"), "No runs yet");
+}
+
+#[test]
+fn health_for_whatever_watches() {
+    let shop = Shop::empty();
+    assert_eq!(shop.get("/healthz").body, r#"{"status":"ok"}"#);
+    let ready = shop.get("/readyz");
+    assert_eq!((ready.status, ready.body.as_str()), (StatusCode::OK, r#"{"status":"ready"}"#));
+
+    let mut shop = shop;
+    shop.asked.close();
+    let answer = shop.get("/readyz");
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.body.contains("scoring has stopped"), "{}", answer.body);
+    let answer = shop.send(Method::POST, "/runs", &[("host", "localhost")]);
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.text(".empty").contains("Restart quintile"));
+}
+
+#[test]
+fn a_database_that_cannot_be_read_is_a_page_that_says_what_to_do() {
+    let shop = Shop::scored(30);
+    shop.execute("DROP TABLE run_cells");
+    let page = shop.get("/");
+    assert_eq!(page.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(page.text("h1"), "The page could not be made");
+    assert!(page.text(".empty").contains("nothing is lost") && page.text(".empty").contains("quintile check"));
+    assert_eq!(page.header("cache-control"), "no-store");
+}

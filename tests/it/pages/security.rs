@@ -1,0 +1,146 @@
+//! Who may ask, and what every answer carries.
+
+use axum::http::{Method, StatusCode};
+
+use crate::support::pages::Shop;
+
+const PAGES: [&str; 9] =
+    ["/", "/customers", "/customers/7", "/runs", "/runs/25", "/customers.csv", "/runs.csv", "/healthz", "/nowhere"];
+
+#[test]
+fn every_answer_carries_the_headers() {
+    let shop = Shop::scored(60);
+    for path in PAGES {
+        let answer = shop.get(path);
+        for (name, value) in [
+            (
+                "content-security-policy",
+                "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            ),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "same-origin"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(answer.header(name), value, "{name} of {path}");
+        }
+        assert!(!answer.body.contains("<script") && !answer.body.contains(" style="), "{path}");
+        assert!(!answer.body.contains("<style"), "{path}");
+    }
+    let refused = shop.send(Method::GET, "/", &[("host", "evil.example")]);
+    assert_eq!(refused.header("x-content-type-options"), "nosniff");
+}
+
+#[test]
+fn assets_are_kept_and_pages_name_the_present_one() {
+    let shop = Shop::empty();
+    let href = shop.get("/").attributes("link[rel=stylesheet]", "href").remove(0);
+    let style = shop.get(&href);
+    assert_eq!((style.status, style.header("content-type")), (StatusCode::OK, "text/css; charset=utf-8"));
+    assert_eq!(style.header("cache-control"), "public, max-age=31536000, immutable");
+    assert!(href.starts_with("/assets/quintile.css?v=") && style.body.contains("--bg"));
+    assert_eq!(shop.get("/assets/favicon.svg").header("content-type"), "image/svg+xml");
+}
+
+#[test]
+fn a_foreign_name_that_points_here_gets_nothing() {
+    let mut shop = Shop::scored(60);
+    for host in
+        ["evil.example", "evil.example:8787", "localhost.evil.example", "192.168.1.5:8787", "", "127.0.0.1.nip.io"]
+    {
+        for path in PAGES {
+            let answer = shop.send(Method::GET, path, &[("host", host)]);
+            assert_eq!(answer.status, StatusCode::MISDIRECTED_REQUEST, "{host} {path}");
+            assert!(answer.body.contains("allowed_hosts") && !answer.body.contains("@example.com"), "{host} {path}");
+        }
+        // Rebinding passes an Origin check: name and origin agree.
+        let origin = format!("http://{host}");
+        let answer = shop.send(Method::POST, "/runs", &[("host", host), ("origin", &origin)]);
+        assert_eq!(answer.status, StatusCode::MISDIRECTED_REQUEST);
+    }
+    assert_eq!(shop.send(Method::GET, "/", &[]).status, StatusCode::MISDIRECTED_REQUEST, "no Host at all");
+    let absolute = shop.send(Method::GET, "http://evil.example/", &[("host", "localhost")]);
+    assert_eq!(absolute.status, StatusCode::MISDIRECTED_REQUEST, "the request line names another host");
+    let two = shop.send(Method::GET, "/", &[("host", "localhost"), ("host", "evil.example")]);
+    assert_eq!(two.status, StatusCode::MISDIRECTED_REQUEST, "two Host headers");
+    assert!(shop.asked.try_recv().is_err(), "a run was started");
+
+    for host in ["localhost", "localhost:8787", "127.0.0.1:1", "[::1]:8787"] {
+        assert_eq!(shop.send(Method::GET, "/", &[("host", host)]).status, StatusCode::OK, "{host}");
+    }
+    shop.config.dashboard.allowed_hosts = vec!["quintile.lan".to_owned()];
+    assert_eq!(shop.send(Method::GET, "/", &[("host", "quintile.lan:8787")]).status, StatusCode::OK);
+    assert_eq!(shop.send(Method::GET, "/", &[("host", "other.lan")]).status, StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[test]
+fn a_proxy_in_front_is_refused() {
+    let shop = Shop::scored(60);
+    for name in ["forwarded", "x-forwarded-for", "x-forwarded-host", "X-Forwarded-Proto", "x-forwarded-anything"] {
+        let answer = shop.send(Method::GET, "/customers", &[("host", "localhost"), (name, "1.2.3.4")]);
+        assert_eq!(answer.status, StatusCode::MISDIRECTED_REQUEST, "{name}");
+        assert!(answer.body.contains("proxy") && !answer.body.contains("@example.com"), "{name}");
+    }
+}
+
+#[test]
+fn forms_of_other_sites_do_nothing() {
+    let mut shop = Shop::scored(60);
+    let host = ("host", "localhost:8787");
+    for attack in [
+        vec![("sec-fetch-site", "cross-site")],
+        vec![("sec-fetch-site", "same-site")],
+        vec![("sec-fetch-site", "cross-site"), ("origin", "http://localhost:8787")],
+        vec![("origin", "null")],
+        vec![("origin", "http://evil.example")],
+        vec![("origin", "http://localhost:9999")],
+        vec![("origin", "http://127.0.0.1:8787")],
+        vec![("sec-fetch-site", "nonsense"), ("origin", "http://evil.example")],
+    ] {
+        let headers: Vec<_> = [host].into_iter().chain(attack.clone()).collect();
+        let answer = shop.send(Method::POST, "/runs", &headers);
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{attack:?}");
+        assert!(answer.text(".empty").contains("nothing was done"), "{attack:?}");
+        assert_eq!(answer.header("cache-control"), "no-store");
+    }
+    assert!(shop.asked.try_recv().is_err(), "a run was started");
+    for ours in [
+        vec![("sec-fetch-site", "same-origin")],
+        vec![("sec-fetch-site", "none")],
+        vec![("origin", "http://localhost:8787")],
+        vec![],
+    ] {
+        let headers: Vec<_> = [host].into_iter().chain(ours.clone()).collect();
+        assert_eq!(shop.send(Method::POST, "/runs", &headers).status, StatusCode::SEE_OTHER, "{ours:?}");
+        assert!(shop.asked.try_recv().is_ok());
+    }
+}
+
+#[test]
+fn get_changes_nothing_and_unknown_things_are_said_to_be() {
+    let mut shop = Shop::scored(60);
+    for path in PAGES {
+        shop.get(path);
+        let head = shop.send(Method::HEAD, path, &[("host", "localhost")]);
+        assert!(head.body.is_empty(), "{path}");
+    }
+    assert!(shop.asked.try_recv().is_err(), "a GET started a run");
+
+    let missing = shop.get("/nowhere");
+    assert_eq!((missing.status, missing.text("h1")), (StatusCode::NOT_FOUND, "Not here".to_owned()));
+    assert_eq!(missing.texts("nav a"), ["Overview", "Customers", "Runs"]);
+    for (method, path) in [(Method::POST, "/"), (Method::DELETE, "/customers/7"), (Method::PUT, "/runs")] {
+        let answer = shop.send(method.clone(), path, &[("host", "localhost")]);
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+    }
+    assert_eq!(shop.value::<i64>("SELECT count(*) FROM customers WHERE deleted_at IS NULL"), 60);
+}
+
+#[test]
+fn pages_are_compressed_for_those_who_ask() {
+    let shop = Shop::scored(600);
+    let packed = shop.send(Method::GET, "/customers", &[("host", "localhost"), ("accept-encoding", "gzip")]);
+    assert_eq!(packed.header("content-encoding"), "gzip");
+    assert_eq!(shop.get("/customers").header("content-encoding"), "");
+}

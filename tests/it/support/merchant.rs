@@ -1,0 +1,170 @@
+//! A merchant's folder with a `config.toml`, and the shop that sends webhooks to it: for tests that
+//! drive the real binary from outside.
+
+use std::path::{Path, PathBuf};
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use super::{
+    http::{self, Answer},
+    process::{self, Server, eventually},
+    receiver,
+};
+
+const SHOP: &str = "demo.myshopify.com";
+const SHOPIFY_SECRET: &str = "shpss_the shop's own";
+const ORDERS_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=";
+
+pub struct Merchant {
+    folder: tempfile::TempDir,
+}
+
+impl Merchant {
+    /// A folder whose configuration sends to `receiver_url`, the baseline included; scored only
+    /// when asked, since its night is 29 February.
+    pub fn new(receiver_url: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = receiver::SECRET;
+        std::fs::write(
+            folder.path().join("config.toml"),
+            format!(
+                r#"
+[shop]
+id = "{SHOP}"
+currency = "EUR"
+[webhooks]
+listen = "127.0.0.1:0"
+[webhooks.shopify]
+secrets = ["{SHOPIFY_SECRET}"]
+[webhooks.orders]
+secrets = ["{ORDERS_SECRET}"]
+[dashboard]
+listen = "127.0.0.1:0"
+[scoring]
+cron = "0 2 29 2 *"
+hold_above_percent = 100
+[forwarder]
+baseline = "send"
+allow_private = ["127.0.0.0/8"]
+[[destination]]
+name = "my-tool"
+kind = "webhook"
+url = "{receiver_url}"
+allow_http = true
+secret = "{secret}"
+fields = ["segment", "rfm", "counters", "email", "name"]
+"#
+            ),
+        )
+        .unwrap();
+        Self { folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// A command that must succeed.
+    pub fn run(&self, arguments: &[&str]) {
+        let output = process::run(self.path(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// The JSON a command prints.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        process::run_json(self.path(), &[arguments, &["--format", "json"]].concat())
+    }
+
+    /// The database, opened beside the program.
+    pub fn sql(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.path().join("quintile.db")).unwrap()
+    }
+}
+
+/// A Shopify order body: id, customer id and total, ordered at `at` (RFC 3339).
+pub fn shopify_order(id: u64, customer: u64, total: &str, at: &str) -> Value {
+    json!({
+        "id": id, "name": format!("#{id}"), "currency": "EUR", "financial_status": "paid", "test": false,
+        "total_price": total, "current_total_price": total, "total_outstanding": "0.00",
+        "processed_at": at, "created_at": at, "updated_at": at, "cancelled_at": null, "refunds": [],
+        "email": format!("c{customer}@example.com"),
+        "customer": {"id": customer, "email": format!("c{customer}@example.com"), "first_name": "Zoë", "last_name": "Núñez", "updated_at": at},
+    })
+}
+
+/// Posts a body as Shopify does, signed.
+pub fn post_shopify(server: &Server, topic: &str, webhook_id: &str, body: &Value) -> std::io::Result<Answer> {
+    let body = body.to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(SHOPIFY_SECRET.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    http::post(
+        &format!("{}/webhooks/shopify", server.webhooks),
+        &[
+            ("content-type", "application/json"),
+            ("X-Shopify-Topic", topic),
+            ("X-Shopify-Hmac-Sha256", &BASE64.encode(mac.finalize().into_bytes())),
+            ("X-Shopify-Shop-Domain", SHOP),
+            ("X-Shopify-Webhook-Id", webhook_id),
+        ],
+        body.as_bytes(),
+    )
+}
+
+/// Posts to the generic API, signed by the public library.
+pub fn post_orders(server: &Server, message_id: &str, body: &Value) -> std::io::Result<Answer> {
+    let body = body.to_string();
+    let now = quintile::clock::now().seconds();
+    let signature =
+        standardwebhooks::Webhook::new(ORDERS_SECRET).unwrap().sign(message_id, now, body.as_bytes()).unwrap();
+    http::post(
+        &format!("{}/webhooks/orders", server.webhooks),
+        &[
+            ("content-type", "application/json"),
+            ("webhook-id", message_id),
+            ("webhook-timestamp", &now.to_string()),
+            ("webhook-signature", &signature),
+        ],
+        body.as_bytes(),
+    )
+}
+
+/// Presses "Score now" as a browser on the page does.
+pub fn score_now(server: &Server) -> std::io::Result<Answer> {
+    let headers = [
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("origin", server.dashboard.as_str()),
+        ("sec-fetch-site", "same-origin"),
+    ];
+    http::post(&format!("{}/runs", server.dashboard), &headers, b"")
+}
+
+/// Presses the button and waits until the run it started has ended.
+pub fn score_and_wait(merchant: &Merchant, server: &Server) {
+    let newest = || {
+        merchant
+            .json(&["runs"])
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|run| run["id"].as_str().unwrap().parse::<u64>().unwrap())
+            .max()
+    };
+    let before = newest();
+    assert_eq!(score_now(server).unwrap().status, 303);
+    eventually("the run", || {
+        let runs = merchant.json(&["runs"]);
+        let run =
+            runs.as_array()?.iter().max_by_key(|run| run["id"].as_str().map(|id| id.parse::<u64>().unwrap()))?.clone();
+        let id = run["id"].as_str()?.parse::<u64>().ok();
+        (id > before && run["state"] == "done").then_some(())
+    });
+}
