@@ -204,8 +204,8 @@ CREATE TABLE run_moves (
 -- that grows for years. One customer's rows are one look-up per run:
 -- FROM runs r CROSS JOIN history h ON h.run_id = r.id AND h.customer_id = ?
 CREATE TABLE history (
-  run_id      INTEGER NOT NULL REFERENCES runs (id),
   customer_id INTEGER NOT NULL,            -- customers (id); not checked, a row there never goes
+  run_id      INTEGER NOT NULL REFERENCES runs (id),
   r           INTEGER,
   f           INTEGER,
   m           INTEGER,
