@@ -200,15 +200,18 @@ CREATE TABLE run_moves (
 ) STRICT, WITHOUT ROWID;
 
 -- Every change of a score or a segment, for the customer's timeline. Written by scoring.
+-- By run first, so that a run appends: by customer, each night would rewrite pages all over a table
+-- that grows for years. One customer's rows are one look-up per run:
+-- FROM runs r CROSS JOIN history h ON h.run_id = r.id AND h.customer_id = ?
 CREATE TABLE history (
-  customer_id INTEGER NOT NULL REFERENCES customers (id),
+  customer_id INTEGER NOT NULL,            -- customers (id); not checked, a row there never goes
   run_id      INTEGER NOT NULL REFERENCES runs (id),
   r           INTEGER,
   f           INTEGER,
   m           INTEGER,
   segment     TEXT,
   moved       INTEGER NOT NULL CHECK (moved IN (0, 1)), -- the segment changed: an outbox row exists
-  PRIMARY KEY (customer_id, run_id)
+  PRIMARY KEY (run_id, customer_id)
 ) STRICT, WITHOUT ROWID;
 
 -- Events, each written in the transaction that made it true. Holds ids; personal data is joined

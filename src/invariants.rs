@@ -72,8 +72,9 @@ const INVARIANTS: &[Invariant] = &[
         broken_by: "
             SELECT format('customer %d', s.customer_id)
               FROM scores AS s
-              LEFT JOIN history AS h ON h.customer_id = s.customer_id
-               AND h.run_id = (SELECT max(run_id) FROM history WHERE customer_id = s.customer_id)
+              LEFT JOIN (SELECT customer_id, max(run_id) AS run_id FROM history GROUP BY customer_id) AS l
+                ON l.customer_id = s.customer_id
+              LEFT JOIN history AS h ON h.run_id = l.run_id AND h.customer_id = s.customer_id
              WHERE h.run_id IS NULL OR (s.r, s.f, s.m, s.segment) IS NOT (h.r, h.f, h.m, h.segment)",
     },
     Invariant {

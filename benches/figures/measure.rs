@@ -80,6 +80,7 @@ pub fn child(arguments: &[String]) -> anyhow::Result<()> {
         "nightly" => run(path, "nightly", day, false)?,
         "meanwhile" => run(path, "meanwhile", day, true)?,
         "order" => orders(path, day)?,
+        "live" => data::live_a_day(path, day)?,
         other => anyhow::bail!("{other} is not measured"),
     }
     Ok(())

@@ -13,10 +13,27 @@ pub const SCHEMA: &str = include_str!("../../schema.sql");
 pub const SCHEMA_VERSION: i32 = CURRENT.version();
 
 /// What this program makes of a file.
-pub(super) const CURRENT: Plan<'static> = Plan { schema: SCHEMA, steps: &[FROM_1] };
+pub(super) const CURRENT: Plan<'static> = Plan { schema: SCHEMA, steps: &[FROM_1, FROM_2] };
 
 /// Finding what became of one event walked over all deliveries.
 const FROM_1: &str = "CREATE INDEX deliveries_seq ON deliveries (seq);";
+
+/// By customer first, each night rewrote pages all over a table that grows for years.
+const FROM_2: &str = "
+ALTER TABLE history RENAME TO history_by_customer;
+CREATE TABLE history (
+  customer_id INTEGER NOT NULL,
+  run_id      INTEGER NOT NULL REFERENCES runs (id),
+  r           INTEGER,
+  f           INTEGER,
+  m           INTEGER,
+  segment     TEXT,
+  moved       INTEGER NOT NULL CHECK (moved IN (0, 1)),
+  PRIMARY KEY (run_id, customer_id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO history (customer_id, run_id, r, f, m, segment, moved)
+  SELECT customer_id, run_id, r, f, m, segment, moved FROM history_by_customer ORDER BY run_id, customer_id;
+DROP TABLE history_by_customer;";
 
 /// How a file comes to the current schema: an empty one at once, an older one step by step. An
 /// argument, so that tests can bring a real file up by steps of their own.

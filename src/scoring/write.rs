@@ -31,7 +31,7 @@ pub struct Header {
 
 /// More changes than this would make the commit copy the write-ahead log into the file while
 /// orders wait for it.
-const LARGE: usize = 5000;
+const LARGE: usize = 500;
 /// SQLite's own: pages in the log beyond which a commit copies them.
 const AUTOCHECKPOINT: u32 = 1000;
 

@@ -291,7 +291,8 @@ fn each_table_has_one_writer() {
     assert_eq!(written(sql).iter().filter(|table| writers.contains_key(*table)).count(), 3);
 
     let mut wrong = Vec::new();
-    for source in &sources() {
+    // A migration copies the rows of a table it makes anew; it runs before any stage does.
+    for source in sources().iter().filter(|source| source.file != "db/migrate.rs") {
         for table in written(&source.code) {
             if let Some(writer) = writers.get(&table).filter(|writer| *writer != source.stage()) {
                 wrong.push(format!("src/{} writes {table}, which only {writer} may", source.file));

@@ -194,7 +194,9 @@ fn what_is_not_ours_or_too_new_stays_byte_for_byte() {
         (&|path| fs::write(path, "Dear diary, ".repeat(100)).unwrap(), "as a database"),
         (
             &newer,
-            "was written by a newer quintile (schema 999, this program knows 2); use that version, nothing was changed",
+            &format!(
+                "was written by a newer quintile (schema 999, this program knows {SCHEMA_VERSION}); use that version, nothing was changed"
+            ),
         ),
     ];
     for (make, message) in makers {
@@ -214,5 +216,6 @@ fn what_is_not_ours_or_too_new_stays_byte_for_byte() {
 fn a_reader_leaves_an_older_file_to_the_writer() {
     let (_folder, path) = copy_of(1);
     let error = crate::db::Readers::open(&path).err().unwrap().to_string();
-    assert!(error.contains("has schema 1, this program reads 2; `quintile serve` brings it up"), "{error}");
+    let expected = format!("has schema 1, this program reads {SCHEMA_VERSION}; `quintile serve` brings it up");
+    assert!(error.contains(&expected), "{error}");
 }

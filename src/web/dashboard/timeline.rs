@@ -170,8 +170,8 @@ fn changes(
     let rows: Vec<Change> = connection
         .prepare_cached(
             "SELECT r.as_of, h.r, h.f, h.m, h.segment, h.moved, r.first_seq, r.last_seq
-             FROM history h JOIN runs r ON r.id = h.run_id
-             WHERE h.customer_id = ?1 AND r.as_of < ?2 ORDER BY h.run_id DESC LIMIT ?3",
+             FROM runs r CROSS JOIN history h ON h.run_id = r.id AND h.customer_id = ?1
+             WHERE r.as_of < ?2 ORDER BY h.run_id DESC LIMIT ?3",
         )?
         .query_map((customer, before, sql_limit(PAGE + 2)), |row| {
             let scores: (Option<u8>, Option<u8>, Option<u8>) = (row.get(1)?, row.get(2)?, row.get(3)?);

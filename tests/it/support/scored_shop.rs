@@ -279,9 +279,10 @@ impl Shop {
             "one delivery per event of a run that is done",
         );
         none(
-            "SELECT s.customer_id FROM scores s JOIN history h ON h.customer_id = s.customer_id
-             WHERE h.run_id = (SELECT max(run_id) FROM history WHERE customer_id = s.customer_id)
-               AND (h.segment IS NOT s.segment OR h.r IS NOT s.r OR h.f IS NOT s.f OR h.m IS NOT s.m)",
+            "SELECT s.customer_id FROM scores s
+               JOIN (SELECT customer_id, max(run_id) AS run_id FROM history GROUP BY customer_id) l USING (customer_id)
+               JOIN history h USING (run_id, customer_id)
+             WHERE (h.segment IS NOT s.segment OR h.r IS NOT s.r OR h.f IS NOT s.f OR h.m IS NOT s.m)",
             "history ends in what is in force",
         );
         assert_eq!(self.one::<String>("PRAGMA integrity_check"), "ok");
