@@ -121,14 +121,6 @@ impl Prepared {
     }
 }
 
-/// Reads, stores and applies a message: [`Prepared::new`] and [`Prepared::store`] in one.
-///
-/// # Errors
-/// As [`Prepared::store`].
-pub fn receive(tx: &Transaction<'_>, rules: &Rules, message: &Message) -> anyhow::Result<Received> {
-    Prepared::new(message.clone(), rules).store(tx, rules)
-}
-
 fn received(done: Result<Change, LedgerError>) -> rusqlite::Result<Received> {
     match done {
         Ok(Change::Stale) => Ok(Received::Stale),

@@ -3,7 +3,7 @@
 //! Each batch is applied whole or not at all, so an import that is stopped anywhere can be run
 //! again: what was stored is found unchanged.
 
-use std::{path::PathBuf, sync::mpsc};
+use std::{collections::HashSet, path::PathBuf, sync::mpsc};
 
 use anyhow::Context;
 use csv::ByteRecord;
@@ -23,7 +23,7 @@ const BATCHES_AHEAD: usize = 2;
 /// Reasons kept for a person to read; the file of rejected rows has them all.
 const REASONS_SHOWN: usize = 5;
 
-/// Orders to apply together, in the file's order.
+/// Orders to apply together, each named once, in the file's order.
 pub type Batch = Vec<Order>;
 /// What became of each order of a batch, or why it was refused.
 pub type Outcomes = Vec<Result<Applied, String>>;
@@ -81,7 +81,8 @@ pub fn apply(tx: &Transaction<'_>, rules: &Rules, batch: Batch, now: Timestamp) 
 }
 
 /// Streams a file through `apply`, which applies a batch whole and says for each order what it did
-/// or why not. `keep_rejected`: write rejected rows beside the input. `progress` is told bytes.
+/// or why not. `keep_rejected`: write rejected rows beside the input, or remove
+/// those of an earlier import when there are none. `progress` is told bytes.
 ///
 /// # Errors
 /// The file cannot be read on, or `apply` failed. Batches applied before stay.
@@ -127,7 +128,9 @@ pub fn import(
     .with_context(|| {
         format!("the import of {} stopped; run it again, nothing is stored twice", tally.report.file.display())
     })?;
-    tally.report.rejected_file = rejected.finish()?;
+    if keep_rejected {
+        tally.report.rejected_file = rejected.finish()?;
+    }
     Ok(tally.report)
 }
 
@@ -138,14 +141,21 @@ struct Stretch {
     records: Vec<ByteRecord>,
     rows: usize,
     orders: Batch,
-    /// The row and the line of each order.
-    places: Vec<(usize, u64)>,
+    /// Where each order stands.
+    places: Vec<Place>,
     refused: Vec<Refused>,
-    rounded: u64,
     /// Position in the file behind the last row.
     bytes: u64,
     /// Set when no rows come after these: the file ended, or could not be read on.
     end: Option<anyhow::Result<()>>,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    row: usize,
+    line: u64,
+    /// An amount of it was.
+    rounded: bool,
 }
 
 struct Refused {
@@ -165,7 +175,7 @@ impl<R: std::io::Read> Source<R> {
         stretch.orders.clear();
         stretch.places.clear();
         stretch.refused.clear();
-        (stretch.rows, stretch.rounded, stretch.end) = (0, 0, None);
+        (stretch.rows, stretch.end) = (0, None);
         stretch.records.resize_with(ROWS_PER_BATCH, ByteRecord::new);
         while stretch.rows < ROWS_PER_BATCH {
             let row = stretch.rows;
@@ -180,15 +190,33 @@ impl<R: std::io::Read> Source<R> {
             match self.parser.parse(&stretch.records[row]) {
                 Ok(Parsed::Order { order, rounded }) => {
                     stretch.orders.push(*order);
-                    stretch.places.push((row, line));
-                    stretch.rounded += u64::from(rounded);
+                    stretch.places.push(Place { row, line, rounded });
                 }
                 Ok(Parsed::Passed) => {}
                 Err(reason) => stretch.refused.push(Refused { row, line, reason }),
             }
         }
+        stretch.keep_last();
         stretch.bytes = self.rows.bytes();
         stretch
+    }
+}
+
+impl Stretch {
+    /// Of the rows that name one order keeps the last. Applied one after the other, they would
+    /// change the order there and back with every import of the file.
+    fn keep_last(&mut self) {
+        let mut later = HashSet::with_capacity(self.orders.len());
+        let mut last: Vec<bool> =
+            self.orders.iter().rev().map(|order| later.insert(order.source_id.as_str())).collect();
+        if later.len() == self.orders.len() {
+            return;
+        }
+        last.reverse();
+        let mut kept = last.iter();
+        self.orders.retain(|_| kept.next() == Some(&true));
+        let mut kept = last.iter();
+        self.places.retain(|_| kept.next() == Some(&true));
     }
 }
 
@@ -217,7 +245,7 @@ impl Tally {
     /// Adds one stretch; the ledger's refusals take their place among the parser's.
     fn count(&mut self, stretch: &mut Stretch, outcomes: Outcomes) {
         let report = &mut self.report;
-        for (&(row, line), outcome) in stretch.places.iter().zip(outcomes) {
+        for (&Place { row, line, .. }, outcome) in stretch.places.iter().zip(outcomes) {
             match outcome {
                 Ok(applied) => {
                     match applied.order {
@@ -232,7 +260,7 @@ impl Tally {
         }
         stretch.refused.sort_by_key(|refused| refused.row);
         report.rows += stretch.rows as u64;
-        report.rounded += stretch.rounded;
+        report.rounded += stretch.places.iter().filter(|place| place.rounded).count() as u64;
         report.orders.rejected += stretch.refused.len() as u64;
         let room = REASONS_SHOWN - report.rejections.len();
         let shown = stretch.refused.iter().take(room);

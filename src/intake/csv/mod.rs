@@ -7,7 +7,9 @@
 //!   `generic`.
 //!
 //! A row is an order's latest state. When a file names an order twice, the later row wins, as it
-//! does when a later file names it; importing a file again therefore ends in the same state.
+//! does when a later file names it; importing a file again therefore ends in the same state. Within
+//! a batch the earlier rows are dropped before the ledger sees them. Rows of different batches are
+//! applied one after the other: such an order is reported as updated by every import of the file.
 
 mod cell;
 mod detect;

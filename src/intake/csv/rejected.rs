@@ -1,9 +1,10 @@
 //! The file of rejected rows, beside the input: line number, reason, and the row as it was. It is
-//! made when the first row is rejected. Corrected, it can be imported as it is.
+//! made when the first row is rejected, and removed when the input, corrected, is imported without any.
+//! Corrected, it can be imported as it is.
 
 use std::{
-    fs::File,
-    io::BufWriter,
+    fs::{self, File},
+    io::{BufWriter, Read},
     path::{Path, PathBuf},
 };
 
@@ -36,7 +37,7 @@ impl RejectedFile {
             let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(BufWriter::new(file));
             let names = header.iter().map(decode);
             writer
-                .write_record(["line".into(), "reason".into()].into_iter().chain(names).map(Text))
+                .write_record(COLUMNS.map(Into::into).into_iter().chain(names).map(Text))
                 .with_context(cannot_write)?;
             self.writer.insert(writer)
         };
@@ -46,15 +47,31 @@ impl RejectedFile {
             .with_context(cannot_write)
     }
 
-    /// The path, if there is such a file.
+    /// The path, if a row was rejected. If none was, the file that an earlier import left goes.
     ///
     /// # Errors
-    /// Its end could not be written.
+    /// Its end could not be written, or the old one not be removed.
     pub fn finish(mut self) -> anyhow::Result<Option<PathBuf>> {
-        let Some(writer) = &mut self.writer else { return Ok(None) };
-        writer.flush().with_context(|| format!("cannot write {}", self.path.display()))?;
-        Ok(Some(self.path))
+        if let Some(writer) = &mut self.writer {
+            writer.flush().with_context(|| format!("cannot write {}", self.path.display()))?;
+            return Ok(Some(self.path));
+        }
+        if is_ours(&self.path) {
+            fs::remove_file(&self.path)
+                .with_context(|| format!("cannot remove {}, whose rows are stored now", self.path.display()))?;
+        }
+        Ok(None)
     }
+}
+
+/// The columns that stand before those of the input.
+const COLUMNS: [&str; 2] = ["line", "reason"];
+
+/// Whether the file at `path` was written here.
+fn is_ours(path: &Path) -> bool {
+    let first = COLUMNS.join(",") + ",";
+    let mut start = vec![0; first.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == first.as_bytes()
 }
 
 /// A cell as bytes.

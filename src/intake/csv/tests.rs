@@ -121,8 +121,8 @@ fn further_line_items_belong_to_the_order_above() {
     );
     let (orders, report) = read(file);
     let ids: Vec<_> = orders.iter().map(|order| order.source_id.as_str()).collect();
-    assert_eq!(ids, ["1", "2", "2"]);
-    assert_eq!(orders[1].person, None, "nobody is known by a billing name");
+    assert_eq!(ids, ["1", "2"], "what comes again later is the same order");
+    assert_eq!(orders[1].person.as_ref().and_then(|it| it.email.as_deref()), Some("a@example.com"));
     assert_eq!(report.rows, 7);
     assert_eq!(
         report.rejections,
@@ -187,6 +187,56 @@ fn lines_are_counted_from_the_top_of_the_file() {
     let (_, report) =
         read("\u{feff}sep=;\norder_id;email;ordered_at;total\n1;a@b.example;2025-01-01;1\n2;a@b.example;nope;1\n");
     assert_eq!(report.rejections[0].line, 4);
+
+    let rows = "order_id,email,ordered_at,total,first_name\nx,a@b.example,no,1,A\n\n1,a@b.example,2025-01-01,1,A\n\
+                y,\"a@b.example\",no,1,\"B\nC\n\"\n2,a@b.example,2025-01-01,1,\"\nD\"\n\n\nz,a@b.example,no,1,E\nw,,no,,";
+    let expected = [2, 5, 12, 13];
+    for (what, file) in [
+        ("LF", rows.to_owned()),
+        ("LF at the end", format!("{rows}\n")),
+        ("CRLF", rows.replace('\n', "\r\n")),
+        ("CRLF at the end", format!("{rows}\n").replace('\n', "\r\n")),
+        ("CR", rows.replace('\n', "\r")),
+        ("both", rows.replacen('\n', "\r\n", 3)),
+        ("byte order mark", format!("\u{feff}{rows}")),
+    ] {
+        let lines: Vec<_> = read(&file).1.rejections.iter().map(|rejection| rejection.line).collect();
+        assert_eq!(lines, expected, "{what}");
+        let lines: Vec<_> = read(format!("sep=,\r\n{file}")).1.rejections.iter().map(|it| it.line - 1).collect();
+        if what != "byte order mark" {
+            assert_eq!(lines, expected, "sep= and {what}");
+        }
+    }
+    for file in ["order_id,email,ordered_at,total\n1,a@b.example,no,1", "order_id,email,ordered_at,total\r\n1,,no,1"] {
+        assert_eq!(read(file).1.rejections[0].line, 2);
+    }
+}
+
+#[test]
+fn line_numbers_hold_wherever_the_reading_is_cut() {
+    for ending in ["\n", "\r\n", "\r"] {
+        let mut file = format!("order_id,email,ordered_at,total{ending}");
+        for id in 2..40_000 {
+            // Rows of many lengths, so that a buffer ends anywhere in one.
+            let total = if id % 9_973 == 0 { "none".to_owned() } else { format!("1.{:0>1$}", 0, id % 7 + 1) };
+            write!(file, "{id},a@b.example,2025-01-01,{total}{ending}").unwrap();
+        }
+        let (orders, report) = read(file);
+        assert_eq!(orders.len(), 40_000 - 2 - 4);
+        let lines: Vec<_> = report.rejections.iter().map(|rejection| rejection.line).collect();
+        assert_eq!(lines, [9_973, 19_946, 29_919, 39_892], "{ending:?}");
+    }
+}
+
+#[test]
+fn an_order_named_twice_is_stored_once() {
+    let file = "order_id,email,ordered_at,total\n1,a@b.example,2025-01-01,1.005\n2,a@b.example,2025-01-01,2\n\
+                1,a@b.example,2025-01-01,none\n1,a@b.example,2025-01-01,3\n";
+    let (orders, report) = read(file);
+    let stored: Vec<_> = orders.iter().map(|order| (order.source_id.as_str(), order.gross)).collect();
+    assert_eq!(stored, [("2", Money(200)), ("1", Money(300))], "the later row wins");
+    assert_eq!((report.rows, report.rounded), (4, 0));
+    assert_eq!(report.orders, OrderCounts { new: 2, updated: 0, unchanged: 0, rejected: 1 });
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn receive(messages: &[Sent]) -> Connection {
             let api::Outcome::Answered(answer) = outcome else { panic!("{sent:?}: {outcome:?}") };
             assert_eq!(answer.rejected, [], "{sent:?}");
         } else {
-            let received = intake::receive(&tx, &RULES, &message).unwrap();
+            let received = intake::Prepared::new(message, &RULES).store(&tx, &RULES).unwrap();
             assert!(!matches!(received, Received::Quarantined(_) | Received::Ignored), "{sent:?}: {received:?}");
         }
     }
