@@ -156,6 +156,7 @@ fn as_json(reports: &[FileReport], duration_ms: u128) -> serde_json::Value {
                 "rows": report.rows,
                 "orders": report.orders,
                 "customers": report.customers,
+                "rounded": report.rounded,
                 "rejectedFile": report.rejected_file.as_ref().map(|path| path.display().to_string()),
             })
         })
@@ -176,6 +177,7 @@ fn as_csv(out: &mut impl Write, reports: &[FileReport]) -> anyhow::Result<()> {
         "customers_new",
         "customers_updated",
         "rejected_file",
+        "rounded",
     ])?;
     for report in reports {
         let path = |path: &PathBuf| path.display().to_string();
@@ -190,6 +192,7 @@ fn as_csv(out: &mut impl Write, reports: &[FileReport]) -> anyhow::Result<()> {
             report.customers.new.to_string(),
             report.customers.updated.to_string(),
             report.rejected_file.as_ref().map(path).unwrap_or_default(),
+            report.rounded.to_string(),
         ])?;
     }
     Ok(writer.flush()?)

@@ -217,6 +217,7 @@ fn a_shopify_export_becomes_orders_and_customers() {
             "rows": 6,
             "orders": { "new": 5, "updated": 0, "unchanged": 0, "rejected": 0 },
             "customers": { "new": 2, "updated": 0 },
+            "rounded": 0,
             "rejectedFile": null,
         })
     );
@@ -311,10 +312,12 @@ fn a_later_export_brings_orders_up_to_date() {
     // Of an order that a file names twice, the later row stays; so it does when the file comes again.
     desk.file("twice.csv", format!("{GENERIC_HEADER}\n7,c7,,2026-01-02,1.00,,,,,\n7,c7,,2026-01-02,2.00,,,,,\n"));
     let report = desk.report("twice.csv");
-    assert_eq!(report["orders"], json!({ "new": 1, "updated": 1, "unchanged": 0, "rejected": 0 }));
+    assert_eq!(report["rows"], 2);
+    assert_eq!(report["orders"], json!({ "new": 1, "updated": 0, "unchanged": 0, "rejected": 0 }));
     assert_eq!(report["customers"], json!({ "new": 1, "updated": 0 }));
     let before = desk.state();
-    desk.import(&["twice.csv"]).ends_with(0);
+    let again = desk.report("twice.csv");
+    assert_eq!(again["orders"], json!({ "new": 0, "updated": 0, "unchanged": 1, "rejected": 0 }));
     assert_eq!(desk.state(), before);
     assert_eq!(desk.query("SELECT total_spent FROM customers WHERE external_id = 'c7'"), ["200"]);
 }
@@ -378,6 +381,22 @@ fn rejected_rows_go_to_a_file_that_can_be_corrected() {
 }
 
 #[test]
+fn rejected_rows_are_gone_when_the_file_is_right() {
+    let desk = Desk::new();
+    let row = |total: &str| format!("{GENERIC_HEADER}\n1,c1,,2026-01-02,{total},,,,,\n");
+    desk.file("orders.csv", row("ten")).import(&["orders.csv"]).ends_with(3);
+    let rejected = desk.path("orders.csv.rejected.csv");
+    assert!(rejected.exists());
+    desk.file("orders.csv", row("10.00")).import(&["orders.csv", "--dry-run"]).ends_with(0);
+    assert!(rejected.exists(), "a dry run changes nothing");
+    desk.import(&["orders.csv"]).ends_with(0);
+    assert!(!rejected.exists());
+
+    desk.file("orders.csv.rejected.csv", "what somebody else keeps\n").import(&["orders.csv"]).ends_with(0);
+    assert!(rejected.exists());
+}
+
+#[test]
 fn a_dry_run_says_what_would_happen_and_stores_nothing() {
     let desk = Desk::new();
     let made_up = made_up_csv(1_500); // more than one batch
@@ -419,8 +438,8 @@ fn what_people_read() {
 
     let csv = desk.import(&["orders.csv", "--format", "csv"]);
     insta::assert_snapshot!(csv.stdout(), @r##"
-    file,format,rows,orders_new,orders_updated,orders_unchanged,orders_rejected,customers_new,customers_updated,rejected_file
-    orders.csv,csv,2,0,0,1,1,0,0,orders.csv.rejected.csv
+    file,format,rows,orders_new,orders_updated,orders_unchanged,orders_rejected,customers_new,customers_updated,rejected_file,rounded
+    orders.csv,csv,2,0,0,1,1,0,0,orders.csv.rejected.csv,1
     "##);
 }
 
