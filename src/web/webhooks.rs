@@ -14,6 +14,7 @@ use axum::{
     body::Bytes,
     extract::{DefaultBodyLimit, FromRequest, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -52,6 +53,7 @@ pub fn router(state: WebhookState) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .route("/healthz", get(healthz).with_state(Health::new(state.writer.clone())))
+        .layer(map_response(as_problem))
         .with_state(state)
 }
 
@@ -95,6 +97,30 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// Errors that the layers below answer by themselves get a body like all others; their headers
+/// (`Allow`) stay.
+async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let detail = match status {
+        StatusCode::NOT_FOUND => {
+            "there is nothing at this address; send to /webhooks/shopify or /webhooks/orders".to_owned()
+        }
+        StatusCode::METHOD_NOT_ALLOWED => "this address does not take this method; see the Allow header".to_owned(),
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        _ => return response,
+    };
+    let (kept, _) = response.into_parts();
+    let mut problem = Problem::new(status, detail).into_response();
+    if let Some(allow) = kept.headers.get(header::ALLOW) {
+        problem.headers_mut().insert(header::ALLOW, allow.clone());
+    }
+    problem
+}
+
+fn too_large() -> String {
+    format!("the body is larger than {MAX_BODY} bytes")
 }
 
 async fn shopify(State(state): State<WebhookState>, request: Request) -> Result<StatusCode, Problem> {
@@ -222,7 +248,7 @@ async fn read_body(request: Request) -> Result<Bytes, Problem> {
     match tokio::time::timeout(BODY_TIME, Bytes::from_request(request, &())).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {MAX_BODY} bytes")))
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, too_large()))
         }
         Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body did not arrive whole")),
         Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took longer than ten seconds")),

@@ -101,7 +101,11 @@ async fn malformed_requests() {
         ("POST health", 405, Request::post("/healthz").body(Body::empty()).unwrap()),
         ("elsewhere", 404, Request::post("/webhooks").body(Body::empty()).unwrap()),
     ] {
-        assert_eq!(shop.request(request).await.status, StatusCode::from_u16(status).unwrap(), "{why}");
+        let reply = shop.request(request).await;
+        assert_eq!(reply.status, StatusCode::from_u16(status).unwrap(), "{why}");
+        assert_eq!(reply.headers["content-type"], "application/problem+json", "{why}");
+        assert_eq!(reply.json()["status"], status, "{why}");
+        assert_eq!(reply.headers.contains_key("allow"), status == 405, "{why}");
     }
     assert_eq!(shop.inbox(), []);
 }
@@ -117,7 +121,10 @@ async fn eight_mebibytes_and_not_one_byte_more() {
     let limit = 8 * 1024 * 1024;
     shop.deliver(shop.webhook("orders/create", padded(limit))).await;
     let too_large = shop.webhook("orders/create", padded(limit + 1));
-    assert_eq!(shop.request(too_large.request()).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let reply = shop.request(too_large.request()).await;
+    assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(reply.headers["content-type"], "application/problem+json");
+    assert_eq!(reply.json()["detail"], "the body is larger than 8388608 bytes");
 
     assert_eq!(shop.inbox().len(), 1);
 }
