@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::model::Currency;
 
+pub use check::DESTINATION_FIELDS;
 pub use environment::Environment;
 pub use load::{Loading, Missing, Mistake, known_keys};
 pub use problem::{ConfigError, Step};

@@ -31,6 +31,9 @@ use crate::{
     clock::Clock,
     config::{Config, ConfigError, Environment, Loading, Missing},
     db::{Database, Readers},
+    delivery::guard::NotANetwork,
+    outbox::Misconfigured,
+    scoring::{night::BadSchedule, segment},
 };
 
 pub use output::Format;
@@ -138,7 +141,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if error.is::<UsageError>() || error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if is_usage(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -207,6 +210,18 @@ fn start_logging(long_running: bool) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
+}
+
+/// What its user must write differently, whichever stage found it.
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<UsageError>()
+            || cause.is::<ConfigError>()
+            || cause.is::<BadSchedule>()
+            || cause.is::<segment::Unusable>()
+            || cause.is::<Misconfigured>()
+            || cause.is::<NotANetwork>()
+    })
 }
 
 /// The reader of our output has gone (`quintile customers | head`): nothing is wrong.

@@ -7,7 +7,7 @@ use super::{
     problem::{Path, Problem, Step, choose},
     tree::{Node, Value},
 };
-use crate::model::Money;
+use crate::{clock::EARLIEST, model::Money};
 
 /// Kinds of destination that this version can send to.
 const KINDS: [&str; 1] = ["webhook"];
@@ -16,7 +16,8 @@ const LATER_KINDS: [&str; 6] = ["klaviyo", "mailchimp", "omnisend", "brevo", "ac
 /// Kinds of event that this version makes.
 const EVENTS: [&str; 1] = ["rfm/segment.changed"];
 const CAUSES: [&str; 5] = ["order", "refund", "ranking", "baseline", "remap"];
-const FIELDS: [&str; 6] = ["segment", "rfm", "counters", "email", "name", "phone"];
+/// What `fields` of a destination may name.
+pub const DESTINATION_FIELDS: [&str; 6] = ["segment", "rfm", "counters", "email", "name", "phone"];
 const COLUMNS: [&str; 10] = [
     "order_id",
     "customer_id",
@@ -201,13 +202,10 @@ fn import(config: &Config, findings: &mut Findings) {
 }
 
 fn scoring(config: &Config, findings: &mut Findings) {
-    let cron = &config.scoring.cron;
-    let remedy = "write minute, hour, day, month and weekday, like \"0 2 * * *\" for every night at 2";
-    if cron.split_whitespace().count() != 5 {
-        let fields = cron.split_whitespace().count();
-        findings.add(["scoring".into(), "cron".into()], format!("{cron:?} has {fields} fields, not five; {remedy}"));
-    } else if let Err(error) = croner::Cron::from_str(cron) {
-        findings.add(["scoring".into(), "cron".into()], format!("{cron:?} is not a time table ({error}); {remedy}"));
+    if let Err(problem) = check_cron(&config.scoring.cron) {
+        let remedy = "write minute, hour, day, month and weekday, like \"0 2 * * *\" for every night at 2";
+        let message = format!("{:?} {problem}; {remedy}", config.scoring.cron);
+        findings.add(["scoring".into(), "cron".into()], message);
     }
     if config.scoring.hold_above_percent > 100 {
         findings.add(
@@ -218,6 +216,18 @@ fn scoring(config: &Config, findings: &mut Findings) {
             ),
         );
     }
+}
+
+/// What is wrong with a time table, after its text.
+fn check_cron(cron: &str) -> Result<(), String> {
+    let fields = cron.split_whitespace().count();
+    if fields != 5 {
+        return Err(format!("has {fields} fields, not five"));
+    }
+    let table = croner::Cron::from_str(cron).map_err(|error| format!("is not a time table ({error})"))?;
+    // Any start will do: 30 February comes after none.
+    let next = table.find_next_occurrence(&EARLIEST.to_utc(), true);
+    next.map(|_| ()).map_err(|_| "never comes, there is no such date".to_owned())
 }
 
 fn segments(config: &Config, findings: &mut Findings) {
@@ -310,7 +320,7 @@ fn destination(destination: &Destination, config: &Config, findings: &mut Findin
     for (key, given, choices) in [
         ("events", &destination.events, EVENTS.as_slice()),
         ("cause", &destination.cause, CAUSES.as_slice()),
-        ("fields", &destination.fields, FIELDS.as_slice()),
+        ("fields", &destination.fields, DESTINATION_FIELDS.as_slice()),
     ] {
         for (index, value) in given.iter().enumerate().filter(|(_, value)| !choices.contains(&value.as_str())) {
             findings.add([key.into(), index.into()], format!("{value:?} is not known; {}", choose(value, choices)));

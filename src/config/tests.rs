@@ -130,6 +130,10 @@ fn a_wrong_value_names_the_line_and_a_right_one() {
     let time_table = "write minute, hour, day, month and weekday, like \"0 2 * * *\" for every night at 2";
     for (text, message) in [
         ("[scoring]\ncron = \"0 2 * *\"", format!("2:8: scoring.cron: \"0 2 * *\" has 4 fields, not five; {time_table}")),
+        (
+            "[scoring]\ncron = \"0 2 30 2 *\"",
+            format!("2:8: scoring.cron: \"0 2 30 2 *\" never comes, there is no such date; {time_table}"),
+        ),
         ("[scoring]\ncron = \"0 0 2 * * *\"", format!("2:8: scoring.cron: \"0 0 2 * * *\" has 6 fields, not five; {time_table}")),
         ("[scoring]\ntimezone = \"Europe/Berln\"", "2:12: scoring.timezone: \"Europe/Berln\" is not a time zone; did you mean \"Europe/Berlin\"?".to_owned()),
         ("[shop]\ntimezone = \"here\"", "2:12: shop.timezone: \"here\" is not a time zone; write one like \"Europe/Berlin\" or \"UTC\"".to_owned()),

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{Cause, EventType, evt_id};
 use crate::{
-    config::Config,
+    config::{Config, DESTINATION_FIELDS},
     model::{Currency, Money, Quintile, Source, Timestamp},
 };
 
@@ -40,7 +40,6 @@ pub struct Fields {
 impl Fields {
     /// Everything: for the merchant's own eyes.
     pub const ALL: Self = Self { rfm: true, counters: true, email: true, name: true, phone: true };
-    const NAMES: &str = "segment, rfm, counters, email, name, phone";
 
     /// The allow-list of a destination; an empty one means segment, rfm and counters. The segment
     /// is what an event is about and always sent.
@@ -57,7 +56,12 @@ impl Fields {
                 "email" => fields.email = true,
                 "name" => fields.name = true,
                 "phone" => fields.phone = true,
-                _ => return Err(format!("has {name:?}, which there is not; there are: {}", Self::NAMES)),
+                _ => {
+                    return Err(format!(
+                        "has {name:?}, which there is not; there are: {}",
+                        DESTINATION_FIELDS.join(", ")
+                    ));
+                }
             }
         }
         Ok(fields)

@@ -37,7 +37,7 @@ const EDGES: &[(&str, &[&str])] = &[
 const FLOOR_EDGES: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &["model"]),
-    ("config", &["model"]),
+    ("config", &["clock", "model"]),
     ("db", &["model", "invariants"]),
     ("invariants", &[]),
 ];
