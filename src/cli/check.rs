@@ -71,8 +71,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     findings.push(surroundings::permissions(&context.config_path));
     findings.extend(database::check(context, args.deep));
     findings.push(surroundings::disk_space(&context.config.database.path));
-    findings.extend(surroundings::destinations(&context.config.destination));
-    findings.push(surroundings::shop_secrets(&context.config));
+    findings.extend(surroundings::destinations(&context.config));
+    findings.extend(surroundings::shop_secrets(&context.config));
     print(&findings, args.format)?;
     let failed = findings.iter().any(|finding| finding.state == State::Fail);
     Ok(if failed { Outcome::Failed } else { Outcome::Done })

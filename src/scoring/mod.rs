@@ -44,7 +44,7 @@ use crate::{
 
 pub use crate::config::Ties;
 pub use backfill::{Backfilled, backfill};
-pub use runs::{NotBegun, State};
+pub use runs::{NotBegun, State, latest_as_of};
 pub use sql::{Parameters, Part, text};
 pub use watch::Night;
 

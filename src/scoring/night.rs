@@ -12,7 +12,7 @@ use croner::{
     parser::{CronParser, Seconds, Year},
 };
 
-use crate::model::Timestamp;
+use crate::{clock::EARLIEST, model::Timestamp};
 
 /// A run that starts so much after its time stands for a night that was missed.
 pub const LATE_MS: i64 = 15 * 60_000;
@@ -20,8 +20,6 @@ pub const LATE_MS: i64 = 15 * 60_000;
 const MISSED_AT_MOST: u32 = 10_000;
 /// A clock that reads so much after the last run is more likely wrong than the machine was off.
 const SUSPECT_AFTER_DAYS: i64 = 400;
-/// 2026-01-01: no quintile is older than this.
-const BUILT_AFTER: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
 /// `[scoring] cron` and `timezone`, checked.
 #[derive(Debug, Clone)]
@@ -124,7 +122,7 @@ pub fn next_due(schedule: &Schedule, now: Timestamp) -> Option<Slot> {
 /// Whether `now` is believable beside the latest run that changed customers.
 #[must_use]
 pub fn suspect(latest_run: Option<Timestamp>, now: Timestamp) -> Option<ClockSuspect> {
-    if now < BUILT_AFTER {
+    if now < EARLIEST {
         return Some(ClockSuspect::BeforeBuild);
     }
     let latest = latest_run?;
@@ -156,7 +154,7 @@ impl Schedule {
         }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let schedule = Self { cron: parser.parse(cron).map_err(|_| unreadable())?, zone };
-        let any_date = BUILT_AFTER.to_utc().date_naive();
+        let any_date = EARLIEST.to_utc().date_naive();
         schedule.earliest_from(any_date).ok_or_else(|| BadSchedule::Never(cron.to_owned()))?;
         Ok(schedule)
     }

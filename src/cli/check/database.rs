@@ -1,12 +1,17 @@
 //! The database: whole, of this program's schema, and true.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::{Context, Finding};
-use crate::{clock, db::SCHEMA_VERSION, invariants, model::Timestamp};
-
-/// Longer than any shop leaves its machine off; a clock that says so has jumped.
-const LONGEST_PAUSE: i64 = 400 * Timestamp::DAY;
+use crate::{
+    db::SCHEMA_VERSION,
+    invariants,
+    model::Timestamp,
+    scoring::{
+        self,
+        night::{self, ClockSuspect},
+    },
+};
 
 /// Also the clock: the database knows what time it has been already.
 pub fn check(context: &Context, deep: bool) -> Vec<Finding> {
@@ -22,8 +27,10 @@ pub fn check(context: &Context, deep: bool) -> Vec<Finding> {
     if deep {
         findings.push(truth(&connection));
     }
-    let newest = connection.query_row("SELECT max(started_at) FROM runs", [], |row| row.get(0)).optional();
-    findings.push(clock(newest.ok().flatten().flatten(), now));
+    match scoring::latest_as_of(&connection) {
+        Ok(latest) => findings.push(clock(latest, now)),
+        Err(error) => findings.push(Finding::fail("clock", format!("the latest run cannot be read ({error})"))),
+    }
     findings
 }
 
@@ -52,16 +59,26 @@ fn truth(connection: &Connection) -> Finding {
     }
 }
 
-fn clock(newest_run: Option<Timestamp>, now: Timestamp) -> Finding {
+/// As the night watch sees it, which starts no run while the clock is suspect.
+fn clock(latest_run: Option<Timestamp>, now: Timestamp) -> Finding {
+    const CHECK: &str = "clock";
+    let latest = latest_run.map(|run| format!("the latest run, as of {run}")).unwrap_or_default();
     let set = "set this computer's date and time";
-    match newest_run {
-        _ if now < clock::EARLIEST => Finding::fail("clock", format!("{now} is before this program was made; {set}")),
-        Some(run) if now < run => Finding::fail("clock", format!("{now} is before the latest run of {run}; {set}")),
-        Some(run) if now.millis() - run.millis() > LONGEST_PAUSE => Finding::warn(
-            "clock",
-            format!("{now} is more than a year after the latest run of {run}; if that is wrong, {set}"),
+    match night::suspect(latest_run, now) {
+        None => Finding::ok(CHECK, now.to_string()),
+        Some(ClockSuspect::BeforeBuild) => {
+            Finding::fail(CHECK, format!("{now} is before this program was made; {set}"))
+        }
+        Some(ClockSuspect::Behind) => Finding::fail(
+            CHECK,
+            format!("{now} is before {latest}; no nightly run starts until then; if the clock is wrong, {set}"),
         ),
-        _ => Finding::ok("clock", now.to_string()),
+        Some(ClockSuspect::FarAhead) => Finding::warn(
+            CHECK,
+            format!(
+                "{now} is more than a year after {latest}; if that is wrong, {set}; if not, `quintile score` starts again"
+            ),
+        ),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What quintile stands on and talks to: files, disk, names of destinations.
 
 use std::{
-    net::ToSocketAddrs,
+    net::{IpAddr, ToSocketAddrs},
     path::Path,
     sync::mpsc,
     thread,
@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::Finding;
-use crate::config::{Config, Destination};
+use crate::{
+    config::{Config, Destination},
+    delivery::guard::Guard,
+};
 
 const MIB: u64 = 1 << 20;
 /// Less than this and the next busy day may fill the disk.
@@ -66,66 +69,96 @@ fn judge_space(free: u64, database: u64) -> Finding {
     }
 }
 
-/// One line per destination: does its name lead anywhere.
-pub fn destinations(destinations: &[Destination]) -> Vec<Finding> {
+/// One line per destination: does its name lead anywhere, and may requests go there.
+pub fn destinations(config: &Config) -> Vec<Finding> {
     const CHECK: &str = "destination";
-    if destinations.is_empty() {
+    if config.destination.is_empty() {
         return vec![Finding::warn(CHECK, "there is none; add a [[destination]] to send segment changes to your tool")];
     }
+    let guard = match Guard::new(&config.forwarder.allow_private) {
+        Ok(guard) => guard,
+        Err(unusable) => return vec![Finding::fail(CHECK, unusable.to_string())],
+    };
     let until = Instant::now() + LOOKUP;
-    let lookups: Vec<_> = destinations.iter().map(start_lookup).collect();
-    let finding = |(destination, lookup): (&Destination, Option<(String, mpsc::Receiver<bool>)>)| {
+    let lookups: Vec<_> = config.destination.iter().map(start_lookup).collect();
+    let finding = |(destination, lookup): (&Destination, Option<Lookup>)| {
         let name = &destination.name;
-        let Some((host, answer)) = lookup else {
+        let Some(Lookup { host, addresses }) = lookup else {
             return Finding::fail(CHECK, format!("{name} has no host in its url; write the whole address"));
         };
-        match answer.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(true) => Finding::ok(CHECK, format!("{name} ({host}) has an address")),
-            Ok(false) => Finding::fail(
-                CHECK,
-                format!("{name}: the name {host} has no address; is its url right, and is this computer online?"),
-            ),
+        match addresses.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(addresses) => judge_addresses(name, &host, &addresses, &guard),
             Err(_) => Finding::fail(
                 CHECK,
                 format!("{name}: looking up {host} took longer than {} s; is this computer online?", LOOKUP.as_secs()),
             ),
         }
     };
-    destinations.iter().zip(lookups).map(finding).collect()
+    config.destination.iter().zip(lookups).map(finding).collect()
+}
+
+/// As the forwarder will: one address that is allowed is enough.
+fn judge_addresses(name: &str, host: &str, addresses: &[IpAddr], guard: &Guard) -> Finding {
+    const CHECK: &str = "destination";
+    let Some(first) = addresses.first() else {
+        let message = format!("{name}: the name {host} has no address; is its url right, and is this computer online?");
+        return Finding::fail(CHECK, message);
+    };
+    if addresses.iter().any(|&address| guard.allows(address)) {
+        return Finding::ok(CHECK, format!("{name} ({host}) has an address"));
+    }
+    let first = first.to_canonical();
+    let network = format!("{first}/{}", if first.is_ipv4() { 32 } else { 128 });
+    Finding::fail(
+        CHECK,
+        format!(
+            "{name}: {host} is not a public address, so nothing will be sent to it; if it is meant, write allow_private = [\"{network}\"] in [forwarder]"
+        ),
+    )
+}
+
+/// The name of a destination while its addresses are asked for.
+struct Lookup {
+    host: String,
+    addresses: mpsc::Receiver<Vec<IpAddr>>,
 }
 
 /// The host alone is told: the rest of a url may be a secret. The thread is left to itself when
 /// the name server does not answer.
-fn start_lookup(destination: &Destination) -> Option<(String, mpsc::Receiver<bool>)> {
+fn start_lookup(destination: &Destination) -> Option<Lookup> {
     let url = url::Url::parse(&destination.url).ok()?;
     let (host, port) = (url.host_str()?.to_owned(), url.port_or_known_default()?);
-    let (sender, answer) = mpsc::channel();
+    let (sender, addresses) = mpsc::channel();
     let name = host.trim_matches(['[', ']']).to_owned();
     thread::spawn(move || {
-        let found = (name.as_str(), port).to_socket_addrs().is_ok_and(|mut addresses| addresses.next().is_some());
+        let found = (name.as_str(), port).to_socket_addrs();
+        let found = found.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default();
         let _ = sender.send(found); // nobody waits any more
     });
-    Some((host, answer))
+    Some(Lookup { host, addresses })
 }
 
 /// Without one the shop cannot send orders.
-pub fn shop_secrets(config: &Config) -> Finding {
+pub fn shop_secrets(config: &Config) -> Vec<Finding> {
     const CHECK: &str = "shop secrets";
-    let sources = [
-        ("shopify", &config.webhooks.shopify),
-        ("woocommerce", &config.webhooks.woocommerce),
-        ("orders", &config.webhooks.orders),
-    ];
+    let sources = [("shopify", &config.webhooks.shopify), ("orders", &config.webhooks.orders)];
     let with: Vec<&str> =
         sources.iter().filter(|(_, source)| !source.secrets.is_empty()).map(|(name, _)| *name).collect();
-    if with.is_empty() {
+    let mut findings = vec![if with.is_empty() {
         Finding::warn(
             CHECK,
             "there is none, so webhooks are refused; write your shop's into [webhooks.shopify] secrets",
         )
     } else {
         Finding::ok(CHECK, format!("webhooks for {} are taken", with.join(", ")))
+    }];
+    if !config.webhooks.woocommerce.secrets.is_empty() {
+        findings.push(Finding::warn(
+            CHECK,
+            "WooCommerce webhooks come with a later version; until then import its orders from CSV files",
+        ));
     }
+    findings
 }
 
 #[cfg(test)]

@@ -47,8 +47,20 @@ fn check_says_what_is_wrong() {
     let destination = |host: &str| {
         format!("[[destination]]\nname = \"tool\"\nurl = \"https://{host}/path-is-secret\"\nsecret = \"{secret}\"\n")
     };
-    home.write("config.toml", &destination("127.0.0.1"));
-    assert_eq!(state_of(&states(&home, &["check"], 0), "shop secrets"), "warn");
+    let allowing = |networks: &str| {
+        format!("[forwarder]\nallow_private = [{networks}]\n[webhooks.woocommerce]\nsecrets = [\"s\"]\n")
+            + &destination("127.0.0.1")
+    };
+    home.write("config.toml", &allowing("\"127.0.0.1/32\""));
+    let allowed = states(&home, &["check"], 0);
+    assert_eq!((state_of(&allowed, "shop secrets"), state_of(&allowed, "destination")), ("warn", "ok"));
+    let out = home.ok(&["check"]);
+    assert!(out.contains("warn  shop secrets: WooCommerce webhooks come with a later version"), "{out}");
+    home.write("config.toml", &allowing(""));
+    let done = home.run(&["check"]);
+    assert_eq!(done.code, 1, "the forwarder would send nothing there");
+    let said = "fail  destination: tool: 127.0.0.1 is not a public address, so nothing will be sent to it; if it is meant, write allow_private = [\"127.0.0.1/32\"] in [forwarder]";
+    assert!(done.out.contains(said), "{}", done.out);
     home.write("config.toml", &destination("nobody.invalid"));
     assert_eq!(state_of(&states(&home, &["check"], 1), "destination"), "fail");
     let done = home.run(&["check"]);
