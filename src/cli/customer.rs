@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     Context, Outcome,
-    customers::{COLUMNS, SELECT, read},
+    customers::{COLUMNS, read, select},
     output::{Format, print_object},
 };
 
@@ -31,7 +31,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     };
     let found = snapshot
         .query_row(
-            &format!("{SELECT} WHERE c.id = ?1 AND c.merged_into IS NULL AND c.deleted_at IS NULL"),
+            &format!("{} WHERE c.id = ?1 AND c.merged_into IS NULL AND c.deleted_at IS NULL", select(&context.config)),
             [id],
             |row| read(row, context.config.shop.currency),
         )

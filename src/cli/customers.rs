@@ -9,7 +9,10 @@ use super::{
     output::{Column, Format, List},
     segments,
 };
-use crate::model::{Currency, Money, Source, Timestamp};
+use crate::{
+    config::Config,
+    model::{Currency, Money, Source, Timestamp},
+};
 
 /// List customers with their counters, scores and segment
 #[derive(Debug, clap::Args)]
@@ -47,10 +50,26 @@ pub const COLUMNS: &[Column] = &[
 ];
 
 /// Ends before WHERE; the columns in the order of [`COLUMNS`], without the currency.
-pub const SELECT: &str = "SELECT c.id, c.source, c.external_id, c.email, c.first_name, c.last_name, c.order_count,
-       c.total_spent, c.avg_order_value, c.first_order_at, c.last_order_at, s.r, s.f, s.m, s.segment,
-       s.previous_segment, s.segment_since
-  FROM customers AS c LEFT JOIN scores AS s ON s.customer_id = c.id";
+pub fn select(config: &Config) -> String {
+    let ranked = ranked(config);
+    let of = |score: &str| format!("CASE WHEN {ranked} THEN s.{score} END");
+    format!(
+        "SELECT c.id, c.source, c.external_id, c.email, c.first_name, c.last_name, c.order_count, c.total_spent,
+                c.avg_order_value, c.first_order_at, c.last_order_at, {}, {}, {}, {}, s.previous_segment,
+                s.segment_since
+           FROM customers AS c LEFT JOIN scores AS s ON s.customer_id = c.id",
+        of("r"),
+        of("f"),
+        of("m"),
+        of("segment")
+    )
+}
+
+/// Whose scores are told. Who lost the last counted order is in no segment from then on, not only
+/// from the next run.
+const fn ranked(config: &Config) -> &'static str {
+    if config.scoring.include_without_orders { "TRUE" } else { "c.order_count > 0" }
+}
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let readers = context.readers()?;
@@ -60,7 +79,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         segments::must_know(&snapshot, context, segment)?;
     }
     let mut list = List::to_stdout(args.format, COLUMNS, "No customers.")?;
-    print_all(&snapshot, args, context.config.shop.currency, &mut list)?;
+    print_all(&snapshot, args, &context.config, &mut list)?;
     list.finish()?;
     Ok(Outcome::Done)
 }
@@ -68,17 +87,21 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 fn print_all(
     snapshot: &Connection,
     args: &Args,
-    currency: Currency,
+    config: &Config,
     list: &mut List<impl std::io::Write>,
 ) -> anyhow::Result<()> {
-    let by_segment = if args.segment.is_some() { "AND s.segment = ?1" } else { "AND ?1 IS NULL" };
+    let by_segment = match &args.segment {
+        Some(_) => format!("s.segment = ?1 AND {}", ranked(config)),
+        None => "?1 IS NULL".to_owned(),
+    };
     let mut statement = snapshot.prepare(&format!(
-        "{SELECT} WHERE c.merged_into IS NULL AND c.deleted_at IS NULL {by_segment} ORDER BY c.id"
+        "{} WHERE c.merged_into IS NULL AND c.deleted_at IS NULL AND {by_segment} ORDER BY c.id",
+        select(config)
     ))?;
     let search = args.search.as_ref().map(|text| text.trim().to_lowercase());
     let mut rows = statement.query([&args.segment])?;
     while let Some(row) = rows.next().context("reading customers")? {
-        let customer = read(row, currency)?;
+        let customer = read(row, config.shop.currency)?;
         if search.as_ref().is_none_or(|text| matches(&customer, text)) {
             list.row(&customer)?;
         }
@@ -86,7 +109,7 @@ fn print_all(
     Ok(())
 }
 
-/// A row of [`SELECT`] as values of [`COLUMNS`].
+/// A row of [`select`] as values of [`COLUMNS`].
 pub fn read(row: &Row<'_>, currency: Currency) -> rusqlite::Result<[Value; 18]> {
     let text = |index| row.get::<_, Option<String>>(index).map(|text| json!(text));
     let time = |index| row.get::<_, Option<Timestamp>>(index).map(|time| json!(time));
