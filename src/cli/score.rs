@@ -25,7 +25,13 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let settings = settings(context)?;
-    let as_of = as_of(args.as_of.as_deref(), context.clock.now())?;
+    let now = context.clock.now();
+    let as_of = as_of(args.as_of.as_deref(), now)?;
+    if as_of > now && !args.dry_run {
+        eprintln!(
+            "warning: {as_of} lies in the future; until then no nightly run starts, and runs as of an earlier time only write statistics"
+        );
+    }
     let bar = Bar::default();
     let summary = if args.dry_run {
         scoring::dry_run(&context.readers()?, &settings, as_of, &bar)?
@@ -47,12 +53,7 @@ pub(super) fn settings(context: &Context) -> anyhow::Result<Settings> {
 
 fn as_of(text: Option<&str>, now: Timestamp) -> anyhow::Result<Timestamp> {
     let Some(text) = text else { return Ok(now) };
-    let as_of = Timestamp::parse_rfc3339(text).map_err(|error| UsageError(format!("--as-of: {error}")))?;
-    if as_of > now {
-        // Later runs would all lie before it and change nobody.
-        return Err(UsageError(format!("--as-of {as_of} lies in the future; leave it out to score as of now")).into());
-    }
-    Ok(as_of)
+    Timestamp::parse_rfc3339(text).map_err(|error| UsageError(format!("--as-of: {error}")).into())
 }
 
 fn print(summary: &Summary, format: Format, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -173,12 +174,11 @@ mod tests {
     }
 
     #[test]
-    fn an_as_of_in_the_future_is_refused() {
+    fn as_of_may_be_any_time() {
         let now = Timestamp::parse_rfc3339("2026-11-23T02:00:00Z").unwrap();
         assert_eq!(as_of(None, now).unwrap(), now);
         assert_eq!(as_of(Some("2026-11-23T02:00:00Z"), now).unwrap(), now);
-        for text in ["2026-11-23T02:00:01Z", "tomorrow"] {
-            assert!(as_of(Some(text), now).unwrap_err().is::<UsageError>(), "{text}");
-        }
+        assert!(as_of(Some("2026-11-23T02:00:01Z"), now).unwrap() > now);
+        assert!(as_of(Some("tomorrow"), now).unwrap_err().is::<UsageError>());
     }
 }

@@ -201,6 +201,57 @@ fn a_run_is_seen_from_every_side() {
 }
 
 #[test]
+fn who_lost_the_last_order_is_in_no_segment_at_once() {
+    let home = Home::with_orders();
+    home.ok(&["score", "--as-of", "2025-11-23T02:00:00Z"]);
+    let ids = |segment: &str| -> Vec<String> {
+        let customers = home.json(&["customers", "--segment", segment]);
+        customers.as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(ids("champion").contains(&"1".to_owned()));
+    let cancelled: Vec<&str> =
+        ORDERS.lines().filter(|line| line.contains(",c1,") || line.starts_with("order")).collect();
+    home.write("cancelled.csv", &cancelled.join("\n").replace(",paid,", ",cancelled,"));
+    home.ok(&["import", "cancelled.csv"]);
+    let anna = home.json(&["customer", "1"]);
+    assert_eq!(anna, home.json(&["customers"])[0]);
+    for key in ["r", "f", "m", "segment"] {
+        assert_eq!(anna[key], Value::Null, "{key}");
+    }
+    assert!(!ids("champion").contains(&"1".to_owned()));
+    assert!(
+        home.ok(&["customers", "--format", "csv"])
+            .contains("1,csv,c1,anna@example.com,Anna,Ärmel,0,0.00,0.00,EUR,,,,,,,")
+    );
+
+    home.write("config.toml", &format!("{CONFIG}include_without_orders = true\n"));
+    assert_eq!(home.json(&["customer", "1"])["segment"], "champion");
+    assert!(ids("champion").contains(&"1".to_owned()));
+}
+
+#[test]
+fn a_run_as_of_the_future_is_made_with_a_warning() {
+    let home = Home::with_orders();
+    let tried = home.run(&["score", "--as-of", "2999-01-01T00:00:00Z", "--dry-run"]);
+    assert_eq!((tried.code, tried.err.as_str()), (0, ""));
+    let done = home.run(&["score", "--as-of", "2999-01-01T00:00:00Z", "--format", "json"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert_eq!(serde_json::from_str::<Value>(&done.out).unwrap()["scored"], 10);
+    assert_eq!(
+        done.err,
+        "warning: 2999-01-01T00:00:00Z lies in the future; until then no nightly run starts, and runs as of an earlier time only write statistics\n"
+    );
+    let check = home.run(&["check"]);
+    assert_eq!(check.code, 1);
+    assert!(
+        check.out.contains("before the latest run, as of 2999-01-01T00:00:00Z; no nightly run starts"),
+        "{}",
+        check.out
+    );
+    assert_eq!(home.json(&["score"])["statisticsOnly"], true);
+}
+
+#[test]
 fn deliveries_are_listed_by_state_and_destination() {
     let home = Home::new(&format!(
         "{CONFIG}[forwarder]\nbaseline = \"hold\"\n[[destination]]\nname = \"my-tool\"\nurl = \"https://tool.invalid/\"\nsecret_env = \"NOT_SET_HERE\"\n"
