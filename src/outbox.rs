@@ -28,7 +28,7 @@ pub use enqueue::{SegmentChange, enqueue};
 pub use envelope::{Envelope, Event, EventCustomer, Fields, Shop};
 pub use fan_out::{Disposition, Slice, fan_out};
 pub use ids::{Ids, evt_id, msg_id};
-pub use read::{Delivery, DeliveryFilter, Open, deliveries, events, open};
+pub use read::{Delivery, DeliveryFilter, Open, deliveries, events, open, stranded};
 pub use route::{Misconfigured, Route};
 pub use settle::{Settlement, Verdict, settle};
 
