@@ -3,6 +3,7 @@
 //! - [`enqueue`] writes one event per changed segment, inside the transaction that changed it.
 //! - [`fan_out`] turns events into deliveries, one per destination that wants the event.
 //! - [`claim`] hands out what is due, [`settle`] records what became of it.
+//! - [`decide_held`] sends or drops what waited for the merchant.
 //!
 //! A *line* is the deliveries of one customer to one destination, oldest first. Only the head of a
 //! line has `due_at` set, so finding what is due never walks over deliveries that have to wait for
@@ -10,11 +11,11 @@
 //!
 //! All tables written here (`outbox`, `deliveries`, `attempts`) are written nowhere else.
 
-mod baseline;
 mod claim;
 mod enqueue;
 mod envelope;
 mod fan_out;
+mod held;
 mod ids;
 mod read;
 mod route;
@@ -22,13 +23,13 @@ mod settle;
 
 use crate::model::text_enum;
 
-pub use baseline::{discard_baseline, release_baseline};
 pub use claim::{Claim, Claimed, Claims, claim, reclaim};
 pub use enqueue::{SegmentChange, enqueue};
 pub use envelope::{Envelope, Event, EventCustomer, Fields, Shop};
 pub use fan_out::{Disposition, Slice, fan_out};
+pub use held::{Decided, Decision, HeldFilter, count_held, decide_held};
 pub use ids::{Ids, evt_id, msg_id};
-pub use read::{Delivery, DeliveryFilter, Open, deliveries, events, open};
+pub use read::{Delivery, DeliveryFilter, Open, deliveries, events, open, stranded};
 pub use route::{Misconfigured, Route};
 pub use settle::{Settlement, Verdict, settle};
 
@@ -54,7 +55,8 @@ text_enum!(Hold { Baseline = "baseline", Run = "run", Consent = "consent", Desti
 pub enum Cause {
     /// The customer ordered since the run before.
     Order,
-    /// An order of theirs lost worth since the run before.
+    /// An order of theirs lost worth since the run before, or all did: the customer was deleted or
+    /// erased.
     Refund,
     /// Others moved, or time passed.
     Ranking,
@@ -93,7 +95,7 @@ pub enum State {
 /// Why a delivery is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Hold {
-    /// Its run is the first one, which names a segment for everyone.
+    /// Its run is the first one, or one under new segment rules, and names a segment for everyone.
     Baseline,
     /// Its run changed more customers than `hold_above_percent`.
     Run,

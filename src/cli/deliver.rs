@@ -35,6 +35,12 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         .map_err(|error| UsageError(format!("{error:#}")))?;
     let report = tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let shutdown = stop_signal()?;
+        for (name, count) in forwarder.stranded().await? {
+            eprintln!(
+                "warning: open deliveries to {name:?}, which is no [[destination]] in {}: {count}; they wait until one has that name",
+                context.config_path.display()
+            );
+        }
         let timeout = args.timeout.map(Duration::from_secs);
         anyhow::Ok(if args.until_idle {
             forwarder.drain(timeout, shutdown).await
@@ -46,7 +52,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     match report.error {
         Some(error) => Err(anyhow!(error)),
         // Without --until-idle the stop is the order that ends it, whatever is left.
-        None if report.dead > 0 || report.retrying > 0 || (report.cut_short && args.until_idle) => Ok(Outcome::Partly),
+        None if report.dead > 0 || report.refused > 0 || report.retrying > 0 => Ok(Outcome::Partly),
+        None if report.cut_short && args.until_idle => Ok(Outcome::Partly),
         None => Ok(Outcome::Done),
     }
 }
@@ -67,7 +74,7 @@ fn print(report: &Report, format: Format) -> anyhow::Result<()> {
                 ("delivered", i64::try_from(*delivered)?, "taken by their tool"),
                 ("retrying", *retrying, "failed so far, tried again later"),
                 ("dead", i64::try_from(*dead)?, "given up; see `quintile deliveries --state dead`"),
-                ("held", *held, "wait for your decision"),
+                ("held", *held, "wait for your decision: `quintile deliveries release`, or `discard`"),
                 ("waiting", *waiting, "not tried yet"),
             ] {
                 writeln!(out, "{name:<10}{count:>10}  {meaning}")?;

@@ -1,5 +1,7 @@
 //! `quintile deliveries`: what went to your tools, and what did not yet.
 
+mod held;
+
 use clap::builder::PossibleValuesParser;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
@@ -8,19 +10,29 @@ use super::{
     Context, Outcome, UsageError,
     output::{Column, Format, List},
 };
-use crate::outbox::{Delivery, DeliveryFilter, State, deliveries};
+use crate::outbox::{Decision, Delivery, DeliveryFilter, State, deliveries};
 
-/// List deliveries, the newest first
+/// List deliveries, the newest first; release or discard held ones
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// Only deliveries in this state
     #[arg(long, value_parser = PossibleValuesParser::new(State::ALL.iter().map(|state| state.as_str())))]
     state: Option<String>,
     /// Only deliveries to this destination
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", global = true)]
     destination: Option<String>,
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, global = true)]
     format: Format,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Send held deliveries after all, each after the older ones of its customer
+    Release(held::Args),
+    /// Never send held deliveries; newer ones of their customers go out
+    Discard(held::Args),
 }
 
 const COLUMNS: &[Column] = &[
@@ -41,6 +53,18 @@ const COLUMNS: &[Column] = &[
 const PAGE: usize = 1000;
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    match &args.action {
+        None => list(args, context),
+        Some(_) if args.state.is_some() => {
+            Err(UsageError("--state goes with the list alone; release and discard act on held deliveries".to_owned())
+                .into())
+        }
+        Some(Action::Release(which)) => held::run(Decision::Release, which, args, context),
+        Some(Action::Discard(which)) => held::run(Decision::Discard, which, args, context),
+    }
+}
+
+fn list(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let readers = context.readers()?;
     let mut connection = readers.get()?;
     let snapshot = connection.transaction()?;

@@ -106,8 +106,11 @@ fn print_table(summary: &Summary, out: &mut dyn Write) -> std::io::Result<()> {
     if summary.baseline {
         writeln!(out, "This is the baseline: everyone was new to it.")?;
     }
-    if summary.held {
-        writeln!(out, "Its deliveries are held; see `quintile deliveries --state held`.")?;
+    if let Some(id) = summary.run_id.filter(|_| summary.held) {
+        writeln!(
+            out,
+            "Its deliveries are held: `quintile deliveries release --run {id}` sends them, `discard` in its place drops them."
+        )?;
     }
     Ok(())
 }

@@ -57,6 +57,9 @@ pub struct Report {
     pub delivered: u64,
     /// Given up by this forwarder.
     pub dead: u64,
+    /// Held by this forwarder: their destination asked for nothing more.
+    #[serde(skip)]
+    pub refused: u64,
     /// Now in the queue: tried, will be tried again.
     pub retrying: i64,
     /// Now in the queue: waiting for the merchant.
@@ -133,16 +136,24 @@ impl Forwarder {
     /// Sends what is due, now and later, until `shutdown`; then finishes what is in flight within
     /// ten seconds.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        match self.stranded().await {
+            Ok(stranded) => {
+                for (destination, count) in stranded {
+                    tracing::warn!(
+                        destination,
+                        count,
+                        "deliveries wait for a destination that the configuration lacks"
+                    );
+                }
+            }
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "the queue could not be looked through"),
+        }
         self.work(&shutdown, false, None).await;
         self.finish().await;
     }
 
-    /// Sends until nothing is due, or until `timeout`. Later retries are left in the queue.
-    pub async fn run_until_idle(self, timeout: Option<Duration>) -> Report {
-        self.drain(timeout, CancellationToken::new()).await
-    }
-
-    /// [`Self::run_until_idle`] that can also be stopped.
+    /// Sends until nothing is due, until `timeout`, or until `shutdown`. Later retries are left in
+    /// the queue.
     pub async fn drain(self, timeout: Option<Duration>, shutdown: CancellationToken) -> Report {
         self.work_and_report(&shutdown, true, timeout).await
     }
@@ -150,6 +161,18 @@ impl Forwarder {
     /// [`Self::run`] that can end after a while and says what it did.
     pub async fn serve(self, timeout: Option<Duration>, shutdown: CancellationToken) -> Report {
         self.work_and_report(&shutdown, false, timeout).await
+    }
+
+    /// Destinations that the configuration does not have (any more), with the deliveries that wait
+    /// for them.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn stranded(&self) -> anyhow::Result<Vec<(String, i64)>> {
+        let routes = self.routes.clone();
+        self.readers
+            .read(move |connection| Ok(outbox::stranded(connection, routes.iter().map(|route| route.name.as_str()))?))
+            .await
     }
 
     async fn work_and_report(

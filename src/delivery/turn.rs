@@ -198,7 +198,8 @@ impl Forwarder {
             match ended.settlement.verdict {
                 Verdict::Delivered => self.report.delivered += 1,
                 Verdict::Dead => self.report.dead += 1,
-                _ => {}
+                Verdict::Held(_) => self.report.refused += 1,
+                Verdict::Retry { .. } | Verdict::Unsent => {}
             }
         }
     }

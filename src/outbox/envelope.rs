@@ -110,6 +110,12 @@ pub struct EventCustomer {
 }
 
 impl Event {
+    /// Whether it names a segment for the first time because the baseline names everybody's: no
+    /// news of the customer.
+    fn is_initial(&self) -> bool {
+        self.cause == Some(Cause::Baseline) && self.old.is_none()
+    }
+
     /// Reads [`event_columns`] from column `first` on.
     pub(super) fn from_row(row: &Row<'_>, first: usize) -> rusqlite::Result<Self> {
         let at = |place: usize| first + place;
@@ -185,6 +191,9 @@ impl Serialize for Data<'_> {
         map.serialize_entry("eventTimestamp", &event.at)?;
         map.serialize_entry("runId", &event.run_id)?;
         map.serialize_entry("cause", &event.cause.map(Cause::as_str))?;
+        if event.is_initial() {
+            map.serialize_entry("initial", &true)?;
+        }
         if fields.rfm {
             map.serialize_entry("rfm", &event.rfm.map(Rfm))?;
         }
@@ -287,6 +296,16 @@ mod tests {
                 + r#""lastName":null,"phone":"+49 30 1","orderCount":7,"totalSpent":"412.50","currency":"EUR","#
                 + r#""lastOrderAt":"2026-11-21T09:12:00Z"}}}"#
         );
+    }
+
+    #[test]
+    fn the_baseline_says_that_it_is_no_news() {
+        let first = text(&[], &Event { old: None, cause: Some(Cause::Baseline), ..event() });
+        assert!(first.contains(r#""runId":312,"cause":"baseline","initial":true,"rfm":"#), "{first}");
+        for (old, cause) in [(None, Cause::Order), (Some("loyal".to_owned()), Cause::Baseline)] {
+            let other = text(&[], &Event { old, cause: Some(cause), ..event() });
+            assert!(!other.contains("initial"), "{other}");
+        }
     }
 
     #[test]

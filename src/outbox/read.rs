@@ -121,3 +121,21 @@ pub fn open(connection: &Connection) -> rusqlite::Result<Open> {
         held: of(State::Held)?,
     })
 }
+
+/// Deliveries that have not ended and whose destination is not among `names`, counted by
+/// destination: nobody sends them.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn stranded<'a>(
+    connection: &Connection,
+    names: impl IntoIterator<Item = &'a str>,
+) -> rusqlite::Result<Vec<(String, i64)>> {
+    let names: Vec<&str> = names.into_iter().collect();
+    let mut count = connection.prepare_cached(
+        "SELECT destination, count(*) FROM deliveries WHERE finished_at IS NULL GROUP BY destination",
+    )?;
+    let all = count.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    all.filter(|found| found.as_ref().map_or(true, |(name, _): &(String, i64)| !names.contains(&name.as_str())))
+        .collect()
+}

@@ -137,13 +137,14 @@ fn unclaim(tx: &Transaction<'_>, settlement: &Settlement, now: Timestamp) -> rus
     Ok(line)
 }
 
-/// Makes the head of a line due, after the one before it ended. A held head stays held.
+/// Makes the head of a line due, after the one before it ended or it was released. A held head
+/// stays held.
 pub(super) fn advance(tx: &Transaction<'_>, line: &Line, now: Timestamp) -> rusqlite::Result<()> {
     if line.customer_id.is_none() {
         return Ok(()); // nobody's: no line
     }
     tx.prepare_cached(
-        "UPDATE deliveries SET due_at = ?3 WHERE state = 'waiting' AND due_at IS NULL AND id =
+        "UPDATE deliveries SET due_at = ?3 WHERE state IN ('waiting', 'retrying') AND due_at IS NULL AND id =
            (SELECT id FROM deliveries WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL
             ORDER BY id LIMIT 1)",
     )?

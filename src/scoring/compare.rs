@@ -51,6 +51,8 @@ enum Ranking<'s> {
     Nobody,
 }
 
+/// `gone` of a customer who was deleted or erased.
+const LEFT: ValueRef<'static> = ValueRef::Integer(1);
 /// `gone` of a customer who was merged into another.
 const MERGED: ValueRef<'static> = ValueRef::Integer(2);
 
@@ -58,6 +60,8 @@ const MERGED: ValueRef<'static> = ValueRef::Integer(2);
 struct Now {
     customer_id: i64,
     merged: bool,
+    /// Deleted or erased.
+    left: bool,
     standing: Standing,
     /// `None`: is not ranked.
     scores: Option<[u8; 3]>,
@@ -123,7 +127,7 @@ fn walk(
             continue;
         }
         let in_force = in_force(row)?;
-        let now = Now { customer_id, merged: gone == MERGED, standing, scores };
+        let now = Now { customer_id, merged: gone == MERGED, left: gone == LEFT, standing, scores };
         if let Some(change) = decide(&now, in_force.as_ref(), scheme, before) {
             found.moved += u64::from(change.moved());
             found.changes.push(&change);
@@ -166,14 +170,19 @@ fn decide<'a>(now: &Now, in_force: Option<&InForce<'a>>, scheme: &'a Scheme, bef
     Some(Change { customer_id: now.customer_id, action, old, scores: now.scores, new, cause, order_count, total_spent })
 }
 
-/// Why the customer changes. The rules come first: what they alone would have changed is theirs.
+/// Why the customer changes. Of those who are still there the rules come first: what they alone
+/// would have changed is theirs.
 fn cause(now: &Now, in_force: Option<&InForce<'_>>, scheme: &Scheme, before: &Before) -> Cause {
     let standing = &now.standing;
     let (count, spent) = in_force.map_or((0, 0), |row| (row.order_count, row.total_spent));
     let by_rules_alone = in_force.and_then(|row| row.scores).map(|old| &scheme.segment_of(old).name)
         == now.scores.map(|new| &scheme.segment_of(new).name);
     let ordered_since = standing.recency.zip(before.as_of).is_some_and(|(at, run)| at > run.millis());
-    if before.remap && now.scores.is_some() && by_rules_alone {
+    if now.left {
+        // None of their orders counts any more, whatever their counters say. The others did not
+        // push them out, and as an order it would start a thank-you for somebody who is gone.
+        Cause::Refund
+    } else if before.remap && now.scores.is_some() && by_rules_alone {
         Cause::Remap
     } else if standing.order_count > count || ordered_since {
         Cause::Order

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{Progress, Settings, Step};
 use crate::{
@@ -34,14 +34,26 @@ struct Pending {
     disposition: Disposition,
 }
 
-/// What becomes of the deliveries of a run: the very first one and one under new segment rules
-/// move everybody, so the merchant's `baseline` decides; else only an unusually large run waits.
+/// What moves so many customers at once that the merchant is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scale {
+    /// The very first run.
+    pub baseline: bool,
+    /// New segment rules.
+    pub remap: bool,
+    /// See [`is_large`].
+    pub large: bool,
+}
+
+/// What becomes of the deliveries of a run: of the very first one and of one under new segment
+/// rules the merchant's `baseline` decides; of those that would be sent, an unusually large one
+/// waits. The first run is large by nature: who chose to send it means that.
 #[must_use]
-pub fn disposition(settings: &Settings, is_baseline_or_remap: bool, is_large: bool) -> Disposition {
-    match (is_baseline_or_remap, settings.baseline) {
-        (true, Baseline::Quiet | Baseline::Hold) => Disposition::Hold(Hold::Baseline),
-        (true, Baseline::Discard) => Disposition::Discard,
-        (false, _) if is_large => Disposition::Hold(Hold::Run),
+pub const fn disposition(baseline: Baseline, run: Scale) -> Disposition {
+    match baseline {
+        Baseline::Quiet | Baseline::Hold if run.baseline || run.remap => Disposition::Hold(Hold::Baseline),
+        Baseline::Discard if run.baseline || run.remap => Disposition::Discard,
+        _ if run.large && !run.baseline => Disposition::Hold(Hold::Run),
         _ => Disposition::Send,
     }
 }
@@ -74,15 +86,16 @@ fn next_pending(db: &Database, settings: &Settings) -> anyhow::Result<Option<Pen
     let reader = db.readers().get()?;
     let pending = reader
         .prepare_cached(
-            "SELECT id, coalesce(emit_position, 0), coalesce(last_seq, 0), baseline OR remap, held FROM runs
+            "SELECT id, coalesce(emit_position, 0), coalesce(last_seq, 0), baseline, remap, held FROM runs
              WHERE state = 'scored' ORDER BY id LIMIT 1",
         )?
         .query_row([], |row| {
+            let scale = Scale { baseline: row.get(3)?, remap: row.get(4)?, large: row.get(5)? };
             Ok(Pending {
                 run_id: row.get(0)?,
                 position: row.get(1)?,
                 last: row.get(2)?,
-                disposition: disposition(settings, row.get(3)?, row.get(4)?),
+                disposition: disposition(settings.baseline, scale),
             })
         })
         .optional()?;
@@ -126,6 +139,19 @@ fn emit(
         ])?;
         Ok(())
     })
+}
+
+/// After the merchant decided about held deliveries: a run that has none left waits no more.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn note_decided(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    tx.execute(
+        "UPDATE runs SET held = 0 WHERE held = 1 AND state = 'done' AND NOT EXISTS
+           (SELECT 1 FROM deliveries WHERE run_id = runs.id AND state = 'held' AND hold IN ('baseline', 'run'))",
+        [],
+    )?;
+    Ok(())
 }
 
 /// The next slice and the position after it, in one transaction.

@@ -44,6 +44,7 @@ use crate::{
 
 pub use crate::config::Ties;
 pub use backfill::{Backfilled, backfill};
+pub use emit::note_decided;
 pub use runs::{NotBegun, State, latest_as_of};
 pub use sql::{Parameters, Part, text};
 pub use watch::Night;
@@ -264,8 +265,11 @@ fn score(
 
     let baseline = before.baseline && comparison.moved > 0;
     let large = emit::is_large(comparison.moved, comparison.statistics.ranked(), settings.hold_above_percent);
+    let scale = emit::Scale { baseline, remap: before.remap, large };
+    // Nothing waits for the merchant where nothing is sent.
     let held = comparison.moved > 0
-        && matches!(emit::disposition(settings, baseline || before.remap, large), Disposition::Hold(_));
+        && !settings.routes.is_empty()
+        && matches!(emit::disposition(settings.baseline, scale), Disposition::Hold(_));
     let mut summary = summary(settings, request, &before, &comparison);
     summary.run_id = Some(run.id);
     summary.held = held;

@@ -14,7 +14,7 @@ pub struct Notice {
     pub title: String,
     pub text: String,
     /// The command that shows more; empty: none.
-    pub command: &'static str,
+    pub command: String,
     pub link: Option<(String, &'static str)>,
 }
 
@@ -38,7 +38,7 @@ pub fn notices(
             tone: "ok",
             title: "Scoring".to_owned(),
             text: "A run was asked for and starts now.".to_owned(),
-            command: "",
+            command: String::new(),
             link: Some(("/".to_owned(), "Look again")),
         });
     }
@@ -48,7 +48,7 @@ pub fn notices(
                 tone: "bad",
                 title: format!("{} gave up", dead.count),
                 text: format!("{} List them with", dead.sentence),
-                command: "quintile deliveries --state dead",
+                command: "quintile deliveries --state dead".to_owned(),
                 link: None,
             });
         }
@@ -56,8 +56,8 @@ pub fn notices(
             notices.push(Notice {
                 tone: "warn",
                 title: format!("{held} held"),
-                text: "Deliveries wait for your decision. List them with".to_owned(),
-                command: "quintile deliveries --state held",
+                text: "Deliveries wait for your decision. Stop quintile, then send or drop them; see".to_owned(),
+                command: "quintile deliveries --help".to_owned(),
                 link: None,
             });
         }
@@ -72,7 +72,7 @@ pub fn notices(
                 "With fewer than {} customers a quintile is about five people or less, so a single order can move someone to another segment.",
                 definitions::SMALL_SHOP
             ),
-            command: "",
+            command: String::new(),
             link: None,
         });
     }
@@ -95,7 +95,7 @@ fn run_notice(app: &App, run: Option<&Run>, latest: &Run, now: Timestamp) -> Opt
                 tone: "bad",
                 title: "Scoring failed".to_owned(),
                 text: format!("{error}{age}{again}"),
-                command: "",
+                command: String::new(),
                 link,
             })
         }
@@ -103,17 +103,18 @@ fn run_notice(app: &App, run: Option<&Run>, latest: &Run, now: Timestamp) -> Opt
             tone: "ok",
             title: "Scoring".to_owned(),
             text: format!("A run is under way since {}.", near(latest.started_at)),
-            command: "",
+            command: String::new(),
             link: Some(("/".to_owned(), "Look again")),
         }),
         _ if latest.held => Some(Notice {
             tone: "warn",
             title: "Run held".to_owned(),
             text: format!(
-                "It changed {}, more than usual, so nothing was sent yet.",
-                words::counted(latest.changed, "customer", "customers")
+                "It changed {}{}, so nothing was sent yet. Stop quintile, then send it with",
+                words::counted(latest.changed, "customer", "customers"),
+                if latest.baseline { "" } else { ", more than usual" }
             ),
-            command: "",
+            command: format!("quintile deliveries release --run {}", latest.id),
             link,
         }),
         _ => None,

@@ -122,6 +122,7 @@ fn a_run_is_seen_from_every_side() {
     let home = Home::with_orders();
     let score = home.json(&["score", "--as-of", "2025-11-23T02:00:00Z"]);
     assert_eq!((&score["scored"], &score["changed"], &score["baseline"]), (&json!(10), &json!(10), &json!(true)));
+    assert_eq!(score["held"], false, "nothing waits where nothing is sent");
 
     let segments = home.json(&["segments"]);
     let rows = segments.as_array().unwrap();

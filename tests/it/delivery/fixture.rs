@@ -19,6 +19,7 @@ use quintile::{
 use rusqlite::{Transaction, params};
 use tempfile::TempDir;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::receiver::{Receiver, SECRET};
 
@@ -133,7 +134,7 @@ impl Shop {
 
     /// Sends what is due now.
     pub async fn deliver(&self) -> Report {
-        self.forwarder().run_until_idle(None).await
+        self.forwarder().drain(None, CancellationToken::new()).await
     }
 
     /// All deliveries, oldest first.

@@ -255,7 +255,9 @@ async fn a_removed_destination_keeps_its_queue() {
     let (tool, other) = (Receiver::start().await, Receiver::start().await);
     let mut shop = Shop::new(&[&tool, &other]);
     shop.moves(&[1, 2], "lost");
+    assert_eq!(shop.forwarder().stranded().await.unwrap(), []);
     let removed = shop.config.destination.remove(0);
+    assert_eq!(shop.forwarder().stranded().await.unwrap(), [("tool".to_owned(), 2)]);
     let report = shop.deliver().await;
     assert_eq!((report.delivered, report.waiting), (2, 2));
     assert!(tool.received().is_empty());
@@ -285,7 +287,7 @@ async fn a_timeout_ends_the_work() {
     tool.answers(500);
     let shop = Shop::new(&[&tool]);
     shop.moves(&[1], "lost");
-    let report = shop.forwarder().run_until_idle(Some(Duration::ZERO)).await;
+    let report = shop.forwarder().drain(Some(Duration::ZERO), CancellationToken::new()).await;
     assert!(report.cut_short);
     assert_eq!((report.waiting, report.retrying), (1, 0));
 }

@@ -5,7 +5,9 @@ use quintile::{
     config::{self, Config},
     db::SCHEMA,
     model::Timestamp,
-    outbox::{self, Claim, Claims, Disposition, Hold, Ids, Route, Settlement, Shop, Slice, Verdict},
+    outbox::{
+        self, Claim, Claims, Decision, Disposition, HeldFilter, Hold, Ids, Route, Settlement, Shop, Slice, Verdict,
+    },
 };
 use rusqlite::{Connection, Transaction};
 
@@ -29,8 +31,10 @@ enum Step {
         index: usize,
         verdict: Ending,
     },
-    ReleaseBaseline,
-    DiscardBaseline,
+    Decide {
+        decision: Decision,
+        filter: HeldFilter,
+    },
     Crash,
     Pass,
 }
@@ -60,12 +64,14 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Ending::Refused),
         1 => Just(Ending::Unsent),
     ];
+    let decision = prop_oneof![Just(Decision::Release), Just(Decision::Discard)];
+    let filter = (any::<bool>(), prop::option::of(1..10i64), prop::option::of(Just("a".to_owned())))
+        .prop_map(|(baseline, run_id, destination)| HeldFilter { baseline, run_id, destination });
     prop_oneof![
         4 => (1..=CUSTOMERS, disposition).prop_map(|(customer, disposition)| Step::Change { customer, disposition }),
         4 => (0usize..4).prop_map(|places| Step::Claim { places }),
         6 => (any::<usize>(), ending).prop_map(|(index, verdict)| Step::End { index, verdict }),
-        1 => Just(Step::ReleaseBaseline),
-        1 => Just(Step::DiscardBaseline),
+        2 => (decision, filter).prop_map(|(decision, filter)| Step::Decide { decision, filter }),
         1 => Just(Step::Crash),
         2 => Just(Step::Pass),
     ]
@@ -131,8 +137,11 @@ impl Queue {
                 assert_eq!(end(&tx, claim, verdict, now), 1, "a live claim is settled once");
             }
             Step::End { .. } => {}
-            Step::ReleaseBaseline => drop(outbox::release_baseline(&tx, None, 2, now).unwrap()),
-            Step::DiscardBaseline => drop(outbox::discard_baseline(&tx, None, 2, now).unwrap()),
+            Step::Decide { decision, ref filter } => {
+                let matched = outbox::count_held(&tx, filter).unwrap();
+                let decided = outbox::decide_held(&tx, filter, decision, 0, 2, now).unwrap();
+                assert_eq!(decided.map_or(0, |decided| decided.count), usize::try_from(matched.min(2)).unwrap());
+            }
             Step::Crash => {
                 self.boot += 1;
                 let count = outbox::reclaim(&tx, &format!("boot{}", self.boot), now).unwrap();

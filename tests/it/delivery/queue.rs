@@ -1,6 +1,8 @@
 //! Events become deliveries, and the queue's own operations.
 
-use quintile::outbox::{self, Disposition, Envelope, Fields, Hold, Ids, Route, Shop as ShopInfo, Slice};
+use quintile::outbox::{
+    self, Decision, Disposition, Envelope, Fields, HeldFilter, Hold, Ids, Route, Shop as ShopInfo, Slice,
+};
 
 use super::fixture::{Shop, events};
 use crate::support::receiver::Receiver;
@@ -85,9 +87,23 @@ async fn a_destination_that_wants_nothing_more_keeps_what_it_refused() {
     shop.moves(&[1], "lost");
     shop.moves(&[1], "loyal");
     let report = shop.deliver().await;
-    assert_eq!((report.held, report.waiting, report.dead), (1, 1, 0));
+    assert_eq!((report.held, report.waiting, report.dead, report.refused), (1, 1, 0, 1));
+    assert_eq!(shop.deliver().await.refused, 0, "counted by who was told");
     assert_eq!(shop.states(), ["held", "waiting"]);
     assert_eq!(tool.received().len(), 1);
+}
+
+/// All that the filter finds, two at a time. Returns how many.
+fn decide(shop: &Shop, decision: Decision, filter: HeldFilter) -> usize {
+    let now = shop.now();
+    shop.write(move |tx| {
+        let (mut after, mut total) = (0, 0);
+        while let Some(decided) = outbox::decide_held(tx, &filter, decision, after, 2, now)? {
+            after = decided.last;
+            total += decided.count;
+        }
+        Ok(total)
+    })
 }
 
 #[tokio::test]
@@ -95,15 +111,10 @@ async fn the_baseline_is_released_or_discarded_as_the_merchant_says() {
     let tool = Receiver::start().await;
     let shop = Shop::new(&[&tool, &tool]);
     shop.moves_with(&[1, 2, 3], "loyal", Disposition::Hold(Hold::Baseline));
-    let now = shop.now();
-    let (released, discarded) = shop.write(move |tx| {
-        let mut released = Vec::new();
-        while released.last() != Some(&0) {
-            released.push(outbox::release_baseline(tx, Some("tool"), 2, now)?);
-        }
-        Ok((released, outbox::discard_baseline(tx, None, 100, now)?))
-    });
-    assert_eq!((released.as_slice(), discarded), ([2, 1, 0].as_slice(), 3));
+    let to_tool = HeldFilter { baseline: true, destination: Some("tool".to_owned()), ..HeldFilter::default() };
+    assert_eq!(decide(&shop, Decision::Release, to_tool), 3);
+    let baseline = HeldFilter { baseline: true, ..HeldFilter::default() };
+    assert_eq!(decide(&shop, Decision::Discard, baseline), 3);
     let report = shop.deliver().await;
     assert_eq!((report.delivered, report.held, report.waiting), (3, 0, 0));
     assert!(
@@ -111,6 +122,66 @@ async fn the_baseline_is_released_or_discarded_as_the_merchant_says() {
             .iter()
             .all(|delivery| (delivery.destination == "tool2") == (delivery.state.as_str() == "discarded"))
     );
+}
+
+#[tokio::test]
+async fn a_released_run_goes_before_what_waited_behind_it() {
+    let tool = Receiver::start().await;
+    let shop = Shop::new(&[&tool]);
+    shop.moves_with(&[1, 2, 3], "loyal", Disposition::Hold(Hold::Run));
+    shop.moves(&[1, 2], "champion");
+    assert_eq!(shop.deliver().await.delivered, 0, "the held run blocks its customers");
+    assert_eq!(decide(&shop, Decision::Release, HeldFilter { run_id: Some(2), ..HeldFilter::default() }), 0);
+    assert_eq!(decide(&shop, Decision::Release, HeldFilter { baseline: true, ..HeldFilter::default() }), 0);
+    assert_eq!(decide(&shop, Decision::Release, HeldFilter { run_id: Some(1), ..HeldFilter::default() }), 3);
+    let report = shop.deliver().await;
+    assert_eq!((report.delivered, report.held, report.waiting), (5, 0, 0));
+    for customer in ["1", "2"] {
+        let requests = tool.received().into_iter().filter(|request| request.customer() == customer);
+        let segments: Vec<_> = requests.map(|request| request.json()["data"]["newSegment"].clone()).collect();
+        assert_eq!(segments, ["loyal", "champion"]);
+    }
+}
+
+#[tokio::test]
+async fn a_discarded_run_lets_newer_ones_of_its_customers_go() {
+    let tool = Receiver::start().await;
+    let shop = Shop::new(&[&tool]);
+    shop.moves_with(&[1, 2], "loyal", Disposition::Hold(Hold::Run));
+    shop.moves(&[1], "champion");
+    assert_eq!(decide(&shop, Decision::Discard, HeldFilter { run_id: Some(1), ..HeldFilter::default() }), 2);
+    assert_eq!(shop.deliver().await.delivered, 1);
+    assert_eq!(shop.states(), ["discarded", "discarded", "delivered"]);
+    assert_eq!(tool.received()[0].json()["data"]["newSegment"], "champion");
+}
+
+#[tokio::test]
+async fn a_released_run_overtakes_a_baseline_that_stays_held() {
+    let tool = Receiver::start().await;
+    let shop = Shop::new(&[&tool]);
+    shop.moves_with(&[1, 2], "loyal", Disposition::Hold(Hold::Baseline));
+    shop.moves_with(&[1], "champion", Disposition::Hold(Hold::Run));
+    assert_eq!(decide(&shop, Decision::Release, HeldFilter { run_id: Some(2), ..HeldFilter::default() }), 1);
+    assert_eq!(shop.deliver().await.delivered, 1);
+    assert_eq!(shop.states(), ["superseded", "held", "delivered"]);
+}
+
+#[tokio::test]
+async fn what_a_destination_refused_is_sent_again_when_released() {
+    let tool = Receiver::start().await;
+    tool.answers(410);
+    let shop = Shop::new(&[&tool]);
+    shop.moves(&[1], "lost");
+    shop.moves(&[1], "loyal");
+    shop.deliver().await;
+    tool.answers(200);
+    let to_tool = HeldFilter { destination: Some("tool".to_owned()), ..HeldFilter::default() };
+    assert_eq!(decide(&shop, Decision::Release, to_tool), 1);
+    let again = shop.deliveries()[0].clone();
+    assert_eq!((again.state.as_str(), again.next_attempt_at), ("retrying", Some(shop.now())));
+    assert_eq!(shop.deliver().await.delivered, 2);
+    let received = tool.received();
+    assert_eq!(received[0].header("webhook-id"), received[1].header("webhook-id"), "the same message");
 }
 
 #[tokio::test]

@@ -134,7 +134,7 @@ fn trouble_with_deliveries_is_said() {
         page.texts(".notice"),
         [
             "1 gave up klaviyo, after 8 tries: the API key is wrong (401) List them with quintile deliveries --state dead".to_owned(),
-            format!("1,{:03} held Deliveries wait for your decision. List them with quintile deliveries --state held", held - 1000),
+            format!("1,{:03} held Deliveries wait for your decision. Stop quintile, then send or drop them; see quintile deliveries --help", held - 1000),
         ]
     );
     assert_eq!(page.texts(".dest .pill"), ["1 gave up", "2 retrying"]);

@@ -187,6 +187,26 @@ fn new_rules_are_a_remap_held_like_a_baseline() {
 }
 
 #[test]
+fn new_rules_wait_when_they_move_too_many_even_if_the_first_run_was_sent() {
+    let mut shop = Shop::new();
+    shop.write(|tx| {
+        for number in 0..400i64 {
+            add_order(tx, &format!("{number:03}"), 1000 + number, noon().plus_millis((number - 500) * DAY / 10));
+        }
+    });
+    shop.settings.baseline = Baseline::Send;
+    assert!(!shop.score().held, "who sends the baseline means everyone");
+    assert_eq!(shop.deliveries(), ["waiting - 400"]);
+    shop.wait(DAY);
+    let detailed = Scoring { segments: SegmentScheme::Detailed, ..Scoring::default() };
+    shop.settings = Settings::from_config(&Config { scoring: detailed, ..config() }).unwrap();
+    shop.settings.baseline = Baseline::Send;
+    let summary = shop.score();
+    assert!(summary.remap && summary.held && summary.changed > 100, "{summary:?}");
+    assert_eq!(shop.rows("SELECT DISTINCT state, hold FROM deliveries WHERE run_id = 2"), ["held run"]);
+}
+
+#[test]
 fn other_labels_are_no_remap() {
     let custom = |label: &str| Config {
         scoring: Scoring { segments: SegmentScheme::Custom, ..Scoring::default() },
@@ -225,6 +245,7 @@ fn a_deleted_customer_loses_the_segment_with_an_event() {
     let summary = shop.score();
     let event = shop.events_of(&summary).into_iter().find(|event| event.0 == "c40").unwrap();
     assert_eq!((event.1.as_deref(), event.2), (Some("champion"), None));
+    assert_eq!(event.3, "refund", "their orders count no more; it was not the others, and no order");
 }
 
 #[test]
