@@ -4,7 +4,7 @@
 -- Conventions: money is INTEGER minor units of the shop's currency; times are INTEGER Unix
 -- milliseconds, UTC; ids given by a shop are TEXT (they pass 2^53). Ids without a comment are ours.
 
--- Facts about this file: database id, shop id and currency it was made for. Written by db.
+-- Which version of the program brought this file to which schema. Written by db.
 CREATE TABLE meta (
   key   TEXT PRIMARY KEY,
   value TEXT NOT NULL

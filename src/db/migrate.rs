@@ -121,6 +121,11 @@ fn migrate(connection: &mut Connection, plan: Plan<'_>) -> anyhow::Result<()> {
         tracing::info!(from = version, to = plan.version(), "migrated the database");
     }
     transaction.pragma_update(None, "user_version", plan.version())?;
+    // For whoever is asked for help with this file one day.
+    transaction.execute(
+        "INSERT INTO meta (key, value) VALUES ('schema ' || ?1, 'quintile ' || ?2)",
+        (plan.version(), env!("CARGO_PKG_VERSION")),
+    )?;
     transaction.commit()?;
     connection.pragma_update(None, "foreign_keys", true)?;
     Ok(())

@@ -28,7 +28,7 @@ fn note(connection: &Connection, key: &str) -> rusqlite::Result<usize> {
 
 fn notes(database: &Database) -> Vec<String> {
     let reader = database.readers().get().unwrap();
-    let mut statement = reader.prepare("SELECT key FROM meta ORDER BY key").unwrap();
+    let mut statement = reader.prepare("SELECT key FROM meta WHERE value = 'x' ORDER BY key").unwrap();
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
