@@ -58,7 +58,6 @@ const MERGED: ValueRef<'static> = ValueRef::Integer(2);
 
 /// One customer at the run's as-of.
 struct Now {
-    customer_id: i64,
     merged: bool,
     /// Deleted or erased.
     left: bool,
@@ -114,11 +113,10 @@ fn walk(
         if walked % REPORT_EVERY == 0 {
             progress.advance(walked);
         }
-        let customer_id = row.get(0)?;
         let standing = standings.read(row)?;
         let gone = row.get_ref(5)?;
         let ranked = gone == ValueRef::Null && (standing.recency.is_some() || parameters.include_without_orders);
-        let scores = if ranked { Some(ranking.scores(customer_id, &standing)?) } else { None };
+        let scores = if ranked { Some(ranking.scores(row, &standing)?) } else { None };
         if let Some(scores) = scores {
             let values = [standing.recency, Some(standing.frequency), Some(standing.monetary)];
             found.statistics.add(scores, values, standing.total_spent);
@@ -127,8 +125,9 @@ fn walk(
             continue;
         }
         let in_force = in_force(row)?;
-        let now = Now { customer_id, merged: gone == MERGED, left: gone == LEFT, standing, scores };
-        if let Some(change) = decide(&now, in_force.as_ref(), scheme, before) {
+        let now = Now { merged: gone == MERGED, left: gone == LEFT, standing, scores };
+        if let Some(mut change) = decide(&now, in_force.as_ref(), scheme, before) {
+            change.customer_id = integer(row, 0)?;
             found.moved += u64::from(change.moved());
             found.changes.push(&change);
         }
@@ -139,11 +138,11 @@ fn walk(
 
 impl Ranking<'_> {
     /// Scores of a ranked customer; called for each of them by ascending id.
-    fn scores(&mut self, customer_id: i64, standing: &Standing) -> rusqlite::Result<[u8; 3]> {
+    fn scores(&mut self, customer: &Row<'_>, standing: &Standing) -> rusqlite::Result<[u8; 3]> {
         match self {
             Self::Windows(rows) => {
                 let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-                debug_assert_eq!(row.get::<_, i64>(0)?, customer_id, "both statements go by id");
+                debug_assert_eq!(row.get_ref(0)?, customer.get_ref(0)?, "both statements go by id");
                 Ok([row.get(1)?, row.get(2)?, row.get(3)?])
             }
             Self::Cuts(cuts) => Ok(cuts.next(standing.recency, standing.frequency, standing.monetary)),
@@ -152,7 +151,8 @@ impl Ranking<'_> {
     }
 }
 
-/// What becomes of one customer's row; `None`: it stays as it is.
+/// What becomes of one customer's row; `None`: it stays as it is. The caller fills in the id, which
+/// is not read for the many who stay.
 fn decide<'a>(now: &Now, in_force: Option<&InForce<'a>>, scheme: &'a Scheme, before: &Before) -> Option<Change<'a>> {
     let Standing { order_count, total_spent, .. } = now.standing;
     let old = in_force.and_then(|row| row.segment);
@@ -167,7 +167,7 @@ fn decide<'a>(now: &Now, in_force: Option<&InForce<'a>>, scheme: &'a Scheme, bef
         Some(_) => return None,
     };
     let cause = if before.baseline { Cause::Baseline } else { cause(now, in_force, scheme, before) };
-    Some(Change { customer_id: now.customer_id, action, old, scores: now.scores, new, cause, order_count, total_spent })
+    Some(Change { customer_id: 0, action, old, scores: now.scores, new, cause, order_count, total_spent })
 }
 
 /// Why the customer changes. Of those who are still there the rules come first: what they alone
@@ -195,21 +195,14 @@ fn cause(now: &Now, in_force: Option<&InForce<'_>>, scheme: &Scheme, before: &Be
     }
 }
 
-/// Columns 6 to 12; `None`: was never ranked.
+/// Columns 6 to 11; `None`: was never ranked.
 fn in_force<'r>(row: &'r Row<'_>) -> rusqlite::Result<Option<InForce<'r>>> {
-    if row.get_ref(6)? == ValueRef::Null {
-        return Ok(None);
-    }
-    let scores = match (row.get_ref(7)?, row.get_ref(8)?, row.get_ref(9)?) {
-        (ValueRef::Integer(r), ValueRef::Integer(f), ValueRef::Integer(m)) => {
-            Some([r, f, m].map(|score| u8::try_from(score).unwrap_or_default()))
+    let ValueRef::Integer(order_count) = row.get_ref(6)? else { return Ok(None) };
+    let scores = match row.get_ref(9)? {
+        ValueRef::Integer(r) => {
+            Some([r, integer(row, 10)?, integer(row, 11)?].map(|score| u8::try_from(score).unwrap_or_default()))
         }
         _ => None,
     };
-    Ok(Some(InForce {
-        scores,
-        segment: row.get_ref(10)?.as_str_or_null()?,
-        order_count: integer(row, 11)?,
-        total_spent: integer(row, 12)?,
-    }))
+    Ok(Some(InForce { scores, segment: row.get_ref(8)?.as_str_or_null()?, order_count, total_spent: integer(row, 7)? }))
 }

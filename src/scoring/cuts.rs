@@ -57,7 +57,7 @@ impl Cuts {
     pub fn find(connection: &Connection, parameters: &Parameters) -> rusqlite::Result<Option<Self>> {
         let mut counts: [Vec<u32>; 3] = std::array::from_fn(|_| vec![0; RANGES]);
         let mut customers = 0;
-        for_each(connection, parameters, |keys| {
+        for_each(connection, parameters, false, |keys| {
             customers += 1;
             for (count, key) in counts.iter_mut().zip(keys) {
                 count[range_of(key)] += 1;
@@ -120,18 +120,29 @@ fn last_place(rows: u64, fifth: u64) -> u64 {
 
 /// Calls `each` with the keys of everyone ranked. Keys are never negative. For frequency and money
 /// they are the values; for recency they are the time since, which keeps fine what is recent.
-fn for_each(connection: &Connection, parameters: &Parameters, mut each: impl FnMut([u64; 3])) -> rusqlite::Result<()> {
+/// `recency_only`: the other keys are not read.
+fn for_each(
+    connection: &Connection,
+    parameters: &Parameters,
+    recency_only: bool,
+    mut each: impl FnMut([u64; 3]),
+) -> rusqlite::Result<()> {
     let mut statement = parameters.prepare(connection, Part::Values)?;
     let mut rows = statement.raw_query();
     let mut standings = Standings::prepare(connection, parameters)?;
     while let Some(row) = rows.next()? {
-        let standing = standings.read(row)?;
-        let since = match standing.recency {
+        let (recency, frequency, monetary) = if recency_only {
+            (standings.recency(row)?, 0, 0)
+        } else {
+            let standing = standings.read(row)?;
+            (standing.recency, standing.frequency, standing.monetary)
+        };
+        let since = match recency {
             Some(at) => key(parameters.as_of.millis().saturating_sub(at)),
             None if parameters.include_without_orders => key(i64::MAX),
             None => continue,
         };
-        each([since, key(standing.frequency), key(standing.monetary)]);
+        each([since, key(frequency), key(monetary)]);
     }
     Ok(())
 }
@@ -235,7 +246,9 @@ fn look_again(
             open.push((dimension, fifth, vec![0; parts]));
         }
     }
-    for_each(connection, parameters, |keys| {
+    // Amounts and counts are mostly small enough to be known exactly from the first look.
+    let recency_only = open.iter().all(|(dimension, ..)| *dimension == 0);
+    for_each(connection, parameters, recency_only, |keys| {
         for (dimension, fifth, counts) in &mut open {
             let search = &searches[*dimension][*fifth];
             let offset = keys[*dimension].wrapping_sub(search.low);

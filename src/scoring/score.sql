@@ -89,7 +89,7 @@ SELECT
     WHEN c.merged_into IS NOT NULL THEN 2
     WHEN COALESCE(c.deleted_at, c.redacted_at) IS NOT NULL THEN 1
   END AS gone,
-  s.customer_id, s.r, s.f, s.m, s.segment, s.order_count, s.total_spent
+  s.order_count, s.total_spent, s.segment, s.r, s.f, s.m
 FROM customers c
 LEFT JOIN scores s ON s.customer_id = c.id
 ORDER BY c.id ASC

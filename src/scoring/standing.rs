@@ -41,11 +41,21 @@ impl<'c> Standings<'c> {
         let ValueRef::Integer(last) = row.get_ref(2)? else {
             return Ok(Standing { recency: None, frequency: 0, monetary: 0, order_count: 0, total_spent: 0 });
         };
-        if last > self.as_of || integer(row, 1)? <= self.window_start {
+        let has_window = self.window_start > i64::MIN;
+        if last > self.as_of || (has_window && integer(row, 1)? <= self.window_start) {
             return self.recount(integer(row, 0)?);
         }
         let (order_count, total_spent) = (integer(row, 3)?, integer(row, 4)?);
         Ok(Standing { recency: Some(last), frequency: order_count, monetary: total_spent, order_count, total_spent })
+    }
+
+    /// The recency of [`Self::read`] alone; the window does not touch it.
+    pub fn recency(&mut self, row: &Row<'_>) -> rusqlite::Result<Option<i64>> {
+        match row.get_ref(2)? {
+            ValueRef::Integer(last) if last > self.as_of => Ok(self.recount(integer(row, 0)?)?.recency),
+            ValueRef::Integer(last) => Ok(Some(last)),
+            _ => Ok(None),
+        }
     }
 
     fn recount(&mut self, customer_id: i64) -> rusqlite::Result<Standing> {
