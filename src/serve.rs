@@ -66,7 +66,7 @@ async fn bind(address: SocketAddr, section: &str) -> anyhow::Result<TcpListener>
 /// What [`serve`] runs on.
 pub struct Serving {
     pub config: Arc<Config>,
-    /// Shown on the settings page.
+    /// Named on pages that give advice about settings.
     pub config_path: PathBuf,
     pub database: Arc<Database>,
     pub listeners: Listeners,
