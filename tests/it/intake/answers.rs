@@ -177,13 +177,16 @@ async fn a_database_that_cannot_be_written_is_503_with_a_time_to_come_back() {
 async fn a_flood_is_answered_503_at_once() {
     let shop = Shop::open();
     let (release, held) = std::sync::mpsc::channel::<()>();
+    let (started, has_started) = tokio::sync::oneshot::channel();
     let writer = shop.database.writer().clone();
     let busy = tokio::task::spawn_blocking(move || {
         writer.write_blocking(move |_| {
+            let _ = started.send(());
             held.recv()?;
             Ok(())
         })
     });
+    has_started.await.unwrap();
     // Fill the queue until it refuses, then let it drain.
     let mut waiting = tokio::task::JoinSet::new();
     let refused = loop {
