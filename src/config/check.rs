@@ -141,11 +141,11 @@ fn listeners(config: &Config, findings: &mut Findings) {
     }
     if !dashboard.ip().is_loopback() {
         // Signing in is not built yet, so a password would not protect anything.
+        let port = dashboard.port();
         findings.add(
             ["dashboard".into(), "listen".into()],
             format!(
-                "{dashboard} can be reached from other computers and this version cannot ask for a password; write \"127.0.0.1:{}\" and reach it through `ssh -L`",
-                dashboard.port()
+                "{dashboard} would show every customer to whoever reaches this computer, and this version cannot ask for a password; write \"127.0.0.1:{port}\" and open it from elsewhere with `ssh -L {port}:127.0.0.1:{port} USER@THIS-MACHINE`"
             ),
         );
     }
