@@ -113,9 +113,9 @@ pub struct Import {
     pub date_format: String,
     /// Amounts are written `1.234,50`.
     pub decimal_comma: bool,
-    /// IANA zone of dates without an offset.
-    #[serde(deserialize_with = "values::zone")]
-    pub timezone: chrono_tz::Tz,
+    /// IANA zone of dates without an offset; none: the shop's.
+    #[serde(deserialize_with = "values::zone_or_none")]
+    pub timezone: Option<chrono_tz::Tz>,
     /// Our column name → the file's.
     pub columns: std::collections::BTreeMap<String, String>,
 }
@@ -286,7 +286,7 @@ impl Default for Import {
         Self {
             date_format: String::new(),
             decimal_comma: false,
-            timezone: chrono_tz::UTC,
+            timezone: None,
             columns: std::collections::BTreeMap::new(),
         }
     }

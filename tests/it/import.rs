@@ -370,7 +370,7 @@ fn rejected_rows_go_to_a_file_that_can_be_corrected() {
     4,"ordered_at: ""02.01.2026"" is not a date like 2026-11-23 02:00:00; say how the file writes dates with [import] date_format, like ""%d.%m.%Y""",2,b@example.com,02.01.2026,10.00,EUR,"two
     lines; and Müll"
     6,"it is in USD, this shop's currency is EUR ([shop] currency); amounts are never converted",3,c@example.com,2026-01-03,10.00,USD,dollars
-    7,its order date 1970-01-01T00:00:00Z is not between 1990 and two days from now; correct the date in the shop,4,d@example.com,1970-01-01,10.00,EUR,zero
+    7,its order date 1969-12-31T23:00:00Z is not between 1990 and two days from now; correct the date in the shop,4,d@example.com,1970-01-01,10.00,EUR,zero
     "##);
 
     let corrected =

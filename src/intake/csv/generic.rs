@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `order_id` | unique in the shop; required |
 //! | `customer_id`, `email` | who ordered; one of the two columns is required, both may be empty in a row |
-//! | `ordered_at` | required; `[import] date_format` and `timezone` say how it is written |
+//! | `ordered_at` | required; `[import] date_format` and `timezone` (else the shop's) say how it is written |
 //! | `total` | as placed, tax and shipping included; required |
 //! | `refunded` | of that, given back; either sign |
 //! | `currency` | empty: the shop's |

@@ -32,7 +32,8 @@ impl Settings {
         Ok(Self {
             currency: config.shop.currency,
             amounts: Amounts { decimal_comma: import.decimal_comma },
-            dates: Dates::new(&import.date_format, import.timezone).map_err(Unusable::new)?,
+            dates: Dates::new(&import.date_format, import.timezone.unwrap_or(config.shop.timezone))
+                .map_err(Unusable::new)?,
             columns: import.columns.clone(),
         })
     }
