@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use crate::model::Currency;
 
-pub use check::DESTINATION_FIELDS;
+pub use check::{DESTINATION_FIELDS, IMPORT_COLUMNS};
 pub use environment::Environment;
 pub use load::{Loading, Missing, Mistake, known_keys};
 pub use problem::{ConfigError, Step};
@@ -106,16 +106,16 @@ pub struct Orders {
 }
 
 /// `[import]`: how to read the generic CSV.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Import {
     /// strftime pattern of dates that are not RFC 3339; empty: `2026-11-23 02:00:00`, `2026-11-23`.
     pub date_format: String,
     /// Amounts are written `1.234,50`.
     pub decimal_comma: bool,
-    /// IANA zone of dates without an offset.
-    #[serde(deserialize_with = "values::zone")]
-    pub timezone: chrono_tz::Tz,
+    /// IANA zone of dates without an offset; none: the shop's.
+    #[serde(deserialize_with = "values::zone_or_none")]
+    pub timezone: Option<chrono_tz::Tz>,
     /// Our column name → the file's.
     pub columns: std::collections::BTreeMap<String, String>,
 }
@@ -278,17 +278,6 @@ impl Default for Dashboard {
 impl Default for Orders {
     fn default() -> Self {
         Self { count_pending: false, count_zero_value: false, merge_guests_by_email: true }
-    }
-}
-
-impl Default for Import {
-    fn default() -> Self {
-        Self {
-            date_format: String::new(),
-            decimal_comma: false,
-            timezone: chrono_tz::UTC,
-            columns: std::collections::BTreeMap::new(),
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! [`Order`] and a [`Person`]. Plain data, no I/O.
 
 mod money;
+pub mod spreadsheet;
 mod time;
 
 pub use money::{Currency, Money, MoneyError, ParsedMoney};

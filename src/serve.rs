@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use tokio::{
     net::TcpListener,
     sync::{Notify, mpsc},
@@ -38,9 +38,8 @@ impl Listeners {
     /// Binds both addresses of the configuration.
     ///
     /// # Errors
-    /// The dashboard would stand open to others, or an address is taken. Says which key to change.
+    /// An address is taken. Says which key to change.
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
-        web::dashboard::check_exposure(config).map_err(|problem| anyhow!(problem))?;
         Ok(Self {
             webhooks: bind(config.webhooks.listen, "webhooks").await?,
             dashboard: bind(config.dashboard.listen, "dashboard").await?,

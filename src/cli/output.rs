@@ -5,6 +5,8 @@ use std::io::{self, BufWriter, Write};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::model::spreadsheet;
+
 /// `--format`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
@@ -238,7 +240,7 @@ fn for_people(value: &Value, percent: bool) -> String {
 fn for_csv(value: &Value, guarded: bool) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) if guarded && text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
+        Value::String(text) if guarded => spreadsheet::guarded(text).into_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }

@@ -2,10 +2,12 @@
 
 use std::{io::Write, sync::Mutex};
 
+use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Context, Format, Outcome, UsageError};
 use crate::{
+    db::LockError,
     model::Timestamp,
     scoring::{self, Progress, Request, Settings, Step, Summary, Trigger},
 };
@@ -36,7 +38,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let summary = if args.dry_run {
         scoring::dry_run(&context.readers()?, &settings, as_of, &bar)?
     } else {
-        let database = context.open_database("quintile score")?;
+        let database = context.open_database("quintile score").map_err(or_on_the_dashboard)?;
         scoring::resume(&database, &settings, &context.clock)?;
         let request = Request { trigger: Trigger::Manual, slot: None, as_of, missed: 0 };
         scoring::run(&database, &settings, request, &context.clock, &bar)?
@@ -44,6 +46,16 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     bar.clear();
     print(&summary, args.format, &mut std::io::stdout().lock())?;
     Ok(Outcome::Done)
+}
+
+/// What this command does, a running `serve` does too when it is asked.
+fn or_on_the_dashboard(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<LockError>() {
+        Some(LockError::Held { holder, .. }) if holder.ends_with("(quintile serve)") => {
+            anyhow!("{error}, or press Score now on its dashboard")
+        }
+        _ => error,
+    }
 }
 
 /// Wrong rules and destinations are wrong configuration.

@@ -18,7 +18,8 @@ const EVENTS: [&str; 1] = ["rfm/segment.changed"];
 const CAUSES: [&str; 5] = ["order", "refund", "ranking", "baseline", "remap"];
 /// What `fields` of a destination may name.
 pub const DESTINATION_FIELDS: [&str; 6] = ["segment", "rfm", "counters", "email", "name", "phone"];
-const COLUMNS: [&str; 10] = [
+/// What `[import.columns]` may name: our names of the columns of the generic CSV.
+pub const IMPORT_COLUMNS: [&str; 10] = [
     "order_id",
     "customer_id",
     "email",
@@ -141,11 +142,11 @@ fn listeners(config: &Config, findings: &mut Findings) {
     }
     if !dashboard.ip().is_loopback() {
         // Signing in is not built yet, so a password would not protect anything.
+        let port = dashboard.port();
         findings.add(
             ["dashboard".into(), "listen".into()],
             format!(
-                "{dashboard} can be reached from other computers and this version cannot ask for a password; write \"127.0.0.1:{}\" and reach it through `ssh -L`",
-                dashboard.port()
+                "{dashboard} would show every customer to whoever reaches this computer, and this version cannot ask for a password; write \"127.0.0.1:{port}\" and open it from elsewhere with `ssh -L {port}:127.0.0.1:{port} USER@THIS-MACHINE`"
             ),
         );
     }
@@ -193,10 +194,10 @@ fn import(config: &Config, findings: &mut Findings) {
             format!("{:?} is not a date format; write it like \"%d.%m.%Y %H:%M\"", config.import.date_format),
         );
     }
-    for column in config.import.columns.keys().filter(|column| !COLUMNS.contains(&column.as_str())) {
+    for column in config.import.columns.keys().filter(|column| !IMPORT_COLUMNS.contains(&column.as_str())) {
         findings.add(
             ["import".into(), "columns".into(), column.as_str().into()],
-            format!("there is no such column; {}", choose(column, &COLUMNS)),
+            format!("there is no such column; {}", choose(column, &IMPORT_COLUMNS)),
         );
     }
 }

@@ -148,7 +148,7 @@ fn a_wrong_value_names_the_line_and_a_right_one() {
         ("[scoring]\ninclude_without_orders = \"yes\"", "2:26: scoring.include_without_orders: this is text; write true or false, without quotes".to_owned()),
         ("[scoring]\nsegments = \"custom\"", "2:12: scoring.segments: \"custom\" needs at least one [[segment]] with name, r, f and m; or write \"classic\"".to_owned()),
         ("[dashboard]\nlisten = \"localhost\"", "2:10: dashboard.listen: \"localhost\" is not an address with a port; write it like \"127.0.0.1:8787\"".to_owned()),
-        ("[dashboard]\nlisten = \"0.0.0.0:8787\"", "2:10: dashboard.listen: 0.0.0.0:8787 can be reached from other computers and this version cannot ask for a password; write \"127.0.0.1:8787\" and reach it through `ssh -L`".to_owned()),
+        ("[dashboard]\nlisten = \"0.0.0.0:8787\"", "2:10: dashboard.listen: 0.0.0.0:8787 would show every customer to whoever reaches this computer, and this version cannot ask for a password; write \"127.0.0.1:8787\" and open it from elsewhere with `ssh -L 8787:127.0.0.1:8787 USER@THIS-MACHINE`".to_owned()),
         ("[dashboard]\nlisten = \"127.0.0.1:8788\"", "2:10: dashboard.listen: webhooks listen on 127.0.0.1:8788 too; give the dashboard another port, so that a tunnel to the webhooks does not show it".to_owned()),
         ("[forwarder]\nallow_private = [\"10.0.0.1\"]", "2:18: forwarder.allow_private: \"10.0.0.1\" is not a network; write \"10.0.0.1/32\" for this one address".to_owned()),
         ("[forwarder]\nallow_private = [\"10.0.0.0/33\"]", "2:18: forwarder.allow_private: \"10.0.0.0/33\" is not a network; write it like \"127.0.0.0/8\"".to_owned()),

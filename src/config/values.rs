@@ -8,13 +8,22 @@ use super::problem::nearest;
 
 /// An IANA time zone.
 pub fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<chrono_tz::Tz, D::Error> {
+    zone_named(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+/// An IANA time zone; empty for none.
+pub fn zone_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<chrono_tz::Tz>, D::Error> {
     let name = String::deserialize(deserializer)?;
+    if name.is_empty() { Ok(None) } else { zone_named(&name).map(Some).map_err(D::Error::custom) }
+}
+
+fn zone_named(name: &str) -> Result<chrono_tz::Tz, String> {
     name.parse().map_err(|_| {
-        let remedy = nearest(&name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name())).map_or_else(
+        let remedy = nearest(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name())).map_or_else(
             || "write one like \"Europe/Berlin\" or \"UTC\"".to_owned(),
             |near| format!("did you mean \"{near}\"?"),
         );
-        D::Error::custom(format!("{name:?} is not a time zone; {remedy}"))
+        format!("{name:?} is not a time zone; {remedy}")
     })
 }
 

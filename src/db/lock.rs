@@ -16,7 +16,7 @@ pub struct Lock {
 /// Why the lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    #[error("{database} is in use by {holder}; stop it first, or use its dashboard")]
+    #[error("{database} is in use by {holder}; stop it first")]
     Held { database: String, holder: String },
     #[error("cannot write the lock file {path}: {error}; the folder must exist and be writable")]
     Io { path: String, error: std::io::Error },

@@ -301,11 +301,7 @@ fn a_second_process_is_told_who_has_the_database() {
     let mut first = holder(&path);
 
     let error = Database::open(&path, "quintile score").err().unwrap().to_string();
-    let said = format!(
-        "{} is in use by process {} (quintile serve); stop it first, or use its dashboard",
-        path.display(),
-        first.id()
-    );
+    let said = format!("{} is in use by process {} (quintile serve); stop it first", path.display(), first.id());
     assert_eq!(error, said);
     Readers::open(&path).unwrap().get().unwrap(); // looking is free
     assert!(first.try_wait().unwrap().is_none(), "the first is undisturbed");

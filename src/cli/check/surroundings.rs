@@ -10,7 +10,7 @@ use std::{
 
 use super::Finding;
 use crate::{
-    config::{Config, Destination},
+    config::{Config, Destination, Shop},
     delivery::guard::Guard,
 };
 
@@ -138,17 +138,33 @@ fn start_lookup(destination: &Destination) -> Option<Lookup> {
     Some(Lookup { host, addresses })
 }
 
+/// Decides whose webhooks are taken, and goes out with every event.
+pub fn shop(config: &Config) -> Finding {
+    const CHECK: &str = "shop";
+    let id = &config.shop.id;
+    if *id == Shop::default().id {
+        Finding::warn(CHECK, format!("[shop] id is still {id}, which is nobody's; write your own shop's"))
+    } else {
+        Finding::ok(CHECK, id)
+    }
+}
+
 /// Without one the shop cannot send orders.
 pub fn shop_secrets(config: &Config) -> Vec<Finding> {
     const CHECK: &str = "shop secrets";
     let sources = [("shopify", &config.webhooks.shopify), ("orders", &config.webhooks.orders)];
     let with: Vec<&str> =
         sources.iter().filter(|(_, source)| !source.secrets.is_empty()).map(|(name, _)| *name).collect();
-    let mut findings = vec![if with.is_empty() {
+    let id = &config.shop.id;
+    let mut findings = vec![if config.webhooks.shopify.secrets.is_empty() && id.ends_with(".myshopify.com") {
         Finding::warn(
             CHECK,
-            "there is none, so webhooks are refused; write your shop's into [webhooks.shopify] secrets",
+            format!(
+                "{id} has none, so its webhooks are refused; write the one that Shopify shows under Settings > Notifications > Webhooks into [webhooks.shopify] secrets"
+            ),
         )
+    } else if with.is_empty() {
+        Finding::warn(CHECK, "there is none, so webhooks are refused; write your shop's into [webhooks.orders] secrets")
     } else {
         Finding::ok(CHECK, format!("webhooks for {} are taken", with.join(", ")))
     }];

@@ -10,6 +10,7 @@ use std::sync::{
 };
 
 use anyhow::Context as _;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, Outcome, signal::stop_signal};
@@ -95,12 +96,12 @@ async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 
     let secret = Secret::random()?;
     let receiver = web::receiver::Receiver::new(secret.clone(), clock.clone());
-    let receiver_socket = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+    let receiver_socket = TcpListener::bind(("127.0.0.1", 0)).await?;
     let config = Arc::new(configure(args, folder.path(), secret, receiver_socket.local_addr()?)?);
     let background = CancellationToken::new();
     tokio::spawn(web::listen(receiver_socket, receiver.router(), background.clone(), std::time::Duration::ZERO));
 
-    let listeners = Listeners::bind(&config).await?;
+    let listeners = bind(&config).await?;
     let database = Arc::new(Database::open(&config.database.path, "quintile demo")?);
     let history = shop::Shop::new(SEED, CUSTOMERS, WEEKS_OF_HISTORY, context.clock.now());
     let today = tokio::select! {
@@ -112,6 +113,17 @@ async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let outcome = live::run(live::Demo { args, config, database, listeners, clock, receiver, today, stop }).await;
     background.cancel();
     outcome
+}
+
+/// As `serve` does, but the advice is the demo's: it has no config.toml.
+async fn bind(config: &Config) -> anyhow::Result<Listeners> {
+    let dashboard = config.dashboard.listen;
+    Ok(Listeners {
+        webhooks: TcpListener::bind(config.webhooks.listen).await?,
+        dashboard: TcpListener::bind(dashboard)
+            .await
+            .with_context(|| format!("cannot listen on {dashboard}; give another --port"))?,
+    })
 }
 
 /// The embedded defaults, except for what the demo is about: its addresses and its receiver. The

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `order_id` | unique in the shop; required |
 //! | `customer_id`, `email` | who ordered; one of the two columns is required, both may be empty in a row |
-//! | `ordered_at` | required; `[import] date_format` and `timezone` say how it is written |
+//! | `ordered_at` | required; `[import] date_format` and `timezone` (else the shop's) say how it is written |
 //! | `total` | as placed, tax and shipping included; required |
 //! | `refunded` | of that, given back; either sign |
 //! | `currency` | empty: the shop's |
@@ -19,21 +19,11 @@ use super::{
     header::{Column, Header, Row},
     settings::Settings,
 };
-use crate::model::{Currency, Money, Order, OrderStatus, Origin, Person, Source, Timestamp};
+use crate::{
+    config::IMPORT_COLUMNS,
+    model::{Currency, Money, Order, OrderStatus, Origin, Person, Source, Timestamp},
+};
 
-/// Our names of the columns.
-pub(super) const COLUMNS: [&str; 10] = [
-    "order_id",
-    "customer_id",
-    "email",
-    "ordered_at",
-    "total",
-    "refunded",
-    "currency",
-    "status",
-    "first_name",
-    "last_name",
-];
 const REQUIRED: [&str; 3] = ["order_id", "ordered_at", "total"];
 
 /// Reads the rows of one file.
@@ -62,7 +52,7 @@ struct Columns {
 
 /// How many of the columns we can use are in this file: our own names, or the mapped ones.
 pub(super) fn matches(header: &Header, settings: &Settings) -> usize {
-    COLUMNS.iter().filter(|name| header.has(name_in_file(name, settings))).count()
+    IMPORT_COLUMNS.iter().filter(|name| header.has(name_in_file(name, settings))).count()
 }
 
 /// Whether every required column is there.

@@ -20,19 +20,14 @@ pub struct Settings {
 
 impl Settings {
     /// # Errors
-    /// `[import]` holds a date pattern or a column name that cannot be used.
+    /// `[import]` holds a date pattern that cannot be used.
     pub fn from_config(config: &Config) -> Result<Self, Unusable> {
         let import = &config.import;
-        if let Some(unknown) = import.columns.keys().find(|name| !super::generic::COLUMNS.contains(&name.as_str())) {
-            return Err(Unusable::new(format!(
-                "[import.columns] {unknown} is not one of our columns; they are {}",
-                super::generic::COLUMNS.join(", ")
-            )));
-        }
         Ok(Self {
             currency: config.shop.currency,
             amounts: Amounts { decimal_comma: import.decimal_comma },
-            dates: Dates::new(&import.date_format, import.timezone).map_err(Unusable::new)?,
+            dates: Dates::new(&import.date_format, import.timezone.unwrap_or(config.shop.timezone))
+                .map_err(Unusable::new)?,
             columns: import.columns.clone(),
         })
     }

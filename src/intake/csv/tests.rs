@@ -14,7 +14,7 @@ const SHOPIFY: &str = "Name,Email,Financial Status,Paid at,Accepts Marketing,Cur
 
 fn config() -> Config {
     let mut config = Config::default();
-    config.import.timezone = chrono_tz::Europe::Berlin;
+    config.import.timezone = Some(chrono_tz::Europe::Berlin);
     config
 }
 
@@ -294,8 +294,17 @@ fn columns_by_other_names() {
         wrong,
         "FILE has no column \"Summe\", which [import.columns] total names; its columns are Bestellnummer, Datum, Betrag, E-Mail"
     );
-    config.import.columns.insert("totl".to_owned(), "Summe".to_owned());
-    assert!(Settings::from_config(&config).unwrap_err().to_string().starts_with("[import.columns] totl is not one"));
+}
+
+#[test]
+fn dates_that_name_no_zone_are_the_shops() {
+    let file = "order_id,email,ordered_at,total\n1,a@example.com,2025-07-01,5\n";
+    let ordered_at = |config: &Config| read_with(file, config).0[0].ordered_at.to_string();
+    let mut config = Config::default();
+    config.shop.timezone = chrono_tz::America::New_York;
+    assert_eq!(ordered_at(&config), "2025-07-01T04:00:00Z");
+    config.import.timezone = Some(chrono_tz::UTC);
+    assert_eq!(ordered_at(&config), "2025-07-01T00:00:00Z");
 }
 
 #[test]

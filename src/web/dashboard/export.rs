@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::{App, filter::Filter, list, list::Customer, statistics};
-use crate::model::{Currency, Timestamp};
+use crate::model::{Currency, Timestamp, spreadsheet::guarded};
 
 /// Rows read at a time.
 const CHUNK: usize = 1000;
@@ -127,7 +127,7 @@ fn write_customers(connection: &Connection, filter: &Filter, currency: Currency,
 }
 
 fn customer_row(customer: &Customer, currency: Currency) -> Vec<String> {
-    let text = |value: &Option<String>| guarded(value.as_deref().unwrap_or_default());
+    let text = |value: &Option<String>| guarded(value.as_deref().unwrap_or_default()).into_owned();
     let score = |index: usize| customer.scores.map_or_else(String::new, |scores| scores[index].to_string());
     vec![
         customer.id.to_string(),
@@ -183,7 +183,7 @@ fn write_runs(connection: &Connection, out: &mut Sink) -> anyhow::Result<()> {
                 run.state,
                 run.scored.to_string(),
                 run.changed.to_string(),
-                guarded(run.error.as_deref().unwrap_or_default()),
+                guarded(run.error.as_deref().unwrap_or_default()).into_owned(),
             ]
         }))?;
     }
@@ -191,31 +191,4 @@ fn write_runs(connection: &Connection, out: &mut Sink) -> anyhow::Result<()> {
 
 fn time(at: Option<Timestamp>) -> String {
     at.map_or_else(String::new, |at| at.to_string())
-}
-
-/// Keeps a spreadsheet from running a name as a formula: a cell that starts like one gets an
-/// apostrophe in front.
-fn guarded(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{text}") } else { text.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::guarded;
-
-    #[test]
-    fn formulas_are_text() {
-        for (text, cell) in [
-            ("=HYPERLINK(\"http://evil\")", "'=HYPERLINK(\"http://evil\")"),
-            ("+49", "'+49"),
-            ("-1", "'-1"),
-            ("@SUM(A1)", "'@SUM(A1)"),
-            ("\t=1", "'\t=1"),
-            ("Anna", "Anna"),
-            ("a=b", "a=b"),
-            ("", ""),
-        ] {
-            assert_eq!(guarded(text), cell);
-        }
-    }
 }

@@ -1,9 +1,9 @@
 //! Who may talk to the dashboard, and the headers of every answer.
 //!
 //! The page has no login on this machine, so everything rests on three checks: the listener is on
-//! a loopback address ([`check_exposure`]), the browser was really sent to that address (Host: a
-//! foreign name pointed at 127.0.0.1 would pass an Origin check), and a form comes from one of our
-//! own pages (the `CsrfLayer` in [`super::router`]).
+//! a loopback address (a configuration with another is not loaded), the browser was really sent to
+//! that address (Host: a foreign name pointed at 127.0.0.1 would pass an Origin check), and a form
+//! comes from one of our own pages (the `CsrfLayer` in [`super::router`]).
 
 use std::sync::Arc;
 
@@ -18,24 +18,6 @@ use super::{App, view};
 use crate::{config::Config, web::error::PageError};
 
 const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
-/// Refuses a configuration under which other machines could read the customers: there is no sign-in yet.
-///
-/// # Errors
-/// The sentence to print before exiting; it ends in the command to run.
-pub fn check_exposure(config: &Config) -> Result<(), String> {
-    let dashboard = &config.dashboard;
-    if dashboard.listen.ip().is_loopback() {
-        return Ok(());
-    }
-    let port = dashboard.listen.port();
-    Err(format!(
-        "[dashboard] listen = \"{}\" would show every customer to whoever reaches this machine, and this version cannot \
-         ask for a password yet; write listen = \"127.0.0.1:{port}\" and open it from elsewhere with \
-         `ssh -L {port}:127.0.0.1:{port} USER@THIS-MACHINE`",
-        dashboard.listen
-    ))
-}
 
 /// Middleware around every route: checks, the page behind an error, and the security headers.
 pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -149,19 +131,6 @@ mod tests {
             "localhost ",
         ] {
             assert!(!is_allowed(host, &allowed), "{host:?}");
-        }
-    }
-
-    #[test]
-    fn a_page_others_can_reach_refuses_to_start() {
-        let mut config = Config::default();
-        assert_eq!(check_exposure(&config), Ok(()));
-        config.dashboard.listen = "[::1]:8787".parse().unwrap();
-        assert_eq!(check_exposure(&config), Ok(()));
-        for listen in ["0.0.0.0:8787", "192.168.1.5:80", "[::]:8787"] {
-            config.dashboard.listen = listen.parse().unwrap();
-            let message = check_exposure(&config).unwrap_err();
-            assert!(message.contains(listen) && message.contains("ssh -L"), "{message}");
         }
     }
 }

@@ -42,8 +42,6 @@ use tower_http::{
     limit::RequestBodyLimitLayer,
 };
 
-pub use guard::check_exposure;
-
 use crate::{clock::Clock, config::Config, db::Readers, web::error::PageError};
 
 /// Largest request body; the only form has none.

@@ -26,7 +26,30 @@ fn check_says_what_is_wrong() {
     let checks: Vec<&str> = out.lines().map(|line| line[6..].split(':').next().unwrap()).collect();
     assert_eq!(
         checks,
-        ["configuration", "permissions", "database", "schema", "clock", "disk space", "destination", "shop secrets"]
+        [
+            "configuration",
+            "permissions",
+            "shop",
+            "database",
+            "schema",
+            "clock",
+            "disk space",
+            "destination",
+            "shop secrets"
+        ]
+    );
+    let fresh = states(&home, &["check"], 0);
+    for check in ["shop", "shop secrets", "destination"] {
+        assert_eq!(state_of(&fresh, check), "warn", "{check}: the merchant has written nothing yet");
+    }
+    assert!(out.contains("warn  shop: [shop] id is still demo.myshopify.com"), "{out}");
+    assert!(out.contains("warn  shop secrets: demo.myshopify.com has none"), "{out}");
+
+    let config = fs::read_to_string(home.path("config.toml")).unwrap();
+    let named = config.replace("demo.myshopify.com", "mugs.myshopify.com");
+    home.write(
+        "config.toml",
+        &named.replace("[webhooks.shopify]\nsecrets = []", "[webhooks.shopify]\nsecrets = [\"s\"]"),
     );
     let healthy = states(&home, &["check", "--deep"], 0);
     assert!(

@@ -200,14 +200,22 @@ fn looking_works_while_another_process_writes() {
     assert_eq!(home.json(&["customers"]).as_array().unwrap().len(), 11);
     assert_eq!(home.json(&["runs"]), json!([]));
     home.ok(&["check"]);
-    let said = format!(
-        "error: quintile.db is in use by process {} (quintile serve); stop it first, or use its dashboard\n",
-        std::process::id()
-    );
-    assert_eq!(home.fails(1, &["score"]), said);
-    assert_eq!(home.fails(1, &["import", "orders.csv"]), said);
+    let said =
+        format!("error: quintile.db is in use by process {} (quintile serve); stop it first", std::process::id());
+    assert_eq!(home.fails(1, &["import", "orders.csv"]), format!("{said}\n"));
+    assert_eq!(home.fails(1, &["deliver", "--until-idle"]), format!("{said}\n"));
+    assert_eq!(home.fails(1, &["score"]), format!("{said}, or press Score now on its dashboard\n"));
     drop(held);
     home.ok(&["import", "orders.csv"]);
+}
+
+#[test]
+fn a_demo_on_a_busy_port_names_its_own_option() {
+    let home = Home(tempfile::tempdir().unwrap());
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap();
+    let said = home.fails(1, &["demo", "--headless", "--port", &address.port().to_string()]);
+    assert!(said.starts_with(&format!("error: cannot listen on {address}; give another --port: ")), "{said}");
 }
 
 #[test]
