@@ -15,7 +15,7 @@ use super::{
     list::Customer,
     overview::segment_href,
     statistics::{self, Run},
-    timeline::{self, Timeline},
+    timeline::{self, Place, Timeline},
     view::{self, Chrome, Moment},
     words,
 };
@@ -72,22 +72,16 @@ struct Record {
     deleted: bool,
 }
 
-#[derive(serde::Deserialize)]
-pub struct Params {
-    #[serde(default)]
-    before: String,
-}
-
 /// `GET /customers/{id}`; a merged customer's address leads to the one that was kept.
 pub async fn page(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    Query(params): Query<Params>,
+    Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
     let missing =
         || PageError::NotFound("There is no such customer. Search finds people by e-mail, name or id.".to_owned());
     let id: i64 = id.parse().map_err(|_| missing())?;
-    let before: Option<i64> = params.before.parse().ok();
+    let before = view::parameter(&pairs, "before").and_then(Place::parse);
     let now = app.clock.now();
     let reader = Arc::clone(&app);
     let found = app.readers.read(move |connection| Ok(load(&reader, connection, id, before, now)?)).await?;
@@ -104,7 +98,7 @@ enum Found {
     Page(Box<Page>),
 }
 
-fn load(app: &App, connection: &Connection, id: i64, before: Option<i64>, now: Timestamp) -> rusqlite::Result<Found> {
+fn load(app: &App, connection: &Connection, id: i64, before: Option<Place>, now: Timestamp) -> rusqlite::Result<Found> {
     let (Some(customer), Some(record)) = (Customer::by_id(connection, id)?, record(connection, id)?) else {
         return Ok(Found::Nobody);
     };
@@ -116,7 +110,6 @@ fn load(app: &App, connection: &Connection, id: i64, before: Option<i64>, now: T
         (Some(run), Some(scores)) => Some(Standing::load(connection, run, &customer, scores, now)?),
         _ => None,
     };
-    let until = before.map_or(Timestamp::from_millis(i64::MAX), Timestamp::from_millis);
     Ok(Found::Page(Box::new(Page {
         chrome: Chrome::new(app, "customers"),
         title: customer.title(),
@@ -134,7 +127,7 @@ fn load(app: &App, connection: &Connection, id: i64, before: Option<i64>, now: T
         scores: standing.as_ref().map(|standing| standing.scores(app, &customer, now)).unwrap_or_default(),
         next_order: standing.as_ref().and_then(|standing| standing.next_order(app, &customer, now)),
         facts: facts(app, &customer, &record, now),
-        timeline: timeline::load(app, connection, id, until, now)?,
+        timeline: timeline::load(app, connection, id, before.unwrap_or(Place::END), now)?,
         first: before.is_none(),
         href: format!("/customers/{id}"),
     })))

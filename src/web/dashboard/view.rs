@@ -37,6 +37,11 @@ impl Chrome {
     }
 }
 
+/// A value of the address; the last of a repeated name counts.
+pub fn parameter<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
 /// An instant as `<time>` needs it: for machines and for people.
 pub struct Moment {
     pub iso: String,
