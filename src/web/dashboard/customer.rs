@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     App,
-    definitions::{self, Cut},
+    definitions::{self, Cut, Direction},
     list::Customer,
     overview::segment_href,
     statistics::{self, Run},
@@ -111,7 +111,7 @@ fn load(app: &App, connection: &Connection, id: i64, before: Option<Place>, now:
         _ => None,
     };
     Ok(Found::Page(Box::new(Page {
-        chrome: Chrome::new(app, "customers"),
+        chrome: Chrome::new(app, "customers", run.as_ref(), now),
         title: customer.title(),
         segment: segment(app, &customer),
         unscored: match (&run, customer.scores, customer.segment.is_some()) {
@@ -245,7 +245,7 @@ impl Standing {
         ]
     }
 
-    /// Where one more order of the usual size would lead, if anywhere.
+    /// Where one more order of the usual size would lead, if to a better segment.
     fn next_order(&self, app: &App, customer: &Customer, now: Timestamp) -> Option<String> {
         let usual = customer.avg_order_value.0;
         let values = [now.millis(), self.orders + 1, self.spent.saturating_add(usual)];
@@ -254,7 +254,8 @@ impl Standing {
             then[index] = then[index].max(definitions::quintile_of(value, &self.cuts[index]));
         }
         let segment = app.names.of(then)?;
-        if then == self.scores || customer.segment.as_deref() == Some(segment) {
+        let rank = |name: &str| app.names.rank(name);
+        if definitions::direction(customer.segment.as_deref()?, segment, rank) != Direction::Up {
             return None;
         }
         let [r, f, m] = then;

@@ -317,6 +317,29 @@ fn one_customer_is_explained() {
 }
 
 #[test]
+fn a_next_order_is_recommended_only_when_it_leads_up() {
+    let shop = Shop::scored(600);
+    let (mut up, mut silent) = (0, Vec::new());
+    for id in query(&shop, "SELECT customer_id FROM scores ORDER BY customer_id DESC LIMIT 60") {
+        let page = shop.get(&format!("/customers/{id}"));
+        let rank = |label: &str| {
+            let best_first = ["Champions", "Loyal", "New", "Potential", "At risk", "Hibernating", "Lost"];
+            best_first.iter().position(|known| label.starts_with(known)).unwrap_or_else(|| panic!("{label}"))
+        };
+        match page.texts(".notice").first() {
+            Some(text) => {
+                let then = text.trim_end_matches('.').rsplit(": ").next().unwrap();
+                assert!(rank(then) < rank(&page.text(".tag")), "{text} for {}", page.text(".tag"));
+                up += 1;
+            }
+            None => silent.push(page.texts(".tag").concat()),
+        }
+    }
+    // A second order makes somebody new merely potential.
+    assert!(up > 5 && silent.iter().any(|label| label == "New"), "{up} up, silent for {silent:?}");
+}
+
+#[test]
 fn the_top_has_no_way_up_and_the_unscored_say_why() {
     let shop = Shop::scored(600);
     let best: i64 = shop.value("SELECT customer_id FROM scores WHERE r = 5 AND f = 5 AND m = 5 LIMIT 1");
