@@ -14,8 +14,9 @@ use super::{
     definitions::{self, Cut, Direction},
     list::Customer,
     overview::segment_href,
+    place::Place,
     statistics::{self, Run},
-    timeline::{self, Place, Timeline},
+    timeline::{self, Timeline},
     view::{self, Chrome, Moment},
     words,
 };
