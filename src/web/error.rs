@@ -16,6 +16,11 @@ pub enum PageError {
     Forbidden(String),
     #[error("{0}")]
     MethodNotAllowed(String),
+    /// An address that cannot be read.
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("{0}")]
+    TooLarge(String),
     #[error("{0}")]
     Unavailable(String),
     /// Something of ours: the database could not be read.
@@ -32,6 +37,8 @@ impl PageError {
             Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -45,6 +52,8 @@ impl PageError {
             Self::Misdirected(_) => "Wrong address",
             Self::Forbidden(_) => "Not from here",
             Self::MethodNotAllowed(_) => "Not like this",
+            Self::BadRequest(_) => "Not an address",
+            Self::TooLarge(_) => "Too much",
             Self::Unavailable(_) => "Not now",
             Self::Internal(_) => "The page could not be made",
         }

@@ -11,9 +11,10 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     App,
-    definitions::{self, Cut},
+    definitions::{self, Cut, Direction},
     list::Customer,
     overview::segment_href,
+    place::Place,
     statistics::{self, Run},
     timeline::{self, Timeline},
     view::{self, Chrome, Moment},
@@ -72,22 +73,16 @@ struct Record {
     deleted: bool,
 }
 
-#[derive(serde::Deserialize)]
-pub struct Params {
-    #[serde(default)]
-    before: String,
-}
-
 /// `GET /customers/{id}`; a merged customer's address leads to the one that was kept.
 pub async fn page(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    Query(params): Query<Params>,
+    Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
     let missing =
         || PageError::NotFound("There is no such customer. Search finds people by e-mail, name or id.".to_owned());
     let id: i64 = id.parse().map_err(|_| missing())?;
-    let before: Option<i64> = params.before.parse().ok();
+    let before = view::parameter(&pairs, "before").and_then(Place::parse);
     let now = app.clock.now();
     let reader = Arc::clone(&app);
     let found = app.readers.read(move |connection| Ok(load(&reader, connection, id, before, now)?)).await?;
@@ -104,7 +99,7 @@ enum Found {
     Page(Box<Page>),
 }
 
-fn load(app: &App, connection: &Connection, id: i64, before: Option<i64>, now: Timestamp) -> rusqlite::Result<Found> {
+fn load(app: &App, connection: &Connection, id: i64, before: Option<Place>, now: Timestamp) -> rusqlite::Result<Found> {
     let (Some(customer), Some(record)) = (Customer::by_id(connection, id)?, record(connection, id)?) else {
         return Ok(Found::Nobody);
     };
@@ -116,9 +111,8 @@ fn load(app: &App, connection: &Connection, id: i64, before: Option<i64>, now: T
         (Some(run), Some(scores)) => Some(Standing::load(connection, run, &customer, scores, now)?),
         _ => None,
     };
-    let until = before.map_or(Timestamp::from_millis(i64::MAX), Timestamp::from_millis);
     Ok(Found::Page(Box::new(Page {
-        chrome: Chrome::new(app, "customers"),
+        chrome: Chrome::new(app, "customers", run.as_ref(), now),
         title: customer.title(),
         segment: segment(app, &customer),
         unscored: match (&run, customer.scores, customer.segment.is_some()) {
@@ -134,7 +128,7 @@ fn load(app: &App, connection: &Connection, id: i64, before: Option<i64>, now: T
         scores: standing.as_ref().map(|standing| standing.scores(app, &customer, now)).unwrap_or_default(),
         next_order: standing.as_ref().and_then(|standing| standing.next_order(app, &customer, now)),
         facts: facts(app, &customer, &record, now),
-        timeline: timeline::load(app, connection, id, until, now)?,
+        timeline: timeline::load(app, connection, id, before.unwrap_or(Place::END), now)?,
         first: before.is_none(),
         href: format!("/customers/{id}"),
     })))
@@ -252,7 +246,7 @@ impl Standing {
         ]
     }
 
-    /// Where one more order of the usual size would lead, if anywhere.
+    /// Where one more order of the usual size would lead, if to a better segment.
     fn next_order(&self, app: &App, customer: &Customer, now: Timestamp) -> Option<String> {
         let usual = customer.avg_order_value.0;
         let values = [now.millis(), self.orders + 1, self.spent.saturating_add(usual)];
@@ -261,7 +255,8 @@ impl Standing {
             then[index] = then[index].max(definitions::quintile_of(value, &self.cuts[index]));
         }
         let segment = app.names.of(then)?;
-        if then == self.scores || customer.segment.as_deref() == Some(segment) {
+        let rank = |name: &str| app.names.rank(name);
+        if definitions::direction(customer.segment.as_deref()?, segment, rank) != Direction::Up {
             return None;
         }
         let [r, f, m] = then;

@@ -98,9 +98,10 @@ pub async fn page(
             let total = list::total(connection, &filter)?;
             let page = list::page(connection, &filter, total, after.as_ref(), PAGE)?;
             let run = statistics::in_force(connection)?;
+            let chrome = Chrome::new(&reader, "customers", run.as_ref(), now);
             let known = run.map(|run| statistics::segments(connection, run.id)).transpose()?.unwrap_or_default();
             let used: Vec<String> = known.into_iter().map(|segment| segment.segment).collect();
-            Ok(view(&reader, &filter, total, &page, after.as_ref(), &used, now))
+            Ok(view(&reader, chrome, &filter, total, &page, after.as_ref(), &used))
         })
         .await?;
     view::html(&page)
@@ -108,17 +109,18 @@ pub async fn page(
 
 fn view(
     app: &App,
+    chrome: Chrome,
     filter: &Filter,
     total: Total,
     page: &list::Page,
     after: Option<&Cursor>,
     used: &[String],
-    now: Timestamp,
 ) -> Customers {
+    let now = app.clock.now();
     let sortable = total.is_sortable();
     let filtered = !filter.is_everybody();
     Customers {
-        chrome: Chrome::new(app, "customers"),
+        chrome,
         total: total_text(total, page, after),
         search: filter.search.clone().unwrap_or_default(),
         segments: segment_choices(app, filter, used),

@@ -25,7 +25,8 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
-    if let Some(error) = response.extensions().get::<Arc<PageError>>().cloned() {
+    let known = response.extensions().get::<Arc<PageError>>().cloned();
+    if let Some(error) = known.or_else(|| view::refusal(&response).map(Arc::new)) {
         response = view::error_page(&app, &error);
     }
     let headers = response.headers_mut();

@@ -20,8 +20,10 @@ pub struct Heat {
 pub struct Head {
     pub score: u8,
     pub range: String,
-    /// " days", " orders"; the first of its row or column says it for all, the others only aloud.
+    /// " days", " orders"
     pub unit: &'static str,
+    /// The first with a range says the unit for all; the others only aloud.
+    pub says_unit: bool,
 }
 
 pub struct HeatRow {
@@ -50,10 +52,18 @@ pub fn heat(app: &App, connection: &Connection, run: &Run, by_revenue: bool) -> 
     };
     let pairs = || (1..=5u8).flat_map(|r| (1..=5u8).map(move |f| (r, f)));
     let fullest = pairs().map(|(r, f)| sum(r, f, &value)).max().unwrap_or(0);
+    let mut heads: Vec<Head> = (1..=5u8).rev().map(|r| days_head(r, &recency, run.as_of)).collect();
+    let mut columns: Vec<Head> = (1..=5u8).map(|f| orders_head(f, &frequency)).collect();
+    for heads in [&mut heads, &mut columns] {
+        if let Some(first) = heads.iter_mut().find(|head| !head.unit.is_empty()) {
+            first.says_unit = true;
+        }
+    }
     let rows = (1..=5u8)
         .rev()
-        .map(|r| HeatRow {
-            head: days_head(r, &recency, run.as_of),
+        .zip(heads)
+        .map(|(r, head)| HeatRow {
+            head,
             cells: (1..=5u8)
                 .map(|f| {
                     let customers = sum(r, f, &|cell| cell.customers);
@@ -65,7 +75,7 @@ pub fn heat(app: &App, connection: &Connection, run: &Run, by_revenue: bool) -> 
         .collect();
     Ok(Heat {
         by_revenue,
-        columns: (1..=5u8).map(|f| orders_head(f, &frequency)).collect(),
+        columns,
         rows,
         caption: if run.ties == "together" {
             "Rows and columns are fifths of your customers, except that equal customers stay together. Select a cell to see them."
@@ -129,11 +139,10 @@ fn orders_head(score: u8, cuts: &[Cut]) -> Head {
 }
 
 fn head(score: u8, cuts: &[Cut], ends: impl Fn(&Cut) -> (i64, i64), [one, many]: [&'static str; 2]) -> Head {
-    let Some(cut) = cuts.iter().find(|cut| cut.quintile == score && cut.customers > 0) else {
-        return Head { score, range: "nobody".to_owned(), unit: "" };
+    let (range, unit) = match cuts.iter().find(|cut| cut.quintile == score && cut.customers > 0).map(ends) {
+        None => ("nobody".to_owned(), ""),
+        Some((from, to)) if from == to => (words::count(from), if from == 1 { one } else { many }),
+        Some((from, to)) => (format!("{}–{}", words::count(from), words::count(to)), many),
     };
-    match ends(cut) {
-        (from, to) if from == to => Head { score, range: words::count(from), unit: if from == 1 { one } else { many } },
-        (from, to) => Head { score, range: format!("{}–{}", words::count(from), words::count(to)), unit: many },
-    }
+    Head { score, range, unit, says_unit: false }
 }

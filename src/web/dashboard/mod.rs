@@ -19,6 +19,7 @@ mod names;
 mod nights;
 mod notices;
 mod overview;
+mod place;
 mod runs;
 mod search;
 mod statistics;

@@ -235,24 +235,31 @@ fn health(
         .collect()
 }
 
-/// The one thing to know about a destination, worst first.
+/// How a destination does: the worst there is to know, and the rest beside it.
 fn verdict(open: &OpenCounts, name: &str, now: Timestamp) -> (&'static str, String, String) {
-    let said = |state, word: &str, count: Count| format!("{} {word}", open.shown(state, count.number));
     let [retrying, dead, held, waiting, sending] =
         ["retrying", "dead", "held", "waiting", "sending"].map(|state| open.of(state, name));
-    let next = retrying.next.map(|at| format!("next {}", words::until(at, now))).unwrap_or_default();
-    if retrying.number > 0 {
-        ("warn", said("retrying", "retrying", retrying), next)
-    } else if dead.number > 0 {
-        ("bad", said("dead", "gave up", dead), String::new())
-    } else if waiting.number + sending.number > 0 {
-        let number = waiting.number + sending.number;
-        ("ok", "Sending".to_owned(), format!("{} to go", open.shown("waiting", number)))
-    } else if held.number > 0 {
-        ("warn", said("held", "held", held), String::new())
+    let next = retrying.next.map(|at| format!("next {}", words::until(at, now)));
+    let going = waiting.number + sending.number;
+    let worst_first = [
+        ("bad", "dead", "gave up", dead.number, None),
+        ("warn", "retrying", "retrying", retrying.number, next),
+        ("warn", "held", "held", held.number, None),
+        ("ok", "waiting", "to go", going, None),
+    ];
+    let mut found = worst_first.into_iter().filter(|(.., number, _)| *number > 0);
+    let said = |state, word: &str, number| format!("{} {word}", open.shown(state, number));
+    let Some((tone, state, word, number, more)) = found.next() else {
+        return ("ok", "Healthy".to_owned(), String::new());
+    };
+    let others = found.flat_map(|(_, state, word, number, more)| [Some(said(state, word, number)), more]);
+    let (head, own) = if state == "waiting" {
+        ("Sending".to_owned(), Some(said(state, word, number)))
     } else {
-        ("ok", "Healthy".to_owned(), String::new())
-    }
+        (said(state, word, number), more)
+    };
+    let note: Vec<String> = [own].into_iter().chain(others).flatten().collect();
+    (tone, head, note.join(", "))
 }
 
 /// What was given up in the nights of the chart, with the newest one's reason.

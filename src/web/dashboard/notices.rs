@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{App, definitions, nights::Deliveries, statistics::Run, words};
-use crate::model::Timestamp;
+use crate::{config::Baseline, model::Timestamp};
 
 /// How long after "Score now" the page says so, when no run has shown up yet.
 const ASKED_MS: i64 = 30_000;
@@ -13,17 +13,18 @@ pub struct Notice {
     pub tone: &'static str,
     pub title: String,
     pub text: String,
-    /// The command that shows more; empty: none.
-    pub command: String,
+    /// Commands that show more or decide; one of them is enough.
+    pub commands: Vec<String>,
     pub link: Option<(String, &'static str)>,
 }
 
 /// Only what needs the merchant, most urgent first. `run` is the one whose scores are in force,
-/// `latest` the one started last.
+/// `latest` the one started last, `held` those whose deliveries wait.
 pub fn notices(
     app: &App,
     run: Option<&Run>,
     latest: Option<&Run>,
+    held: &[Run],
     deliveries: Option<&Deliveries>,
     now: Timestamp,
 ) -> Vec<Notice> {
@@ -38,7 +39,7 @@ pub fn notices(
             tone: "ok",
             title: "Scoring".to_owned(),
             text: "A run was asked for and starts now.".to_owned(),
-            command: String::new(),
+            commands: Vec::new(),
             link: Some(("/".to_owned(), "Look again")),
         });
     }
@@ -47,19 +48,22 @@ pub fn notices(
             notices.push(Notice {
                 tone: "bad",
                 title: format!("{} gave up", dead.count),
-                text: format!("{} List them with", dead.sentence),
-                command: "quintile deliveries --state dead".to_owned(),
+                text: format!("{} List them with", words::sentence(&dead.sentence)),
+                commands: vec!["quintile deliveries --state dead".to_owned()],
                 link: None,
             });
         }
-        if let Some(held) = &deliveries.held {
-            notices.push(Notice {
-                tone: "warn",
-                title: format!("{held} held"),
-                text: "Deliveries wait for your decision. Stop quintile, then send or drop them; see".to_owned(),
-                command: "quintile deliveries --help".to_owned(),
-                link: None,
-            });
+        if let Some(count) = deliveries.held.as_ref().filter(|_| !app.config.destination.is_empty()) {
+            notices.extend(held.iter().map(|run| held_run(app, run)));
+            if held.is_empty() {
+                notices.push(Notice {
+                    tone: "warn",
+                    title: format!("{count} held"),
+                    text: "Deliveries wait for your decision. Stop quintile, then send or drop them; see".to_owned(),
+                    commands: vec!["quintile deliveries --help".to_owned()],
+                    link: None,
+                });
+            }
         }
     }
     if let Some(run) = run
@@ -72,7 +76,7 @@ pub fn notices(
                 "With fewer than {} customers a quintile is about five people or less, so a single order can move someone to another segment.",
                 definitions::SMALL_SHOP
             ),
-            command: String::new(),
+            commands: Vec::new(),
             link: None,
         });
     }
@@ -90,12 +94,12 @@ fn run_notice(app: &App, run: Option<&Run>, latest: &Run, now: Timestamp) -> Opt
                 || " It is not tried again by itself: press Score now.".to_owned(),
                 |at| format!(" It is tried again {}.", near(at)),
             );
-            let error = latest.error.as_deref().unwrap_or("The reason is in the log.");
+            let error = words::sentence(latest.error.as_deref().unwrap_or("The reason is in the log."));
             Some(Notice {
                 tone: "bad",
                 title: "Scoring failed".to_owned(),
                 text: format!("{error}{age}{again}"),
-                command: String::new(),
+                commands: Vec::new(),
                 link,
             })
         }
@@ -103,20 +107,43 @@ fn run_notice(app: &App, run: Option<&Run>, latest: &Run, now: Timestamp) -> Opt
             tone: "ok",
             title: "Scoring".to_owned(),
             text: format!("A run is under way since {}.", near(latest.started_at)),
-            command: String::new(),
+            commands: Vec::new(),
             link: Some(("/".to_owned(), "Look again")),
         }),
-        _ if latest.held => Some(Notice {
-            tone: "warn",
-            title: "Run held".to_owned(),
-            text: format!(
-                "It changed {}{}, so nothing was sent yet. Stop quintile, then send it with",
-                words::counted(latest.changed, "customer", "customers"),
-                if latest.baseline { "" } else { ", more than usual" }
-            ),
-            command: format!("quintile deliveries release --run {}", latest.id),
-            link,
-        }),
         _ => None,
+    }
+}
+
+/// A run whose deliveries wait for the merchant.
+fn held_run(app: &App, run: &Run) -> Notice {
+    let events = words::counted(run.changed, "event", "events");
+    let asked = matches!(app.config.forwarder.baseline, Baseline::Quiet | Baseline::Hold);
+    let decide =
+        |which: &str| ["release", "discard"].map(|what| format!("quintile deliveries {what} {which}")).to_vec();
+    let (title, text, commands) = if asked && (run.baseline || run.remap) {
+        let (title, what) = if run.baseline {
+            ("First run held", "The first run named a segment for everybody.")
+        } else {
+            ("New segment rules held", "A run under new segment rules put customers into other segments.")
+        };
+        let text = format!(
+            "{what} Its {events} wait for your decision; each is replaced by itself when that customer changes."
+        );
+        (title, text, decide("--baseline"))
+    } else {
+        let text = format!(
+            "It changed {}, more than the {}\u{a0}% that are sent without asking, so nothing of it was sent yet. \
+             Later changes of these customers wait behind it.",
+            words::counted(run.changed, "customer", "customers"),
+            app.config.scoring.hold_above_percent
+        );
+        ("Run held", text, decide(&format!("--run {}", run.id)))
+    };
+    Notice {
+        tone: "warn",
+        title: title.to_owned(),
+        text: format!("{text} Stop quintile serve, then send or drop them with"),
+        commands,
+        link: Some((format!("/runs/{}", run.id), "See the run")),
     }
 }

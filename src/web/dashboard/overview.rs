@@ -18,12 +18,11 @@ use super::{
     notices::{Notice, notices},
     runs,
     statistics::{self, Run, SegmentCount},
-    view::{self, Chrome, Moment},
+    view::{self, Chrome},
     words,
 };
 use crate::{
     model::{Money, Timestamp},
-    scoring::night::{self, Schedule},
     web::error::PageError,
 };
 
@@ -37,7 +36,6 @@ const RUNS: usize = 5;
 struct Overview {
     chrome: Chrome,
     notices: Vec<Notice>,
-    next_run: Option<Moment>,
     /// `None`: nothing was scored yet; `empty` says what to do.
     figures: Option<Figures>,
     empty: Option<Empty>,
@@ -49,13 +47,15 @@ struct Overview {
 
 /// Why there are no figures yet.
 enum Empty {
-    NoOrders { webhooks: String },
+    NoOrders {
+        webhooks: String,
+    },
     NoRun,
+    /// There was a run, and nobody to score.
+    NothingCounts,
 }
 
 struct Figures {
-    scored_at: Moment,
-    duration: String,
     /// "last night" or "in the last run".
     when: &'static str,
     run_href: String,
@@ -105,47 +105,48 @@ struct MoveRow {
     bar: String,
 }
 
-#[derive(serde::Deserialize)]
-pub struct Params {
-    #[serde(default)]
-    by: String,
-}
-
 /// `GET /`, `GET /?by=revenue`
-pub async fn page(State(app): State<Arc<App>>, Query(params): Query<Params>) -> Result<Response, PageError> {
+pub async fn page(
+    State(app): State<Arc<App>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
     let now = app.clock.now();
-    let by_revenue = params.by == "revenue";
+    let by_revenue = view::parameter(&pairs, "by") == Some("revenue");
     let reader = Arc::clone(&app);
     let page = app.readers.read(move |connection| Ok(overview(&reader, connection, by_revenue, now)?)).await?;
     view::html(&page)
 }
 
 fn overview(app: &App, connection: &Connection, by_revenue: bool, now: Timestamp) -> rusqlite::Result<Overview> {
-    let run = statistics::in_force(connection)?;
+    let in_force = statistics::in_force(connection)?;
+    let chrome = Chrome::new(app, "overview", in_force.as_ref(), now);
+    let made = in_force.is_some();
+    // A run over nobody has no figures, only a next step.
+    let run = in_force.filter(|run| run.scored > 0);
+    let held = statistics::held(connection)?;
     let runs = statistics::latest(connection, RUNS)?;
     let figures = run.as_ref().map(|run| figures(app, connection, run, by_revenue, now)).transpose()?;
     let empty = match &run {
         Some(_) => None,
-        None if statistics::any_orders(connection)? => Some(Empty::NoRun),
+        None if statistics::any_orders(connection)? => Some(if made { Empty::NothingCounts } else { Empty::NoRun }),
         None => Some(Empty::NoOrders { webhooks: app.config.webhooks.listen.to_string() }),
     };
     Ok(Overview {
-        chrome: Chrome::new(app, "overview"),
-        notices: notices(app, run.as_ref(), runs.first(), figures.as_ref().map(|figures| &figures.deliveries), now),
-        next_run: next_run(app, now).map(|at| Moment::near(app, at, now)),
+        chrome,
+        notices: notices(
+            app,
+            run.as_ref(),
+            runs.first(),
+            &held,
+            figures.as_ref().map(|figures| &figures.deliveries),
+            now,
+        ),
         figures,
         empty,
         definitions: DEFINITIONS,
         runs: runs.iter().map(|run| runs::row(app, run)).collect(),
         config_path: app.config_path.display().to_string(),
     })
-}
-
-/// When the night watch starts the next run; nothing for a schedule that `serve` would refuse.
-fn next_run(app: &App, now: Timestamp) -> Option<Timestamp> {
-    let zone = app.config.scoring.timezone;
-    let schedule = Schedule::new(&app.config.scoring.cron, zone).ok()?;
-    night::next_due(&schedule, now).map(|slot| slot.at)
 }
 
 fn figures(
@@ -166,8 +167,6 @@ fn figures(
     let last_night = nightly && definitions::days_between(run.as_of, now) == 0;
     let (movements, smaller) = movements(app, &moves);
     Ok(Figures {
-        scored_at: Moment::near(app, run.scored_at.unwrap_or(run.as_of), now),
-        duration: words::duration(run.score_ms.unwrap_or(0)),
         when: if last_night { "last night" } else { "in the last run" },
         run_href: format!("/runs/{}", run.id),
         customers: words::count(run.scored),

@@ -44,6 +44,8 @@ pub struct Row {
     pub state: &'static str,
     pub scored: String,
     pub changed: String,
+    /// "6 new" of those; empty: none.
+    pub new: String,
     pub duration: String,
     pub notes: Vec<String>,
 }
@@ -58,6 +60,8 @@ struct Detail {
     segments: Vec<(String, &'static str, String, String, String)>,
     cuts: Vec<CutRow>,
     moves: Vec<MoveRow>,
+    /// The run came so far that there is something to say about customers.
+    scored: bool,
 }
 
 struct CutRow {
@@ -73,23 +77,23 @@ struct MoveRow {
     customers: String,
 }
 
-#[derive(serde::Deserialize)]
-pub struct Params {
-    #[serde(default)]
-    after: String,
-}
-
 /// `GET /runs`
-pub async fn list(State(app): State<Arc<App>>, Query(params): Query<Params>) -> Result<Response, PageError> {
-    let before: Option<i64> = params.after.parse().ok();
-    let mut runs = app
+pub async fn list(
+    State(app): State<Arc<App>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
+    let before: Option<i64> = view::parameter(&pairs, "after").and_then(|id| id.parse().ok());
+    let (in_force, mut runs) = app
         .readers
-        .read(move |connection| Ok(statistics::page(connection, before.unwrap_or(i64::MAX), PAGE + 1)?))
+        .read(move |connection| {
+            let runs = statistics::page(connection, before.unwrap_or(i64::MAX), PAGE + 1)?;
+            Ok((statistics::in_force(connection)?, runs))
+        })
         .await?;
     let more = runs.len() > PAGE;
     runs.truncate(PAGE);
     view::html(&Runs {
-        chrome: Chrome::new(&app, "runs"),
+        chrome: Chrome::new(&app, "runs", in_force.as_ref(), app.clock.now()),
         next: runs.last().filter(|_| more).map(|run| format!("/runs?after={}", run.id)),
         rows: runs.iter().map(|run| row(&app, run)).collect(),
         first: before.is_none(),
@@ -162,6 +166,7 @@ pub fn row(app: &App, run: &Run) -> Row {
         state,
         scored: words::count(run.scored),
         changed: words::count(run.changed),
+        new: if run.new > 0 { format!("{} new", words::count(run.new)) } else { String::new() },
         duration: run.score_ms.map_or_else(String::new, |ms| words::duration(ms + run.emit_ms.unwrap_or(0))),
         notes,
     }
@@ -173,7 +178,7 @@ fn load(app: &App, connection: &Connection, run: &Run) -> rusqlite::Result<Detai
     let moves = statistics::moves(connection, run.id)?;
     let [r, f, m] = ["r", "f", "m"].map(|dimension| statistics::cuts(connection, run.id, dimension));
     Ok(Detail {
-        chrome: Chrome::new(app, "runs"),
+        chrome: Chrome::new(app, "runs", statistics::in_force(connection)?.as_ref(), app.clock.now()),
         row: row(app, run),
         facts: facts(app, run),
         error: run.error.clone(),
@@ -202,18 +207,31 @@ fn load(app: &App, connection: &Connection, run: &Run) -> rusqlite::Result<Detai
                 customers: words::count(step.customers),
             })
             .collect(),
+        scored: run.scored_at.is_some(),
     })
 }
 
 fn facts(app: &App, run: &Run) -> Vec<(&'static str, String)> {
     let moment = |at: Option<Timestamp>| at.map_or_else(|| "not yet".to_owned(), |at| Moment::new(app, at).text);
     let span = |ms: Option<i64>| ms.map_or_else(|| "–".to_owned(), words::duration);
-    let mut facts = vec![
-        ("Scored customers", words::count(run.scored)),
-        ("Changed segment, new ones included", words::count(run.changed)),
+    let mut facts = Vec::new();
+    if run.state != "failed" || run.scored_at.is_some() {
+        facts.extend([
+            ("Scored customers", words::count(run.scored)),
+            (
+                "Changed segment, new ones included",
+                if run.new > 0 {
+                    format!("{}, {} new", words::count(run.changed), words::count(run.new))
+                } else {
+                    words::count(run.changed)
+                },
+            ),
+            ("Scores in force since", moment(run.scored_at)),
+            ("Changes handed to deliveries", moment(run.emitted_at)),
+        ]);
+    }
+    facts.extend([
         ("Started", Moment::new(app, run.started_at).text),
-        ("Scores in force since", moment(run.scored_at)),
-        ("Changes handed to deliveries", moment(run.emitted_at)),
         ("Scoring took", span(run.score_ms)),
         ("of which ranking", span(run.rank_ms)),
         ("of which writing", span(run.write_ms)),
@@ -226,7 +244,7 @@ fn facts(app: &App, run: &Run) -> Vec<(&'static str, String)> {
             "Orders that count",
             if run.window_days == 0 { "all".to_owned() } else { format!("of the last {} days", run.window_days) },
         ),
-    ];
+    ]);
     if let Some(at) = run.retry_at {
         facts.push(("Tried again", Moment::new(app, at).text));
     }

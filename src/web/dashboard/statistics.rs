@@ -33,7 +33,10 @@ pub struct Run {
     pub ties: String,
     pub window_days: i64,
     pub scored: i64,
+    /// New ones included.
     pub changed: i64,
+    /// Scored for the first time.
+    pub new: i64,
     pub score_ms: Option<i64>,
     pub rank_ms: Option<i64>,
     pub write_ms: Option<i64>,
@@ -41,7 +44,8 @@ pub struct Run {
 }
 
 const RUN: &str = "SELECT id, trigger, state, as_of, started_at, scored_at, emitted_at, finished_at, attempts, retry_at, error, \
-     baseline, remap, held, missed, ties, window_days, scored, changed, score_ms, rank_ms, write_ms, emit_ms \
+     baseline, remap, held, missed, ties, window_days, scored, changed, score_ms, rank_ms, write_ms, emit_ms, \
+     (SELECT coalesce(sum(customers), 0) FROM run_moves WHERE run_id = runs.id AND old = '') \
      FROM runs";
 
 impl Run {
@@ -70,6 +74,7 @@ impl Run {
             rank_ms: row.get(20)?,
             write_ms: row.get(21)?,
             emit_ms: row.get(22)?,
+            new: row.get(23)?,
         })
     }
 }
@@ -84,15 +89,23 @@ pub fn in_force(connection: &Connection) -> rusqlite::Result<Option<Run>> {
         .optional()
 }
 
-/// The run before `run`, which its changes are counted from.
+/// The run before `run`, which its changes are counted from. One that scored nobody is none.
 pub fn before(connection: &Connection, run: &Run) -> rusqlite::Result<Option<Run>> {
     connection
         .prepare_cached(&format!(
-            "{RUN} WHERE scored_at IS NOT NULL AND trigger <> 'backfill' AND as_of <= ?1 AND (as_of, id) < (?1, ?2)
+            "{RUN} WHERE scored_at IS NOT NULL AND trigger <> 'backfill' AND scored > 0 AND as_of <= ?1 AND (as_of, id) < (?1, ?2)
              ORDER BY as_of DESC, id DESC LIMIT 1"
         ))?
         .query_row((run.as_of, run.id), Run::from_row)
         .optional()
+}
+
+/// Runs whose deliveries wait for the merchant, newest first.
+pub fn held(connection: &Connection) -> rusqlite::Result<Vec<Run>> {
+    connection
+        .prepare_cached(&format!("{RUN} WHERE held = 1 AND trigger <> 'backfill' ORDER BY id DESC LIMIT 5"))?
+        .query_map([], Run::from_row)?
+        .collect()
 }
 
 /// The runs started last, newest first, whatever became of them.

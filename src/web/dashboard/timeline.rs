@@ -2,7 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{App, statistics::sql_limit, view::Moment, words};
+use super::{
+    App,
+    place::{Kind, Place},
+    statistics::sql_limit,
+    view::Moment,
+    words,
+};
 use crate::{
     model::{Money, OrderStatus, Timestamp},
     outbox::evt_id,
@@ -13,14 +19,14 @@ const PAGE: usize = 50;
 /// Events of a run that are looked through one by one when they are not in customer order.
 const UNORDERED: i64 = 5_000;
 
-/// Newest first; `next` is the instant that older entries lie before.
+/// Newest first; older entries lie before `next`.
 pub struct Timeline {
     pub entries: Vec<Entry>,
-    pub next: Option<i64>,
+    pub next: Option<Place>,
 }
 
 pub struct Entry {
-    instant: Timestamp,
+    place: Place,
     pub at: Moment,
     /// Class of the mark: order, muted, score, segment.
     pub kind: &'static str,
@@ -42,15 +48,14 @@ pub fn load(
     app: &App,
     connection: &Connection,
     customer: i64,
-    before: Timestamp,
+    before: Place,
     now: Timestamp,
 ) -> rusqlite::Result<Timeline> {
     let mut entries = orders(app, connection, customer, before)?;
     entries.extend(changes(app, connection, customer, before)?);
-    entries.sort_by_key(|(entry, _)| std::cmp::Reverse(entry.instant));
-    // A page ends between two instants, so that "before" leaves nothing out.
-    let end = entries.get(PAGE).map(|_| entries[PAGE - 1].0.instant);
-    entries.retain(|(entry, _)| end.is_none_or(|end| entry.instant >= end));
+    entries.sort_by_key(|(entry, _)| std::cmp::Reverse(entry.place));
+    let next = entries.get(PAGE).map(|_| entries[PAGE - 1].0.place);
+    entries.truncate(PAGE);
     let entries = entries
         .into_iter()
         .map(|(mut entry, event)| {
@@ -60,7 +65,7 @@ pub fn load(
             Ok(entry)
         })
         .collect::<rusqlite::Result<_>>()?;
-    Ok(Timeline { entries, next: end.map(Timestamp::millis) })
+    Ok(Timeline { entries, next })
 }
 
 /// The range of `outbox` that the event of a change is in.
@@ -74,15 +79,17 @@ fn orders(
     app: &App,
     connection: &Connection,
     customer: i64,
-    before: Timestamp,
+    before: Place,
 ) -> rusqlite::Result<Vec<(Entry, Option<EventRange>)>> {
+    let (instant, id) = before.bound(Kind::Order);
     connection
         .prepare_cached(
-            "SELECT ordered_at, coalesce(name, source_id), status, is_test, gross, refunded, net, counted, deleted_at, cancelled_at
-             FROM orders WHERE customer_id = ?1 AND ordered_at < ?2 ORDER BY ordered_at DESC LIMIT ?3",
+            "SELECT ordered_at, coalesce(name, source_id), status, is_test, gross, refunded, net, counted, deleted_at, cancelled_at, id
+             FROM orders WHERE customer_id = ?1 AND (ordered_at, id) < (?2, ?3) ORDER BY ordered_at DESC, id DESC LIMIT ?4",
         )?
-        .query_map((customer, before, sql_limit(PAGE + 1)), |row| {
+        .query_map((customer, instant, id, sql_limit(PAGE + 1)), |row| {
             let order = OrderRow {
+                id: row.get(10)?,
                 at: row.get(0)?,
                 name: row.get(1)?,
                 status: row.get(2)?,
@@ -100,6 +107,7 @@ fn orders(
 }
 
 struct OrderRow {
+    id: i64,
     at: Timestamp,
     name: String,
     status: OrderStatus,
@@ -126,7 +134,7 @@ impl OrderRow {
             details.push(format!("does not count: {}", self.reason()));
         }
         Entry {
-            instant: self.at,
+            place: Place { instant: self.at, kind: Kind::Order, id: self.id },
             at: Moment::new(app, self.at),
             kind: if self.counted { "order" } else { "muted" },
             title: format!("Order {}", self.name),
@@ -153,6 +161,7 @@ impl OrderRow {
 
 /// A row of `history`.
 struct Change {
+    run: i64,
     as_of: Timestamp,
     scores: Option<[u8; 3]>,
     segment: Option<String>,
@@ -164,20 +173,22 @@ fn changes(
     app: &App,
     connection: &Connection,
     customer: i64,
-    before: Timestamp,
+    before: Place,
 ) -> rusqlite::Result<Vec<(Entry, Option<EventRange>)>> {
+    let (instant, id) = before.bound(Kind::Change);
     // One more than fits, because each is told as a difference to the one before it.
     let rows: Vec<Change> = connection
         .prepare_cached(
-            "SELECT r.as_of, h.r, h.f, h.m, h.segment, h.moved, r.first_seq, r.last_seq
+            "SELECT r.as_of, h.r, h.f, h.m, h.segment, h.moved, r.first_seq, r.last_seq, r.id
              FROM runs r CROSS JOIN history h ON h.run_id = r.id AND h.customer_id = ?1
-             WHERE r.as_of < ?2 ORDER BY h.run_id DESC LIMIT ?3",
+             WHERE r.scored_at IS NOT NULL AND (r.as_of, r.id) < (?2, ?3) ORDER BY r.as_of DESC, r.id DESC LIMIT ?4",
         )?
-        .query_map((customer, before, sql_limit(PAGE + 2)), |row| {
+        .query_map((customer, instant, id, sql_limit(PAGE + 2)), |row| {
             let scores: (Option<u8>, Option<u8>, Option<u8>) = (row.get(1)?, row.get(2)?, row.get(3)?);
             let range: (Option<i64>, Option<i64>) = (row.get(6)?, row.get(7)?);
             let moved = row.get(5)?;
             Ok(Change {
+                run: row.get(8)?,
                 as_of: row.get(0)?,
                 scores: match scores {
                     (Some(r), Some(f), Some(m)) => Some([r, f, m]),
@@ -214,7 +225,7 @@ impl Change {
             (None, _) => None,
         };
         Entry {
-            instant: self.as_of,
+            place: Place { instant: self.as_of, kind: Kind::Change, id: self.run },
             at: Moment::new(app, self.as_of),
             kind: if self.moved { "segment" } else { "score" },
             title,

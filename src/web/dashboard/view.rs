@@ -6,19 +6,48 @@ use anyhow::Context;
 use askama::Template;
 use axum::{
     extract::State,
-    http::header,
+    http::{StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
 use sha2::{Digest, Sha256};
 
-use super::{App, words};
-use crate::{model::Timestamp, web::error::PageError};
+use super::{App, statistics::Run, words};
+use crate::{
+    model::Timestamp,
+    scoring::night::{self, Schedule},
+    web::error::PageError,
+};
 
 const STYLE: &str = include_str!("../assets/quintile.css");
 const ICON: &str = include_str!("../assets/favicon.svg");
 /// Part of the style sheet's address, so that browsers may keep it forever.
 static STYLE_VERSION: LazyLock<String> = LazyLock::new(|| hex::encode(&Sha256::digest(STYLE)[..4]));
 const FOREVER: &str = "public, max-age=31536000, immutable";
+
+/// How old the numbers are and when new ones come.
+pub struct Freshness {
+    /// When the scores in force were made, and how long that took.
+    pub scored: Option<(Moment, String)>,
+    pub next: Option<Moment>,
+}
+
+impl Freshness {
+    fn new(app: &App, run: Option<&Run>, now: Timestamp) -> Self {
+        Self {
+            scored: run.map(|run| {
+                let at = run.scored_at.unwrap_or(run.as_of);
+                (Moment::near(app, at, now), words::duration(run.score_ms.unwrap_or(0)))
+            }),
+            next: next_run(app, now).map(|at| Moment::near(app, at, now)),
+        }
+    }
+}
+
+/// When the night watch starts the next run; nothing for a schedule that `serve` would refuse.
+fn next_run(app: &App, now: Timestamp) -> Option<Timestamp> {
+    let schedule = Schedule::new(&app.config.scoring.cron, app.config.scoring.timezone).ok()?;
+    night::next_due(&schedule, now).map(|slot| slot.at)
+}
 
 /// The frame: navigation, shop, version.
 pub struct Chrome {
@@ -27,14 +56,33 @@ pub struct Chrome {
     pub shop: String,
     pub version: &'static str,
     pub style: &'static str,
+    /// `None`: the page shows no numbers.
+    pub freshness: Option<Freshness>,
 }
 
 impl Chrome {
-    pub fn new(app: &App, page: &'static str) -> Self {
+    /// The frame of a page with numbers of `run`, the one in force.
+    pub fn new(app: &App, page: &'static str, run: Option<&Run>, now: Timestamp) -> Self {
+        Self { page, freshness: Some(Freshness::new(app, run, now)), ..Self::bare(app) }
+    }
+
+    /// The frame of a page that must come out even when the database cannot be read.
+    fn bare(app: &App) -> Self {
         let shop = &app.config.shop;
         let name = if shop.name.is_empty() { &shop.id } else { &shop.name };
-        Self { page, shop: name.clone(), version: env!("CARGO_PKG_VERSION"), style: &STYLE_VERSION }
+        Self {
+            page: "",
+            shop: name.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            style: &STYLE_VERSION,
+            freshness: None,
+        }
     }
+}
+
+/// A value of the address; the last of a repeated name counts.
+pub fn parameter<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
 /// An instant as `<time>` needs it: for machines and for people.
@@ -82,10 +130,26 @@ pub fn error_page(app: &App, error: &PageError) -> Response {
     if ours {
         tracing::error!(error = format!("{error:#}"), "a page could not be made");
     }
-    let page = ErrorPage { chrome: Chrome::new(app, ""), title: error.title(), message: error.to_string(), ours };
+    let page = ErrorPage { chrome: Chrome::bare(app), title: error.title(), message: error.to_string(), ours };
     match page.render() {
         Ok(text) => (status, Html(text)).into_response(),
         Err(_) => (status, error.to_string()).into_response(),
+    }
+}
+
+/// The error behind a refusal that the framework wrote itself: an address or a body that it cannot
+/// read. Those with a page or a form for machines are left alone.
+pub fn refusal(response: &Response) -> Option<PageError> {
+    let plain =
+        response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    match response.status() {
+        status if !plain || !status.is_client_error() => None,
+        StatusCode::PAYLOAD_TOO_LARGE => Some(PageError::TooLarge(
+            "More was sent than any form of the dashboard has, so nothing was done.".to_owned(),
+        )),
+        _ => Some(PageError::BadRequest(
+            "This address cannot be read. Check it for typing errors, or start from the navigation.".to_owned(),
+        )),
     }
 }
 

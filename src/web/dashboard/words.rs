@@ -6,6 +6,13 @@ use chrono_tz::Tz;
 use super::definitions::days_between;
 use crate::model::{Currency, Money, Timestamp};
 
+/// The text with a full stop, unless it ends in a mark already.
+#[must_use]
+pub fn sentence(text: &str) -> String {
+    let text = text.trim_end();
+    format!("{text}{}", if text.is_empty() || text.ends_with(['.', '!', '?', '…', ':']) { "" } else { "." })
+}
+
 /// "4,212"
 #[must_use]
 pub fn count(number: i64) -> String {
@@ -180,6 +187,19 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse_rfc3339(text).unwrap()
+    }
+
+    #[test]
+    fn sentences_end() {
+        for (text, ended) in [
+            ("the disk is full", "the disk is full."),
+            ("Why?", "Why?"),
+            ("No. ", "No."),
+            ("(401)", "(401)."),
+            ("", ""),
+        ] {
+            assert_eq!(sentence(text), ended);
+        }
     }
 
     #[test]

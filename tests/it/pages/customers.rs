@@ -317,6 +317,29 @@ fn one_customer_is_explained() {
 }
 
 #[test]
+fn a_next_order_is_recommended_only_when_it_leads_up() {
+    let shop = Shop::scored(600);
+    let (mut up, mut silent) = (0, Vec::new());
+    for id in query(&shop, "SELECT customer_id FROM scores ORDER BY customer_id DESC LIMIT 60") {
+        let page = shop.get(&format!("/customers/{id}"));
+        let rank = |label: &str| {
+            let best_first = ["Champions", "Loyal", "New", "Potential", "At risk", "Hibernating", "Lost"];
+            best_first.iter().position(|known| label.starts_with(known)).unwrap_or_else(|| panic!("{label}"))
+        };
+        match page.texts(".notice").first() {
+            Some(text) => {
+                let then = text.trim_end_matches('.').rsplit(": ").next().unwrap();
+                assert!(rank(then) < rank(&page.text(".tag")), "{text} for {}", page.text(".tag"));
+                up += 1;
+            }
+            None => silent.push(page.texts(".tag").concat()),
+        }
+    }
+    // A second order makes somebody new merely potential.
+    assert!(up > 5 && silent.iter().any(|label| label == "New"), "{up} up, silent for {silent:?}");
+}
+
+#[test]
 fn the_top_has_no_way_up_and_the_unscored_say_why() {
     let shop = Shop::scored(600);
     let best: i64 = shop.value("SELECT customer_id FROM scores WHERE r = 5 AND f = 5 AND m = 5 LIMIT 1");
@@ -395,17 +418,16 @@ fn orders_that_do_not_count_say_why() {
     );
 }
 
-#[test]
-fn a_long_timeline_is_paged_without_losing_an_entry() {
-    let shop = Shop::with_customers(2);
-    shop.write(|tx| {
+/// Everything the timeline of customer 1 lists, when their orders lie at these days before now.
+fn timeline_of(days: Vec<i64>) -> Vec<String> {
+    let shop = Shop::scored(2);
+    shop.write(move |tx| {
         tx.execute("DELETE FROM orders", [])?;
-        for number in 0..173 {
-            // Some at the same instant.
+        for (number, day) in days.into_iter().enumerate() {
             tx.execute(
                 "INSERT INTO orders (source, source_id, customer_id, name, status, currency, gross, net, counted, ordered_at, origin, received_at)
                  VALUES ('shopify', ?1, 1, '#' || ?1, 'paid', 'EUR', 100, 100, 1, ?2, 'webhook', 0)",
-                (number, NOW - number / 2 * 86_400_000),
+                (i64::try_from(number).unwrap(), NOW - 36_000_000 - day * 86_400_000),
             )?;
         }
         Ok(())
@@ -414,11 +436,32 @@ fn a_long_timeline_is_paged_without_losing_an_entry() {
     let mut next = Some("/customers/1".to_owned());
     while let Some(path) = next {
         let page = shop.get(&path);
-        titles.extend(page.texts(".time b"));
+        let here = page.texts(".time b");
+        assert!((1..=50).contains(&here.len()), "{path} lists {}", here.len());
+        titles.extend(here);
         next = page.attributes("a[rel=next]", "href").into_iter().next();
     }
-    assert_eq!(titles.len(), 173);
-    assert_eq!(titles.iter().collect::<HashSet<_>>().len(), 173);
+    titles
+}
+
+#[test]
+fn a_long_timeline_is_paged_without_losing_an_entry() {
+    for (what, days) in [
+        ("pairs", (0..173).map(|number| number / 2).collect()),
+        ("three on one date at the end of a page", (0..57).map(|number| number - (number - 48).clamp(0, 2)).collect()),
+        ("all on one date", vec![3; 60]),
+        ("all at the instant of a run that changed the customer", vec![13; 160]),
+        ("exactly one page", (0..49).collect()),
+    ] as [(&str, Vec<i64>); 5]
+    {
+        let orders = days.len();
+        let titles = timeline_of(days);
+        let shown: HashSet<&String> = titles.iter().filter(|title| title.starts_with("Order #")).collect();
+        assert_eq!(shown.len(), orders, "{what}: an order is never listed");
+        assert_eq!(titles.iter().filter(|title| title.contains("first segment")).count(), 1, "{what}");
+        let changes = titles.iter().filter(|title| !title.starts_with("Order #")).count();
+        assert_eq!(titles.len(), orders + changes, "{what}: an entry is listed twice");
+    }
 }
 
 /// The timeline finds an event by halving a run's events, which needs them in customer order.

@@ -111,7 +111,7 @@ fn a_failed_night_says_why_how_old_the_numbers_are_and_what_happens_next() {
     let notice = shop.get("/").text(".notice");
     assert_eq!(
         notice,
-        "Scoring failed the disk is full The numbers below are from today at 02:00. It is tried again today at 12:05. See the run"
+        "Scoring failed the disk is full. The numbers below are from today at 02:00. It is tried again today at 12:05. See the run"
     );
 }
 
@@ -133,7 +133,7 @@ fn trouble_with_deliveries_is_said() {
     assert_eq!(
         page.texts(".notice"),
         [
-            "1 gave up klaviyo, after 8 tries: the API key is wrong (401) List them with quintile deliveries --state dead".to_owned(),
+            "1 gave up klaviyo, after 8 tries: the API key is wrong (401). List them with quintile deliveries --state dead".to_owned(),
             format!("1,{:03} held Deliveries wait for your decision. Stop quintile, then send or drop them; see quintile deliveries --help", held - 1000),
         ]
     );
@@ -141,6 +141,131 @@ fn trouble_with_deliveries_is_said() {
     assert_eq!(page.texts(".dest .mut")[1], "next in 4 min");
     let summary = &page.attributes(".nights", "aria-label")[0];
     assert!(summary.contains("1 gave up from 23 Nov") && summary.contains("2 are open from 23 Nov"), "{summary}");
+}
+
+#[test]
+fn a_run_over_nobody_has_a_next_step_instead_of_figures() {
+    let empty_run = |shop: &Shop| {
+        shop.write(|tx| {
+            tx.execute(
+                "INSERT INTO runs (trigger, state, as_of, started_at, scored_at, finished_at, ties, window_days, rules, scored)
+                 VALUES ('manual', 'done', ?1, ?1, ?1, ?1, 'together', 0, 'x', 0)",
+                [NOW - 60_000],
+            )
+            .map(drop)
+        });
+    };
+    let shop = Shop::empty();
+    empty_run(&shop);
+    let page = shop.get("/");
+    assert_eq!(page.text(".empty h2"), "No orders yet");
+    assert_eq!((page.texts(".notice").len(), page.texts(".kpi").len()), (0, 0));
+
+    let shop = Shop::with_customers(60);
+    empty_run(&shop);
+    let page = shop.get("/");
+    assert_eq!(page.text(".empty h2"), "No customer to score yet");
+    assert_eq!(page.texts(".notice").len(), 0);
+
+    // The first run that scored somebody has none before it.
+    let shop = Shop::scored(60);
+    shop.execute(
+        "UPDATE runs SET scored = 0 WHERE id = 24; UPDATE run_segments SET customers = customers - 1 WHERE run_id = 23",
+    );
+    let change = shop.get("/").texts(".seg tbody td.d");
+    let before: Vec<i64> = [25, 23]
+        .map(|run| {
+            shop.value(&format!("SELECT customers FROM run_segments WHERE segment = 'champion' AND run_id = {run}"))
+        })
+        .to_vec();
+    assert_eq!(change[0].trim_start_matches('+'), (before[0] - before[1]).to_string().replace('-', "−"));
+}
+
+/// Holds what the newest run queued.
+fn hold(shop: &Shop, baseline: bool, remap: bool) {
+    shop.write(move |tx| {
+        tx.execute("UPDATE runs SET held = 1, baseline = ?1, remap = ?2, changed = 1200 WHERE id = 25", (baseline, remap))?;
+        tx.execute(
+            "UPDATE deliveries SET state = 'held', hold = iif(?1, 'baseline', 'run'), finished_at = NULL WHERE run_id = 25",
+            [baseline || remap],
+        )
+        .map(drop)
+    });
+}
+
+#[test]
+fn held_runs_say_why_and_how_to_decide() {
+    for (baseline, remap, wanted) in [
+        (
+            true,
+            false,
+            "First run held The first run named a segment for everybody. Its 1,200 events wait for your decision; each is replaced by itself when that customer changes. Stop quintile serve, then send or drop them with quintile deliveries release --baseline or quintile deliveries discard --baseline See the run",
+        ),
+        (
+            false,
+            true,
+            "New segment rules held A run under new segment rules put customers into other segments. Its 1,200 events wait for your decision; each is replaced by itself when that customer changes. Stop quintile serve, then send or drop them with quintile deliveries release --baseline or quintile deliveries discard --baseline See the run",
+        ),
+        (
+            false,
+            false,
+            "Run held It changed 1,200 customers, more than the 20 % that are sent without asking, so nothing of it was sent yet. Later changes of these customers wait behind it. Stop quintile serve, then send or drop them with quintile deliveries release --run 25 or quintile deliveries discard --run 25 See the run",
+        ),
+    ] {
+        let mut shop = Shop::scored(2000);
+        hold(&shop, baseline, remap);
+        assert_eq!(shop.get("/").texts(".notice"), [wanted]);
+        // A later run does not hide it, and without a destination nobody is asked.
+        shop.execute(
+            "INSERT INTO runs (trigger, state, as_of, started_at, ties, window_days, rules, error)
+             SELECT 'manual', 'failed', as_of + 1, as_of + 1, 'together', 0, 'x', 'no' FROM runs WHERE id = 25",
+        );
+        assert_eq!(shop.get("/").texts(".notice")[1], wanted);
+        shop.config.destination.clear();
+        assert_eq!(shop.get("/").texts(".notice").len(), 1);
+    }
+}
+
+#[test]
+fn the_worst_of_a_destination_comes_first() {
+    let shop = Shop::scored(2000);
+    shop.execute(
+        "UPDATE deliveries SET state = 'retrying', finished_at = NULL, due_at = 1795431840000, attempts = 2
+           WHERE id IN (SELECT id FROM deliveries WHERE destination = 'brevo' ORDER BY id DESC LIMIT 2);
+         UPDATE deliveries SET state = 'dead', attempts = 8 WHERE id = (SELECT min(id) FROM deliveries WHERE destination = 'brevo');",
+    );
+    let page = shop.get("/");
+    assert_eq!(page.texts(".dest .pill"), ["Healthy", "1 gave up"]);
+    assert_eq!(page.texts(".dest .mut")[1], "2 retrying, next in 4 min");
+}
+
+#[test]
+fn the_heat_map_names_its_units_beside_the_first_range() {
+    let shop = Shop::scored(600);
+    shop.execute(
+        "DELETE FROM run_quintiles WHERE run_id = 25 AND (dimension, quintile) IN (VALUES ('r', 5), ('r', 4), ('f', 1))",
+    );
+    let page = shop.get("/");
+    let hidden: Vec<String> = page.texts(".heat th span span.vh");
+    assert_eq!(hidden.len(), 8, "{hidden:?}");
+    let rows = page.texts(".heat tbody th");
+    assert_eq!(rows[..2], ["R5nobody", "R4nobody"]);
+    let visible = page.texts(".heat th span span:not(.vh)");
+    assert_eq!(visible.len(), 2, "{visible:?}");
+    assert!(visible[0].starts_with("order") && visible[1] == "days", "{visible:?}");
+}
+
+#[test]
+fn every_page_says_how_old_its_numbers_are() {
+    let shop = Shop::scored(60);
+    for path in ["/", "/customers", "/customers/3", "/runs", "/runs/25"] {
+        let lines = shop.get(path).texts(".sub");
+        assert!(
+            lines.contains(&"Scored today at 02:00 in 1.8 s. Next run tomorrow at 03:00.".to_owned()),
+            "{path}: {lines:?}"
+        );
+    }
+    assert_eq!(Shop::empty().get("/runs").texts(".sub")[1], "Not scored yet. Next run tomorrow at 03:00.");
 }
 
 #[test]
@@ -201,6 +326,32 @@ fn runs_are_listed_and_explained() {
     assert!(run.text(".facts").contains("of which ranking1.5 s"));
     assert_eq!(run.texts(".plain.top tbody tr").len(), 5);
     assert!(run.texts(".plain.top td").iter().any(|text| text.starts_with('€')));
+
+    // New ones are among the changed, and said to be.
+    let (changed, new): (i64, i64) = (
+        shop.value("SELECT changed FROM runs WHERE id = 25"),
+        shop.value("SELECT sum(customers) FROM run_moves WHERE run_id = 25 AND old = ''"),
+    );
+    assert!(changed > 0 && new > 0);
+    let line = &shop.get("/").texts(".o5 tbody tr")[0];
+    assert!(line.contains(&format!("{changed} changed, {new} new")), "{line}");
+    assert_eq!(list.texts(".rows tbody tr:first-child td.n")[1], format!("{changed}{new} new"));
+
+    // A failed run says nothing of customers it never reached.
+    shop.write(|tx| {
+        tx.execute(
+            "INSERT INTO runs (id, trigger, state, as_of, started_at, finished_at, error, ties, window_days, rules)
+             VALUES (26, 'manual', 'failed', ?1, ?1, ?1, 'the disk is full', 'together', 0, 'x')",
+            [NOW],
+        )
+        .map(drop)
+    });
+    let failed = shop.get("/runs/26");
+    assert!(failed.text(".notice").contains("the disk is full"));
+    for absent in ["Nobody changed segment", "not yet", "scored nobody", "Changes handed to deliveries"] {
+        assert!(!failed.text("main").contains(absent), "{absent}");
+    }
+    shop.execute("DELETE FROM runs WHERE id = 26");
 
     let csv = shop.get("/runs.csv");
     assert_eq!(csv.body.lines().count(), 26);

@@ -138,6 +138,22 @@ fn get_changes_nothing_and_unknown_things_are_said_to_be() {
 }
 
 #[test]
+fn an_address_that_cannot_be_read_is_a_page_too() {
+    let shop = Shop::scored(60);
+    for path in ["/?by=a&by=b", "/runs?after=1&after=2", "/customers/3?before=1&before=2", "/customers?q=%ff&q=%fe"] {
+        assert_eq!(shop.get(path).status, StatusCode::OK, "{path}");
+    }
+    for path in ["/customers/%ff", "/runs/%ff"] {
+        let page = shop.get(path);
+        assert_eq!((page.status, page.text("h1")), (StatusCode::BAD_REQUEST, "Not an address".to_owned()), "{path}");
+        assert_eq!(page.texts("nav a").len(), 3);
+    }
+    let large = [("host", "localhost"), ("content-length", "70000")];
+    let page = shop.send(Method::POST, "/runs", &large);
+    assert_eq!((page.status, page.text("h1")), (StatusCode::PAYLOAD_TOO_LARGE, "Too much".to_owned()));
+}
+
+#[test]
 fn pages_are_compressed_for_those_who_ask() {
     let shop = Shop::scored(600);
     let packed = shop.send(Method::GET, "/customers", &[("host", "localhost"), ("accept-encoding", "gzip")]);
