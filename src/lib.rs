@@ -17,6 +17,7 @@
 //! # Reading order
 //!
 //! [`model`], [`db`], [`config`] and [`clock`] are the shared floor: no stage is imported there.
+//! [`invariants`] says in SQL what must be true of every database.
 //! Then the story: [`intake`], [`ledger`], [`scoring`], [`outbox`], [`delivery`]. [`web`] is the
 //! only module that knows axum; [`serve`] starts everything; [`cli`] knows every stage and no
 //! stage knows it. A test (`tests/it/edges.rs`) reads the `use crate::` lines and holds this.
