@@ -246,21 +246,7 @@ fn person(seed: u64, customer: u32, ordered_at: Timestamp) -> Person {
     }
 }
 
-/// The header of the generic CSV that [`csv_record`] writes rows for.
-pub const CSV_HEADER: [&str; 10] = [
-    "order_id",
-    "customer_id",
-    "email",
-    "ordered_at",
-    "total",
-    "refunded",
-    "currency",
-    "status",
-    "first_name",
-    "last_name",
-];
-
-/// An order as a row of the generic CSV.
+/// An order as a row of the generic CSV, whose header is [`crate::config::IMPORT_COLUMNS`].
 #[must_use]
 pub fn csv_record(order: &Order) -> [String; 10] {
     let person = order.person.as_ref();

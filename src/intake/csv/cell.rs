@@ -57,6 +57,16 @@ impl Amounts {
         }
     }
 
+    /// [`Self::parse`] of a cell that may be empty; sets `rounded` when the amount was.
+    pub fn read(self, cell: &str, currency: Currency, rounded: &mut bool) -> Result<Option<Money>, String> {
+        if cell.is_empty() {
+            return Ok(None);
+        }
+        let (money, was_rounded) = self.parse(cell, currency)?;
+        *rounded |= was_rounded;
+        Ok(Some(money))
+    }
+
     fn not_an_amount(self, text: &str) -> String {
         let text = shorten(text);
         if self.decimal_comma {

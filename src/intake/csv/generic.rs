@@ -169,14 +169,9 @@ impl Parser {
         currency: Currency,
         rounded: &mut bool,
     ) -> Result<Option<Money>, String> {
-        let text = row.get(column);
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let (money, was_rounded) =
-            self.amounts.parse(&text, currency).map_err(|reason| self.at(column, format_args!(": {reason}")))?;
-        *rounded |= was_rounded;
-        Ok(Some(money))
+        self.amounts
+            .read(&row.get(column), currency, rounded)
+            .map_err(|reason| self.at(column, format_args!(": {reason}")))
     }
 
     fn instant(&self, row: Row<'_>) -> Result<Timestamp, String> {

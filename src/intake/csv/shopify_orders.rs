@@ -181,14 +181,9 @@ impl Parser {
         currency: Currency,
         rounded: &mut bool,
     ) -> Result<Option<Money>, String> {
-        let text = row.get(column);
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let (money, was_rounded) =
-            self.amounts.parse(&text, currency).map_err(|reason| format!("{}: {reason}", self.header.name(column)))?;
-        *rounded |= was_rounded;
-        Ok(Some(money))
+        self.amounts
+            .read(&row.get(column), currency, rounded)
+            .map_err(|reason| format!("{}: {reason}", self.header.name(column)))
     }
 
     fn instant(&self, row: Row<'_>, column: Column) -> Result<Option<Timestamp>, String> {

@@ -13,7 +13,8 @@ use std::{
 };
 
 use quintile::{
-    cli::demo::shop::{CSV_HEADER, Shop, csv_record},
+    cli::demo::shop::{Shop, csv_record},
+    config::IMPORT_COLUMNS,
     ledger::Rules,
     model::{Currency, Order, OrderStatus, Timestamp},
 };
@@ -188,7 +189,7 @@ struct MadeUp {
 
 fn made_up_csv(customers: u32) -> MadeUp {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(CSV_HEADER).unwrap();
+    writer.write_record(IMPORT_COLUMNS).unwrap();
     let (mut orders, mut counted, mut net) = (0, 0, 0);
     for order in Shop::new(11, customers, 104, at("2026-11-01T00:00:00Z")) {
         writer.write_record(csv_record(&order)).unwrap();
