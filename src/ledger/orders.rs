@@ -163,7 +163,7 @@ pub(super) fn apply(
     let state = State::of(order, rules);
     let change = match find(tx, order.source, &order.source_id)? {
         None => {
-            store(tx, order, &state, owner, order.historical, now)?;
+            insert(tx, order, &state, owner, now)?;
             if state.counted {
                 touched.extend(owner);
             }
@@ -192,7 +192,7 @@ fn update(
         }
         Ordering::Less | Ordering::Equal => {}
         Ordering::Greater => {
-            store(tx, order, &state, owner, historical, now)?;
+            store(tx, order, &state, owner, historical, known.id, now)?;
             if owner != known.customer || !state.counts_like(&known.state) {
                 touched.extend([known.customer, owner].into_iter().flatten());
             }
@@ -287,29 +287,66 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Known> {
     })
 }
 
-/// Writes an order's state, over the row it has if it has one. `deleted_at` stays.
-fn store(
+fn insert(
     tx: &Transaction<'_>,
     order: &Order,
     state: &State,
     owner: Option<i64>,
-    historical: bool,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "INSERT INTO orders (source, source_id, customer_id, customer_ref, email, email_key, name, status, is_test, currency,
            gross, current, outstanding, refunded, net, counted, ordered_at, created_at, cancelled_at, source_updated_at,
            triggered_at, origin, historical, received_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)
-         ON CONFLICT (source_id, source) DO UPDATE SET
-           (customer_id, customer_ref, email, email_key, name, status, is_test, currency,
-            gross, current, outstanding, refunded, net, counted, ordered_at, created_at, cancelled_at, source_updated_at,
-            triggered_at, origin, historical, received_at)
-         = (?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
     )?
     .execute(params![
         order.source,
         order.source_id,
+        owner,
+        state.customer_ref,
+        state.email,
+        state.email.as_deref().and_then(email_key),
+        state.name,
+        STATUSES[usize::from(state.progress)],
+        state.is_test,
+        state.currency,
+        state.gross,
+        state.current.map(|money| money.0),
+        state.outstanding.map(|money| money.0),
+        state.refunded,
+        state.net,
+        state.counted,
+        state.ordered_at,
+        state.created_at,
+        state.cancelled_at,
+        order.updated_at,
+        order.triggered_at,
+        order.origin,
+        order.historical,
+        now,
+    ])?;
+    Ok(())
+}
+
+fn store(
+    tx: &Transaction<'_>,
+    order: &Order,
+    state: &State,
+    owner: Option<i64>,
+    historical: bool,
+    id: i64,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "UPDATE orders SET customer_id = ?2, customer_ref = ?3, email = ?4, email_key = ?5, name = ?6, status = ?7, is_test = ?8,
+           currency = ?9, gross = ?10, current = ?11, outstanding = ?12, refunded = ?13, net = ?14, counted = ?15,
+           ordered_at = ?16, created_at = ?17, cancelled_at = ?18, source_updated_at = ?19, triggered_at = ?20,
+           origin = ?21, historical = ?22, received_at = ?23
+         WHERE id = ?1",
+    )?
+    .execute(params![
+        id,
         owner,
         state.customer_ref,
         state.email,
