@@ -251,7 +251,9 @@ CREATE TABLE deliveries (
   last_status  INTEGER,
   last_error   TEXT,
   created_at   INTEGER NOT NULL,
-  finished_at  INTEGER
+  finished_at  INTEGER,
+  step         INTEGER NOT NULL DEFAULT 0, -- requests of it that are done, where a destination takes several
+  replay_of    BLOB                        -- message_id of the delivery that the merchant had sent again
 ) STRICT;
 -- By destination first: what waits for one that hangs is never walked over on the way to another's.
 CREATE INDEX deliveries_due ON deliveries (destination, due_at, id) WHERE due_at IS NOT NULL;
@@ -260,6 +262,34 @@ CREATE INDEX deliveries_state ON deliveries (state, id);
 CREATE INDEX deliveries_run ON deliveries (run_id, destination, state);
 -- Appended in order, so nearly free; finds what became of one event, and lets old events be deleted.
 CREATE INDEX deliveries_seq ON deliveries (seq);
+
+-- A destination takes a batch that was sent once before anything else.
+CREATE INDEX deliveries_batches ON deliveries (destination) WHERE events > 1 AND finished_at IS NULL;
+
+-- The events of a delivery that holds several. Each had a delivery of its own until the first
+-- claim put them together. Written by outbox.
+CREATE TABLE batched (
+  delivery_id INTEGER NOT NULL REFERENCES deliveries (id),
+  seq         INTEGER NOT NULL REFERENCES outbox (seq),
+  customer_id INTEGER,
+  row_id      INTEGER NOT NULL,            -- id of its own delivery, which it gets back if the batch is split
+  PRIMARY KEY (delivery_id, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX batched_seq ON batched (seq);
+
+-- How each destination fares. No row: active, nothing has failed. Written by outbox.
+CREATE TABLE destinations (
+  name          TEXT PRIMARY KEY,
+  state         TEXT    NOT NULL CHECK (state IN ('active', 'failing', 'paused', 'disabled')),
+  reason        TEXT,                      -- why it is in this state; a sentence for the merchant
+  since         INTEGER NOT NULL,
+  failures      INTEGER NOT NULL DEFAULT 0, -- in a row
+  failing_since INTEGER,                   -- the first of them
+  probes        INTEGER NOT NULL DEFAULT 0, -- failed ones since it is failing
+  probe_at      INTEGER,                   -- failing: one delivery is tried then
+  wait_until    INTEGER,                   -- it asked for a pause (429)
+  batch_limit   INTEGER                    -- events per request at most, learnt from a 413
+) STRICT, WITHOUT ROWID;
 
 -- Each try of a delivery. Written by outbox.
 CREATE TABLE attempts (

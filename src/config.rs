@@ -197,7 +197,7 @@ pub enum Baseline {
 }
 
 /// `[consent]`: to whom email tools may be told of.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Consent {
     pub states: Vec<String>,

@@ -39,7 +39,8 @@ pub struct Database {
     path: PathBuf,
     writer: Writer,
     readers: Readers,
-    _lock: Lock,
+    /// `None`: opened beside the process that has it.
+    lock: Option<Lock>,
 }
 
 impl Database {
@@ -54,7 +55,36 @@ impl Database {
         let connection = migrate::open_and_migrate(path, migrate::CURRENT)?;
         let writer = Writer::start(connection).context("cannot start the writer thread")?;
         let readers = Readers::open(path)?;
-        Ok(Self { path: path.to_owned(), writer, readers, _lock: lock })
+        Ok(Self { path: path.to_owned(), writer, readers, lock: Some(lock) })
+    }
+
+    /// Opens the file while another process, usually `quintile serve`, has it: for small writes that
+    /// cannot wait until it is stopped. SQLite keeps the two apart. Neither creates nor migrates.
+    ///
+    /// # Errors
+    /// There is no file, or it is not quintile's, or its schema is not this program's.
+    pub fn beside(path: &Path) -> anyhow::Result<Self> {
+        let readers = Readers::open(path)?;
+        let connection = migrate::open_and_migrate(path, migrate::CURRENT)?;
+        let writer = Writer::start(connection).context("cannot start the writer thread")?;
+        Ok(Self { path: path.to_owned(), writer, readers, lock: None })
+    }
+
+    /// Whether no other process has the file.
+    #[must_use]
+    pub const fn is_owner(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// Tells the process that has the file that something was written: without it that process
+    /// would notice within a minute. The signal is one that programs ignore unless they ask for it.
+    pub fn nudge(&self) {
+        #[cfg(unix)]
+        if let Some(process) = lock::holder(&self.path).filter(|_| self.lock.is_none())
+            && let Some(process) = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw)
+        {
+            let _ = rustix::process::kill_process(process, rustix::process::Signal::WINCH);
+        }
     }
 
     /// The database file.

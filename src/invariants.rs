@@ -92,8 +92,12 @@ const INVARIANTS: &[Invariant] = &[
     Invariant {
         says: "an event goes to a destination once, and not before its run got there",
         broken_by: "
+            WITH told AS (
+              SELECT seq, destination FROM deliveries WHERE events = 1 AND replay_of IS NULL
+               UNION ALL
+              SELECT b.seq, destination FROM batched AS b JOIN deliveries AS d ON d.id = b.delivery_id)
             SELECT format('event %d has %d deliveries to %s', seq, count(*), destination)
-              FROM deliveries GROUP BY seq, destination HAVING count(*) > 1
+              FROM told GROUP BY seq, destination HAVING count(*) > 1
              UNION ALL
             SELECT format('delivery %d of run %d', d.id, d.run_id)
               FROM deliveries AS d JOIN runs ON runs.id = d.run_id
@@ -105,6 +109,18 @@ const INVARIANTS: &[Invariant] = &[
             SELECT format('delivery %d is %s', id, state) FROM deliveries
              WHERE (finished_at IS NOT NULL) <> (state IN ('delivered', 'dead', 'superseded', 'discarded'))
                 OR (state = 'held') <> (hold IS NOT NULL AND finished_at IS NULL)",
+    },
+    Invariant {
+        says: "a batch has the events that it says, and nobody's line",
+        broken_by: "
+            SELECT format('delivery %d says %d and has %d', id, events, members)
+              FROM (SELECT id, events, customer_id,
+                           (SELECT count(*) FROM batched WHERE delivery_id = deliveries.id) AS members
+                      FROM deliveries)
+             WHERE members <> iif(events > 1, events, 0) OR (events > 1 AND customer_id IS NOT NULL)
+             UNION ALL
+            SELECT format('delivery %d is back and still in %d', d.id, b.delivery_id)
+              FROM batched AS b JOIN deliveries AS d ON d.id = b.row_id WHERE b.row_id <> b.delivery_id",
     },
     Invariant {
         says: "of a customer's open deliveries to a destination the oldest alone is due",
@@ -194,6 +210,7 @@ mod tests {
                 &format!("{delivery} UPDATE deliveries SET due_at = NULL"),
                 "delivery 2 is waiting, due never, number 1 of its line",
             ),
+            ("UPDATE deliveries SET events = 2", "delivery 1 says 2 and has 0"),
             (&format!("{delivery} {delivery}"), "event 1 has 2 deliveries to b"),
             (&format!("{delivery} {delivery}"), "delivery 3 is waiting, due 5, number 2 of its line"),
             ("PRAGMA foreign_keys = OFF; DELETE FROM customers", "every reference leads to a row"),

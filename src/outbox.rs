@@ -3,35 +3,45 @@
 //! - [`enqueue`] writes one event per changed segment, inside the transaction that changed it.
 //! - [`fan_out`] turns events into deliveries, one per destination that wants the event.
 //! - [`claim`] hands out what is due, [`settle`] records what became of it.
-//! - [`decide_held`] sends or drops what waited for the merchant.
+//! - [`act`] does what the merchant says: release, discard, retry, replay; [`pause`] and
+//!   [`prepare_resume`] stop a destination and let it go on.
+//!
+//! [`Health`] is how a destination fares; each settlement moves it, and a claim asks it first.
 //!
 //! A *line* is the deliveries of one customer to one destination, oldest first. Only the head of a
 //! line has `due_at` set, so finding what is due never walks over deliveries that have to wait for
 //! an older one. When the head ends, [`settle`] makes the next one due.
 //!
-//! All tables written here (`outbox`, `deliveries`, `attempts`) are written nowhere else.
+//! All tables written here (`outbox`, `deliveries`, `batched`, `destinations`, `attempts`) are
+//! written nowhere else.
 
+mod act;
+mod batch;
 mod claim;
+mod destinations;
 mod enqueue;
 mod envelope;
 mod fan_out;
-mod held;
+mod health;
 mod ids;
+mod line;
 mod read;
 mod route;
 mod settle;
 
 use crate::model::text_enum;
 
-pub use claim::{Claim, Claimed, Claims, claim, reclaim};
+pub use act::{Action, Cursor, Filter, act, count_matching};
+pub use claim::{Claim, Claimed, Claims, Places, claim, reclaim};
+pub use destinations::{Resume, activate, health, pause, prepare_resume};
 pub use enqueue::{SegmentChange, enqueue};
 pub use envelope::{Envelope, Event, EventCustomer, Fields, Shop};
 pub use fan_out::{Disposition, Slice, fan_out};
-pub use held::{Decided, Decision, HeldFilter, count_held, decide_held};
+pub use health::{DestinationState, Effect, Gate, Health};
 pub use ids::{Ids, evt_id, msg_id};
 pub use read::{Delivery, DeliveryFilter, Open, deliveries, events, open, stranded};
 pub use route::{Misconfigured, Route};
-pub use settle::{Settlement, Verdict, settle};
+pub use settle::{Settled, Settlement, Turned, Verdict, settle};
 
 text_enum!(Cause { Order = "order", Refund = "refund", Ranking = "ranking", Baseline = "baseline", Remap = "remap" });
 

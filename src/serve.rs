@@ -70,6 +70,8 @@ pub struct Serving {
     pub database: Arc<Database>,
     pub listeners: Listeners,
     pub clock: Clock,
+    /// Tells the forwarder that somebody else wrote something for it.
+    pub wake: Arc<Notify>,
 }
 
 /// Serves until `shutdown`, then stops taking requests, finishes what is in flight within ten
@@ -78,10 +80,9 @@ pub struct Serving {
 /// # Errors
 /// The configuration cannot be served, or a listener failed; everything else is stopped first.
 pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Serving { config, config_path, database, listeners, clock } = serving;
+    let Serving { config, config_path, database, listeners, clock, wake } = serving;
     let writer = database.writer().clone();
     let readers = database.readers().clone();
-    let wake = Arc::new(Notify::new());
     let (score_now, asked) = mpsc::channel(1);
 
     let forwarder = Forwarder::new(&config, writer.clone(), readers.clone(), clock.clone(), wake.clone())?;

@@ -5,7 +5,10 @@ use std::{io::Write, sync::Arc, time::Duration};
 use anyhow::anyhow;
 use tokio::sync::Notify;
 
-use super::{Context, Format, Outcome, UsageError, signal::stop_signal};
+use super::{
+    Context, Format, Outcome, UsageError,
+    signal::{listen_for_nudges, stop_signal},
+};
 use crate::{
     delivery::{Forwarder, Report},
     scoring,
@@ -31,10 +34,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     scoring::resume(&database, &scoring::Settings::from_config(&context.config)?, &context.clock)?;
     let (writer, readers) = (database.writer().clone(), database.readers().clone());
     let wake = Arc::new(Notify::new());
-    let forwarder = Forwarder::new(&context.config, writer, readers, context.clock.clone(), wake)
+    let forwarder = Forwarder::new(&context.config, writer, readers, context.clock.clone(), wake.clone())
         .map_err(|error| UsageError(format!("{error:#}")))?;
     let report = tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let shutdown = stop_signal()?;
+        listen_for_nudges(wake)?;
         for (name, count) in forwarder.stranded().await? {
             eprintln!(
                 "warning: open deliveries to {name:?}, which is no [[destination]] in {}: {count}; they wait until one has that name",

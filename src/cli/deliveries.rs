@@ -1,6 +1,6 @@
 //! `quintile deliveries`: what went to your tools, and what did not yet.
 
-mod held;
+mod act;
 
 use clap::builder::PossibleValuesParser;
 use rusqlite::{Connection, OptionalExtension};
@@ -10,15 +10,15 @@ use super::{
     Context, Outcome, UsageError,
     output::{Column, Format, List},
 };
-use crate::outbox::{Decision, Delivery, DeliveryFilter, State, deliveries};
+use crate::outbox::{self, Delivery, DeliveryFilter, State, deliveries};
 
-/// List deliveries, the newest first; release or discard held ones
+/// List deliveries, the newest first; retry, replay, release or discard them
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
     action: Option<Action>,
     /// Only deliveries in this state
-    #[arg(long, value_parser = PossibleValuesParser::new(State::ALL.iter().map(|state| state.as_str())))]
+    #[arg(long, global = true, value_parser = PossibleValuesParser::new(State::ALL.iter().map(|state| state.as_str())))]
     state: Option<String>,
     /// Only deliveries to this destination
     #[arg(long, value_name = "NAME", global = true)]
@@ -29,10 +29,14 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
+    /// Try failed deliveries now: those that wait for their next attempt, and dead ones as new messages
+    Retry(act::Args),
+    /// Send finished deliveries again as new messages with the same events: dead ones, or those of --state
+    Replay(act::Args),
     /// Send held deliveries after all, each after the older ones of its customer
-    Release(held::Args),
-    /// Never send held deliveries; newer ones of their customers go out
-    Discard(held::Args),
+    Release(act::Args),
+    /// Never send held deliveries, or the open ones of --state; newer ones of their customers go out
+    Discard(act::Args),
 }
 
 const COLUMNS: &[Column] = &[
@@ -55,12 +59,10 @@ const PAGE: usize = 1000;
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     match &args.action {
         None => list(args, context),
-        Some(_) if args.state.is_some() => {
-            Err(UsageError("--state goes with the list alone; release and discard act on held deliveries".to_owned())
-                .into())
-        }
-        Some(Action::Release(which)) => held::run(Decision::Release, which, args, context),
-        Some(Action::Discard(which)) => held::run(Decision::Discard, which, args, context),
+        Some(Action::Retry(which)) => act::run(outbox::Action::Retry, which, args, context),
+        Some(Action::Replay(which)) => act::run(outbox::Action::Replay, which, args, context),
+        Some(Action::Release(which)) => act::run(outbox::Action::Release, which, args, context),
+        Some(Action::Discard(which)) => act::run(outbox::Action::Discard, which, args, context),
     }
 }
 
@@ -87,7 +89,7 @@ fn list(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 /// Refuses a name that neither the configuration nor the queue has.
-fn must_know(connection: &Connection, context: &Context, name: &str) -> anyhow::Result<()> {
+pub(super) fn must_know(connection: &Connection, context: &Context, name: &str) -> anyhow::Result<()> {
     let names: Vec<&str> = context.config.destination.iter().map(|destination| destination.name.as_str()).collect();
     let queued = || {
         connection

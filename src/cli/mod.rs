@@ -8,6 +8,7 @@ mod customers;
 mod deliver;
 mod deliveries;
 pub mod demo;
+mod destinations;
 mod events;
 mod import;
 mod init;
@@ -30,7 +31,7 @@ use rusqlite::OptionalExtension;
 use crate::{
     clock::Clock,
     config::{Config, ConfigError, Environment, Loading, Missing},
-    db::{Database, Readers},
+    db::{Database, LockError, Readers},
     delivery::guard::NotANetwork,
     outbox::Misconfigured,
     scoring::{night::BadSchedule, segment},
@@ -63,6 +64,7 @@ enum Command {
     Runs(runs::Args),
     Events(events::Args),
     Deliveries(deliveries::Args),
+    Destinations(destinations::Args),
     Check(check::Args),
     Completions(completions::Args),
 }
@@ -99,6 +101,22 @@ impl Context {
         let database = Database::open(&self.config.database.path, command)?;
         self.check_currency(database.readers())?;
         Ok(database)
+    }
+
+    /// Opens the database for a small write, beside a running `serve` if there is one: call
+    /// [`Database::nudge`] after the write.
+    ///
+    /// # Errors
+    /// As [`Self::open_database`], but that another process has the file.
+    pub fn open_beside(&self, command: &str) -> anyhow::Result<Database> {
+        match self.open_database(command) {
+            Err(error) if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(LockError::Held { .. }))) => {
+                let database = Database::beside(&self.config.database.path)?;
+                self.check_currency(database.readers())?;
+                Ok(database)
+            }
+            opened => opened,
+        }
     }
 
     /// Opens the database for reading; a running `serve` is not disturbed.
@@ -167,6 +185,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Runs(args) => runs::run(args, &context),
         Command::Events(args) => events::run(args, &context),
         Command::Deliveries(args) => deliveries::run(args, &context),
+        Command::Destinations(args) => destinations::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Completions(args) => completions::run(args, &context),
     }

@@ -2,7 +2,12 @@
 
 use std::{io::Write, sync::Arc};
 
-use super::{Context, Outcome, signal::stop_signal};
+use tokio::sync::Notify;
+
+use super::{
+    Context, Outcome,
+    signal::{listen_for_nudges, stop_signal},
+};
 use crate::serve::{Listeners, Serving, serve};
 
 /// Take webhooks, show the dashboard, score each night, send what changed
@@ -17,6 +22,8 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let stop = stop_signal()?;
+        let wake = Arc::new(Notify::new());
+        listen_for_nudges(wake.clone())?;
         let listeners = Listeners::bind(&context.config).await?;
         let (dashboard, webhooks) = listeners.urls()?;
         writeln!(std::io::stdout(), "dashboard  {dashboard}\nwebhooks   {webhooks}")?;
@@ -26,6 +33,7 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
             database,
             listeners,
             clock: context.clock.clone(),
+            wake,
         };
         serve(serving, stop).await
     })?;

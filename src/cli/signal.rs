@@ -26,3 +26,21 @@ pub fn stop_signal() -> std::io::Result<CancellationToken> {
     });
     Ok(token)
 }
+
+/// Wakes `wake` whenever another command wrote something into the database that this process has
+/// (see [`crate::db::Database::nudge`]). Where there are no such signals it does nothing.
+pub fn listen_for_nudges(wake: std::sync::Arc<tokio::sync::Notify>) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        // A terminal that is resized sends it too: one look at the queue too many.
+        let mut nudged = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())?;
+        tokio::spawn(async move {
+            while nudged.recv().await.is_some() {
+                wake.notify_one();
+            }
+        });
+    }
+    #[cfg(not(unix))]
+    drop(wake);
+    Ok(())
+}

@@ -53,6 +53,18 @@ impl Lock {
     }
 }
 
+/// The process that holds the lock of `database`, if one does.
+pub fn holder(database: &Path) -> Option<u32> {
+    let file = OpenOptions::new().read(true).open(lock_path(database)).ok()?;
+    let free = file.try_lock_shared().is_ok();
+    if free {
+        return None;
+    }
+    let mut text = String::new();
+    (&file).read_to_string(&mut text).ok()?;
+    text.strip_prefix("process ")?.split(' ').next()?.parse().ok()
+}
+
 /// `quintile.db` is locked through `quintile.db.lock`.
 fn lock_path(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();

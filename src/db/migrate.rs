@@ -13,7 +13,7 @@ pub const SCHEMA: &str = include_str!("../../schema.sql");
 pub const SCHEMA_VERSION: i32 = CURRENT.version();
 
 /// What this program makes of a file.
-pub(super) const CURRENT: Plan<'static> = Plan { schema: SCHEMA, steps: &[FROM_1, FROM_2] };
+pub(super) const CURRENT: Plan<'static> = Plan { schema: SCHEMA, steps: &[FROM_1, FROM_2, FROM_3] };
 
 /// Finding what became of one event walked over all deliveries.
 const FROM_1: &str = "CREATE INDEX deliveries_seq ON deliveries (seq);";
@@ -34,6 +34,32 @@ CREATE TABLE history (
 INSERT INTO history (customer_id, run_id, r, f, m, segment, moved)
   SELECT customer_id, run_id, r, f, m, segment, moved FROM history_by_customer ORDER BY run_id, customer_id;
 DROP TABLE history_by_customer;";
+
+/// Batches, requests of several steps, replays, and how each destination fares.
+const FROM_3: &str = "
+ALTER TABLE deliveries ADD COLUMN step INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE deliveries ADD COLUMN replay_of BLOB;
+CREATE INDEX deliveries_batches ON deliveries (destination) WHERE events > 1 AND finished_at IS NULL;
+CREATE TABLE batched (
+  delivery_id INTEGER NOT NULL REFERENCES deliveries (id),
+  seq         INTEGER NOT NULL REFERENCES outbox (seq),
+  customer_id INTEGER,
+  row_id      INTEGER NOT NULL,
+  PRIMARY KEY (delivery_id, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX batched_seq ON batched (seq);
+CREATE TABLE destinations (
+  name          TEXT PRIMARY KEY,
+  state         TEXT    NOT NULL CHECK (state IN ('active', 'failing', 'paused', 'disabled')),
+  reason        TEXT,
+  since         INTEGER NOT NULL,
+  failures      INTEGER NOT NULL DEFAULT 0,
+  failing_since INTEGER,
+  probes        INTEGER NOT NULL DEFAULT 0,
+  probe_at      INTEGER,
+  wait_until    INTEGER,
+  batch_limit   INTEGER
+) STRICT, WITHOUT ROWID;";
 
 /// How a file comes to the current schema: an empty one at once, an older one step by step. An
 /// argument, so that tests can bring a real file up by steps of their own.

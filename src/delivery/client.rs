@@ -5,13 +5,13 @@ use std::{io, time::Duration};
 
 use anyhow::Context;
 use reqwest::{
-    Certificate, Url,
+    Certificate, Method, Url,
     header::{HeaderMap, LOCATION, RETRY_AFTER},
 };
 
 use super::{
     guard::{Blocked, Guard, NotFound},
-    retry::{Answer, Failure, Reply},
+    retry::{Answer, Failure, Meaning, Reply},
 };
 
 /// How long a request may take.
@@ -42,6 +42,7 @@ pub struct Client {
 
 /// What to send.
 pub struct Request {
+    pub method: Method,
     pub url: Url,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
@@ -84,12 +85,13 @@ impl Client {
         Ok(Self { http, guard })
     }
 
-    /// Posts `request`; takes no longer than its limit, whatever the other side does.
-    pub async fn post(&self, request: Request) -> Exchange {
+    /// Sends `request`; takes no longer than its limit, whatever the other side does.
+    pub async fn send(&self, request: Request) -> Exchange {
         if let Err(Blocked { host }) = self.guard.check_literal(&request.url) {
             return Exchange { reply: Reply::Failure(Failure::Blocked(host)), body: Vec::new() };
         }
-        let sent = self.http.post(request.url).headers(request.headers).body(request.body).send().await;
+        let sent =
+            self.http.request(request.method, request.url).headers(request.headers).body(request.body).send().await;
         match sent {
             Ok(response) => read(response).await,
             Err(error) => failed(&error),
@@ -103,6 +105,7 @@ async fn read(mut response: reqwest::Response) -> Exchange {
         status: response.status().as_u16(),
         retry_after: header(RETRY_AFTER.as_str()),
         location: header(LOCATION.as_str()),
+        meaning: Meaning::Plain,
         disable: header("webhook-delivery").is_some_and(|value| value.trim().eq_ignore_ascii_case("disable")),
     };
     let mut read = 0;

@@ -4,11 +4,22 @@ use std::fmt;
 
 use url::Url;
 
-use super::sign::{Key, RECOMMENDED_BYTES};
+use reqwest::{
+    Method,
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT},
+};
+
+use super::{
+    client::{Exchange, Request},
+    sign::{self, Key, RECOMMENDED_BYTES},
+};
 use crate::{
     config::{self, Config},
-    outbox::Misconfigured,
+    model::Timestamp,
+    outbox::{Claim, Misconfigured, msg_id},
 };
+
+const AGENT: &str = concat!("quintile/", env!("CARGO_PKG_VERSION"));
 
 /// The kinds of destination there are.
 const KINDS: &[&str] = &["webhook"];
@@ -38,11 +49,8 @@ impl Destination {
             let known = KINDS.join(", ");
             return Err(problem("kind", format!("is {:?}, which there is not; there are: {known}", destination.kind)));
         }
-        if destination.batch != 1 {
-            return Err(problem(
-                "batch",
-                format!("is {}; this version sends single events, write 1", destination.batch),
-            ));
+        if !(1..=100).contains(&destination.batch) {
+            return Err(problem("batch", format!("is {}; write 1 to 100", destination.batch)));
         }
         let url =
             check_url(&destination.url, destination.allow_http).map_err(|text| problem("url", text.to_owned()))?;
@@ -73,6 +81,69 @@ impl fmt::Debug for Destination {
             .field("keys", &self.keys)
             .finish()
     }
+}
+
+/// What a delivery is about, for its requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    pub claim: &'a Claim,
+    /// `msg_…`
+    pub id: &'a str,
+    /// It may start nothing at the tool.
+    pub quiet: bool,
+}
+
+impl Destination {
+    /// Requests that one delivery takes.
+    #[must_use]
+    #[expect(clippy::unused_self, reason = "of the kind, which is webhook alone so far")]
+    pub const fn steps(&self) -> usize {
+        1
+    }
+
+    #[must_use]
+    #[expect(clippy::unused_self, reason = "of the kind, which is webhook alone so far")]
+    pub const fn per_minute(&self) -> Option<u32> {
+        None
+    }
+
+    /// Makes and signs the request number `step`; `None` when there is none to be sent.
+    ///
+    /// # Errors
+    /// The event does not fit into the request; says what is missing.
+    #[expect(clippy::unnecessary_wraps, reason = "of the kind, which is webhook alone so far")]
+    pub fn request(&self, _step: usize, message: &Message<'_>, at: Timestamp) -> Result<Option<Request>, String> {
+        let headers = headers(self, message, at);
+        Ok(Some(Request { method: Method::POST, url: self.url.clone(), headers, body: message.claim.body.clone() }))
+    }
+
+    /// What the answer to request number `step` means beside its status.
+    #[expect(clippy::unused_self, clippy::needless_pass_by_ref_mut, reason = "of the kind")]
+    pub const fn read(&self, _step: usize, _exchange: &mut Exchange) {}
+}
+
+fn headers(destination: &Destination, message: &Message<'_>, at: Timestamp) -> HeaderMap {
+    let claim = message.claim;
+    let timestamp = at.seconds();
+    let signature = sign::signature(&destination.keys, message.id, timestamp, &claim.body);
+    let text = |text: &str| {
+        // Our own ids, numbers and base64: visible ASCII, all of it.
+        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+    };
+    let event = if claim.events > 1 { format!("{}.batch", claim.kind) } else { claim.kind.to_string() };
+    let mut headers = HeaderMap::from_iter([
+        (HeaderName::from_static("webhook-id"), text(message.id)),
+        (HeaderName::from_static("webhook-timestamp"), timestamp.into()),
+        (HeaderName::from_static("webhook-signature"), text(&signature)),
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (USER_AGENT, HeaderValue::from_static(AGENT)),
+        (HeaderName::from_static("quintile-event"), text(&event)),
+        (HeaderName::from_static("quintile-attempt"), claim.attempt.into()),
+    ]);
+    if let Some(replayed) = &claim.replay_of {
+        headers.insert(HeaderName::from_static("quintile-replay-of"), text(&msg_id(replayed)));
+    }
+    headers
 }
 
 /// The messages do not quote the address: of some tools it is a secret.
@@ -139,7 +210,7 @@ mod tests {
                 "`secret` is not base64 after whsec_; copy it again, all of it",
                 destination(|d| d.secret = Secret::new("whsec_%%%")),
             ),
-            ("`batch` is 10; this version sends single events, write 1", destination(|d| d.batch = 10)),
+            ("`batch` is 101; write 1 to 100", destination(|d| d.batch = 101)),
         ] {
             assert_eq!(result.unwrap_err().to_string(), format!("[[destination]] \"tool\": {message}"));
         }

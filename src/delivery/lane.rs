@@ -1,39 +1,106 @@
-//! One destination's share of the work: how many requests run at once, and how much is claimed
-//! ahead of them. Each destination has its own, so one that hangs holds up nobody else.
+//! One destination's share of the work: how many requests run at once, how fast, and how much is
+//! claimed ahead of them. Each destination has its own, so one that hangs holds up nobody else.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::Semaphore;
 
-/// Requests to one destination at a time: enough for thousands a second when it answers, few
-/// enough for a small tool.
+use super::pace::Pace;
+use crate::{
+    model::Timestamp,
+    outbox::{Effect, Gate, Health, Places},
+};
+
+/// Requests to one destination at a time, unless its tool allows fewer: enough for thousands a
+/// second when it answers, few enough for a small tool.
 pub const CONNECTIONS: usize = 16;
 /// Claims ahead of the requests while a destination takes everything: the next request starts
 /// without waiting for a commit.
-const AHEAD: usize = 128;
+const AHEAD: usize = 256;
 
 pub struct Lane {
     /// One permit per request that may run.
     pub slots: Arc<Semaphore>,
+    /// What is claimed and not sent yet is given back, but a probe.
+    pub stopped: Stopped,
+    connections: usize,
+    /// Requests that one delivery takes.
+    requests: usize,
     /// Claimed, its request not ended yet.
-    pub claimed: usize,
+    claimed: usize,
     limit: usize,
+    pace: Pace,
+}
+
+/// Whether a destination is sent to as usual; shared with the requests.
+#[derive(Clone, Default)]
+pub struct Stopped(Arc<AtomicBool>);
+
+impl Stopped {
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self, stopped: bool) {
+        self.0.store(stopped, Ordering::Release);
+    }
 }
 
 impl Lane {
-    pub fn new() -> Self {
-        Self { slots: Arc::new(Semaphore::new(CONNECTIONS)), claimed: 0, limit: CONNECTIONS }
+    /// `per_minute`: how many requests the tool takes; `requests`: how many one delivery needs.
+    pub fn new(connections: usize, per_minute: Option<u32>, requests: usize, now: Timestamp) -> Self {
+        Self {
+            slots: Arc::new(Semaphore::new(connections)),
+            stopped: Stopped::default(),
+            connections,
+            requests,
+            claimed: 0,
+            limit: connections,
+            pace: Pace::new(per_minute, now),
+        }
     }
 
     /// How many more may be claimed.
-    pub const fn places(&self) -> usize {
-        self.limit.saturating_sub(self.claimed)
+    pub fn places(&mut self, now: Timestamp) -> Places {
+        let room = self.limit.saturating_sub(self.claimed);
+        let paced = self.pace.available(now).div_ceil(self.requests);
+        let more_at = if paced < room { self.pace.more_at(now) } else { None };
+        Places { in_flight: self.claimed, free: room.min(paced), more_at }
+    }
+
+    pub fn claimed(&mut self, now: Timestamp) {
+        self.claimed += 1;
+        self.pace.start(self.requests, now);
+    }
+
+    /// How the destination fares, as of the last write.
+    pub fn heed(&self, health: &Health, now: Timestamp) {
+        self.stopped.set(health.gate(now) != Gate::Open);
     }
 
     /// A delivery ended. After a failure nothing is claimed ahead: what is claimed counts as tried
     /// if the power goes, and a tool that fails now will fail those too.
-    pub fn ended(&mut self, delivered: bool) {
+    pub fn ended(&mut self, effect: Effect, sent: bool, now: Timestamp) {
         self.claimed = self.claimed.saturating_sub(1);
-        self.limit = if delivered { (self.limit + 1).min(AHEAD) } else { CONNECTIONS };
+        if !sent {
+            return;
+        }
+        match effect {
+            Effect::Success => {
+                self.limit = (self.limit + 1).min(AHEAD);
+                self.pace.succeeded(now);
+                return;
+            }
+            Effect::Wait(_) => {
+                self.pace.slow_down(now);
+                self.stopped.set(true);
+            }
+            Effect::Refused | Effect::Disable => self.stopped.set(true),
+            Effect::Failure | Effect::None => {}
+        }
+        self.limit = self.connections;
     }
 }

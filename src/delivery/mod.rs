@@ -6,12 +6,14 @@
 //!
 //! Reading order: [`retry`] decides what an answer means, [`sign`] signs, [`destination`] reads the
 //! configuration, [`guard`] keeps requests away from private addresses, [`client`] sends; `lane` is
-//! one destination's share of the work, `turn` one turn of the loop, `send` one request.
+//! one destination's share of the work and `pace` its rate, `turn` one turn of the loop, `send` one
+//! delivery.
 
 pub mod client;
 pub mod destination;
 pub mod guard;
 mod lane;
+mod pace;
 pub mod retry;
 mod send;
 pub mod sign;
@@ -27,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{Baseline, Config},
     db::{Readers, Writer},
     model::Timestamp,
     outbox::{self, Ids, Route, Shop},
@@ -35,7 +37,7 @@ use crate::{
 use client::Client;
 use destination::Destination;
 use guard::Guard;
-use lane::CONNECTIONS;
+use lane::{CONNECTIONS, Lane};
 use turn::Sending;
 
 /// Longest sleep: a clock that was set, or a machine that slept, is noticed within a minute.
@@ -89,6 +91,8 @@ pub struct Forwarder {
     number: u64,
     /// The destination that is asked first in the next turn.
     first: usize,
+    /// The baseline goes to tools that can take it without starting anything.
+    quiet_baseline: bool,
     sending: Sending,
     report: Report,
 }
@@ -116,9 +120,12 @@ impl Forwarder {
         let destinations = Destination::from_config(config)?;
         let client = Client::new(Guard::new(&config.forwarder.allow_private)?, CONNECTIONS, client::LIMITS)?;
         let boot = hex::encode(&Ids::random(clock.now()).next()[8..]);
+        let lane = |to: &Destination| Lane::new(CONNECTIONS, to.per_minute(), to.steps(), clock.now());
+        let lanes = destinations.iter().map(lane).collect();
         Ok(Self {
             shop: Shop::from_config(config),
-            sending: Sending::new(routes.len()),
+            quiet_baseline: config.forwarder.baseline == Baseline::Quiet,
+            sending: Sending::new(lanes, clock.clone()),
             routes: routes.into(),
             destinations: destinations.into(),
             client,

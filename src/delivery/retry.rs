@@ -1,11 +1,11 @@
-//! What an answer means for a delivery, and when to try again. Pure: the clock and the answer come
-//! in, a verdict comes out.
+//! What an answer means for a delivery and its destination, and when to try again. Pure: the clock
+//! and the answer come in, a judgement comes out.
 
 use sha2::{Digest, Sha256};
 
 use crate::{
     model::Timestamp,
-    outbox::{Hold, Verdict},
+    outbox::{Effect, Hold, Verdict},
 };
 
 const SECOND: i64 = 1000;
@@ -57,6 +57,22 @@ pub struct Answer {
     pub location: Option<String>,
     /// The header `webhook-delivery` said `disable`.
     pub disable: bool,
+    /// What the destination's preset knows about this answer beside its status.
+    pub meaning: Meaning,
+}
+
+/// What an answer means where its status does not say it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Meaning {
+    /// What its status says.
+    #[default]
+    Plain,
+    /// Nothing to be done for this customer, which is as good as done.
+    Done,
+    /// It asks us to slow down, like 429.
+    Throttled,
+    /// It refuses the event, like 400, and says why.
+    Refused(String),
 }
 
 /// Why there is no answer.
@@ -74,6 +90,8 @@ pub enum Failure {
     /// The connection ended before the answer did.
     Cut,
     Tls(String),
+    /// Its request could not be made of the event.
+    Unrenderable(String),
     Other(String),
 }
 
@@ -85,26 +103,55 @@ pub struct Try {
     pub attempt: u32,
     /// Attempts that count against the limit, this one included.
     pub counted: u32,
+    /// Events in the request.
+    pub events: usize,
+    /// A failure does not count: the destination was failing already.
+    pub spared: bool,
 }
 
-/// The answer table for a delivery of one event. `now` is when the answer was there.
+/// What a reply means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    /// For the destination as a whole.
+    pub effect: Effect,
+}
+
+/// The answer table. `now` is when the answer was there.
 #[must_use]
-pub fn judge(reply: &Reply, this: Try, now: Timestamp) -> Verdict {
-    let again = |spared| Verdict::Retry { at: now.plus_millis(wait_ms(reply, this, now)), spared };
-    let status = match reply {
-        Reply::Failure(Failure::Blocked(_)) => return Verdict::Dead,
-        Reply::Failure(_) => None,
-        Reply::Answer(answer) => Some((answer.status, answer.disable)),
+pub fn judge(reply: &Reply, this: Try, now: Timestamp) -> Judgement {
+    let at = now.plus_millis(wait_ms(reply, this, now));
+    let so = |verdict, effect| Judgement { verdict, effect };
+    let again = |limit| {
+        let worn_out = this.counted >= limit && !this.spared;
+        if worn_out { Verdict::Dead } else { Verdict::Retry { at, spared: this.spared } }
+    };
+    let spared = Verdict::Retry { at, spared: true };
+    let answer = match reply {
+        Reply::Failure(Failure::Blocked(_)) => return so(Verdict::Dead, Effect::Failure),
+        // The same event and the same settings will fail again, but the settings may be mended.
+        Reply::Failure(Failure::Unrenderable(_)) => return so(again(ATTEMPTS_MALFORMED), Effect::None),
+        Reply::Failure(_) => return so(again(ATTEMPTS), Effect::Failure),
+        Reply::Answer(answer) => answer,
+    };
+    let status = match answer.meaning {
+        Meaning::Plain => answer.status,
+        Meaning::Done => 200,
+        Meaning::Throttled => 429,
+        Meaning::Refused(_) => 400,
     };
     match status {
         // Said together with an acceptance, `disable` speaks of the messages after this one.
-        Some((200..=299, _)) => Verdict::Delivered,
-        Some((410, _) | (_, true)) => Verdict::Held(Hold::Destination),
-        Some((413, _)) => Verdict::Dead,
-        Some((429, _)) => again(true),
-        Some((400 | 422, _)) if this.counted >= ATTEMPTS_MALFORMED => Verdict::Dead,
-        _ if this.counted >= ATTEMPTS => Verdict::Dead,
-        _ => again(false),
+        200..=299 if answer.disable => so(Verdict::Delivered, Effect::Disable),
+        200..=299 => so(Verdict::Delivered, Effect::Success),
+        410 => so(Verdict::Held(Hold::Destination), Effect::Disable),
+        _ if answer.disable => so(Verdict::Held(Hold::Destination), Effect::Disable),
+        400 | 413 | 422 if this.events > 1 => so(Verdict::Split { remember: status == 413 }, Effect::None),
+        413 => so(Verdict::Dead, Effect::None),
+        400 | 422 => so(again(ATTEMPTS_MALFORMED), Effect::Failure),
+        401 | 403 => so(spared, Effect::Refused),
+        429 => so(spared, Effect::Wait(at)),
+        _ => so(again(ATTEMPTS), Effect::Failure),
     }
 }
 
@@ -155,12 +202,18 @@ pub fn explain(reply: &Reply, verdict: Verdict) -> Option<String> {
         Verdict::Delivered => None,
         Verdict::Dead if matches!(reply, Reply::Failure(Failure::Blocked(_))) => Some(why),
         Verdict::Dead => Some(format!("given up: {why}")),
+        Verdict::Split { .. } => Some(format!("sent again in halves: {why}")),
         Verdict::Retry { .. } | Verdict::Held(_) | Verdict::Unsent => Some(why),
     }
 }
 
 fn explain_status(answer: &Answer) -> String {
     let status = answer.status;
+    match &answer.meaning {
+        Meaning::Throttled => return format!("answered {status}: it asks us to slow down"),
+        Meaning::Refused(why) => return format!("answered {status} and refused the event: {why}"),
+        Meaning::Plain | Meaning::Done => {}
+    }
     match status {
         410 => "answered 410: this address wants nothing more".to_owned(),
         _ if answer.disable => format!("answered {status} and asks for nothing more (webhook-delivery: disable)"),
@@ -198,6 +251,7 @@ impl std::fmt::Display for Failure {
             Self::Refused => f.write_str("connection refused"),
             Self::Cut => f.write_str("the connection was closed before the answer was complete"),
             Self::Tls(problem) => write!(f, "no secure connection: {problem}"),
+            Self::Unrenderable(problem) => write!(f, "the request could not be made: {problem}"),
             Self::Other(problem) => f.write_str(problem),
         }
     }

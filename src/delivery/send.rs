@@ -1,24 +1,22 @@
-//! One request: wait for a connection of the destination, sign, send, judge the reply.
+//! One delivery: wait for a connection of the destination, then request by request make, sign and
+//! send it, and judge the reply.
 
 use std::{sync::Arc, time::Instant};
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     client::{Client, Exchange, Request},
-    destination::Destination,
-    retry::{self, Failure, Reply, Try},
-    sign,
+    destination::{Destination, Message},
+    lane::Stopped,
+    retry::{self, Failure, Judgement, Reply, Try},
 };
 use crate::{
     clock::Clock,
     model::Timestamp,
-    outbox::{Claim, Settlement, Verdict, msg_id},
+    outbox::{Claim, Effect, Settlement, Verdict, msg_id},
 };
-
-const AGENT: &str = concat!("quintile/", env!("CARGO_PKG_VERSION"));
 
 /// What the loop tells the requests.
 #[derive(Clone)]
@@ -49,15 +47,17 @@ impl Signals {
     }
 }
 
-/// A request that ended, to be recorded.
+/// A delivery whose sending ended, to be recorded.
 #[derive(Clone)]
 pub struct Ended {
     pub route: usize,
+    pub events: usize,
+    pub created_at: Timestamp,
     pub settlement: Settlement,
 }
 
 impl Ended {
-    fn new(claim: &Claim, started_at: Timestamp, verdict: Verdict) -> Self {
+    fn new(claim: &Claim, started_at: Timestamp, judgement: Judgement) -> Self {
         let settlement = Settlement {
             delivery_id: claim.delivery_id,
             token: claim.token.clone(),
@@ -67,22 +67,32 @@ impl Ended {
             status: None,
             error: None,
             answer: Vec::new(),
-            verdict,
+            step: claim.step,
+            verdict: judgement.verdict,
+            effect: judgement.effect,
         };
-        Self { route: claim.route, settlement }
+        Self { route: claim.route, events: claim.events, created_at: claim.created_at, settlement }
+    }
+
+    fn unsent(claim: &Claim, now: Timestamp) -> Self {
+        Self::new(claim, now, Judgement { verdict: Verdict::Unsent, effect: Effect::None })
     }
 
     /// A bug on our side is recorded as a failed attempt, so that it comes to an end.
     pub fn bug(claim: &Claim, now: Timestamp) -> Self {
         let reply = Reply::Failure(Failure::Other("a bug in quintile stopped the request".to_owned()));
-        let mut ended = Self::new(claim, now, retry::judge(&reply, this(claim), now));
-        ended.settlement.error = retry::explain(&reply, ended.settlement.verdict);
+        let this = Try {
+            message_id: claim.message_id,
+            attempt: claim.attempt,
+            counted: claim.counted,
+            events: 1,
+            spared: false,
+        };
+        let judgement = Judgement { effect: Effect::None, ..retry::judge(&reply, this, now) };
+        let mut ended = Self::new(claim, now, judgement);
+        ended.settlement.error = retry::explain(&reply, judgement.verdict);
         ended
     }
-}
-
-fn this(claim: &Claim) -> Try {
-    Try { message_id: claim.message_id, attempt: claim.attempt, counted: claim.counted }
 }
 
 /// What a request needs.
@@ -91,11 +101,14 @@ pub struct Job {
     pub destinations: Arc<[Destination]>,
     pub clock: Clock,
     pub slots: Arc<Semaphore>,
+    pub stopped: Stopped,
     pub signals: Signals,
+    /// The baseline goes out without starting anything.
+    pub quiet_baseline: bool,
 }
 
 impl Job {
-    pub async fn send(self, mut claim: Claim) -> Ended {
+    pub async fn send(self, claim: Claim) -> Ended {
         let free = async {
             let slot = self.slots.acquire().await;
             self.signals.recordable().await;
@@ -103,81 +116,99 @@ impl Job {
         };
         let _slot = tokio::select! {
             biased;
-            () = self.signals.closing.cancelled() => {
-                return Ended::new(&claim, self.clock.now(), Verdict::Unsent);
-            }
+            () = self.signals.closing.cancelled() => return Ended::unsent(&claim, self.clock.now()),
             slot = free => slot,
         };
-        let destination = &self.destinations[claim.route];
-        let body = std::mem::take(&mut claim.body);
+        if self.stopped.get() && !claim.probe {
+            return Ended::unsent(&claim, self.clock.now());
+        }
         let (started, started_at) = (Instant::now(), self.clock.now());
-        let headers = headers(destination, &claim, started_at, &body);
-        let request = Request { url: destination.url.clone(), headers, body };
-        let exchange = tokio::select! {
-            exchange = self.client.post(request) => Some(exchange),
-            () = self.signals.cut.cancelled() => None,
-        };
-        let mut ended = self.end(&claim, destination, started_at, exchange);
+        let mut ended = self.requests(&claim, started_at).await;
         ended.settlement.duration_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.log(&claim, &ended);
         ended
     }
 
-    /// `exchange`: `None` when it was cut off by a stop.
-    fn end(&self, claim: &Claim, to: &Destination, started_at: Timestamp, exchange: Option<Exchange>) -> Ended {
-        let now = self.clock.now();
-        let Some(exchange) = exchange else {
-            // It may have arrived: the attempt counts, and the next one is due at once.
-            let mut ended = Ended::new(claim, started_at, Verdict::Retry { at: now, spared: false });
-            ended.settlement.error = Some("interrupted".to_owned());
-            return ended;
+    /// Sends the requests that are left of this delivery, until one does not succeed.
+    async fn requests(&self, claim: &Claim, started_at: Timestamp) -> Ended {
+        let destination = &self.destinations[claim.route];
+        let id = msg_id(&claim.message_id);
+        let message = Message { claim, id: &id, quiet: claim.initial && self.quiet_baseline };
+        let mut ended =
+            Ended::new(claim, started_at, Judgement { verdict: Verdict::Delivered, effect: Effect::Success });
+        for step in claim.step..destination.steps() {
+            let exchange = match destination.request(step, &message, self.clock.now()) {
+                Ok(None) => {
+                    ended.settlement.step = step + 1;
+                    continue;
+                }
+                Ok(Some(request)) => self.exchange(request).await,
+                Err(problem) => {
+                    Some(Exchange { reply: Reply::Failure(Failure::Unrenderable(problem)), body: Vec::new() })
+                }
+            };
+            let now = self.clock.now();
+            let Some(mut exchange) = exchange else {
+                // It may have arrived: the attempt counts, and the next one is due at once.
+                ended.settlement.verdict = Verdict::Retry { at: now, spared: false };
+                ended.settlement.effect = Effect::None;
+                ended.settlement.error = Some("interrupted".to_owned());
+                return ended;
+            };
+            destination.read(step, &mut exchange);
+            let this = Try {
+                message_id: claim.message_id,
+                attempt: claim.attempt,
+                counted: claim.counted,
+                events: claim.events,
+                spared: claim.early || (self.stopped.get() && !claim.probe),
+            };
+            let Judgement { verdict, effect } = retry::judge(&exchange.reply, this, now);
+            let settlement = &mut ended.settlement;
+            (settlement.verdict, settlement.effect) = (verdict, effect);
+            settlement.error = retry::explain(&exchange.reply, verdict);
+            settlement.answer = exchange.body;
+            settlement.status = match exchange.reply {
+                Reply::Answer(answer) => Some(answer.status),
+                Reply::Failure(_) => None,
+            };
+            if verdict != Verdict::Delivered {
+                return ended;
+            }
+            settlement.step = step + 1;
+            if effect != Effect::Success {
+                return ended;
+            }
+        }
+        ended
+    }
+
+    /// `None` when it was cut off by a stop.
+    async fn exchange(&self, request: Request) -> Option<Exchange> {
+        tokio::select! {
+            exchange = self.client.send(request) => Some(exchange),
+            () = self.signals.cut.cancelled() => None,
+        }
+    }
+
+    fn log(&self, claim: &Claim, ended: &Ended) {
+        let Settlement { verdict, error, duration_ms, status, .. } = &ended.settlement;
+        let Some(error) = error else { return };
+        let next_attempt_at = match verdict {
+            Verdict::Retry { at, .. } => at.to_string(),
+            _ => String::new(),
         };
-        let verdict = retry::judge(&exchange.reply, this(claim), now);
-        let mut ended = Ended::new(claim, started_at, verdict);
-        let settlement = &mut ended.settlement;
-        settlement.error = retry::explain(&exchange.reply, verdict);
-        settlement.answer = exchange.body;
-        if let Reply::Answer(answer) = exchange.reply {
-            settlement.status = Some(answer.status);
-        }
-        if let Some(error) = &settlement.error {
-            let (delivery_id, attempt) = (claim.delivery_id, claim.attempt);
-            tracing::warn!(
-                delivery_id,
-                attempt,
-                destination = to.name,
-                error,
-                next = describe(verdict),
-                "not delivered"
-            );
-        }
-        ended
+        tracing::warn!(
+            delivery_id = claim.delivery_id,
+            attempt = claim.attempt,
+            destination = self.destinations[claim.route].name,
+            events = claim.events,
+            status,
+            duration_ms,
+            error,
+            outcome = verdict.as_str(),
+            next_attempt_at,
+            "not delivered"
+        );
     }
-}
-
-fn describe(verdict: Verdict) -> String {
-    match verdict {
-        Verdict::Retry { at, .. } => format!("again at {at}"),
-        Verdict::Dead => "dead".to_owned(),
-        Verdict::Held(_) => "held".to_owned(),
-        Verdict::Delivered | Verdict::Unsent => String::new(),
-    }
-}
-
-fn headers(destination: &Destination, claim: &Claim, at: Timestamp, body: &[u8]) -> HeaderMap {
-    let id = msg_id(&claim.message_id);
-    let timestamp = at.seconds();
-    let signature = sign::signature(&destination.keys, &id, timestamp, body);
-    let text = |text: String| {
-        // Our own ids, numbers and base64: visible ASCII, all of it.
-        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
-    };
-    HeaderMap::from_iter([
-        (HeaderName::from_static("webhook-id"), text(id)),
-        (HeaderName::from_static("webhook-timestamp"), timestamp.into()),
-        (HeaderName::from_static("webhook-signature"), text(signature)),
-        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (USER_AGENT, HeaderValue::from_static(AGENT)),
-        (HeaderName::from_static("quintile-event"), HeaderValue::from_static(claim.kind.as_str())),
-        (HeaderName::from_static("quintile-attempt"), claim.attempt.into()),
-    ])
 }

@@ -13,7 +13,10 @@ use super::{
     retry,
     send::{Ended, Job, Signals},
 };
-use crate::outbox::{self, Claim, Claims, Settlement, Verdict};
+use crate::{
+    clock::Clock,
+    outbox::{self, Claim, Claims, DestinationState, Ids, Settlement, Turned, Verdict},
+};
 
 /// Deliveries claimed in one transaction.
 const CLAIM: usize = 128;
@@ -29,16 +32,18 @@ pub(super) struct Sending {
     /// One per destination.
     lanes: Vec<Lane>,
     signals: Signals,
+    clock: Clock,
 }
 
 impl Sending {
-    pub fn new(destinations: usize) -> Self {
+    pub fn new(lanes: Vec<Lane>, clock: Clock) -> Self {
         Self {
             tasks: JoinSet::new(),
             fallbacks: HashMap::new(),
             ended: Vec::new(),
-            lanes: (0..destinations).map(|_| Lane::new()).collect(),
+            lanes,
             signals: Signals::default(),
+            clock,
         }
     }
 
@@ -89,7 +94,8 @@ impl Sending {
             None => None,
         };
         if let Some(ended) = ended {
-            self.lanes[ended.route].ended(ended.settlement.verdict == Verdict::Delivered);
+            let sent = ended.settlement.verdict != Verdict::Unsent;
+            self.lanes[ended.route].ended(ended.settlement.effect, sent, self.clock.now());
             self.ended.push(ended);
         }
     }
@@ -111,9 +117,9 @@ impl Forwarder {
         self.sending.collect_ready();
         let now = self.clock.now();
         let count = self.sending.ended.len().min(SETTLE);
-        let places: Vec<usize> = self.sending.lanes.iter().map(Lane::places).collect();
-        if count == 0 && places.iter().all(|places| *places == 0) {
-            return Ok(Next::Wait(None));
+        let places: Vec<_> = self.sending.lanes.iter_mut().map(|lane| lane.places(now)).collect();
+        if count == 0 && !places.is_empty() && places.iter().all(|places| places.free == 0) {
+            return Ok(Next::Wait(places.iter().filter_map(|places| places.more_at).min()));
         }
         let claims = Claims {
             boot: self.boot.clone(),
@@ -133,13 +139,17 @@ impl Forwarder {
         let written = self
             .writer
             .write(move |tx| {
-                outbox::settle(tx, &batch, now)?;
-                Ok(outbox::claim(tx, &claims)?)
+                let settled = outbox::settle(tx, &batch, &mut Ids::random(now), now)?;
+                Ok((settled, outbox::claim(tx, &claims)?))
             })
             .await;
         self.sending.signals.set_recordable(written.is_ok());
-        let claimed = written?;
+        let (settled, claimed) = written?;
+        settled.turned.iter().for_each(tell);
         self.recorded(count);
+        for (lane, health) in self.sending.lanes.iter().zip(&claimed.health) {
+            lane.heed(health, now);
+        }
         let next_due = claimed.next_due;
         for claim in claimed.claims {
             self.start(claim);
@@ -149,16 +159,19 @@ impl Forwarder {
     }
 
     fn start(&mut self, claim: Claim) {
+        let now = self.clock.now();
         let lane = &mut self.sending.lanes[claim.route];
-        lane.claimed += 1;
+        lane.claimed(now);
         let job = Job {
             client: self.client.clone(),
             destinations: self.destinations.clone(),
             clock: self.clock.clone(),
             slots: lane.slots.clone(),
+            stopped: lane.stopped.clone(),
+            quiet_baseline: self.quiet_baseline,
             signals: self.sending.signals.clone(),
         };
-        let fallback = Ended::bug(&claim, self.clock.now());
+        let fallback = Ended::bug(&claim, now);
         let task = self.sending.tasks.spawn(job.send(claim));
         self.sending.fallbacks.insert(task.id(), fallback);
     }
@@ -176,7 +189,7 @@ impl Forwarder {
             while !self.sending.ended.is_empty() {
                 let count = self.sending.ended.len().min(SETTLE);
                 let batch = self.sending.batch(count);
-                self.writer.write(move |tx| Ok(outbox::settle(tx, &batch, now)?)).await?;
+                self.writer.write(move |tx| Ok(outbox::settle(tx, &batch, &mut Ids::random(now), now)?)).await?;
                 self.recorded(count);
             }
             anyhow::Ok(())
@@ -199,8 +212,30 @@ impl Forwarder {
                 Verdict::Delivered => self.report.delivered += 1,
                 Verdict::Dead => self.report.dead += 1,
                 Verdict::Held(_) => self.report.refused += 1,
-                Verdict::Retry { .. } | Verdict::Unsent => {}
+                Verdict::Retry { .. } | Verdict::Split { .. } | Verdict::Unsent => {}
             }
         }
+    }
+}
+
+/// Says once that a destination fares differently now.
+fn tell(turned: &Turned) {
+    let Turned { destination, before, after } = turned;
+    let reason = after.reason.as_deref().unwrap_or_default();
+    match after.state {
+        DestinationState::Active => {
+            let failed_ms = after.since.millis() - before.since.millis();
+            tracing::info!(destination, failed_ms, "the destination works again");
+        }
+        DestinationState::Failing => {
+            let next_probe_at = after.probe_at.map(|at| at.to_string());
+            tracing::warn!(destination, reason, next_probe_at, "the destination is failing; its queue waits");
+        }
+        DestinationState::Paused | DestinationState::Disabled => tracing::error!(
+            destination,
+            reason,
+            "the destination is {}; its queue is held until `quintile destinations resume`",
+            after.state
+        ),
     }
 }

@@ -3,9 +3,16 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Transaction, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{Envelope, Event, EventType, Route, Shop, envelope::event_columns};
+use super::{
+    Envelope, Event, EventType, Gate, Health, Route, Shop, State,
+    batch::{BODY_LIMIT, Batch, Member, events_of, put_together},
+    destinations,
+    envelope::event_columns,
+    line::Line,
+    route::Consent,
+};
 use crate::model::Timestamp;
 
 /// Who claims, for whom, and how much.
@@ -17,8 +24,8 @@ pub struct Claims {
     pub number: u64,
     pub shop: Shop,
     pub routes: Arc<[Route]>,
-    /// How many more deliveries each of `routes` can take, in the same order.
-    pub places: Vec<usize>,
+    /// What each of `routes` can take, in the same order.
+    pub places: Vec<Places>,
     /// Which of `routes` is asked first: with more due than `limit`, each gets its turn.
     pub start: usize,
     /// Deliveries at most.
@@ -29,12 +36,25 @@ pub struct Claims {
     pub latest: Timestamp,
 }
 
+/// What a destination can take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Claimed, and not settled yet.
+    pub in_flight: usize,
+    /// Deliveries at most.
+    pub free: usize,
+    /// It takes more from then on, where its rate is limited.
+    pub more_at: Option<Timestamp>,
+}
+
 /// What was handed out.
 #[derive(Debug, Clone, Default)]
 pub struct Claimed {
     pub claims: Vec<Claim>,
     /// When the next delivery is due at a destination that has places left.
     pub next_due: Option<Timestamp>,
+    /// How each of the routes fares, in their order.
+    pub health: Vec<Health>,
 }
 
 /// The right to send one delivery once.
@@ -46,11 +66,25 @@ pub struct Claim {
     /// `boot id : number`
     pub token: String,
     pub message_id: [u8; 16],
+    /// The message that the merchant has sent again.
+    pub replay_of: Option<[u8; 16]>,
     pub kind: EventType,
+    /// Events in the body.
+    pub events: usize,
+    /// The baseline names everybody's segment: no news of the customers.
+    pub initial: bool,
     /// Which attempt this is, from 1.
     pub attempt: u32,
     /// Attempts that count against the limit, this one included.
     pub counted: u32,
+    /// Claimed to see whether a failing destination works again.
+    pub probe: bool,
+    /// Claimed before its own time, which only a probe is.
+    pub early: bool,
+    /// Requests of it that are done already.
+    pub step: usize,
+    /// When it was queued.
+    pub created_at: Timestamp,
     /// The same bytes at every attempt.
     pub body: Vec<u8>,
 }
@@ -62,93 +96,290 @@ pub struct Claim {
 /// Those of SQLite; nothing may be sent then.
 pub fn claim(tx: &Transaction<'_>, claims: &Claims) -> rusqlite::Result<Claimed> {
     let mut claimed = Claimed::default();
+    let health = claims.routes.iter().map(|route| destinations::health(tx, &route.name, claims.now));
+    claimed.health = health.collect::<Result<_, _>>()?;
     let count = claims.routes.len();
     for index in (0..count).map(|offset| (claims.start + offset) % count) {
-        let route = &claims.routes[index];
         let places = claims.places[index];
-        if places == 0 {
-            continue;
-        }
-        clamp(tx, &route.name, claims.latest)?;
-        let limit = places.min(claims.limit - claimed.claims.len());
-        let due = due(tx, &route.name, claims.now, limit)?;
-        let places_left = due.len() < places;
-        for due in due {
-            let number = claims.number + claimed.claims.len() as u64;
-            claimed.claims.push(take(tx, claims, index, due, format!("{}:{number}", claims.boot))?);
-        }
-        if places_left {
-            claimed.next_due = [claimed.next_due, next_due(tx, &route.name)?].into_iter().flatten().min();
-        }
+        let left = claims.limit - claimed.claims.len();
+        let gate = claimed.health[index].gate(claims.now);
+        let probe = gate == Gate::Probe;
+        let mut desk = Desk { tx, claims, index, probe, made: claimed.claims.len() as u64 };
+        let next = match gate {
+            Gate::Closed => None,
+            Gate::Until(at) => Some(at.min(claims.latest)),
+            Gate::Probe if places.in_flight > 0 => None,
+            Gate::Probe => desk.serve(&mut claimed, 1, Timestamp::from_millis(i64::MAX))?.and(None),
+            Gate::Open if places.free == 0 => places.more_at,
+            Gate::Open => {
+                let next = desk.serve(&mut claimed, places.free.min(left), claims.now)?;
+                // What is due now waits for the rate; its answer would come too early.
+                next.map(|next| places.more_at.map_or(next, |at| at.max(next)))
+            }
+        };
+        claimed.next_due = [claimed.next_due, next].into_iter().flatten().min();
     }
     Ok(claimed)
 }
 
+/// Hands out the deliveries of one destination.
+struct Desk<'a> {
+    tx: &'a Transaction<'a>,
+    claims: &'a Claims,
+    index: usize,
+    probe: bool,
+    /// Claims made before.
+    made: u64,
+}
+
+/// One row of `deliveries` that can be claimed.
 struct Due {
     id: i64,
     message_id: [u8; 16],
+    replay_of: Option<[u8; 16]>,
     attempts: u32,
     spared: u32,
+    events: usize,
+    step: usize,
+    due_at: Option<Timestamp>,
+    created_at: Timestamp,
     body: Option<Vec<u8>>,
     event: Event,
 }
 
-fn due(tx: &Transaction<'_>, destination: &str, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<Due>> {
-    const OWN_COLUMNS: usize = 5;
-    if limit == 0 {
-        return Ok(Vec::new());
-    }
-    let mut select = tx.prepare_cached(concat!(
-        "SELECT d.id, d.message_id, d.attempts, d.spared, d.body, ",
-        event_columns!(),
-        " FROM deliveries d JOIN outbox o ON o.seq = d.seq LEFT JOIN customers c ON c.id = o.customer_id
-          WHERE d.destination = ?1 AND d.due_at <= ?2 ORDER BY d.due_at, d.id LIMIT ?3"
-    ))?;
-    let rows = select.query_map(params![destination, now, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-        Ok(Due {
+macro_rules! due_columns {
+    () => {
+        concat!(
+            "d.id, d.message_id, d.replay_of, d.attempts, d.spared, d.events, d.step, d.due_at, d.created_at, d.body, ",
+            event_columns!(),
+            " FROM deliveries d JOIN outbox o ON o.seq = d.seq LEFT JOIN customers c ON c.id = o.customer_id"
+        )
+    };
+}
+
+impl Due {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        const OWN_COLUMNS: usize = 10;
+        Ok(Self {
             id: row.get(0)?,
             message_id: row.get(1)?,
-            attempts: row.get(2)?,
-            spared: row.get(3)?,
-            body: row.get(4)?,
+            replay_of: row.get(2)?,
+            attempts: row.get(3)?,
+            spared: row.get(4)?,
+            events: row.get(5)?,
+            step: row.get(6)?,
+            due_at: row.get(7)?,
+            created_at: row.get(8)?,
+            body: row.get(9)?,
             event: Event::from_row(row, OWN_COLUMNS)?,
         })
-    })?;
-    rows.collect()
+    }
+
+    /// Never tried, so it may still go together with others.
+    fn is_fresh(&self) -> bool {
+        self.attempts == 0 && self.body.is_none() && self.replay_of.is_none()
+    }
+
+    fn customer_id(&self) -> Option<i64> {
+        self.event.customer.as_ref().map(|customer| customer.id)
+    }
 }
 
-fn take(tx: &Transaction<'_>, claims: &Claims, index: usize, due: Due, token: String) -> rusqlite::Result<Claim> {
-    let attempt = due.attempts + 1;
-    let fields = claims.routes[index].fields;
-    let fresh = due.body.is_none().then(|| Envelope { shop: &claims.shop, fields, event: &due.event }.to_bytes());
-    tx.prepare_cached(
-        "UPDATE deliveries SET state = 'sending', claim = ?2, attempts = ?3, due_at = NULL, body = coalesce(body, ?4)
-         WHERE id = ?1",
-    )?
-    .execute(params![due.id, token, attempt, fresh])?;
-    tx.prepare_cached("INSERT INTO attempts (delivery_id, number, started_at) VALUES (?1, ?2, ?3)")?
-        .execute(params![due.id, attempt, claims.now])?;
-    Ok(Claim {
-        delivery_id: due.id,
-        route: index,
-        token,
-        message_id: due.message_id,
-        kind: due.event.kind,
-        attempt,
-        counted: attempt - due.spared,
-        body: due.body.or(fresh).unwrap_or_default(),
-    })
-}
+impl Desk<'_> {
+    fn route(&self) -> &Route {
+        &self.claims.routes[self.index]
+    }
 
-fn clamp(tx: &Transaction<'_>, destination: &str, latest: Timestamp) -> rusqlite::Result<()> {
-    tx.prepare_cached("UPDATE deliveries SET due_at = ?2 WHERE destination = ?1 AND due_at > ?2")?
-        .execute(params![destination, latest])?;
-    Ok(())
-}
+    /// Claims up to `limit` deliveries that are due before `before`. Returns when the next is due.
+    fn serve(&mut self, claimed: &mut Claimed, limit: usize, before: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
+        self.clamp()?;
+        if limit == 0 {
+            return self.next_due();
+        }
+        if self.route().batch > 1 {
+            return self.serve_batch(claimed, before);
+        }
+        let due = self.due(before, limit)?;
+        let full = due.len() == limit;
+        let mut given = 0;
+        for due in due {
+            if self.vet(&due)? {
+                claimed.claims.push(self.take(due, None)?);
+                given += 1;
+            }
+        }
+        // With all its places taken the next answer is the reason to look again.
+        if full && given == limit { Ok(None) } else { self.next_due() }
+    }
 
-fn next_due(tx: &Transaction<'_>, destination: &str) -> rusqlite::Result<Option<Timestamp>> {
-    tx.prepare_cached("SELECT min(due_at) FROM deliveries WHERE destination = ?1 AND due_at IS NOT NULL")?
-        .query_row([destination], |row| row.get(0))
+    /// A destination of batches has one request at a time: what was refused or failed before
+    /// anything else.
+    fn serve_batch(&mut self, claimed: &mut Claimed, before: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
+        if self.claims.places[self.index].in_flight > 0 {
+            return Ok(None);
+        }
+        if let Some(open) = self.open_batch()? {
+            if open.due_at.is_some_and(|due| due > before) {
+                return Ok(open.due_at);
+            }
+            let events = events_of(self.tx, open.id)?;
+            claimed.claims.push(self.take(open, Some(events))?);
+            return Ok(None);
+        }
+        let limit =
+            claimed.health[self.index].batch_limit.map_or(self.route().batch, |l| l.clamp(1, self.route().batch));
+        let mut due = self.due(before, limit as usize)?;
+        let Some(first) = due.first() else { return self.next_due() };
+        if first.is_fresh() {
+            let (run_id, kind) = (first.event.run_id, first.event.kind);
+            due.retain(|due| due.is_fresh() && due.event.run_id == run_id && due.event.kind == kind);
+        } else {
+            due.truncate(1);
+        }
+        let mut members = Vec::with_capacity(due.len());
+        for due in due {
+            if self.vet(&due)? {
+                members.push(due);
+            }
+        }
+        members.sort_by_key(|member| member.id);
+        if members.is_empty() {
+            return self.next_due(); // all of them were held or dropped
+        }
+        claimed.claims.push(self.take_together(members)?);
+        Ok(None)
+    }
+
+    fn take_together(&mut self, mut members: Vec<Due>) -> rusqlite::Result<Claim> {
+        let body = loop {
+            let last = members.len() - 1;
+            let events: Vec<Event> = members.iter().map(|member| member.event.clone()).collect();
+            let body = self.batch_body(&members[last].message_id, &events);
+            if body.len() <= BODY_LIMIT || members.len() == 1 {
+                break body;
+            }
+            members.truncate((members.len() * BODY_LIMIT / body.len()).clamp(1, last));
+        };
+        let count = members.len();
+        if count > 1 {
+            let rows: Vec<Member> = members
+                .iter()
+                .map(|due| Member { id: due.id, seq: due.event.seq, customer_id: due.customer_id() })
+                .collect();
+            put_together(self.tx, &self.route().name, &rows, self.claims.now)?;
+        }
+        let leader = members.pop().unwrap_or_else(|| unreachable!("a batch has a last event"));
+        let fresh = leader.body.is_none();
+        let leader = Due { events: count, body: if fresh { Some(body) } else { leader.body }, ..leader };
+        self.take(leader, None)
+    }
+
+    fn batch_body(&self, message_id: &[u8; 16], events: &[Event]) -> Vec<u8> {
+        Batch { shop: &self.claims.shop, fields: self.route().fields, message_id, events }.to_bytes()
+    }
+
+    fn due(&self, before: Timestamp, limit: usize) -> rusqlite::Result<Vec<Due>> {
+        self.tx
+            .prepare_cached(concat!(
+                "SELECT ",
+                due_columns!(),
+                " WHERE d.destination = ?1 AND d.due_at <= ?2 ORDER BY d.due_at, d.id LIMIT ?3"
+            ))?
+            .query_map(params![self.route().name, before, i64::try_from(limit).unwrap_or(i64::MAX)], Due::from_row)?
+            .collect()
+    }
+
+    fn open_batch(&self) -> rusqlite::Result<Option<Due>> {
+        self.tx
+            .prepare_cached(concat!(
+                "SELECT ",
+                due_columns!(),
+                " WHERE d.destination = ?1 AND d.events > 1 AND d.finished_at IS NULL AND d.state <> 'held'
+                  ORDER BY d.id LIMIT 1"
+            ))?
+            .query_row([&self.route().name], Due::from_row)
+            .optional()
+    }
+
+    /// Whether the customer agrees still; if not, the delivery is held or dropped.
+    fn vet(&self, due: &Due) -> rusqlite::Result<bool> {
+        let customer = due.event.customer.as_ref();
+        let consent = customer.map_or(Consent::Given, |customer| {
+            self.route().consent(customer.email.as_deref(), customer.consent.as_deref())
+        });
+        match consent {
+            Consent::Given => return Ok(true),
+            Consent::Unknown => {
+                self.tx
+                    .prepare_cached(
+                        "UPDATE deliveries SET state = 'held', hold = 'consent', due_at = NULL WHERE id = ?1",
+                    )?
+                    .execute([due.id])?;
+            }
+            Consent::Refused(reason) => {
+                self.tx
+                    .prepare_cached("UPDATE deliveries SET last_error = ?2 WHERE id = ?1")?
+                    .execute(params![due.id, reason])?;
+                Line { destination: self.route().name.clone(), customer_id: due.customer_id() }.finish(
+                    self.tx,
+                    due.id,
+                    State::Discarded,
+                    self.claims.now,
+                )?;
+            }
+        }
+        Ok(false)
+    }
+
+    /// `events`: those of a batch that was put together before.
+    fn take(&mut self, due: Due, events: Option<Vec<Event>>) -> rusqlite::Result<Claim> {
+        let (claims, attempt) = (self.claims, due.attempts + 1);
+        let fields = self.route().fields;
+        let body = due.body.unwrap_or_else(|| match &events {
+            Some(events) => self.batch_body(&due.message_id, events),
+            None if self.route().batch > 1 => self.batch_body(&due.message_id, std::slice::from_ref(&due.event)),
+            None => Envelope { shop: &claims.shop, fields, event: &due.event }.to_bytes(),
+        });
+        let token = format!("{}:{}", claims.boot, claims.number + self.made);
+        self.made += 1;
+        self.tx
+            .prepare_cached(
+                "UPDATE deliveries SET state = 'sending', claim = ?2, attempts = ?3, due_at = NULL,
+                   body = coalesce(body, ?4)
+                 WHERE id = ?1",
+            )?
+            .execute(params![due.id, token, attempt, body])?;
+        Ok(Claim {
+            delivery_id: due.id,
+            route: self.index,
+            token,
+            message_id: due.message_id,
+            replay_of: due.replay_of,
+            kind: due.event.kind,
+            events: due.events,
+            initial: due.event.is_initial(),
+            attempt,
+            counted: attempt - due.spared,
+            probe: self.probe,
+            early: due.due_at.is_none_or(|at| at > claims.now),
+            step: due.step,
+            created_at: due.created_at,
+            body,
+        })
+    }
+
+    fn clamp(&self) -> rusqlite::Result<()> {
+        self.tx
+            .prepare_cached("UPDATE deliveries SET due_at = ?2 WHERE destination = ?1 AND due_at > ?2")?
+            .execute(params![self.route().name, self.claims.latest])?;
+        Ok(())
+    }
+
+    fn next_due(&self) -> rusqlite::Result<Option<Timestamp>> {
+        self.tx
+            .prepare_cached("SELECT min(due_at) FROM deliveries WHERE destination = ?1 AND due_at IS NOT NULL")?
+            .query_row([&self.route().name], |row| row.get(0))
+    }
 }
 
 /// Takes back what another start of the program left in flight: due at once, the cut-off attempt
@@ -159,9 +390,10 @@ fn next_due(tx: &Transaction<'_>, destination: &str) -> rusqlite::Result<Option<
 /// Those of SQLite.
 pub fn reclaim(tx: &Transaction<'_>, boot: &str, now: Timestamp) -> rusqlite::Result<usize> {
     tx.execute(
-        "UPDATE attempts SET error = 'interrupted' WHERE (delivery_id, number) IN
-           (SELECT id, attempts FROM deliveries WHERE state = 'sending' AND claim NOT GLOB ?1 || ':*')",
-        [boot],
+        "INSERT OR IGNORE INTO attempts (delivery_id, number, started_at, error)
+         SELECT id, attempts, ?2, 'interrupted' FROM deliveries
+          WHERE state = 'sending' AND claim NOT GLOB ?1 || ':*'",
+        params![boot, now],
     )?;
     tx.execute(
         "UPDATE deliveries SET state = 'retrying', claim = NULL, due_at = ?2, last_error = 'interrupted'

@@ -89,7 +89,7 @@ macro_rules! event_columns {
     () => {
         "o.seq, o.event_id, o.type, o.at, o.run_id, o.old_segment, o.new_segment, o.cause, o.r, o.f, o.m, c.id, \
          c.source, c.external_id, c.email, c.first_name, c.last_name, c.phone, c.order_count, c.total_spent, \
-         c.last_order_at"
+         c.last_order_at, c.consent"
     };
 }
 pub(super) use event_columns;
@@ -107,12 +107,14 @@ pub struct EventCustomer {
     pub order_count: i64,
     pub total_spent: Money,
     pub last_order_at: Option<Timestamp>,
+    /// State of e-mail marketing consent; never leaves the shop.
+    pub consent: Option<String>,
 }
 
 impl Event {
     /// Whether it names a segment for the first time because the baseline names everybody's: no
     /// news of the customer.
-    fn is_initial(&self) -> bool {
+    pub(super) fn is_initial(&self) -> bool {
         self.cause == Some(Cause::Baseline) && self.old.is_none()
     }
 
@@ -132,6 +134,7 @@ impl Event {
                 order_count: row.get(at(18))?,
                 total_spent: row.get(at(19))?,
                 last_order_at: row.get(at(20))?,
+                consent: row.get(at(21))?,
             }),
             None => None,
         };
@@ -272,6 +275,7 @@ mod tests {
                 order_count: 7,
                 total_spent: Money(41_250),
                 last_order_at: Some(Timestamp::parse_rfc3339("2026-11-21T09:12:00Z").unwrap()),
+                consent: Some("subscribed".to_owned()),
             }),
         }
     }

@@ -1,14 +1,21 @@
 //! Events become deliveries, slice by slice, so that a large run never holds the writer for long.
 
-use rusqlite::{CachedStatement, Transaction, params};
+use rusqlite::{Transaction, params};
 
-use super::{Cause, EventType, Hold, Ids, Route, State, route::Candidate};
+use super::{
+    Cause, EventType, Hold, Ids, Route,
+    line::{Entry, Lines, Place},
+    route::{Candidate, Consent},
+};
 use crate::model::{Money, Timestamp};
 
 /// What becomes of the deliveries of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
     Send,
+    /// The baseline: destinations that can take it without starting anything get it, at others it
+    /// waits for the merchant.
+    Quiet,
     /// Waits for the merchant.
     Hold(Hold),
     /// Never sent, but listed, so that the numbers of a run add up.
@@ -43,7 +50,8 @@ pub fn fan_out(
     now: Timestamp,
 ) -> rusqlite::Result<Option<i64>> {
     let mut select = tx.prepare_cached(
-        "SELECT o.seq, o.type, o.customer_id, o.run_id, o.old_segment, o.new_segment, o.cause, c.total_spent
+        "SELECT o.seq, o.type, o.customer_id, o.run_id, o.old_segment, o.new_segment, o.cause, c.total_spent,
+           c.email, c.consent
          FROM outbox o LEFT JOIN customers c ON c.id = o.customer_id
          WHERE o.seq > ?1 AND o.seq <= ?2 ORDER BY o.seq LIMIT ?3",
     )?;
@@ -61,93 +69,22 @@ pub fn fan_out(
             cause: row.get::<_, Option<Cause>>("cause")?,
             spent: row.get::<_, Option<Money>>("total_spent")?.unwrap_or_default(),
         };
+        let (email, consent) = (row.get_ref("email")?.as_str_or_null()?, row.get_ref("consent")?.as_str_or_null()?);
         for route in routes.iter().filter(|route| route.wants(&candidate)) {
-            lines.append(&route.name, &Entry { seq, customer_id, run_id }, slice.disposition, ids.next())?;
+            let place = match route.consent(email, consent) {
+                Consent::Refused(reason) => Place::Discard(Some(reason)),
+                consent => match (slice.disposition, consent) {
+                    (Disposition::Discard, _) => Place::Discard(None),
+                    (Disposition::Hold(hold), _) => Place::Hold(hold),
+                    (Disposition::Quiet, _) if !route.can_be_quiet => Place::Hold(Hold::Baseline),
+                    (_, Consent::Unknown) => Place::Hold(Hold::Consent),
+                    (Disposition::Quiet | Disposition::Send, _) => Place::Send,
+                },
+            };
+            let entry = Entry { seq, customer_id, run_id, message_id: ids.next(), replay_of: None, place };
+            lines.append(&route.name, &entry)?;
         }
         done = Some(seq);
     }
     Ok(done)
-}
-
-struct Entry {
-    seq: i64,
-    customer_id: Option<i64>,
-    run_id: Option<i64>,
-}
-
-/// The statements that put a delivery at the end of its line.
-struct Lines<'tx> {
-    now: Timestamp,
-    open: CachedStatement<'tx>,
-    supersede: CachedStatement<'tx>,
-    insert: CachedStatement<'tx>,
-}
-
-impl<'tx> Lines<'tx> {
-    fn prepare(tx: &'tx Transaction<'_>, now: Timestamp) -> rusqlite::Result<Self> {
-        Ok(Self {
-            now,
-            open: tx.prepare_cached(
-                "SELECT hold IS 'baseline' FROM deliveries
-                 WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL",
-            )?,
-            supersede: tx.prepare_cached(
-                "UPDATE deliveries SET state = 'superseded', finished_at = ?3
-                 WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL AND hold IS 'baseline'",
-            )?,
-            insert: tx.prepare_cached(
-                "INSERT INTO deliveries (message_id, destination, seq, customer_id, run_id, state, hold, due_at,
-                   created_at, finished_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            )?,
-        })
-    }
-
-    fn append(
-        &mut self,
-        destination: &str,
-        entry: &Entry,
-        disposition: Disposition,
-        message_id: [u8; 16],
-    ) -> rusqlite::Result<()> {
-        let now = self.now;
-        let (state, hold, due_at, finished_at) = match disposition {
-            Disposition::Send if self.is_free(destination, entry.customer_id)? => {
-                (State::Waiting, None, Some(now), None)
-            }
-            Disposition::Send => (State::Waiting, None, None, None),
-            Disposition::Hold(hold) => (State::Held, Some(hold), None, None),
-            Disposition::Discard => (State::Discarded, None, None, Some(now)),
-        };
-        self.insert.execute(params![
-            message_id,
-            destination,
-            entry.seq,
-            entry.customer_id,
-            entry.run_id,
-            state,
-            hold,
-            due_at,
-            now,
-            finished_at
-        ])?;
-        Ok(())
-    }
-
-    /// Whether nothing older of this customer is open. A held baseline does not stand in the way:
-    /// a merchant who never answers would block everything, so it is superseded.
-    fn is_free(&mut self, destination: &str, customer_id: Option<i64>) -> rusqlite::Result<bool> {
-        if customer_id.is_none() {
-            return Ok(true); // speaks of nobody, so there is no order to keep
-        }
-        let (mut open, mut baseline) = (0, 0);
-        for held in self.open.query_map(params![destination, customer_id], |row| row.get::<_, bool>(0))? {
-            open += 1;
-            baseline += i32::from(held?);
-        }
-        if baseline > 0 {
-            self.supersede.execute(params![destination, customer_id, self.now])?;
-        }
-        Ok(open == baseline)
-    }
 }

@@ -1,16 +1,29 @@
-//! What the queue has to know of a destination: its name, what it wants, what it may be told.
+//! What the queue has to know of a destination: its name, what it wants, what it may be told, and
+//! how many events fit into one of its requests.
 
 use super::{Cause, EventType, Fields};
 use crate::{
-    config::{self, Config},
+    config::{self, Config, UnknownConsent},
     model::{Currency, Money},
 };
+
+/// The kind that belongs to the merchant: it gets what `fields` names, of everybody.
+const OWN: &str = "webhook";
+/// The kind whose requests the merchant writes.
+const WRITTEN: &str = "template";
 
 /// One destination's name, filters and allow-list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     pub name: String,
     pub fields: Fields,
+    /// Events per request at most; 1: each event is a request of its own. With more the body is
+    /// always a batch, also around a single event.
+    pub batch: u32,
+    /// It can take the baseline without starting anything.
+    pub can_be_quiet: bool,
+    /// Who may be told of; `None`: everyone, the destination is the merchant's own.
+    consent: Option<config::Consent>,
     events: Vec<EventType>,
     to: Vec<String>,
     from: Vec<String>,
@@ -25,6 +38,16 @@ pub struct Misconfigured {
     pub destination: String,
     pub key: &'static str,
     pub problem: String,
+}
+
+/// Whether a destination may be told of a customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Consent {
+    Given,
+    /// Not known, and the merchant does not want it then.
+    Unknown,
+    /// For good, with the reason.
+    Refused(&'static str),
 }
 
 /// What a filter looks at.
@@ -56,12 +79,13 @@ impl Route {
             if routes.iter().any(|route| route.name == destination.name) {
                 return Err(problem("is used twice; give each destination a name of its own"));
             }
-            routes.push(Self::new(destination, config.shop.currency)?);
+            routes.push(Self::new(destination, config)?);
         }
         Ok(routes)
     }
 
-    fn new(destination: &config::Destination, currency: Currency) -> Result<Self, Misconfigured> {
+    fn new(destination: &config::Destination, config: &Config) -> Result<Self, Misconfigured> {
+        let currency: Currency = config.shop.currency;
         let problem = |key, problem: String| Misconfigured { destination: destination.name.clone(), key, problem };
         let min_spent = match destination.min_spent.trim() {
             "" => None,
@@ -71,9 +95,20 @@ impl Route {
                     .money,
             ),
         };
+        let fields = Fields::parse(&destination.fields).map_err(|text| problem("fields", text))?;
+        let (own, written) = (destination.kind == OWN, destination.kind == WRITTEN);
         Ok(Self {
             name: destination.name.clone(),
-            fields: Fields::parse(&destination.fields).map_err(|text| problem("fields", text))?,
+            fields: match (own, written) {
+                (true, _) => fields,
+                // The merchant's templates name what leaves the shop.
+                (_, true) => Fields::ALL,
+                // Email tools know people by their e-mail.
+                _ => Fields { email: true, ..fields },
+            },
+            batch: destination.batch.max(1),
+            can_be_quiet: !own && !written,
+            consent: (!own).then(|| config.consent.clone()),
             events: parse_all(&destination.events, EventType::parse, &names(EventType::ALL, EventType::as_str))
                 .map_err(|text| problem("events", text))?,
             to: destination.to.clone(),
@@ -82,6 +117,24 @@ impl Route {
                 .map_err(|text| problem("cause", text))?,
             min_spent,
         })
+    }
+
+    /// Whether the destination may be told of a customer with this e-mail and this state of consent.
+    pub(super) fn consent(&self, email: Option<&str>, state: Option<&str>) -> Consent {
+        let Some(consent) = &self.consent else { return Consent::Given };
+        let state = state.unwrap_or_default().trim();
+        if email.is_none_or(|email| email.trim().is_empty()) {
+            Consent::Refused("the customer has no e-mail address")
+        } else if state.is_empty() {
+            match consent.unknown {
+                UnknownConsent::Send => Consent::Given,
+                UnknownConsent::Hold => Consent::Unknown,
+            }
+        } else if consent.states.iter().any(|wanted| wanted.eq_ignore_ascii_case(state)) {
+            Consent::Given
+        } else {
+            Consent::Refused("the customer has not agreed to e-mail marketing")
+        }
     }
 
     /// Whether the destination asked for this event. An empty filter lets everything through; a
@@ -118,6 +171,27 @@ mod tests {
         change(&mut destination);
         Route::from_config(&Config { destination: vec![destination], ..Default::default() })
             .map(|routes| routes.into_iter().next().unwrap())
+    }
+
+    #[test]
+    fn email_tools_hear_only_of_those_who_agreed() {
+        use Consent::{Given, Refused, Unknown};
+        let tool = route(|d| d.kind = "klaviyo".to_owned()).unwrap();
+        let mail = Some("anna@example.com");
+        assert_eq!(tool.consent(mail, Some("subscribed")), Given);
+        assert_eq!(tool.consent(mail, Some("SUBSCRIBED")), Given);
+        assert_eq!(tool.consent(mail, None), Unknown);
+        assert_eq!(tool.consent(mail, Some(" ")), Unknown);
+        assert!(matches!(tool.consent(mail, Some("unsubscribed")), Refused(_)));
+        assert!(matches!(tool.consent(mail, Some("pending")), Refused(_)));
+        assert!(matches!(tool.consent(None, Some("subscribed")), Refused(_)));
+        assert!(matches!(tool.consent(Some(" "), Some("subscribed")), Refused(_)));
+        let own = route(|_| {}).unwrap();
+        assert_eq!(own.consent(None, Some("unsubscribed")), Given, "the merchant's own tool");
+        assert!(tool.fields.email && !tool.fields.name && !own.fields.email);
+        assert!(
+            tool.can_be_quiet && !own.can_be_quiet && !route(|d| d.kind = "template".to_owned()).unwrap().can_be_quiet
+        );
     }
 
     const MOVE: Candidate<'_> = Candidate {

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{Hold, State};
+use super::{Effect, Health, Hold, Ids, State, batch, destinations, line::Line};
 use crate::model::Timestamp;
 
 /// What became of one claim.
@@ -22,7 +22,11 @@ pub struct Settlement {
     pub error: Option<String>,
     /// The beginning of the answer's body.
     pub answer: Vec<u8>,
+    /// Requests of it that are done now.
+    pub step: usize,
     pub verdict: Verdict,
+    /// What the answer means for the destination.
+    pub effect: Effect,
 }
 
 /// Where the delivery goes from here.
@@ -34,37 +38,90 @@ pub enum Verdict {
         at: Timestamp,
         spared: bool,
     },
+    /// The batch was refused: its halves are sent at once. `remember`: the destination gets no
+    /// larger ones from now on.
+    Split {
+        remember: bool,
+    },
     Dead,
     Held(Hold),
     /// Claimed but never sent: as if it had not been claimed.
     Unsent,
 }
 
-/// Records settlements; returns how many still held their claim. One that does not (the program
-/// was restarted and the delivery handed out again) changes nothing.
+impl Verdict {
+    /// A word for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Retry { .. } => "retry",
+            Self::Split { .. } => "split",
+            Self::Dead => "dead",
+            Self::Held(_) => "held",
+            Self::Unsent => "unsent",
+        }
+    }
+}
+
+/// A destination that entered another state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turned {
+    pub destination: String,
+    pub before: Health,
+    pub after: Health,
+}
+
+/// What settling did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Settlements that still held their claim. One that does not (the program was restarted and
+    /// the delivery handed out again) changes nothing.
+    pub matched: usize,
+    pub turned: Vec<Turned>,
+}
+
+/// Records settlements. `ids` name the halves of batches.
 ///
 /// # Errors
 /// Those of SQLite.
-pub fn settle(tx: &Transaction<'_>, settlements: &[Settlement], now: Timestamp) -> rusqlite::Result<usize> {
-    let mut matched = 0;
+pub fn settle(
+    tx: &Transaction<'_>,
+    settlements: &[Settlement],
+    ids: &mut Ids,
+    now: Timestamp,
+) -> rusqlite::Result<Settled> {
+    let mut settled = Settled::default();
     for settlement in settlements {
         let line = match settlement.verdict {
             Verdict::Unsent => unclaim(tx, settlement, now)?,
             verdict => record(tx, settlement, verdict, now)?,
         };
         let Some(line) = line else { continue };
-        matched += 1;
-        if matches!(settlement.verdict, Verdict::Delivered | Verdict::Dead) {
-            advance(tx, &line, now)?;
+        settled.matched += 1;
+        match settlement.verdict {
+            Verdict::Delivered | Verdict::Dead => line.advance(tx, now)?,
+            Verdict::Split { remember } => {
+                let half = batch::take_apart(tx, settlement.delivery_id, ids, now)?;
+                if remember {
+                    limit_batches(tx, &line.destination, half, now)?;
+                }
+            }
+            Verdict::Retry { .. } | Verdict::Held(_) | Verdict::Unsent => {}
+        }
+        let reason = settlement.error.as_deref();
+        if let Some((before, after)) = destinations::apply(tx, &line.destination, settlement.effect, reason, now)? {
+            settled.turned.push(Turned { destination: line.destination, before, after });
         }
     }
-    Ok(matched)
+    Ok(settled)
 }
 
-/// The deliveries of one customer to one destination.
-pub(super) struct Line {
-    pub destination: String,
-    pub customer_id: Option<i64>,
+fn limit_batches(tx: &Transaction<'_>, destination: &str, events: usize, now: Timestamp) -> rusqlite::Result<()> {
+    let mut health = destinations::health(tx, destination, now)?;
+    let events = u32::try_from(events.max(1)).unwrap_or(u32::MAX);
+    health.batch_limit = Some(health.batch_limit.map_or(events, |known| known.min(events)));
+    destinations::store(tx, destination, &health)
 }
 
 fn record(
@@ -77,13 +134,14 @@ fn record(
         Verdict::Delivered => (State::Delivered, None, None, Some(now), false),
         Verdict::Dead => (State::Dead, None, None, Some(now), false),
         Verdict::Retry { at, spared } => (State::Retrying, None, Some(at), None, spared),
+        Verdict::Split { .. } => (State::Retrying, None, Some(now), None, true),
         Verdict::Held(hold) => (State::Held, Some(hold), None, None, false),
         Verdict::Unsent => return Ok(None),
     };
     let line = tx
         .prepare_cached(
             "UPDATE deliveries SET claim = NULL, state = ?3, hold = ?4, due_at = ?5, finished_at = ?6,
-               spared = spared + ?7, last_status = ?8, last_error = ?9
+               spared = spared + ?7, last_status = ?8, last_error = ?9, step = ?10
              WHERE id = ?1 AND claim = ?2 RETURNING destination, customer_id",
         )?
         .query_row(
@@ -96,15 +154,16 @@ fn record(
                 finished_at,
                 spared,
                 settlement.status,
-                settlement.error
+                settlement.error,
+                settlement.step
             ],
             |row| Ok(Line { destination: row.get(0)?, customer_id: row.get(1)? }),
         )
         .optional()?;
     if line.is_some() {
         tx.prepare_cached(
-            "UPDATE attempts SET started_at = ?3, duration_ms = ?4, status = ?5, error = ?6, answer = ?7
-             WHERE delivery_id = ?1 AND number = ?2",
+            "INSERT OR REPLACE INTO attempts (delivery_id, number, started_at, duration_ms, status, error, answer)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
             settlement.delivery_id,
@@ -120,34 +179,13 @@ fn record(
 }
 
 fn unclaim(tx: &Transaction<'_>, settlement: &Settlement, now: Timestamp) -> rusqlite::Result<Option<Line>> {
-    let line = tx
-        .prepare_cached(
-            "UPDATE deliveries SET claim = NULL, attempts = attempts - 1, due_at = ?3,
-               state = CASE attempts WHEN 1 THEN 'waiting' ELSE 'retrying' END
-             WHERE id = ?1 AND claim = ?2 RETURNING destination, customer_id",
-        )?
-        .query_row(params![settlement.delivery_id, settlement.token, now], |row| {
-            Ok(Line { destination: row.get(0)?, customer_id: row.get(1)? })
-        })
-        .optional()?;
-    if line.is_some() {
-        tx.prepare_cached("DELETE FROM attempts WHERE delivery_id = ?1 AND number = ?2")?
-            .execute(params![settlement.delivery_id, settlement.attempt])?;
-    }
-    Ok(line)
-}
-
-/// Makes the head of a line due, after the one before it ended or it was released. A held head
-/// stays held.
-pub(super) fn advance(tx: &Transaction<'_>, line: &Line, now: Timestamp) -> rusqlite::Result<()> {
-    if line.customer_id.is_none() {
-        return Ok(()); // nobody's: no line
-    }
     tx.prepare_cached(
-        "UPDATE deliveries SET due_at = ?3 WHERE state IN ('waiting', 'retrying') AND due_at IS NULL AND id =
-           (SELECT id FROM deliveries WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL
-            ORDER BY id LIMIT 1)",
+        "UPDATE deliveries SET claim = NULL, attempts = attempts - 1, due_at = ?3,
+           state = CASE attempts WHEN 1 THEN 'waiting' ELSE 'retrying' END
+         WHERE id = ?1 AND claim = ?2 RETURNING destination, customer_id",
     )?
-    .execute(params![line.destination, line.customer_id, now])?;
-    Ok(())
+    .query_row(params![settlement.delivery_id, settlement.token, now], |row| {
+        Ok(Line { destination: row.get(0)?, customer_id: row.get(1)? })
+    })
+    .optional()
 }

@@ -51,6 +51,8 @@ pub struct Scale {
 #[must_use]
 pub const fn disposition(baseline: Baseline, run: Scale) -> Disposition {
     match baseline {
+        // New rules give segments to people who had others: that is no quiet matter.
+        Baseline::Quiet if run.baseline => Disposition::Quiet,
         Baseline::Quiet | Baseline::Hold if run.baseline || run.remap => Disposition::Hold(Hold::Baseline),
         Baseline::Discard if run.baseline || run.remap => Disposition::Discard,
         _ if run.large && !run.baseline => Disposition::Hold(Hold::Run),

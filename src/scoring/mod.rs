@@ -268,8 +268,11 @@ fn score(
     let scale = emit::Scale { baseline, remap: before.remap, large };
     // Nothing waits for the merchant where nothing is sent.
     let held = comparison.moved > 0
-        && !settings.routes.is_empty()
-        && matches!(emit::disposition(settings.baseline, scale), Disposition::Hold(_));
+        && match emit::disposition(settings.baseline, scale) {
+            Disposition::Hold(_) => !settings.routes.is_empty(),
+            Disposition::Quiet => settings.routes.iter().any(|route| !route.can_be_quiet),
+            Disposition::Send | Disposition::Discard => false,
+        };
     let mut summary = summary(settings, request, &before, &comparison);
     summary.run_id = Some(run.id);
     summary.held = held;

@@ -54,6 +54,7 @@ pub async fn run(demo: Demo<'_>) -> anyhow::Result<Outcome> {
             database,
             listeners,
             clock,
+            wake: std::sync::Arc::default(),
         },
         shutdown.clone(),
     ));

@@ -9,7 +9,7 @@ fn now() -> Timestamp {
 }
 
 fn attempt(number: u32) -> Try {
-    Try { message_id: ID, attempt: number, counted: number }
+    Try { message_id: ID, attempt: number, counted: number, events: 1, spared: false }
 }
 
 fn answer(status: u16) -> Reply {
@@ -37,83 +37,109 @@ fn the_schedule_is_fixed() {
     assert_eq!(DELAYS_MS.len() + 1, ATTEMPTS as usize);
 }
 
-/// `delivery.md`, "Retry": each row of the answer table, with the exact time of the next attempt.
+/// `delivery.md`, "Retry": each row of the answer table, with the exact time of the next attempt
+/// and what it means for the destination.
 #[test]
 fn the_answer_table() {
-    let retry = |wait: i64| Verdict::Retry { at: now().plus_millis(wait), spared: false };
-    let spared = |wait: i64| Verdict::Retry { at: now().plus_millis(wait), spared: true };
+    use Effect::{Disable, Failure as Failed, None as Nothing, Refused, Success, Wait};
+    let at = |wait: i64| now().plus_millis(wait);
+    let retry = |wait: i64| Verdict::Retry { at: at(wait), spared: false };
+    let spared = |wait: i64| Verdict::Retry { at: at(wait), spared: true };
     let held = Verdict::Held(Hold::Destination);
+    let split = |remember| Verdict::Split { remember };
     let scheduled = |number: u32| SCHEDULE_MS[number as usize - 1];
-    let timeout = || Reply::Failure(Failure::Timeout);
+    let failure = Reply::Failure;
+    let meaning = |status, meaning| Reply::Answer(Answer { status, meaning, ..Answer::default() });
+    let batch = |number| Try { events: 100, ..attempt(number) };
+    let failing = |number| Try { spared: true, ..attempt(number) };
     let later = "Mon, 23 Nov 2026 03:00:00 GMT";
     let table = [
-        // reply, attempt, verdict
-        (answer(200), 1, Verdict::Delivered),
-        (answer(204), 12, Verdict::Delivered),
-        (disabling(200), 1, Verdict::Delivered),
-        (answer(301), 1, retry(scheduled(1))),
-        (answer(304), 2, retry(scheduled(2))),
-        (answer(400), 1, retry(scheduled(1))),
-        (answer(400), 2, retry(scheduled(2))),
-        (answer(400), 3, Verdict::Dead),
-        (answer(422), 2, retry(scheduled(2))),
-        (answer(422), 3, Verdict::Dead),
-        (answer(413), 1, Verdict::Dead),
-        (answer(401), 1, retry(scheduled(1))),
-        (answer(403), 4, retry(scheduled(4))),
-        (answer(404), 1, retry(scheduled(1))),
-        (answer(405), 1, retry(scheduled(1))),
-        (answer(408), 1, retry(scheduled(1))),
-        (answer(425), 1, retry(scheduled(1))),
-        (answer(409), 1, retry(scheduled(1))),
-        (answer(418), 11, retry(scheduled(11))),
-        (answer(404), 12, Verdict::Dead),
-        (answer(410), 1, held),
-        (disabling(404), 1, held),
-        (disabling(500), 12, held),
-        (answer(429), 1, spared(scheduled(1))),
-        (answer_with(429, "90"), 1, spared(90 * SECOND)),
-        (answer_with(429, "1"), 3, spared(scheduled(3))),
-        (answer(429), 12, spared(69_984_000)),
-        (answer(500), 1, retry(scheduled(1))),
-        (answer(500), 11, retry(scheduled(11))),
-        (answer(500), 12, Verdict::Dead),
-        (answer(502), 1, retry(MINUTE)),
-        (answer(503), 2, retry(MINUTE)),
-        (answer(504), 3, retry(scheduled(3))),
-        (answer(503), 4, retry(scheduled(4))),
-        (answer_with(503, "3600"), 1, retry(HOUR)),
-        (answer_with(503, later), 1, retry(HOUR)),
-        (answer_with(503, "10"), 1, retry(MINUTE)),
-        (answer_with(500, "604800"), 1, retry(24 * HOUR)),
-        (answer_with(500, "soon"), 1, retry(scheduled(1))),
-        (answer_with(302, "120"), 1, retry(120 * SECOND)),
-        (timeout(), 1, retry(MINUTE)),
-        (timeout(), 12, Verdict::Dead),
-        (Reply::Failure(Failure::ConnectTimeout), 2, retry(MINUTE)),
-        (Reply::Failure(Failure::Refused), 1, retry(scheduled(1))),
-        (Reply::Failure(Failure::Cut), 1, retry(scheduled(1))),
-        (Reply::Failure(Failure::Dns("x.invalid".to_owned())), 5, retry(scheduled(5))),
-        (Reply::Failure(Failure::Tls("expired".to_owned())), 1, retry(scheduled(1))),
-        (Reply::Failure(Failure::Other("?".to_owned())), 12, Verdict::Dead),
-        (Reply::Failure(Failure::Blocked("10.0.0.1".to_owned())), 1, Verdict::Dead),
+        // reply, attempt, verdict, effect
+        (answer(200), attempt(1), Verdict::Delivered, Success),
+        (answer(204), attempt(12), Verdict::Delivered, Success),
+        (answer(202), batch(1), Verdict::Delivered, Success),
+        (answer(200), failing(3), Verdict::Delivered, Success),
+        (disabling(200), attempt(1), Verdict::Delivered, Disable),
+        (answer(301), attempt(1), retry(scheduled(1)), Failed),
+        (answer(304), attempt(2), retry(scheduled(2)), Failed),
+        (answer(307), batch(2), retry(scheduled(2)), Failed),
+        (answer(400), attempt(1), retry(scheduled(1)), Failed),
+        (answer(400), attempt(2), retry(scheduled(2)), Failed),
+        (answer(400), attempt(3), Verdict::Dead, Failed),
+        (answer(422), attempt(2), retry(scheduled(2)), Failed),
+        (answer(422), attempt(3), Verdict::Dead, Failed),
+        (answer(400), batch(1), split(false), Nothing),
+        (answer(422), batch(7), split(false), Nothing),
+        (answer(413), batch(1), split(true), Nothing),
+        (answer(413), attempt(1), Verdict::Dead, Nothing),
+        (answer(401), attempt(1), spared(scheduled(1)), Refused),
+        (answer(403), attempt(4), spared(scheduled(4)), Refused),
+        (answer(401), attempt(12), spared(69_984_000), Refused),
+        (answer(401), batch(1), spared(scheduled(1)), Refused),
+        (answer(404), attempt(1), retry(scheduled(1)), Failed),
+        (answer(405), attempt(1), retry(scheduled(1)), Failed),
+        (answer(408), attempt(1), retry(scheduled(1)), Failed),
+        (answer(425), attempt(1), retry(scheduled(1)), Failed),
+        (answer(409), attempt(1), retry(scheduled(1)), Failed),
+        (answer(418), attempt(11), retry(scheduled(11)), Failed),
+        (answer(404), attempt(12), Verdict::Dead, Failed),
+        (answer(404), failing(12), spared(69_984_000), Failed),
+        (answer(410), attempt(1), held, Disable),
+        (answer(410), batch(1), held, Disable),
+        (disabling(404), attempt(1), held, Disable),
+        (disabling(500), attempt(12), held, Disable),
+        (answer(429), attempt(1), spared(scheduled(1)), Wait(at(scheduled(1)))),
+        (answer_with(429, "90"), attempt(1), spared(90 * SECOND), Wait(at(90 * SECOND))),
+        (answer_with(429, "1"), attempt(3), spared(scheduled(3)), Wait(at(scheduled(3)))),
+        (answer(429), attempt(12), spared(69_984_000), Wait(at(69_984_000))),
+        (answer(500), attempt(1), retry(scheduled(1)), Failed),
+        (answer(500), batch(1), retry(scheduled(1)), Failed),
+        (answer(500), attempt(11), retry(scheduled(11)), Failed),
+        (answer(500), attempt(12), Verdict::Dead, Failed),
+        (answer(502), attempt(1), retry(MINUTE), Failed),
+        (answer(503), attempt(2), retry(MINUTE), Failed),
+        (answer(504), attempt(3), retry(scheduled(3)), Failed),
+        (answer(503), attempt(4), retry(scheduled(4)), Failed),
+        (answer_with(503, "3600"), attempt(1), retry(HOUR), Failed),
+        (answer_with(503, later), attempt(1), retry(HOUR), Failed),
+        (answer_with(503, "10"), attempt(1), retry(MINUTE), Failed),
+        (answer_with(500, "604800"), attempt(1), retry(24 * HOUR), Failed),
+        (answer_with(500, "soon"), attempt(1), retry(scheduled(1)), Failed),
+        (answer_with(500, "-5"), attempt(1), retry(scheduled(1)), Failed),
+        (answer_with(302, "120"), attempt(1), retry(120 * SECOND), Failed),
+        (failure(Failure::Timeout), attempt(1), retry(MINUTE), Failed),
+        (failure(Failure::Timeout), attempt(12), Verdict::Dead, Failed),
+        (failure(Failure::Timeout), failing(1), spared(MINUTE), Failed),
+        (failure(Failure::ConnectTimeout), attempt(2), retry(MINUTE), Failed),
+        (failure(Failure::Refused), attempt(1), retry(scheduled(1)), Failed),
+        (failure(Failure::Cut), attempt(1), retry(scheduled(1)), Failed),
+        (failure(Failure::Dns("x.invalid".to_owned())), attempt(5), retry(scheduled(5)), Failed),
+        (failure(Failure::Tls("expired".to_owned())), attempt(1), retry(scheduled(1)), Failed),
+        (failure(Failure::Other("?".to_owned())), attempt(12), Verdict::Dead, Failed),
+        (failure(Failure::Blocked("10.0.0.1".to_owned())), attempt(1), Verdict::Dead, Failed),
+        (failure(Failure::Unrenderable("no id".to_owned())), attempt(2), retry(scheduled(2)), Nothing),
+        (failure(Failure::Unrenderable("no id".to_owned())), attempt(3), Verdict::Dead, Nothing),
+        (meaning(404, Meaning::Done), attempt(1), Verdict::Delivered, Success),
+        (meaning(403, Meaning::Throttled), attempt(1), spared(scheduled(1)), Wait(at(scheduled(1)))),
+        (meaning(200, Meaning::Refused("no".to_owned())), attempt(1), retry(scheduled(1)), Failed),
+        (meaning(200, Meaning::Refused("no".to_owned())), attempt(3), Verdict::Dead, Failed),
     ];
-    for (reply, number, verdict) in table {
-        assert_eq!(judge(&reply, attempt(number), now()), verdict, "attempt {number}: {reply:?}");
+    for (reply, this, verdict, effect) in table {
+        assert_eq!(judge(&reply, this, now()), Judgement { verdict, effect }, "{this:?}: {reply:?}");
     }
 }
 
 #[test]
 fn spared_attempts_do_not_wear_a_delivery_out() {
-    let this = Try { message_id: ID, attempt: 40, counted: 2 };
-    let Verdict::Retry { at, spared: false } = judge(&answer(500), this, now()) else { panic!("still alive") };
+    let this = Try { counted: 2, ..attempt(40) };
+    let Verdict::Retry { at, spared: false } = judge(&answer(500), this, now()).verdict else { panic!("still alive") };
     let wait = at.millis() - now().millis();
     assert!((24 * SECOND..=36 * SECOND).contains(&wait), "the second delay, not the fortieth: {wait}");
 }
 
 #[test]
 fn every_failure_says_what_happened_and_what_to_do() {
-    let say = |reply: &Reply, number| explain(reply, judge(reply, attempt(number), now()));
+    let say = |reply: &Reply, number| explain(reply, judge(reply, attempt(number), now()).verdict);
     assert_eq!(say(&answer(200), 1), None);
     assert_eq!(say(&answer(401), 1).unwrap(), "answered 401: it does not accept the request; check the key");
     assert_eq!(say(&answer(500), 12).unwrap(), "given up: answered 500: it has a fault of its own");
@@ -135,7 +161,7 @@ fn every_failure_says_what_happened_and_what_to_do() {
 proptest! {
     #[test]
     fn the_wait_stays_within_a_fifth_of_the_schedule_and_is_reproducible(id: [u8; 16], number in 1u32..40) {
-        let this = Try { message_id: id, attempt: number, counted: number };
+        let this = Try { message_id: id, ..attempt(number) };
         let nominal = DELAYS_MS[(number as usize - 1).min(10)];
         let wait = delay_ms(this);
         prop_assert!((nominal * 8 / 10..=nominal * 12 / 10).contains(&wait));
@@ -173,7 +199,7 @@ proptest! {
                 let mut id = [0; 16];
                 id[..8].copy_from_slice(&seed);
                 id[8..].copy_from_slice(&n.to_be_bytes());
-                delay_ms(Try { message_id: id, attempt: 5, counted: 5 })
+                delay_ms(Try { message_id: id, ..attempt(5) })
             })
             .collect();
         prop_assert!(waits.len() > 100, "{} different waits", waits.len());

@@ -14,7 +14,7 @@ use quintile::{
     db::Database,
     delivery::{Forwarder, Report},
     model::Timestamp,
-    outbox::{self, Cause, Delivery, DeliveryFilter, Disposition, Ids, Route, SegmentChange, Slice},
+    outbox::{self, Cause, Delivery, DeliveryFilter, Disposition, Health, Ids, Resume, Route, SegmentChange, Slice},
 };
 use rusqlite::{Transaction, params};
 use tempfile::TempDir;
@@ -115,6 +115,23 @@ impl Shop {
             Ok(())
         });
         self.wake.notify_one();
+    }
+
+    /// The merchant resumes a destination; slices of two.
+    pub fn resume(&self, destination: &str, resume: Resume) {
+        let (now, name) = (self.now(), destination.to_owned());
+        self.write(move |tx| {
+            let mut after = Some(0);
+            while let Some(last) = after {
+                after = outbox::prepare_resume(tx, &name, resume, last, 2, now)?;
+            }
+            Ok(outbox::activate(tx, &name, now)?)
+        });
+    }
+
+    /// How a destination fares.
+    pub fn health(&self, destination: &str) -> Health {
+        outbox::health(&*self.db().readers().get().unwrap(), destination, self.now()).unwrap()
     }
 
     pub fn forwarder(&self) -> Forwarder {

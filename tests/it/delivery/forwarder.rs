@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use quintile::{
     model::Timestamp,
-    outbox::{self, Claims, Route, Settlement, Shop as ShopInfo, Verdict},
+    outbox::{self, Claims, Effect, Ids, Places, Route, Settlement, Shop as ShopInfo, Verdict},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -184,10 +184,12 @@ async fn a_late_reply_to_a_lost_claim_changes_nothing() {
         status: Some(200),
         error: None,
         answer: b"late".to_vec(),
+        step: 1,
         verdict: Verdict::Delivered,
+        effect: Effect::Success,
     };
     let now = shop.now();
-    assert_eq!(shop.write(move |tx| Ok(outbox::settle(tx, &[late], now)?)), 0);
+    assert_eq!(shop.write(move |tx| Ok(outbox::settle(tx, &[late], &mut Ids::random(now), now)?)).matched, 0);
     assert_eq!((shop.deliveries(), shop.attempts(1)), before);
 }
 
@@ -198,7 +200,7 @@ fn claim_as(shop: &Shop, boot: &str) -> outbox::Claim {
         number: 1,
         shop: ShopInfo::from_config(&shop.config),
         routes: Route::from_config(&shop.config).unwrap().into(),
-        places: vec![16],
+        places: vec![Places { free: 16, ..Places::default() }],
         start: 0,
         limit: 128,
         now: shop.now(),

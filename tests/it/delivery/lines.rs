@@ -6,7 +6,8 @@ use quintile::{
     db::SCHEMA,
     model::Timestamp,
     outbox::{
-        self, Claim, Claims, Decision, Disposition, HeldFilter, Hold, Ids, Route, Settlement, Shop, Slice, Verdict,
+        self, Action, Claim, Claims, Cursor, Disposition, Effect, Filter, Hold, Ids, Places, Route, Settlement, Shop,
+        Slice, State, Verdict,
     },
 };
 use rusqlite::{Connection, Transaction};
@@ -31,9 +32,9 @@ enum Step {
         index: usize,
         verdict: Ending,
     },
-    Decide {
-        decision: Decision,
-        filter: HeldFilter,
+    Act {
+        action: Action,
+        filter: Filter,
     },
     Crash,
     Pass,
@@ -47,6 +48,8 @@ enum Ending {
     Spared,
     Refused,
     Unsent,
+    /// For a batch; a delivery of one event is tried again.
+    Split,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -63,15 +66,27 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Ending::Spared),
         1 => Just(Ending::Refused),
         1 => Just(Ending::Unsent),
+        2 => Just(Ending::Split),
     ];
-    let decision = prop_oneof![Just(Decision::Release), Just(Decision::Discard)];
-    let filter = (any::<bool>(), prop::option::of(1..10i64), prop::option::of(Just("a".to_owned())))
-        .prop_map(|(baseline, run_id, destination)| HeldFilter { baseline, run_id, destination });
+    let action = prop_oneof![
+        2 => Just(Action::Release),
+        1 => Just(Action::Discard),
+        1 => Just(Action::Retry),
+        1 => Just(Action::Replay),
+    ];
+    let state = prop_oneof![
+        3 => Just(None),
+        1 => proptest::sample::select(State::ALL).prop_map(Some),
+    ];
+    let part = (prop::option::of(1..10i64), prop::option::of(Just("a".to_owned())), prop::option::of(1..=CUSTOMERS));
+    let filter = (any::<bool>(), part, state).prop_map(|(baseline, (run_id, destination, customer_id), state)| {
+        Filter { baseline, run_id, destination, customer_id, state, ..Filter::default() }
+    });
     prop_oneof![
-        4 => (1..=CUSTOMERS, disposition).prop_map(|(customer, disposition)| Step::Change { customer, disposition }),
+        5 => (1..=CUSTOMERS, disposition).prop_map(|(customer, disposition)| Step::Change { customer, disposition }),
         4 => (0usize..4).prop_map(|places| Step::Claim { places }),
         6 => (any::<usize>(), ending).prop_map(|(index, verdict)| Step::End { index, verdict }),
-        2 => (decision, filter).prop_map(|(decision, filter)| Step::Decide { decision, filter }),
+        2 => (action, filter).prop_map(|(action, filter)| Step::Act { action, filter }),
         1 => Just(Step::Crash),
         2 => Just(Step::Pass),
     ]
@@ -94,7 +109,8 @@ impl Queue {
             connection.execute("INSERT INTO customers (id, source, created_at) VALUES (?1, 'csv', 0)", [id]).unwrap();
         }
         let destination = |name: &str| config::Destination { name: name.to_owned(), ..Default::default() };
-        let config = Config { destination: vec![destination("a"), destination("b")], ..Default::default() };
+        let together = config::Destination { batch: 3, ..destination("b") };
+        let config = Config { destination: vec![destination("a"), together], ..Default::default() };
         let routes = Route::from_config(&config).unwrap();
         Self { connection, routes, in_flight: Vec::new(), boot: 0, number: 0, now: Timestamp::from_millis(1_000_000) }
     }
@@ -115,7 +131,10 @@ impl Queue {
                     number: self.number,
                     shop: Shop::from_config(&Config::default()),
                     routes: self.routes.clone().into(),
-                    places: vec![places, 2],
+                    places: vec![
+                        Places { in_flight: self.in_flight_to(0), free: places, more_at: None },
+                        Places { in_flight: self.in_flight_to(1), free: 2, more_at: None },
+                    ],
                     start: places % 2,
                     limit: 4,
                     now,
@@ -127,9 +146,12 @@ impl Queue {
             Step::End { index, verdict } if !self.in_flight.is_empty() => {
                 let claim = self.in_flight.swap_remove(index % self.in_flight.len());
                 let verdict = match verdict {
+                    // In truth the destination is disabled then, and its whole queue waits.
+                    Ending::Refused if claim.events > 1 => Verdict::Retry { at: now, spared: true },
+                    Ending::Split if claim.events > 1 => Verdict::Split { remember: false },
                     Ending::Delivered => Verdict::Delivered,
                     Ending::Dead => Verdict::Dead,
-                    Ending::Retry => Verdict::Retry { at: now.plus_millis(LATER_MS), spared: false },
+                    Ending::Retry | Ending::Split => Verdict::Retry { at: now.plus_millis(LATER_MS), spared: false },
                     Ending::Spared => Verdict::Retry { at: now.plus_millis(LATER_MS), spared: true },
                     Ending::Refused => Verdict::Held(Hold::Destination),
                     Ending::Unsent => Verdict::Unsent,
@@ -137,10 +159,15 @@ impl Queue {
                 assert_eq!(end(&tx, claim, verdict, now), 1, "a live claim is settled once");
             }
             Step::End { .. } => {}
-            Step::Decide { decision, ref filter } => {
-                let matched = outbox::count_held(&tx, filter).unwrap();
-                let decided = outbox::decide_held(&tx, filter, decision, 0, 2, now).unwrap();
-                assert_eq!(decided.map_or(0, |decided| decided.count), usize::try_from(matched.min(2)).unwrap());
+            Step::Act { action, ref filter } => {
+                let matched = outbox::count_matching(&tx, action, filter).unwrap();
+                let mut ids = Ids::random(now);
+                let (mut cursor, mut total) = (Some(Cursor::default()), 0);
+                while let Some(from) = cursor {
+                    let (count, next) = outbox::act(&tx, action, filter, from, 2, &mut ids, now).unwrap();
+                    (cursor, total) = (next, total + count);
+                }
+                assert_eq!(total, usize::try_from(matched).unwrap(), "{action:?} {filter:?}");
             }
             Step::Crash => {
                 self.boot += 1;
@@ -155,14 +182,41 @@ impl Queue {
         tx.commit().unwrap();
     }
 
+    fn in_flight_to(&self, route: usize) -> usize {
+        self.in_flight.iter().filter(|claim| claim.route == route).count()
+    }
+
+    /// Of each event on its way: no older one of its customer to the same destination is open. A
+    /// replay is newer than what it repeats, so deliveries are compared and not events.
+    fn check_order(&self) {
+        let overtaking: i64 = self
+            .connection
+            .query_row(
+                "WITH open AS (
+                   SELECT d.destination, d.state, d.id, d.customer_id FROM deliveries d
+                    WHERE d.finished_at IS NULL AND d.events = 1
+                    UNION ALL
+                   SELECT d.destination, d.state, b.row_id, b.customer_id
+                     FROM batched b JOIN deliveries d ON d.id = b.delivery_id WHERE d.finished_at IS NULL)
+                 SELECT count(*) FROM open s JOIN open o USING (destination, customer_id)
+                  WHERE s.state = 'sending' AND o.id < s.id",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!(overtaking, 0, "nothing overtakes an older one of its customer");
+        assert!(self.in_flight_to(1) <= 1, "batches go one at a time");
+    }
+
     /// What must be true at every moment.
     fn check(&self) {
+        self.check_order();
         let mut select = self
             .connection
             .prepare(
                 "SELECT destination, customer_id, id, state, hold, due_at, claim IS NOT NULL, body IS NOT NULL,
                    attempts, spared, (SELECT count(*) FROM attempts WHERE delivery_id = id)
-                 FROM deliveries WHERE finished_at IS NULL ORDER BY destination, customer_id, id",
+                 FROM deliveries WHERE finished_at IS NULL AND events = 1 ORDER BY destination, customer_id, id",
             )
             .unwrap();
         let mut rows = select.query([]).unwrap();
@@ -187,12 +241,17 @@ impl Queue {
             }
             assert_eq!(state == "sending", claimed, "{row}");
             assert_eq!(state == "held", hold.is_some(), "{row}");
-            assert!(frozen || attempts == 0, "{row}: what was tried is frozen");
-            assert_eq!(attempts, listed, "{row}: each attempt is listed");
+            assert!(frozen || attempts == spared, "{row}: what was tried is frozen");
+            let ended = attempts - i64::from(claimed);
+            assert!(listed == ended || (spared > 0 && listed < ended), "{row}: each attempt that ended is listed");
             assert!(spared <= attempts, "{row}");
             sending += usize::from(claimed);
         }
-        assert_eq!(sending, self.in_flight.len());
+        let batches: usize = self
+            .connection
+            .query_row("SELECT count(*) FROM deliveries WHERE state = 'sending' AND events > 1", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(sending + batches, self.in_flight.len());
     }
 }
 
@@ -206,9 +265,11 @@ fn end(tx: &Transaction<'_>, claim: Claim, verdict: Verdict, now: Timestamp) -> 
         status: None,
         error: None,
         answer: Vec::new(),
+        step: 1,
         verdict,
+        effect: Effect::None,
     };
-    outbox::settle(tx, &[settlement], now).unwrap()
+    outbox::settle(tx, &[settlement], &mut Ids::random(now), now).unwrap().matched
 }
 
 proptest! {

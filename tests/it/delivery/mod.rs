@@ -1,8 +1,10 @@
 //! From a changed segment to the email tool: the queue, the requests, and the loop between them.
 
+mod batches;
 mod faults;
 mod fixture;
 mod forwarder;
 mod lines;
 mod queue;
+mod states;
 mod wire;

@@ -1,7 +1,7 @@
 //! Events become deliveries, and the queue's own operations.
 
 use quintile::outbox::{
-    self, Decision, Disposition, Envelope, Fields, HeldFilter, Hold, Ids, Route, Shop as ShopInfo, Slice,
+    self, Action, Cursor, Disposition, Envelope, Fields, Filter, Hold, Ids, Route, Shop as ShopInfo, Slice,
 };
 
 use super::fixture::{Shop, events};
@@ -94,13 +94,13 @@ async fn a_destination_that_wants_nothing_more_keeps_what_it_refused() {
 }
 
 /// All that the filter finds, two at a time. Returns how many.
-fn decide(shop: &Shop, decision: Decision, filter: HeldFilter) -> usize {
+fn decide(shop: &Shop, action: Action, filter: Filter) -> usize {
     let now = shop.now();
     shop.write(move |tx| {
-        let (mut after, mut total) = (0, 0);
-        while let Some(decided) = outbox::decide_held(tx, &filter, decision, after, 2, now)? {
-            after = decided.last;
-            total += decided.count;
+        let (mut cursor, mut total) = (Some(Cursor::default()), 0);
+        while let Some(from) = cursor {
+            let (count, next) = outbox::act(tx, action, &filter, from, 2, &mut Ids::random(now), now)?;
+            (cursor, total) = (next, total + count);
         }
         Ok(total)
     })
@@ -111,10 +111,10 @@ async fn the_baseline_is_released_or_discarded_as_the_merchant_says() {
     let tool = Receiver::start().await;
     let shop = Shop::new(&[&tool, &tool]);
     shop.moves_with(&[1, 2, 3], "loyal", Disposition::Hold(Hold::Baseline));
-    let to_tool = HeldFilter { baseline: true, destination: Some("tool".to_owned()), ..HeldFilter::default() };
-    assert_eq!(decide(&shop, Decision::Release, to_tool), 3);
-    let baseline = HeldFilter { baseline: true, ..HeldFilter::default() };
-    assert_eq!(decide(&shop, Decision::Discard, baseline), 3);
+    let to_tool = Filter { baseline: true, destination: Some("tool".to_owned()), ..Filter::default() };
+    assert_eq!(decide(&shop, Action::Release, to_tool), 3);
+    let baseline = Filter { baseline: true, ..Filter::default() };
+    assert_eq!(decide(&shop, Action::Discard, baseline), 3);
     let report = shop.deliver().await;
     assert_eq!((report.delivered, report.held, report.waiting), (3, 0, 0));
     assert!(
@@ -131,9 +131,9 @@ async fn a_released_run_goes_before_what_waited_behind_it() {
     shop.moves_with(&[1, 2, 3], "loyal", Disposition::Hold(Hold::Run));
     shop.moves(&[1, 2], "champion");
     assert_eq!(shop.deliver().await.delivered, 0, "the held run blocks its customers");
-    assert_eq!(decide(&shop, Decision::Release, HeldFilter { run_id: Some(2), ..HeldFilter::default() }), 0);
-    assert_eq!(decide(&shop, Decision::Release, HeldFilter { baseline: true, ..HeldFilter::default() }), 0);
-    assert_eq!(decide(&shop, Decision::Release, HeldFilter { run_id: Some(1), ..HeldFilter::default() }), 3);
+    assert_eq!(decide(&shop, Action::Release, Filter { run_id: Some(2), ..Filter::default() }), 0);
+    assert_eq!(decide(&shop, Action::Release, Filter { baseline: true, ..Filter::default() }), 0);
+    assert_eq!(decide(&shop, Action::Release, Filter { run_id: Some(1), ..Filter::default() }), 3);
     let report = shop.deliver().await;
     assert_eq!((report.delivered, report.held, report.waiting), (5, 0, 0));
     for customer in ["1", "2"] {
@@ -149,7 +149,7 @@ async fn a_discarded_run_lets_newer_ones_of_its_customers_go() {
     let shop = Shop::new(&[&tool]);
     shop.moves_with(&[1, 2], "loyal", Disposition::Hold(Hold::Run));
     shop.moves(&[1], "champion");
-    assert_eq!(decide(&shop, Decision::Discard, HeldFilter { run_id: Some(1), ..HeldFilter::default() }), 2);
+    assert_eq!(decide(&shop, Action::Discard, Filter { run_id: Some(1), ..Filter::default() }), 2);
     assert_eq!(shop.deliver().await.delivered, 1);
     assert_eq!(shop.states(), ["discarded", "discarded", "delivered"]);
     assert_eq!(tool.received()[0].json()["data"]["newSegment"], "champion");
@@ -161,7 +161,7 @@ async fn a_released_run_overtakes_a_baseline_that_stays_held() {
     let shop = Shop::new(&[&tool]);
     shop.moves_with(&[1, 2], "loyal", Disposition::Hold(Hold::Baseline));
     shop.moves_with(&[1], "champion", Disposition::Hold(Hold::Run));
-    assert_eq!(decide(&shop, Decision::Release, HeldFilter { run_id: Some(2), ..HeldFilter::default() }), 1);
+    assert_eq!(decide(&shop, Action::Release, Filter { run_id: Some(2), ..Filter::default() }), 1);
     assert_eq!(shop.deliver().await.delivered, 1);
     assert_eq!(shop.states(), ["superseded", "held", "delivered"]);
 }
@@ -175,10 +175,12 @@ async fn what_a_destination_refused_is_sent_again_when_released() {
     shop.moves(&[1], "loyal");
     shop.deliver().await;
     tool.answers(200);
-    let to_tool = HeldFilter { destination: Some("tool".to_owned()), ..HeldFilter::default() };
-    assert_eq!(decide(&shop, Decision::Release, to_tool), 1);
+    let to_tool = Filter { destination: Some("tool".to_owned()), ..Filter::default() };
+    assert_eq!(decide(&shop, Action::Release, to_tool), 1);
     let again = shop.deliveries()[0].clone();
     assert_eq!((again.state.as_str(), again.next_attempt_at), ("retrying", Some(shop.now())));
+    assert_eq!(shop.deliver().await.delivered, 0, "it asked for nothing more");
+    shop.resume("tool", outbox::Resume::All);
     assert_eq!(shop.deliver().await.delivered, 2);
     let received = tool.received();
     assert_eq!(received[0].header("webhook-id"), received[1].header("webhook-id"), "the same message");

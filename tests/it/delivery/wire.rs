@@ -120,8 +120,13 @@ async fn the_time_limit_includes_the_body() {
             }
         })
         .await;
-        let request = Request { url: url.parse().unwrap(), headers: HeaderMap::new(), body: Vec::new() };
-        let exchange = client.post(request).await;
+        let request = Request {
+            method: reqwest::Method::POST,
+            url: url.parse().unwrap(),
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+        };
+        let exchange = client.send(request).await;
         assert_eq!(exchange.reply, Reply::Failure(Failure::Timeout), "{beginning:?}");
     }
 }

@@ -1,0 +1,163 @@
+//! `quintile deliveries retry`, `replay`, `release` and `discard`: what the merchant does with
+//! deliveries. Works beside a running `serve`.
+
+use std::io::Write;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::must_know;
+use crate::{
+    cli::{Context, Format, Outcome, UsageError, score},
+    db::Database,
+    model::Timestamp,
+    outbox::{Action, Cursor, Filter, Ids, State, act, count_matching},
+    scoring,
+};
+
+/// Which deliveries; all conditions must hold.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Those of the first run, and of a run under new segment rules
+    #[arg(long)]
+    baseline: bool,
+    /// This one
+    #[arg(long, value_name = "ID")]
+    delivery: Option<i64>,
+    /// Those of one run
+    #[arg(long, value_name = "ID")]
+    run: Option<i64>,
+    /// Those that tell of a move to this segment
+    #[arg(long, value_name = "SEGMENT")]
+    segment: Option<String>,
+    /// Those about one customer
+    #[arg(long, value_name = "ID")]
+    customer: Option<i64>,
+    /// Those queued at this time or later, like 2026-11-23T00:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse_rfc3339)]
+    since: Option<Timestamp>,
+    /// Those queued before this time
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse_rfc3339)]
+    until: Option<Timestamp>,
+    /// All that the action can be meant for
+    #[arg(long)]
+    all: bool,
+    /// Only count them
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Deliveries acted on in one transaction, so that the journal stays small.
+const SLICE: usize = 1000;
+
+pub fn run(action: Action, args: &Args, list: &super::Args, context: &Context) -> anyhow::Result<Outcome> {
+    let filter = filter(action, args, list)?;
+    let (matched, done) = if args.dry_run {
+        (count(&*context.readers()?.get()?, action, &filter, context)?, 0)
+    } else {
+        let command = format!("quintile deliveries {}", words(action).0);
+        let database = context.open_beside(&command)?;
+        if database.is_owner() {
+            // A run that a crash stopped between its steps holds more than is queued yet.
+            scoring::resume(&database, &score::settings(context)?, &context.clock)?;
+        }
+        let matched = count(&*database.readers().get()?, action, &filter, context)?;
+        let done = act_on_all(&database, action, &filter, context.clock.now())?;
+        database.nudge();
+        (matched, done)
+    };
+    print(action, matched, done, args.dry_run, list.format)?;
+    Ok(Outcome::Done)
+}
+
+fn filter(action: Action, args: &Args, list: &super::Args) -> anyhow::Result<Filter> {
+    let state = list.state.as_deref().and_then(State::parse);
+    if let Some(state) = state.filter(|state| !action.states().contains(state)) {
+        let states: Vec<&str> = action.states().iter().map(|state| state.as_str()).collect();
+        let name = words(action).0;
+        return Err(
+            UsageError(format!("`{name}` cannot act on {state} deliveries; it can on {}", states.join(", "))).into()
+        );
+    }
+    let filter = Filter {
+        delivery_id: args.delivery,
+        state,
+        baseline: args.baseline,
+        run_id: args.run,
+        destination: list.destination.clone(),
+        segment: args.segment.clone(),
+        customer_id: args.customer,
+        since: args.since,
+        until: args.until,
+    };
+    if filter == Filter::default() && !args.all {
+        return Err(UsageError(
+            "say which deliveries: --delivery ID, --run ID, --destination NAME, --state S, --segment S, --customer ID, --since TIME, --until TIME, --baseline, or --all".to_owned(),
+        )
+        .into());
+    }
+    Ok(filter)
+}
+
+/// How many there are; refuses a destination or run that does not exist.
+fn count(connection: &Connection, action: Action, filter: &Filter, context: &Context) -> anyhow::Result<i64> {
+    if let Some(name) = &filter.destination {
+        must_know(connection, context, name)?;
+    }
+    for (id, table, look) in [
+        (filter.run_id, "run", "runs"),
+        (filter.delivery_id, "delivery", "deliveries"),
+        (filter.customer_id, "customer", "customers"),
+    ] {
+        let Some(id) = id else { continue };
+        let found =
+            connection.query_row(&format!("SELECT 1 FROM {look} WHERE id = ?1"), [id], |_| Ok(())).optional()?;
+        found.ok_or_else(|| {
+            let plural = if look == "runs" { "lists them" } else { "lists what there is" };
+            UsageError(format!("there is no {table} {id}; `quintile {look}` {plural}"))
+        })?;
+    }
+    Ok(count_matching(connection, action, filter)?)
+}
+
+/// All of them, slice by slice. Returns how many there were.
+fn act_on_all(database: &Database, action: Action, filter: &Filter, now: Timestamp) -> anyhow::Result<usize> {
+    let (mut cursor, mut total) = (Cursor::default(), 0);
+    loop {
+        let filter = filter.clone();
+        let (count, next) = database.writer().write_blocking(move |tx| {
+            let done = act(tx, action, &filter, cursor, SLICE, &mut Ids::random(now), now)?;
+            if done.1.is_none() {
+                scoring::note_decided(tx)?;
+            }
+            Ok(done)
+        })?;
+        total += count;
+        match next {
+            Some(next) => cursor = next,
+            None => return Ok(total),
+        }
+    }
+}
+
+/// The action, what became of its deliveries, and what happens to them.
+const fn words(action: Action) -> (&'static str, &'static str, &'static str) {
+    match action {
+        Action::Release => ("release", "released", "will be sent by `quintile serve` or `quintile deliver`"),
+        Action::Discard => ("discard", "discarded", "will never be sent; what waited behind them goes out next"),
+        Action::Retry => ("retry", "retried", "will be tried at once by `quintile serve` or `quintile deliver`"),
+        Action::Replay => ("replay", "replayed", "will be sent again, as new messages with the same events"),
+    }
+}
+
+fn print(action: Action, matched: i64, done: usize, dry_run: bool, format: Format) -> std::io::Result<()> {
+    let (_, name, then) = words(action);
+    let what = if action == Action::Release { "held delivery" } else { "delivery" };
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Json => writeln!(out, "{{\"matched\":{matched},\"{name}\":{done}}}"),
+        Format::Csv => write!(out, "matched,{name}\r\n{matched},{done}\r\n"),
+        Format::Table if matched == 0 => writeln!(out, "No {what} matches."),
+        Format::Table if dry_run => writeln!(out, "Deliveries that match: {matched}; none was {name}."),
+        Format::Table => writeln!(out, "Deliveries {name}: {done}. They {then}."),
+    }
+}

@@ -1,0 +1,70 @@
+//! `quintile destinations`: your tools, how they fare, and what to do about it.
+
+mod list;
+mod resume;
+
+use super::{Context, Format, Outcome, UsageError};
+use crate::{config, outbox};
+
+/// List destinations; test, pause or resume one
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[arg(long, value_enum, default_value_t, global = true)]
+    format: Format,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// List destinations and how they fare (what happens without a word)
+    List,
+    /// Stop sending to a destination; its queue is held
+    Pause(Named),
+    /// Send to a paused or disabled destination again
+    Resume(resume::Args),
+}
+
+#[derive(Debug, clap::Args)]
+struct Named {
+    /// Its name in config.toml
+    name: String,
+}
+
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    match &args.action {
+        None | Some(Action::List) => list::run(context, args.format),
+        Some(Action::Pause(named)) => pause(&named.name, context, args.format),
+        Some(Action::Resume(which)) => resume::run(which, context, args.format),
+    }
+}
+
+fn pause(name: &str, context: &Context, format: Format) -> anyhow::Result<Outcome> {
+    find(context, name)?;
+    let database = context.open_beside("quintile destinations pause")?;
+    let (destination, now) = (name.to_owned(), context.clock.now());
+    database.writer().write_blocking(move |tx| Ok(outbox::pause(tx, &destination, now)?))?;
+    database.nudge();
+    list::say(
+        context,
+        &database,
+        name,
+        format,
+        &format!(
+            "{name} is paused: nothing is sent to it, its queue is held. `quintile destinations resume {name} --send all|latest|none` goes on."
+        ),
+    )
+}
+
+/// The destination called `name` in the configuration.
+fn find<'a>(context: &'a Context, name: &str) -> anyhow::Result<&'a config::Destination> {
+    context.config.destination.iter().find(|destination| destination.name == name).ok_or_else(|| {
+        let names: Vec<&str> = context.config.destination.iter().map(|known| known.name.as_str()).collect();
+        let there_are = if names.is_empty() {
+            "config.toml has none".to_owned()
+        } else {
+            format!("there are {}", names.join(", "))
+        };
+        UsageError(format!("there is no destination {name:?}; {there_are}")).into()
+    })
+}

@@ -1,0 +1,54 @@
+//! `quintile destinations resume`: a paused or disabled destination is sent to again.
+
+use crate::{
+    cli::{Context, Format, Outcome},
+    outbox::{self, Resume},
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Its name in config.toml
+    name: String,
+    /// What of its queue is sent
+    #[arg(long, value_enum)]
+    send: Send,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Send {
+    /// Everything, in order
+    All,
+    /// Of each customer the newest event alone
+    Latest,
+    /// Nothing of it, only what comes from now on
+    None,
+}
+
+/// Deliveries looked at in one transaction.
+const SLICE: usize = 1000;
+
+pub fn run(args: &Args, context: &Context, format: Format) -> anyhow::Result<Outcome> {
+    super::find(context, &args.name)?;
+    let resume = match args.send {
+        Send::All => Resume::All,
+        Send::Latest => Resume::Latest,
+        Send::None => Resume::None,
+    };
+    let database = context.open_beside("quintile destinations resume")?;
+    let now = context.clock.now();
+    let mut after = Some(0);
+    while let Some(last) = after {
+        let name = args.name.clone();
+        after = database.writer().write_blocking(move |tx| {
+            let next = outbox::prepare_resume(tx, &name, resume, last, SLICE, now)?;
+            if next.is_none() {
+                // Only now that the whole queue is as the merchant wants it.
+                outbox::activate(tx, &name, now)?;
+            }
+            Ok(next)
+        })?;
+    }
+    database.nudge();
+    let name = &args.name;
+    super::list::say(context, &database, name, format, &format!("{name} is sent to again."))
+}

@@ -1,0 +1,227 @@
+//! What the merchant may do with deliveries: send held ones, drop open ones, try failed ones now,
+//! send finished ones again.
+
+use rusqlite::{Connection, Params, ToSql, Transaction, params};
+
+use super::{
+    Ids, State,
+    line::{Entry, Line, Lines, Place},
+};
+use crate::model::Timestamp;
+
+/// Which deliveries are meant: those that all of the named conditions hold for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub delivery_id: Option<i64>,
+    /// One of [`Action::states`]; `None`: [`Action::usual_states`].
+    pub state: Option<State>,
+    /// Only those of the first run, or of a run under new segment rules.
+    pub baseline: bool,
+    pub run_id: Option<i64>,
+    pub destination: Option<String>,
+    /// The new segment of an event in it.
+    pub segment: Option<String>,
+    pub customer_id: Option<i64>,
+    /// Queued at or after this.
+    pub since: Option<Timestamp>,
+    /// Queued before this.
+    pub until: Option<Timestamp>,
+}
+
+/// What is done with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Held ones are sent, each after the older ones of its customer. What waits for a consent is
+    /// not the merchant's to release.
+    Release,
+    /// Open ones are never sent; what waits behind them goes out.
+    Discard,
+    /// Those that wait for their next attempt are tried now; dead ones are sent again as new
+    /// messages.
+    Retry,
+    /// Finished ones are sent again: the same events in new messages.
+    Replay,
+}
+
+impl Action {
+    /// What it can act on.
+    #[must_use]
+    pub const fn states(self) -> &'static [State] {
+        match self {
+            Self::Release => &[State::Held],
+            Self::Discard => &[State::Held, State::Waiting, State::Retrying],
+            Self::Retry => &[State::Retrying, State::Dead],
+            Self::Replay => &[State::Dead, State::Delivered, State::Superseded, State::Discarded],
+        }
+    }
+
+    /// What it acts on when nothing is said: for a discard what is held, for a replay what failed.
+    #[must_use]
+    pub const fn usual_states(self) -> &'static [State] {
+        match self {
+            Self::Release | Self::Discard => &[State::Held],
+            Self::Retry => &[State::Retrying, State::Dead],
+            Self::Replay => &[State::Dead],
+        }
+    }
+
+    fn states_of(self, filter: &Filter) -> Vec<State> {
+        match filter.state {
+            Some(state) => self.states().iter().copied().filter(|known| *known == state).collect(),
+            None => self.usual_states().to_vec(),
+        }
+    }
+}
+
+/// Where the next slice begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// Index into the states that are acted on.
+    state: usize,
+    /// The last id done.
+    id: i64,
+}
+
+/// `?1` to `?10`: state, last id, and the parts of a [`Filter`]. In this form the index by state
+/// gives the rows in the order of ids. A batch is meant when one of its events is.
+macro_rules! matching {
+    () => {
+        "d.state = ?1 AND d.id > ?2 AND (?3 IS NULL OR d.id = ?3) AND (?4 IS NULL OR d.destination = ?4)
+         AND (?5 IS NULL OR d.run_id = ?5) AND (NOT ?6 OR d.hold = 'baseline')
+         AND (?7 IS NULL OR d.created_at >= ?7) AND (?8 IS NULL OR d.created_at < ?8)
+         AND ((?9 IS NULL AND ?10 IS NULL)
+           OR EXISTS (SELECT 1 FROM outbox o WHERE o.seq = d.seq AND (?9 IS NULL OR o.new_segment = ?9)
+                        AND (?10 IS NULL OR o.customer_id = ?10))
+           OR (d.events > 1 AND EXISTS (
+                SELECT 1 FROM batched b JOIN outbox o ON o.seq = b.seq
+                 WHERE b.delivery_id = d.id AND (?9 IS NULL OR o.new_segment = ?9)
+                   AND (?10 IS NULL OR o.customer_id = ?10))))
+         AND (?11 IS NULL OR d.hold IS NOT ?11)"
+    };
+}
+
+impl Filter {
+    fn params(&self, action: Action, state: State, after: i64) -> [Box<dyn ToSql>; 11] {
+        [
+            Box::new(state),
+            Box::new(after),
+            Box::new(self.delivery_id),
+            Box::new(self.destination.clone()),
+            Box::new(self.run_id),
+            Box::new(self.baseline),
+            Box::new(self.since),
+            Box::new(self.until),
+            Box::new(self.segment.clone()),
+            Box::new(self.customer_id),
+            Box::new((action == Action::Release).then_some(super::Hold::Consent)),
+        ]
+    }
+}
+
+/// How many deliveries the action would act on.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn count_matching(connection: &Connection, action: Action, filter: &Filter) -> rusqlite::Result<i64> {
+    let mut count = connection.prepare_cached(concat!("SELECT count(*) FROM deliveries d WHERE ", matching!()))?;
+    action.states_of(filter).into_iter().try_fold(0, |sum, state| {
+        let found: i64 = count.query_row(all(&filter.params(action, state, 0)), |row| row.get(0))?;
+        Ok(sum + found)
+    })
+}
+
+/// Acts on up to `limit` deliveries from `cursor` on. Returns how many it was and where to go on,
+/// `None` when all are done.
+///
+/// # Errors
+/// Those of SQLite; then the caller's transaction must not be committed.
+pub fn act(
+    tx: &Transaction<'_>,
+    action: Action,
+    filter: &Filter,
+    cursor: Cursor,
+    limit: usize,
+    ids: &mut Ids,
+    now: Timestamp,
+) -> rusqlite::Result<(usize, Option<Cursor>)> {
+    let Some(state) = action.states_of(filter).get(cursor.state).copied() else { return Ok((0, None)) };
+    let matched = tx
+        .prepare_cached(concat!(
+            "SELECT d.id, d.destination, d.customer_id, d.message_id FROM deliveries d WHERE ",
+            matching!(),
+            " ORDER BY d.id LIMIT ?12"
+        ))?
+        .query_map(
+            all_and(&filter.params(action, state, cursor.id), &i64::try_from(limit).unwrap_or(i64::MAX)),
+            |row| {
+                Ok(Matched {
+                    id: row.get(0)?,
+                    line: Line { destination: row.get(1)?, customer_id: row.get(2)? },
+                    message_id: row.get(3)?,
+                })
+            },
+        )?
+        .collect::<Result<Vec<_>, _>>()?;
+    for one in &matched {
+        match (action, state) {
+            (Action::Release, _) => one.line.release(tx, one.id, now)?,
+            (Action::Discard, _) => one.line.finish(tx, one.id, State::Discarded, now)?,
+            (Action::Retry, State::Retrying) => hurry(tx, one, now)?,
+            (Action::Retry | Action::Replay, _) => replay(tx, one, filter, ids, now)?,
+        }
+    }
+    let next = match matched.last() {
+        Some(last) => Cursor { id: last.id, ..cursor },
+        None => Cursor { state: cursor.state + 1, id: 0 },
+    };
+    Ok((matched.len(), (next.state < action.states_of(filter).len()).then_some(next)))
+}
+
+struct Matched {
+    id: i64,
+    line: Line,
+    message_id: [u8; 16],
+}
+
+fn all(parts: &[Box<dyn ToSql>; 11]) -> impl Params + '_ {
+    rusqlite::params_from_iter(parts.iter())
+}
+
+fn all_and<'a>(parts: &'a [Box<dyn ToSql>; 11], limit: &'a i64) -> impl Params + 'a {
+    rusqlite::params_from_iter(parts.iter().map(|part| part as &dyn ToSql).chain([limit as &dyn ToSql]))
+}
+
+/// Due now, if it is the head of its line; a destination that is failing is tried now.
+fn hurry(tx: &Transaction<'_>, one: &Matched, now: Timestamp) -> rusqlite::Result<()> {
+    tx.prepare_cached("UPDATE deliveries SET due_at = ?2 WHERE id = ?1 AND due_at > ?2")?
+        .execute(params![one.id, now])?;
+    tx.prepare_cached("UPDATE destinations SET probe_at = ?2 WHERE name = ?1 AND probe_at > ?2")?
+        .execute(params![one.line.destination, now])?;
+    Ok(())
+}
+
+/// Each of its events that is meant as a delivery of its own, at the end of its line.
+fn replay(tx: &Transaction<'_>, one: &Matched, filter: &Filter, ids: &mut Ids, now: Timestamp) -> rusqlite::Result<()> {
+    let mut events = tx.prepare_cached(
+        "SELECT o.seq, o.customer_id, o.run_id FROM outbox o
+         WHERE o.seq IN (SELECT seq FROM batched WHERE delivery_id = ?1
+                          UNION ALL SELECT seq FROM deliveries WHERE id = ?1 AND events = 1)
+           AND (?2 IS NULL OR o.new_segment = ?2) AND (?3 IS NULL OR o.customer_id = ?3) ORDER BY o.seq",
+    )?;
+    let mut lines = Lines::prepare(tx, now)?;
+    let mut rows = events.query(params![one.id, filter.segment, filter.customer_id])?;
+    while let Some(row) = rows.next()? {
+        lines.append(
+            &one.line.destination,
+            &Entry {
+                seq: row.get(0)?,
+                customer_id: row.get(1)?,
+                run_id: row.get(2)?,
+                message_id: ids.next(),
+                replay_of: Some(one.message_id),
+                place: Place::Send,
+            },
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! Several events in one request: put together at the first claim, taken apart when the receiver
+//! refuses it.
+//!
+//! A batch is one row of `deliveries` without a customer, so it stands in no line; its destination
+//! takes nothing else until it has ended. It has the id of its last event's own delivery; the ids
+//! of the others stay free ([`take_apart`] gives them back), so each customer's line keeps its order.
+
+use rusqlite::{Transaction, params};
+use serde::Serialize;
+
+use super::{
+    Event, Fields, Ids, Shop,
+    envelope::{Envelope, event_columns},
+    line::Line,
+    msg_id,
+};
+use crate::model::Timestamp;
+
+/// Bytes of a body at most; one event alone may be larger.
+pub(super) const BODY_LIMIT: usize = 256 * 1024;
+
+/// A delivery of one event that is put into a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Member {
+    /// Of its own delivery.
+    pub id: i64,
+    pub seq: i64,
+    pub customer_id: Option<i64>,
+}
+
+/// Puts `members` (two or more, ascending by id) into one delivery; returns its id.
+pub(super) fn put_together(
+    tx: &Transaction<'_>,
+    destination: &str,
+    members: &[Member],
+    now: Timestamp,
+) -> rusqlite::Result<i64> {
+    let (leader, others) = members.split_last().map_or((0, members), |(last, others)| (last.id, others));
+    let mut insert =
+        tx.prepare_cached("INSERT INTO batched (delivery_id, seq, customer_id, row_id) VALUES (?1, ?2, ?3, ?4)")?;
+    for member in members {
+        insert.execute(params![leader, member.seq, member.customer_id, member.id])?;
+    }
+    let mut delete = tx.prepare_cached("DELETE FROM deliveries WHERE id = ?1")?;
+    for member in others {
+        delete.execute([member.id])?;
+    }
+    tx.prepare_cached("UPDATE deliveries SET events = ?2, customer_id = NULL WHERE id = ?1")?
+        .execute(params![leader, members.len()])?;
+    for member in members {
+        // The next of each line is the head now; the destination itself waits for the batch.
+        Line { destination: destination.to_owned(), customer_id: member.customer_id }.advance(tx, now)?;
+    }
+    Ok(leader)
+}
+
+/// The events of a batch, ascending.
+pub(super) fn events_of(tx: &Transaction<'_>, delivery_id: i64) -> rusqlite::Result<Vec<Event>> {
+    tx.prepare_cached(concat!(
+        "SELECT ",
+        event_columns!(),
+        " FROM batched b JOIN outbox o ON o.seq = b.seq LEFT JOIN customers c ON c.id = o.customer_id
+          WHERE b.delivery_id = ?1 ORDER BY b.seq"
+    ))?
+    .query_map([delivery_id], |row| Event::from_row(row, 0))?
+    .collect()
+}
+
+/// Splits a batch into two halves with new message ids, both due now; their attempts are counted
+/// anew. A half of one event is that event's own delivery again, in its customer's line, and never
+/// put together with others again. Returns the events of the larger half.
+pub(super) fn take_apart(
+    tx: &Transaction<'_>,
+    delivery_id: i64,
+    ids: &mut Ids,
+    now: Timestamp,
+) -> rusqlite::Result<usize> {
+    let members = tx
+        .prepare_cached("SELECT row_id, seq, customer_id FROM batched WHERE delivery_id = ?1 ORDER BY seq")?
+        .query_map([delivery_id], |row| Ok(Member { id: row.get(0)?, seq: row.get(1)?, customer_id: row.get(2)? }))?
+        .collect::<Result<Vec<_>, _>>()?;
+    let (first, second) = members.split_at(members.len() / 2);
+    for half in [first, second] {
+        let Some(last) = half.last() else { continue };
+        // The second half ends with the event whose row the batch has; the first gets its own back.
+        if last.id != delivery_id {
+            tx.prepare_cached(
+                "INSERT INTO deliveries (id, message_id, destination, seq, run_id, state, attempts, last_status,
+                   last_error, created_at)
+                 SELECT ?2, ?3, destination, ?4, run_id, 'retrying', attempts, last_status, last_error, created_at
+                   FROM deliveries WHERE id = ?1",
+            )?
+            .execute(params![delivery_id, last.id, ids.next(), last.seq])?;
+        }
+        let alone = half.len() == 1;
+        tx.prepare_cached(
+            "UPDATE deliveries SET events = ?2, customer_id = ?3, body = NULL, due_at = ?4, spared = attempts,
+               message_id = CASE WHEN id = ?5 THEN ?6 ELSE message_id END
+             WHERE id = ?1",
+        )?
+        .execute(params![
+            last.id,
+            half.len(),
+            last.customer_id.filter(|_| alone),
+            now,
+            delivery_id,
+            ids.next()
+        ])?;
+        if alone {
+            tx.prepare_cached("DELETE FROM batched WHERE delivery_id = ?1 AND seq = ?2")?
+                .execute(params![delivery_id, last.seq])?;
+            enter_line(tx, last)?;
+        } else if last.id != delivery_id {
+            tx.prepare_cached("UPDATE batched SET delivery_id = ?2 WHERE delivery_id = ?1 AND seq <= ?3")?
+                .execute(params![delivery_id, last.id, last.seq])?;
+        }
+    }
+    Ok(second.len())
+}
+
+/// It stands before what was queued after it.
+fn enter_line(tx: &Transaction<'_>, member: &Member) -> rusqlite::Result<()> {
+    let destination = tx
+        .prepare_cached("SELECT destination FROM deliveries WHERE id = ?1")?
+        .query_row([member.id], |row| row.get(0))?;
+    Line { destination, customer_id: member.customer_id }.hold_back(tx, member.id)
+}
+
+/// The body of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Batch<'a> {
+    pub shop: &'a Shop,
+    pub fields: Fields,
+    pub message_id: &'a [u8; 16],
+    pub events: &'a [Event],
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    timestamp: Timestamp,
+    id: String,
+    count: usize,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Data<'a> {
+    shop_id: &'a str,
+    run_id: Option<i64>,
+    events: Vec<Envelope<'a>>,
+}
+
+impl Batch<'_> {
+    /// The bytes of a request.
+    pub fn to_bytes(self) -> Vec<u8> {
+        let Some(first) = self.events.first() else { return Vec::new() };
+        let envelope = |event| Envelope { shop: self.shop, fields: self.fields, event };
+        let body = Body {
+            r#type: format!("{}.batch", first.kind),
+            timestamp: first.at,
+            id: msg_id(self.message_id),
+            count: self.events.len(),
+            data: Data {
+                shop_id: &self.shop.id,
+                run_id: first.run_id,
+                events: self.events.iter().map(envelope).collect(),
+            },
+        };
+        serde_json::to_vec(&body).unwrap_or_default() // texts, numbers and nulls: nothing here can fail
+    }
+}

@@ -1,0 +1,156 @@
+//! The stored state of each destination, and the merchant's pause and resume.
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use super::{DestinationState, Health, Hold, State, health::Effect, line::Line};
+use crate::model::Timestamp;
+
+const COLUMNS: &str = "state, reason, since, failures, failing_since, probes, probe_at, wait_until, batch_limit";
+
+/// How `name` fares; a destination without a row is active.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn health(connection: &Connection, name: &str, now: Timestamp) -> rusqlite::Result<Health> {
+    let found = connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM destinations WHERE name = ?1"))?
+        .query_row([name], read)
+        .optional()?;
+    Ok(found.unwrap_or_else(|| Health::new(now)))
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Health> {
+    Ok(Health {
+        state: row.get(0)?,
+        reason: row.get(1)?,
+        since: row.get(2)?,
+        failures: row.get(3)?,
+        failing_since: row.get(4)?,
+        probes: row.get(5)?,
+        probe_at: row.get(6)?,
+        wait_until: row.get(7)?,
+        batch_limit: row.get(8)?,
+    })
+}
+
+pub(super) fn store(tx: &Transaction<'_>, name: &str, health: &Health) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO destinations (name, state, reason, since, failures, failing_since, probes, probe_at,
+           wait_until, batch_limit)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT (name) DO UPDATE SET state = excluded.state, reason = excluded.reason, since = excluded.since,
+           failures = excluded.failures, failing_since = excluded.failing_since, probes = excluded.probes,
+           probe_at = excluded.probe_at, wait_until = excluded.wait_until, batch_limit = excluded.batch_limit",
+    )?
+    .execute(params![
+        name,
+        health.state,
+        health.reason,
+        health.since,
+        health.failures,
+        health.failing_since,
+        health.probes,
+        health.probe_at,
+        health.wait_until,
+        health.batch_limit
+    ])?;
+    Ok(())
+}
+
+/// Applies what an answer means for the destination; returns the state before and after when it
+/// changed.
+pub(super) fn apply(
+    tx: &Transaction<'_>,
+    name: &str,
+    effect: Effect,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> rusqlite::Result<Option<(Health, Health)>> {
+    if effect == Effect::None {
+        return Ok(None);
+    }
+    let before = health(tx, name, now)?;
+    let after = before.after(effect, reason, now);
+    if after == before {
+        return Ok(None);
+    }
+    store(tx, name, &after)?;
+    Ok((after.state != before.state).then_some((before, after)))
+}
+
+/// The merchant stops a destination: its queue is held.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn pause(tx: &Transaction<'_>, name: &str, now: Timestamp) -> rusqlite::Result<()> {
+    let mut health = health(tx, name, now)?;
+    health.enter(DestinationState::Paused, Some("paused by hand"), now);
+    store(tx, name, &health)
+}
+
+/// What is sent of the queue of a destination that is resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// Everything, in order.
+    All,
+    /// Of each customer the newest alone; older ones become `superseded`.
+    Latest,
+    /// Nothing: it becomes `discarded`.
+    None,
+}
+
+/// Prepares the queue of `name` for its resumption: up to `limit` deliveries with an id above
+/// `after`. Returns the last id looked at, `None` when all are done; then call [`activate`].
+///
+/// Deliveries in flight are left alone.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn prepare_resume(
+    tx: &Transaction<'_>,
+    name: &str,
+    resume: Resume,
+    after: i64,
+    limit: usize,
+    now: Timestamp,
+) -> rusqlite::Result<Option<i64>> {
+    let open = tx
+        .prepare_cached(
+            "SELECT id, customer_id, hold FROM deliveries
+             WHERE destination = ?1 AND finished_at IS NULL AND state <> 'sending' AND id > ?2 ORDER BY id LIMIT ?3",
+        )?
+        .query_map(params![name, after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, Option<Hold>>(2)?))
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    for (id, customer_id, hold) in &open {
+        let line = Line { destination: name.to_owned(), customer_id: *customer_id };
+        match resume {
+            Resume::None => line.finish(tx, *id, State::Discarded, now)?,
+            Resume::Latest if is_outdated(tx, *id, &line)? => line.finish(tx, *id, State::Superseded, now)?,
+            Resume::All | Resume::Latest if *hold == Some(Hold::Destination) => line.release(tx, *id, now)?,
+            Resume::All | Resume::Latest => {}
+        }
+    }
+    Ok(open.last().map(|(id, ..)| *id))
+}
+
+/// Whether the customer has a newer delivery in the queue.
+fn is_outdated(tx: &Transaction<'_>, id: i64, line: &Line) -> rusqlite::Result<bool> {
+    tx.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM deliveries WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL
+           AND id > ?3)",
+    )?
+    .query_row(params![line.destination, line.customer_id, id], |row| row.get(0))
+}
+
+/// Lets a destination be sent to again, whatever stopped it.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn activate(tx: &Transaction<'_>, name: &str, now: Timestamp) -> rusqlite::Result<()> {
+    let mut health = health(tx, name, now)?;
+    health.enter(DestinationState::Active, None, now);
+    health.wait_until = None;
+    store(tx, name, &health)
+}

@@ -1,0 +1,170 @@
+//! A line: the open deliveries of one customer to one destination, oldest first. Only its head has
+//! `due_at` set, unless the head is held or in flight.
+
+use rusqlite::{CachedStatement, Transaction, params};
+
+use super::{Hold, State};
+use crate::model::Timestamp;
+
+/// The deliveries of one customer to one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line {
+    pub destination: String,
+    /// `None`: the delivery speaks of nobody or of many, and stands in no line.
+    pub customer_id: Option<i64>,
+}
+
+impl Line {
+    /// Makes the head due, after the one before it ended or it was released. A held head stays
+    /// held.
+    pub fn advance(&self, tx: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> {
+        if self.customer_id.is_none() {
+            return Ok(());
+        }
+        tx.prepare_cached(
+            "UPDATE deliveries SET due_at = ?3 WHERE state IN ('waiting', 'retrying') AND due_at IS NULL AND id =
+               (SELECT id FROM deliveries WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL
+                ORDER BY id LIMIT 1)",
+        )?
+        .execute(params![self.destination, self.customer_id, now])?;
+        Ok(())
+    }
+
+    /// Lets all but the head wait: for a delivery that came back into the line before others.
+    pub fn hold_back(&self, tx: &Transaction<'_>, head: i64) -> rusqlite::Result<()> {
+        tx.prepare_cached(
+            "UPDATE deliveries SET due_at = NULL WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL
+               AND due_at IS NOT NULL AND id > ?3",
+        )?
+        .execute(params![self.destination, self.customer_id, head])?;
+        Ok(())
+    }
+
+    /// Ends the delivery `id` without sending it and lets the next one go.
+    pub fn finish(&self, tx: &Transaction<'_>, id: i64, state: State, now: Timestamp) -> rusqlite::Result<()> {
+        tx.prepare_cached("UPDATE deliveries SET state = ?2, due_at = NULL, finished_at = ?3 WHERE id = ?1")?
+            .execute(params![id, state, now])?;
+        self.advance(tx, now)
+    }
+
+    /// Sends the held delivery `id` after all, when it is its turn. Older ones that waited for a
+    /// decision of the merchant give way, as they do to a delivery that was never held.
+    pub fn release(&self, tx: &Transaction<'_>, id: i64, now: Timestamp) -> rusqlite::Result<()> {
+        tx.prepare_cached(
+            "UPDATE deliveries SET state = CASE attempts WHEN 0 THEN 'waiting' ELSE 'retrying' END, hold = NULL,
+               due_at = CASE WHEN customer_id IS NULL THEN ?2 END
+             WHERE id = ?1",
+        )?
+        .execute(params![id, now])?;
+        tx.prepare_cached(
+            "UPDATE deliveries SET state = 'superseded', finished_at = ?4
+             WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL AND id < ?3
+               AND hold IN ('baseline', 'consent')",
+        )?
+        .execute(params![self.destination, self.customer_id, id, now])?;
+        self.advance(tx, now)
+    }
+}
+
+/// What is put at the end of a line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry<'a> {
+    pub seq: i64,
+    pub customer_id: Option<i64>,
+    pub run_id: Option<i64>,
+    pub message_id: [u8; 16],
+    /// The message that the merchant has sent again.
+    pub replay_of: Option<[u8; 16]>,
+    pub place: Place<'a>,
+}
+
+/// What becomes of a new delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place<'a> {
+    Send,
+    Hold(Hold),
+    /// Never sent, but listed, so that the numbers of a run add up. With the reason, if it is not
+    /// the merchant's choice.
+    Discard(Option<&'a str>),
+}
+
+/// The statements that put a delivery at the end of its line.
+pub(super) struct Lines<'tx> {
+    now: Timestamp,
+    open: CachedStatement<'tx>,
+    supersede: CachedStatement<'tx>,
+    insert: CachedStatement<'tx>,
+}
+
+impl<'tx> Lines<'tx> {
+    pub fn prepare(tx: &'tx Transaction<'_>, now: Timestamp) -> rusqlite::Result<Self> {
+        Ok(Self {
+            now,
+            open: tx.prepare_cached(
+                "SELECT hold IN ('baseline', 'consent') FROM deliveries
+                 WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL",
+            )?,
+            supersede: tx.prepare_cached(
+                "UPDATE deliveries SET state = 'superseded', finished_at = ?3
+                 WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL
+                   AND hold IN ('baseline', 'consent')",
+            )?,
+            insert: tx.prepare_cached(
+                "INSERT INTO deliveries (message_id, destination, seq, customer_id, run_id, state, hold, due_at,
+                   created_at, finished_at, replay_of, last_error)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            )?,
+        })
+    }
+
+    pub fn append(&mut self, destination: &str, entry: &Entry<'_>) -> rusqlite::Result<()> {
+        let now = self.now;
+        let (state, hold, due_at, finished_at, reason) = match entry.place {
+            Place::Send => {
+                let due_at = self.is_free(destination, entry.customer_id)?.then_some(now);
+                (State::Waiting, None, due_at, None, None)
+            }
+            Place::Hold(hold) => {
+                if hold == Hold::Consent {
+                    // Only the newest is worth sending once the customer agrees.
+                    self.supersede.execute(params![destination, entry.customer_id, now])?;
+                }
+                (State::Held, Some(hold), None, None, None)
+            }
+            Place::Discard(reason) => (State::Discarded, None, None, Some(now), reason),
+        };
+        self.insert.execute(params![
+            entry.message_id,
+            destination,
+            entry.seq,
+            entry.customer_id,
+            entry.run_id,
+            state,
+            hold,
+            due_at,
+            now,
+            finished_at,
+            entry.replay_of,
+            reason
+        ])?;
+        Ok(())
+    }
+
+    /// Whether nothing older of this customer is open. What is held as a baseline, or until the
+    /// customer agrees, does not stand in the way: who never answers would block everything, so
+    /// it is superseded.
+    fn is_free(&mut self, destination: &str, customer_id: Option<i64>) -> rusqlite::Result<bool> {
+        if customer_id.is_none() {
+            return Ok(true); // speaks of nobody, so there is no order to keep
+        }
+        let (mut open, mut giving_way) = (0, 0);
+        for held in self.open.query_map(params![destination, customer_id], |row| row.get::<_, Option<bool>>(0))? {
+            open += 1;
+            giving_way += i32::from(held?.unwrap_or(false));
+        }
+        if giving_way > 0 {
+            self.supersede.execute(params![destination, customer_id, self.now])?;
+        }
+        Ok(open == giving_way)
+    }
+}

@@ -1,0 +1,151 @@
+//! Several events in one request.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use quintile::outbox::{Action, Cursor, Filter, Ids, State};
+
+use super::fixture::Shop;
+use crate::support::receiver::{Answer, Received, Receiver};
+
+fn batching(tool: &Receiver, batch: u32) -> Shop {
+    let mut shop = Shop::new(&[tool]);
+    shop.config.destination[0].batch = batch;
+    shop
+}
+
+fn events(request: &Received) -> Vec<serde_json::Value> {
+    request.json()["data"]["events"].as_array().unwrap().clone()
+}
+
+fn customers_of(request: &Received) -> Vec<i64> {
+    let id = |event: &serde_json::Value| event["data"]["customerId"].as_str().unwrap().parse().unwrap();
+    events(request).iter().map(id).collect()
+}
+
+#[tokio::test]
+async fn a_batch_has_the_published_shape_also_around_one_event() {
+    let tool = Receiver::start().await;
+    let shop = batching(&tool, 10);
+    shop.moves(&(1..=21).collect::<Vec<_>>(), "lost");
+    assert_eq!(shop.deliver().await.delivered, 3);
+    let received = tool.received();
+    assert_eq!(received.iter().map(|request| events(request).len()).collect::<Vec<_>>(), [10, 10, 1]);
+    assert_eq!(tool.most_open(), 1, "one request at a time");
+    for request in &received {
+        request.assert_verified();
+        let body = request.json();
+        let keys: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["count", "data", "id", "timestamp", "type"]);
+        assert_eq!(body["type"], "rfm/segment.changed.batch");
+        assert_eq!(request.header("quintile-event").trim_end_matches(".batch"), "rfm/segment.changed");
+        assert_eq!(body["id"], request.header("webhook-id"));
+        assert_eq!(body["count"], events(request).len());
+        assert_eq!((&body["data"]["shopId"], &body["data"]["runId"]), (&"demo.myshopify.com".into(), &1.into()));
+        let seqs: Vec<_> = events(request).iter().map(|event| event["seq"].as_i64().unwrap()).collect();
+        assert!(seqs.is_sorted());
+        assert_eq!(events(request)[0]["type"], "rfm/segment.changed");
+    }
+    let all: Vec<_> = received.iter().flat_map(customers_of).collect();
+    assert_eq!(all, (1..=21).collect::<Vec<_>>());
+    let listed: Vec<_> = shop.deliveries().iter().map(|delivery| (delivery.events, delivery.state)).collect();
+    assert_eq!(listed, [(10, State::Delivered), (10, State::Delivered), (1, State::Delivered)]);
+}
+
+#[tokio::test]
+async fn runs_do_not_mix_and_a_customer_is_in_a_batch_once() {
+    let tool = Receiver::start().await;
+    let shop = batching(&tool, 100);
+    shop.moves(&[1, 2, 3], "lost");
+    shop.moves(&[2, 4], "loyal");
+    shop.moves(&[2], "champion");
+    shop.deliver().await;
+    assert_eq!(tool.received().iter().map(customers_of).collect::<Vec<_>>(), [vec![1, 2, 3], vec![2, 4], vec![2]]);
+    let runs: Vec<_> = tool.received().iter().map(|request| request.json()["data"]["runId"].clone()).collect();
+    assert_eq!(runs, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_refused_batch_is_split_until_the_bad_event_stands_alone() {
+    for status in [400, 422] {
+        let tool = Receiver::start().await;
+        tool.decides(move |request| if customers_of(request).contains(&13) { status.into() } else { 200.into() });
+        let shop = batching(&tool, 100);
+        shop.moves(&(1..=50).collect::<Vec<_>>(), "lost");
+        shop.moves(&[13, 14], "champion");
+        for _ in 0..5 {
+            shop.deliver().await;
+            shop.pass(Duration::from_secs(60));
+        }
+        let accepted = |request: &Received| !customers_of(request).contains(&13);
+        let mut delivered: BTreeMap<i64, usize> = BTreeMap::new();
+        for customer in tool.received().iter().filter(|request| accepted(request)).flat_map(customers_of) {
+            *delivered.entry(customer).or_default() += 1;
+        }
+        assert_eq!(delivered.len(), 49, "everybody but 13");
+        assert!(delivered.iter().all(|(customer, times)| *times == 1 + usize::from(*customer == 14)), "{delivered:?}");
+        let alone = tool.received().iter().filter(|request| customers_of(request) == [13]).count();
+        assert_eq!(alone, 6, "three attempts alone, for each of its events");
+        let dead: Vec<_> = shop.deliveries().into_iter().filter(|delivery| delivery.state == State::Dead).collect();
+        assert_eq!(dead.iter().map(|delivery| delivery.events).collect::<Vec<_>>(), [1, 1]);
+        assert!(dead[0].last_error.as_deref().unwrap().starts_with("given up: answered 4"));
+        let ids: Vec<_> = tool.received().iter().map(|request| request.header("webhook-id").to_owned()).collect();
+        let bodies: BTreeMap<_, _> = tool
+            .received()
+            .into_iter()
+            .map(|request| (request.header("webhook-id").to_owned(), request.body))
+            .collect();
+        for (id, request) in ids.iter().zip(tool.received()) {
+            assert_eq!(bodies[id], request.body, "an id stands for the same bytes always");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_size_that_was_taken_is_remembered() {
+    let tool = Receiver::start().await;
+    tool.decides(|request| if customers_of(request).len() > 6 { 413.into() } else { 200.into() });
+    let shop = batching(&tool, 20);
+    shop.moves(&(1..=40).collect::<Vec<_>>(), "lost");
+    shop.deliver().await;
+    let sizes: Vec<_> = tool.received().iter().map(|request| customers_of(request).len()).collect();
+    assert_eq!(sizes, [20, 10, 5, 5, 10, 5, 5, 5, 5, 5, 5]);
+    assert_eq!(shop.health("tool").batch_limit, Some(5));
+    assert!(shop.deliveries().iter().all(|delivery| delivery.state == State::Delivered));
+}
+
+#[tokio::test]
+async fn a_batch_is_frozen_and_comes_before_what_is_newer() {
+    let tool = Receiver::start().await;
+    tool.answers(Answer::from(500));
+    let shop = batching(&tool, 10);
+    shop.moves(&[1, 2, 3], "lost");
+    shop.deliver().await;
+    shop.moves(&[3, 4], "champion");
+    shop.deliver().await;
+    assert_eq!(tool.received().len(), 1, "the failed batch goes first, when it is due");
+    tool.answers(200);
+    shop.pass(Duration::from_secs(60));
+    shop.deliver().await;
+    let [first, again, newer] = tool.received().try_into().unwrap();
+    assert_eq!((&first.body, first.header("webhook-id")), (&again.body, again.header("webhook-id")));
+    assert_eq!(customers_of(&newer), [3, 4]);
+}
+
+#[tokio::test]
+async fn a_batch_is_sent_again_event_by_event() {
+    let tool = Receiver::start().await;
+    let shop = batching(&tool, 10);
+    shop.moves(&[1, 2, 3], "lost");
+    shop.deliver().await;
+    let now = shop.now();
+    let filter = Filter { customer_id: Some(2), state: Some(State::Delivered), ..Filter::default() };
+    let (count, _) = shop.write(move |tx| {
+        Ok(quintile::outbox::act(tx, Action::Replay, &filter, Cursor::default(), 10, &mut Ids::random(now), now)?)
+    });
+    assert_eq!(count, 1);
+    shop.deliver().await;
+    let [batch, replayed] = tool.received().try_into().unwrap();
+    assert_eq!(events(&replayed), [events(&batch)[1].clone()], "the same event");
+    assert_eq!(replayed.header("quintile-replay-of"), batch.header("webhook-id"));
+    assert_ne!(replayed.header("webhook-id"), batch.header("webhook-id"));
+}
