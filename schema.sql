@@ -259,12 +259,14 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due ON deliveries (destination, due_at, id) WHERE due_at IS NOT NULL;
 CREATE INDEX deliveries_open ON deliveries (destination, customer_id, id) WHERE finished_at IS NULL;
 CREATE INDEX deliveries_state ON deliveries (state, id);
-CREATE INDEX deliveries_run ON deliveries (run_id, destination, state);
+CREATE INDEX deliveries_run ON deliveries (run_id, destination, state, events);
 -- Appended in order, so nearly free; finds what became of one event, and lets old events be deleted.
 CREATE INDEX deliveries_seq ON deliveries (seq);
 
 -- A destination takes a batch that was sent once before anything else.
 CREATE INDEX deliveries_batches ON deliveries (destination) WHERE events > 1 AND finished_at IS NULL;
+-- A receipt counts what was sent again once.
+CREATE INDEX deliveries_replays ON deliveries (run_id, destination) WHERE replay_of IS NOT NULL;
 
 -- The events of a delivery that holds several. Each had a delivery of its own until the first
 -- claim put them together. Written by outbox.

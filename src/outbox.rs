@@ -18,6 +18,7 @@
 mod act;
 mod batch;
 mod claim;
+mod consent;
 mod destinations;
 mod enqueue;
 mod envelope;
@@ -33,13 +34,14 @@ use crate::model::text_enum;
 
 pub use act::{Action, Cursor, Filter, act, count_matching};
 pub use claim::{Claim, Claimed, Claims, Places, claim, reclaim};
+pub use consent::review_consent;
 pub use destinations::{Resume, activate, health, pause, prepare_resume};
 pub use enqueue::{SegmentChange, enqueue};
 pub use envelope::{Envelope, Event, EventCustomer, Fields, Shop};
 pub use fan_out::{Disposition, Slice, fan_out};
 pub use health::{DestinationState, Effect, Gate, Health};
 pub use ids::{Ids, evt_id, msg_id};
-pub use read::{Delivery, DeliveryFilter, Open, deliveries, events, open, stranded};
+pub use read::{Delivery, DeliveryFilter, Open, Receipt, deliveries, events, open, receipt, stranded};
 pub use route::{Misconfigured, Route};
 pub use settle::{Settled, Settlement, Turned, Verdict, settle};
 

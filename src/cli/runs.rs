@@ -6,7 +6,7 @@ use super::{
     Context, Outcome,
     output::{Column, Format, List},
 };
-use crate::model::Timestamp;
+use crate::{model::Timestamp, outbox};
 
 /// List scoring runs, the newest first
 #[derive(Debug, clap::Args)]
@@ -27,6 +27,7 @@ const COLUMNS: &[Column] = &[
     Column::number("scored", "Scored"),
     Column::number("changed", "Changed"),
     Column::text("error", "Error"),
+    Column::hidden("deliveries"),
 ];
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
@@ -54,6 +55,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
             number(8)?,
             number(9)?,
             text(10)?,
+            json!(outbox::receipt(&connection, row.get(0)?)?),
         ])?;
     }
     list.finish()?;

@@ -332,11 +332,8 @@ fn destination(destination: &Destination, config: &Config, findings: &mut Findin
     {
         findings.add(["min_spent".into()], error.to_string());
     }
-    if destination.batch != 1 {
-        let message = format!(
-            "{} is not possible in this version, which sends one event per request; write 1",
-            destination.batch
-        );
+    if !(1..=100).contains(&destination.batch) {
+        let message = format!("{} events in a request are not possible; write 1 to 100", destination.batch);
         findings.add(["batch".into()], message);
     }
 }

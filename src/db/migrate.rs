@@ -39,7 +39,10 @@ DROP TABLE history_by_customer;";
 const FROM_3: &str = "
 ALTER TABLE deliveries ADD COLUMN step INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN replay_of BLOB;
+DROP INDEX deliveries_run;
+CREATE INDEX deliveries_run ON deliveries (run_id, destination, state, events);
 CREATE INDEX deliveries_batches ON deliveries (destination) WHERE events > 1 AND finished_at IS NULL;
+CREATE INDEX deliveries_replays ON deliveries (run_id, destination) WHERE replay_of IS NOT NULL;
 CREATE TABLE batched (
   delivery_id INTEGER NOT NULL REFERENCES deliveries (id),
   seq         INTEGER NOT NULL REFERENCES outbox (seq),

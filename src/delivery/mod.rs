@@ -93,6 +93,8 @@ pub struct Forwarder {
     first: usize,
     /// The baseline goes to tools that can take it without starting anything.
     quiet_baseline: bool,
+    /// When what waits for a consent was last looked at.
+    reviewed_at: Option<Timestamp>,
     sending: Sending,
     report: Report,
 }
@@ -136,6 +138,7 @@ impl Forwarder {
             boot: boot.into(),
             number: 0,
             first: 0,
+            reviewed_at: None,
             report: Report::default(),
         })
     }

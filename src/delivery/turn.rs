@@ -22,6 +22,10 @@ use crate::{
 const CLAIM: usize = 128;
 /// Deliveries settled in one transaction.
 const SETTLE: usize = 256;
+/// Deliveries that wait for a consent, looked at in one transaction.
+const REVIEW: usize = 1000;
+/// Milliseconds between two looks at them.
+const REVIEW_MS: i64 = 3_600_000;
 
 /// Requests on their way, and replies that are not recorded yet.
 pub(super) struct Sending {
@@ -112,8 +116,24 @@ impl Forwarder {
         Ok(Next::Again)
     }
 
+    /// Looks again, once an hour, at what waits until a customer agrees.
+    async fn review(&mut self) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        if self.reviewed_at.is_some_and(|at| (0..REVIEW_MS).contains(&(now.millis() - at.millis()))) {
+            return Ok(());
+        }
+        let mut after = Some(0);
+        while let Some(last) = after {
+            let routes = self.routes.clone();
+            after = self.writer.write(move |tx| Ok(outbox::review_consent(tx, &routes, last, REVIEW, now)?)).await?;
+        }
+        self.reviewed_at = Some(now);
+        Ok(())
+    }
+
     /// Records and claims in one write, then starts what was claimed.
     pub(super) async fn turn(&mut self) -> anyhow::Result<Next> {
+        self.review().await?;
         self.sending.collect_ready();
         let now = self.clock.now();
         let count = self.sending.ended.len().min(SETTLE);

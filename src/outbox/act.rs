@@ -200,7 +200,8 @@ fn hurry(tx: &Transaction<'_>, one: &Matched, now: Timestamp) -> rusqlite::Resul
     Ok(())
 }
 
-/// Each of its events that is meant as a delivery of its own, at the end of its line.
+/// Each of its events that is meant as a delivery of its own, at the end of its line. What was
+/// given up is superseded by it.
 fn replay(tx: &Transaction<'_>, one: &Matched, filter: &Filter, ids: &mut Ids, now: Timestamp) -> rusqlite::Result<()> {
     let mut events = tx.prepare_cached(
         "SELECT o.seq, o.customer_id, o.run_id FROM outbox o
@@ -210,7 +211,9 @@ fn replay(tx: &Transaction<'_>, one: &Matched, filter: &Filter, ids: &mut Ids, n
     )?;
     let mut lines = Lines::prepare(tx, now)?;
     let mut rows = events.query(params![one.id, filter.segment, filter.customer_id])?;
+    let mut replayed = 0;
     while let Some(row) = rows.next()? {
+        replayed += 1;
         lines.append(
             &one.line.destination,
             &Entry {
@@ -223,5 +226,8 @@ fn replay(tx: &Transaction<'_>, one: &Matched, filter: &Filter, ids: &mut Ids, n
             },
         )?;
     }
+    // A batch of which only some events are sent again stays in sight.
+    tx.prepare_cached("UPDATE deliveries SET state = 'superseded' WHERE id = ?1 AND state = 'dead' AND events = ?2")?
+        .execute(params![one.id, replayed])?;
     Ok(())
 }

@@ -99,6 +99,61 @@ pub fn deliveries(connection: &Connection, filter: &DeliveryFilter) -> rusqlite:
         .collect()
 }
 
+/// What became of the events of one run at one destination. The numbers add up to the events that
+/// the destination wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    pub destination: String,
+    pub changes: i64,
+    pub delivered: i64,
+    /// Not ended yet, held ones included.
+    pub open: i64,
+    /// Of the open ones, those that wait for the merchant or a consent.
+    pub held: i64,
+    pub dead: i64,
+    pub superseded: i64,
+    pub discarded: i64,
+}
+
+/// The receipt of a run, by destination. An event that was sent again is one change.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn receipt(connection: &Connection, run_id: i64) -> rusqlite::Result<Vec<Receipt>> {
+    let mut select = connection.prepare_cached(
+        "SELECT destination, state, sum(events) FROM deliveries WHERE run_id = ?1 GROUP BY destination, state",
+    )?;
+    let mut rows = select.query([run_id])?;
+    let mut receipts: Vec<Receipt> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (destination, state, events): (String, State, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if receipts.last().is_none_or(|last| last.destination != destination) {
+            receipts.push(Receipt { destination, ..Receipt::default() });
+        }
+        let Some(receipt) = receipts.last_mut() else { continue };
+        receipt.changes += events;
+        match state {
+            State::Delivered => receipt.delivered += events,
+            State::Dead => receipt.dead += events,
+            State::Superseded => receipt.superseded += events,
+            State::Discarded => receipt.discarded += events,
+            State::Waiting | State::Sending | State::Retrying => receipt.open += events,
+            State::Held => {
+                receipt.open += events;
+                receipt.held += events;
+            }
+        }
+    }
+    let mut replays = connection.prepare_cached(
+        "SELECT count(*) FROM deliveries WHERE run_id = ?1 AND destination = ?2 AND replay_of IS NOT NULL",
+    )?;
+    for receipt in &mut receipts {
+        receipt.changes -= replays.query_row((run_id, &receipt.destination), |row| row.get::<_, i64>(0))?;
+    }
+    Ok(receipts)
+}
+
 /// Deliveries that have not ended, of all destinations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Open {

@@ -2,6 +2,7 @@
 
 mod cli;
 mod crash;
+mod crash_batches;
 mod delivery;
 mod edges;
 mod import;

@@ -12,7 +12,10 @@ use super::{
     statistics::{self, Run},
     words,
 };
-use crate::model::Timestamp;
+use crate::{
+    model::Timestamp,
+    outbox::{self, DestinationState},
+};
 
 /// Nights in the chart.
 const NIGHTS: u8 = 14;
@@ -145,7 +148,7 @@ fn summary(nights: &[(NaiveDate, Night)]) -> String {
 /// per destination.
 fn states_of(connection: &Connection, run: i64) -> rusqlite::Result<Vec<(String, i64)>> {
     connection
-        .prepare_cached("SELECT state, count(*) FROM deliveries WHERE run_id = ?1 GROUP BY destination, state")?
+        .prepare_cached("SELECT state, sum(events) FROM deliveries WHERE run_id = ?1 GROUP BY destination, state")?
         .query_map([run], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
 }
@@ -212,10 +215,11 @@ fn health(
     last: &Run,
     now: Timestamp,
 ) -> rusqlite::Result<Vec<Health>> {
-    let mut of_run = connection
-        .prepare_cached("SELECT count(*) FROM deliveries WHERE run_id = ?1 AND destination = ?2 AND state = ?3")?;
-    let mut all_of_run =
-        connection.prepare_cached("SELECT count(*) FROM deliveries WHERE run_id = ?1 AND destination = ?2")?;
+    let mut of_run = connection.prepare_cached(
+        "SELECT coalesce(sum(events), 0) FROM deliveries WHERE run_id = ?1 AND destination = ?2 AND state = ?3",
+    )?;
+    let mut all_of_run = connection
+        .prepare_cached("SELECT coalesce(sum(events), 0) FROM deliveries WHERE run_id = ?1 AND destination = ?2")?;
     app.config
         .destination
         .iter()
@@ -229,10 +233,28 @@ fn health(
                 let delivered: i64 = of_run.query_row((last.id, name, "delivered"), |row| row.get(0))?;
                 format!("{} of {}", words::count(delivered), words::count(all))
             };
-            let (tone, state, note) = verdict(open, name, now);
+            let health = outbox::health(connection, name, now)?;
+            let (tone, state, note) = standing(&health, now).unwrap_or_else(|| verdict(open, name, now));
             Ok(Health { name: name.to_owned(), tone, state, note, last_run })
         })
         .collect()
+}
+
+/// A destination that is not sent to as usual, and why.
+fn standing(health: &outbox::Health, now: Timestamp) -> Option<(&'static str, String, String)> {
+    let reason = health.reason.clone().unwrap_or_default();
+    match health.state {
+        DestinationState::Active => {
+            let until = health.wait_until.filter(|until| *until > now)?;
+            Some(("warn", "Asked to slow down".to_owned(), format!("next {}", words::until(until, now))))
+        }
+        DestinationState::Failing => {
+            let next = health.probe_at.map(|at| format!(", next try {}", words::until(at, now))).unwrap_or_default();
+            Some(("bad", "Failing".to_owned(), format!("{reason}{next}")))
+        }
+        DestinationState::Paused => Some(("warn", "Paused".to_owned(), "its queue is held".to_owned())),
+        DestinationState::Disabled => Some(("bad", "Disabled".to_owned(), format!("{reason}; its queue is held"))),
+    }
 }
 
 /// How a destination does: the worst there is to know, and the rest beside it.

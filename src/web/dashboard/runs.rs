@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     model::{Money, Timestamp},
+    outbox,
     web::error::PageError,
 };
 
@@ -57,11 +58,24 @@ struct Detail {
     row: Row,
     facts: Vec<(&'static str, String)>,
     error: Option<String>,
+    receipts: Vec<ReceiptRow>,
     segments: Vec<(String, &'static str, String, String, String)>,
     cuts: Vec<CutRow>,
     moves: Vec<MoveRow>,
     /// The run came so far that there is something to say about customers.
     scored: bool,
+}
+
+/// What became of the run's changes at one destination.
+struct ReceiptRow {
+    destination: String,
+    tone: &'static str,
+    changes: String,
+    delivered: String,
+    open: String,
+    dead: String,
+    /// Superseded and discarded.
+    dropped: String,
 }
 
 struct CutRow {
@@ -182,6 +196,7 @@ fn load(app: &App, connection: &Connection, run: &Run) -> rusqlite::Result<Detai
         row: row(app, run),
         facts: facts(app, run),
         error: run.error.clone(),
+        receipts: outbox::receipt(connection, run.id)?.iter().map(receipt_row).collect(),
         segments: segments
             .iter()
             .map(|segment| {
@@ -209,6 +224,23 @@ fn load(app: &App, connection: &Connection, run: &Run) -> rusqlite::Result<Detai
             .collect(),
         scored: run.scored_at.is_some(),
     })
+}
+
+fn receipt_row(receipt: &outbox::Receipt) -> ReceiptRow {
+    let dropped = receipt.superseded + receipt.discarded;
+    ReceiptRow {
+        destination: receipt.destination.clone(),
+        tone: match () {
+            () if receipt.dead > 0 => "bad",
+            () if receipt.open > 0 => "warn",
+            () => "ok",
+        },
+        changes: words::count(receipt.changes),
+        delivered: words::count(receipt.delivered),
+        open: words::count(receipt.open),
+        dead: words::count(receipt.dead),
+        dropped: words::count(dropped),
+    }
 }
 
 fn facts(app: &App, run: &Run) -> Vec<(&'static str, String)> {

@@ -253,7 +253,8 @@ fn tell(
     entry.deliveries = connection
         .prepare_cached(
             "SELECT destination, state, hold, attempts, last_status, last_error, due_at, finished_at
-             FROM deliveries WHERE seq = ?1 ORDER BY id",
+             FROM deliveries WHERE (seq = ?1 AND events = 1)
+                OR id IN (SELECT delivery_id FROM batched WHERE seq = ?1) ORDER BY id",
         )?
         .query_map([seq], |row| {
             let (state, hold): (String, Option<String>) = (row.get(1)?, row.get(2)?);

@@ -26,6 +26,11 @@ impl Merchant {
     /// A folder whose configuration sends to `receiver_url`, the baseline included; scored only
     /// when asked, since its night is 29 February.
     pub fn new(receiver_url: &str) -> Self {
+        Self::with(receiver_url, "")
+    }
+
+    /// [`Self::new`] with more lines at the end of the configuration, in its one destination.
+    pub fn with(receiver_url: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let secret = receiver::SECRET;
         std::fs::write(
@@ -56,7 +61,7 @@ url = "{receiver_url}"
 allow_http = true
 secret = "{secret}"
 fields = ["segment", "rfm", "counters", "email", "name"]
-"#
+{more}"#
             ),
         )
         .unwrap();

@@ -1,0 +1,45 @@
+//! What waits until a customer agrees, looked at again.
+
+use rusqlite::{Transaction, params};
+
+use super::{Route, State, line::Line, route::Consent};
+use crate::model::Timestamp;
+
+/// Looks again at up to `limit` deliveries with an id above `after` that are held because it was not
+/// known whether the customer agrees: who does by now gets them, for those who refused they are
+/// dropped. Returns the last id looked at, `None` when there are no more.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn review_consent(
+    tx: &Transaction<'_>,
+    routes: &[Route],
+    after: i64,
+    limit: usize,
+    now: Timestamp,
+) -> rusqlite::Result<Option<i64>> {
+    let mut select = tx.prepare_cached(
+        "SELECT d.id, d.destination, d.customer_id, c.email, c.consent
+         FROM deliveries d JOIN customers c ON c.id = d.customer_id
+         WHERE d.state = 'held' AND d.id > ?1 AND d.hold = 'consent' ORDER BY d.id LIMIT ?2",
+    )?;
+    let held = select
+        .query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            let line = Line { destination: row.get(1)?, customer_id: row.get(2)? };
+            Ok((row.get::<_, i64>(0)?, line, row.get::<_, Option<String>>(3)?, row.get::<_, Option<String>>(4)?))
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    for (id, line, email, consent) in &held {
+        let Some(route) = routes.iter().find(|route| route.name == line.destination) else { continue };
+        match route.consent(email.as_deref(), consent.as_deref()) {
+            Consent::Given => line.release(tx, *id, now)?,
+            Consent::Unknown => {}
+            Consent::Refused(reason) => {
+                tx.prepare_cached("UPDATE deliveries SET last_error = ?2 WHERE id = ?1")?
+                    .execute(params![id, reason])?;
+                line.finish(tx, *id, State::Discarded, now)?;
+            }
+        }
+    }
+    Ok(held.last().map(|(id, ..)| *id))
+}
