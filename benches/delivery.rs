@@ -48,8 +48,11 @@ fn main() -> anyhow::Result<()> {
     row("- as a share of the client alone", single / alone * 100.0, "%", Some((single / alone >= 0.3, "≥ 30 %")));
     let batched = 100_000.0 / runtime.block_on(drained(100))?;
     row("100,000 changes in batches of 100", batched, "s", Some((batched < 3.0, "< 3 s")));
-    let (p50, p99) = runtime.block_on(idle())?;
+    let (p50, p99) = runtime.block_on(idle(false))?;
     row("idle: commit to receiver, median", p50, "ms", None);
+    row("- p99", p99, "ms", Some((p99 < 20.0, "< 20 ms")));
+    let (p50, p99) = runtime.block_on(idle(true))?;
+    row("the same beside a destination that never answers, median", p50, "ms", None);
     row("- p99", p99, "ms", Some((p99 < 20.0, "< 20 ms")));
     let empty = empty_claim()?;
     row("empty claim, 50,000 behind one failing customer", empty, "ms", Some((empty < 1.0, "< 1 ms")));
@@ -187,12 +190,19 @@ async fn drained(batch: u32) -> anyhow::Result<f64> {
     Ok(100_000.0 / took.as_secs_f64())
 }
 
-/// Milliseconds from a commit to the answer's receipt, when nothing else happens: median and p99.
-async fn idle() -> anyhow::Result<(f64, f64)> {
+/// Milliseconds from a commit to the request's arrival, when nothing else happens: median and p99.
+/// `hanging`: a second destination takes every event and never answers.
+async fn idle(hanging: bool) -> anyhow::Result<(f64, f64)> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/hook", listener.local_addr()?);
-    let bench = tokio::task::block_in_place(|| Bench::new(&url, 1, IDLE_ROUNDS))?;
+    let mut bench = tokio::task::block_in_place(|| Bench::new(&url, 1, IDLE_ROUNDS))?;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    if hanging {
+        let tool = bench.config.destination[0].clone();
+        let url = format!("http://{}/hook", silent.local_addr()?);
+        bench.config.destination.push(Destination { name: "silent".to_owned(), url, ..tool });
+    }
     let (sender, mut arrived) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {

@@ -116,7 +116,7 @@ fn answer(stream: &TcpStream, told: &Mutex<(usize, HashMap<u128, u32>)>) -> Opti
     }
 }
 
-/// The events in a body: the 26 characters after each `"id":"evt_`, as a number.
+/// The events in a body: the 26 characters after each `"id":"evt_`, the last 21 of them as a number.
 fn ids(body: &[u8]) -> impl Iterator<Item = u128> + '_ {
     const MARK: &[u8] = b"\"id\":\"evt_";
     let mut rest = body;
@@ -124,6 +124,6 @@ fn ids(body: &[u8]) -> impl Iterator<Item = u128> + '_ {
         let at = rest.windows(MARK.len()).position(|window| window == MARK)?;
         let id = rest.get(at + MARK.len()..at + MARK.len() + 26)?;
         rest = &rest[at + MARK.len() + 26..];
-        Some(id.iter().fold(0, |number, byte| (number << 5) | u128::from(byte & 0x5f) % 32))
+        Some(id.iter().fold(0, |number, byte| (number << 6) | u128::from(byte.wrapping_sub(b'0') & 63)))
     })
 }

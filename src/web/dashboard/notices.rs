@@ -59,7 +59,7 @@ pub fn notices(
                 notices.push(Notice {
                     tone: "warn",
                     title: format!("{count} held"),
-                    text: "Deliveries wait for your decision. Stop quintile, then send or drop them; see".to_owned(),
+                    text: "Deliveries wait for your decision. Send or drop them; see".to_owned(),
                     commands: vec!["quintile deliveries --help".to_owned()],
                     link: None,
                 });
@@ -142,7 +142,7 @@ fn held_run(app: &App, run: &Run) -> Notice {
     Notice {
         tone: "warn",
         title: title.to_owned(),
-        text: format!("{text} Stop quintile serve, then send or drop them with"),
+        text: format!("{text} Send or drop them with"),
         commands,
         link: Some((format!("/runs/{}", run.id), "See the run")),
     }

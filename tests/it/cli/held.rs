@@ -99,20 +99,23 @@ async fn a_renamed_destination_is_named() {
     );
 }
 
+const SAY_WHICH: &str = "say which deliveries: --delivery ID, --run ID, --destination NAME, --state S, --segment S, \
+                         --customer ID, --since TIME, --until TIME, --baseline, or --all";
+
 #[test]
 fn it_must_be_said_which() {
     let home = held("https://tool.invalid/");
     for (args, said) in [
-        (&["deliveries", "release"][..], "say which held deliveries: --baseline, --run ID, --destination NAME"),
+        (&["deliveries", "release"][..], SAY_WHICH),
         (
             &["deliveries", "discard", "--dry-run"],
-            "say which held deliveries: --baseline, --run ID, --destination NAME",
+            SAY_WHICH,
         ),
         (&["deliveries", "discard", "--run", "7"], "there is no run 7; `quintile runs` lists them"),
         (&["deliveries", "release", "--destination", "x"], "there is no destination \"x\"; there are my-tool"),
         (
-            &["deliveries", "--state", "held", "release", "--baseline"],
-            "--state goes with the list alone; release and discard act on held deliveries",
+            &["deliveries", "--state", "dead", "release", "--baseline"],
+            "`release` cannot act on dead deliveries; it can on held",
         ),
     ] {
         assert_eq!(home.fails(2, args), format!("error: {said}\n"), "{args:?}");
