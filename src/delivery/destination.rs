@@ -2,24 +2,22 @@
 
 use std::fmt;
 
-use url::Url;
-
-use super::sign::{Key, RECOMMENDED_BYTES};
+use super::{
+    plan::Plan,
+    sign::{Key, RECOMMENDED_BYTES},
+};
 use crate::{
     config::{self, Config},
     outbox::Misconfigured,
 };
 
-/// The kinds of destination there are.
-const KINDS: &[&str] = &["webhook"];
-
 /// One destination, ready to be sent to.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Destination {
     pub name: String,
-    /// Of some tools a secret in itself: never shown.
-    pub url: Url,
-    /// All of them sign.
+    /// Its requests.
+    pub plan: Plan,
+    /// All of them sign; none for kinds that are not signed.
     pub keys: Vec<Key>,
 }
 
@@ -29,39 +27,30 @@ impl Destination {
     /// # Errors
     /// The first setting that cannot be used: destination, key, what to write.
     pub fn from_config(config: &Config) -> Result<Vec<Self>, Misconfigured> {
-        config.destination.iter().map(Self::new).collect()
+        config.destination.iter().map(|destination| Self::new(destination, &config.shop)).collect()
     }
 
-    fn new(destination: &config::Destination) -> Result<Self, Misconfigured> {
+    fn new(destination: &config::Destination, shop: &config::Shop) -> Result<Self, Misconfigured> {
         let problem = |key, problem: String| Misconfigured { destination: destination.name.clone(), key, problem };
-        if !KINDS.contains(&destination.kind.as_str()) {
-            let known = KINDS.join(", ");
-            return Err(problem("kind", format!("is {:?}, which there is not; there are: {known}", destination.kind)));
+        let plan = Plan::from_config(destination, shop)?;
+        let mut keys = Vec::new();
+        if plan.sign() {
+            let key = Key::parse(destination.secret.expose()).map_err(|error| problem("secret", error.to_string()))?;
+            if key.len() < RECOMMENDED_BYTES {
+                tracing::warn!(
+                    destination = destination.name,
+                    "the signing secret is shorter than the {RECOMMENDED_BYTES} bytes Standard Webhooks asks for"
+                );
+            }
+            keys.push(key);
         }
-        if destination.batch != 1 {
-            return Err(problem(
-                "batch",
-                format!("is {}; this version sends single events, write 1", destination.batch),
-            ));
-        }
-        let url =
-            check_url(&destination.url, destination.allow_http).map_err(|text| problem("url", text.to_owned()))?;
-        let key = Key::parse(destination.secret.expose()).map_err(|error| problem("secret", error.to_string()))?;
-        if key.len() < RECOMMENDED_BYTES {
-            tracing::warn!(
-                destination = destination.name,
-                "the signing secret is shorter than the {RECOMMENDED_BYTES} bytes Standard Webhooks asks for"
-            );
-        }
-        Ok(Self { name: destination.name.clone(), url, keys: vec![key] })
+        Ok(Self { name: destination.name.clone(), plan, keys })
     }
 
     /// The address without what may be secret in it: `https://hooks.example.com/…`.
     #[must_use]
     pub fn masked_url(&self) -> String {
-        let host = self.url.host_str().unwrap_or_default();
-        let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{}://{host}{port}/…", self.url.scheme())
+        self.plan.masked_url()
     }
 }
 
@@ -72,22 +61,6 @@ impl fmt::Debug for Destination {
             .field("url", &self.masked_url())
             .field("keys", &self.keys)
             .finish()
-    }
-}
-
-/// The messages do not quote the address: of some tools it is a secret.
-fn check_url(text: &str, allow_http: bool) -> Result<Url, &'static str> {
-    if text.trim().is_empty() {
-        return Err("is missing; write the address that your tool shows for incoming webhooks");
-    }
-    let url = Url::parse(text.trim())
-        .map_err(|_| "is not an address; write it whole, like https://example.com/hooks/quintile")?;
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if allow_http => Ok(url),
-        "http" => Err("is http, which anybody on the way can read; write https, or set allow_http = true for a tool \
-                       on this machine"),
-        _ => Err("must start with https://"),
     }
 }
 
@@ -106,14 +79,15 @@ mod tests {
             ..Default::default()
         };
         change(&mut destination);
-        Destination::new(&destination)
+        Destination::new(&destination, &config::Shop::default())
     }
 
     #[test]
     fn a_setting_that_cannot_be_used_says_what_to_write() {
         for (message, result) in [
             (
-                "`kind` is \"webhok\", which there is not; there are: webhook",
+                "`kind` is \"webhok\", which there is not; there are: webhook, klaviyo, mailchimp, omnisend, brevo, \
+                 activecampaign, template",
                 destination(|d| d.kind = "webhok".to_owned()),
             ),
             (
@@ -139,7 +113,7 @@ mod tests {
                 "`secret` is not base64 after whsec_; copy it again, all of it",
                 destination(|d| d.secret = Secret::new("whsec_%%%")),
             ),
-            ("`batch` is 10; this version sends single events, write 1", destination(|d| d.batch = 10)),
+            ("`batch` is 101; this kind takes 1 to 100 events per request", destination(|d| d.batch = 101)),
         ] {
             assert_eq!(result.unwrap_err().to_string(), format!("[[destination]] \"tool\": {message}"));
         }
@@ -157,6 +131,6 @@ mod tests {
             d.url = "http://127.0.0.1:9000/".to_owned();
             d.allow_http = true;
         });
-        assert_eq!(local.unwrap().url.as_str(), "http://127.0.0.1:9000/");
+        assert_eq!(local.unwrap().masked_url(), "http://127.0.0.1:9000/…");
     }
 }

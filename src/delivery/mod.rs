@@ -5,13 +5,14 @@
 //! recorded. Requests run as tasks of their own and only send; no transaction is open meanwhile.
 //!
 //! Reading order: [`retry`] decides what an answer means, [`sign`] signs, [`destination`] reads the
-//! configuration, [`guard`] keeps requests away from private addresses, [`client`] sends; `lane` is
+//! configuration, [`plan`] makes requests of events, [`guard`] keeps requests away from private addresses, [`client`] sends; `lane` is
 //! one destination's share of the work, `turn` one turn of the loop, `send` one request.
 
 pub mod client;
 pub mod destination;
 pub mod guard;
 mod lane;
+pub mod plan;
 pub mod retry;
 mod send;
 pub mod sign;

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     client::{Client, Exchange, Request},
     destination::Destination,
+    plan::Message,
     retry::{self, Failure, Reply, Try},
     sign,
 };
@@ -111,15 +112,29 @@ impl Job {
         let destination = &self.destinations[claim.route];
         let body = std::mem::take(&mut claim.body);
         let (started, started_at) = (Instant::now(), self.clock.now());
-        let headers = headers(destination, &claim, started_at, &body);
-        let request = Request { url: destination.url.clone(), headers, body };
+        let id = msg_id(&claim.message_id);
+        let message = Message { body: &body, message_id: &id, quiet: false };
         let exchange = tokio::select! {
-            exchange = self.client.post(request) => Some(exchange),
+            exchange = self.exchange(destination, &claim, started_at, &message) => Some(exchange),
             () = self.signals.cut.cancelled() => None,
         };
         let mut ended = self.end(&claim, destination, started_at, exchange);
         ended.settlement.duration_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
         ended
+    }
+
+    /// The first request of the destination's plan.
+    async fn exchange(&self, to: &Destination, claim: &Claim, at: Timestamp, message: &Message<'_>) -> Exchange {
+        let failed = |text: String| Exchange { reply: Reply::Failure(Failure::Other(text)), body: Vec::new() };
+        match to.plan.render(0, message) {
+            Ok(Some(rendered)) => {
+                let mut headers = rendered.headers;
+                headers.extend(self::headers(to, claim, at, &rendered.body));
+                self.client.post(Request { url: rendered.url, headers, body: rendered.body }).await
+            }
+            Ok(None) => failed("there is nothing to send for this event".to_owned()),
+            Err(error) => failed(error.to_string()),
+        }
     }
 
     /// `exchange`: `None` when it was cut off by a stop.
