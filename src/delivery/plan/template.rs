@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(json("100.00"), "100");
         assert_eq!(json("-0.05"), "-0.05");
         for text in ["", "1,5", "1e9", "NaN", "1.", ".5", "--1", "1.2.3"] {
-            assert_eq!(number(&text.into()).is_err(), !text.is_empty() || text.is_empty(), "{text}");
+            assert!(number(&text.into()).is_err(), "{text}");
         }
         assert!(number(&Value::UNDEFINED).unwrap().is_undefined());
     }
