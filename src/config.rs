@@ -2,16 +2,19 @@
 //! defaults here are the defaults of the file, which a test compares.
 
 mod check;
+mod destination;
 mod environment;
 mod keys;
 mod load;
+mod preset;
 mod problem;
 mod read;
 mod secret;
+mod secrets;
 mod tree;
 mod values;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -20,6 +23,7 @@ use crate::model::Currency;
 pub use check::{DESTINATION_FIELDS, IMPORT_COLUMNS};
 pub use environment::Environment;
 pub use load::{Loading, Missing, Mistake, known_keys};
+pub use preset::{AnswerRule, Means, Preset, Setting};
 pub use problem::{ConfigError, Step};
 pub use secret::Secret;
 
@@ -117,7 +121,7 @@ pub struct Import {
     #[serde(deserialize_with = "values::zone_or_none")]
     pub timezone: Option<chrono_tz::Tz>,
     /// Our column name → the file's.
-    pub columns: std::collections::BTreeMap<String, String>,
+    pub columns: BTreeMap<String, String>,
 }
 
 /// `[scoring]`
@@ -218,9 +222,13 @@ pub enum UnknownConsent {
 pub struct Destination {
     /// Unique; names the destination in the queue, so renaming starts a new one.
     pub name: String,
-    /// "webhook".
+    /// Which [`Preset`]: "webhook", "klaviyo" …
     pub kind: String,
+    /// Of kind "webhook".
     pub url: String,
+    /// Stands in for scheme, host and port of a preset's addresses, and before their paths; empty:
+    /// the tool's own.
+    pub base_url: String,
     /// Plain http, for a tool on this machine.
     pub allow_http: bool,
     /// `whsec_…`: signs every request.
@@ -243,6 +251,33 @@ pub struct Destination {
     pub fields: Vec<String>,
     /// Events per request.
     pub batch: u32,
+    /// What a preset has to know of the merchant's account: `{{ vars.list }}`.
+    pub vars: BTreeMap<String, String>,
+    /// What things are called in the tool, where that is not the preset's own word.
+    pub names: BTreeMap<String, String>,
+    /// More headers, of kind "webhook".
+    pub headers: BTreeMap<String, String>,
+    /// What kind "template" sends.
+    pub request: Vec<Request>,
+    /// `{{ secret.x }}`, from the keys `x`, `x_env` or `x_file`. Empty ones are known to be
+    /// somewhere that a command which only looks cannot read.
+    #[serde(skip)]
+    pub secrets: BTreeMap<String, Secret>,
+}
+
+/// `[[destination.request]]`: one HTTP request, all of it templates.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Request {
+    pub method: String,
+    pub url: String,
+    pub headers: BTreeMap<String, String>,
+    /// JSON, as its content type says.
+    pub body: String,
+    /// Instead of `body`: fields of a form.
+    pub form: BTreeMap<String, String>,
+    /// An expression; when it is false the request is passed over. Empty: always.
+    pub when: String,
 }
 
 impl Default for Shop {
@@ -313,6 +348,7 @@ impl Default for Destination {
             name: String::new(),
             kind: "webhook".to_owned(),
             url: String::new(),
+            base_url: String::new(),
             allow_http: false,
             secret: Secret::default(),
             secret_env: String::new(),
@@ -324,6 +360,24 @@ impl Default for Destination {
             min_spent: String::new(),
             fields: ["segment", "rfm", "counters"].map(str::to_owned).to_vec(),
             batch: 1,
+            vars: BTreeMap::new(),
+            names: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            request: Vec::new(),
+            secrets: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            method: "POST".to_owned(),
+            url: String::new(),
+            headers: BTreeMap::new(),
+            body: String::new(),
+            form: BTreeMap::new(),
+            when: String::new(),
         }
     }
 }

@@ -3,19 +3,14 @@
 use std::{collections::BTreeSet, net::IpAddr, str::FromStr};
 
 use super::{
-    Config, Destination, SegmentScheme,
+    Config, SegmentScheme,
     problem::{Path, Problem, Step, choose},
-    tree::{Node, Value},
 };
-use crate::{clock::EARLIEST, model::Money};
+use crate::clock::EARLIEST;
 
-/// Kinds of destination that this version can send to.
-const KINDS: [&str; 1] = ["webhook"];
-/// Kinds that are planned: their keys are not checked, since the kind itself is refused.
-const LATER_KINDS: [&str; 6] = ["klaviyo", "mailchimp", "omnisend", "brevo", "activecampaign", "template"];
 /// Kinds of event that this version makes.
-const EVENTS: [&str; 1] = ["rfm/segment.changed"];
-const CAUSES: [&str; 5] = ["order", "refund", "ranking", "baseline", "remap"];
+pub(super) const EVENTS: [&str; 1] = ["rfm/segment.changed"];
+pub(super) const CAUSES: [&str; 5] = ["order", "refund", "ranking", "baseline", "remap"];
 /// What `fields` of a destination may name.
 pub const DESTINATION_FIELDS: [&str; 6] = ["segment", "rfm", "counters", "email", "name", "phone"];
 /// What `[import.columns]` may name: our names of the columns of the generic CSV.
@@ -34,61 +29,12 @@ pub const IMPORT_COLUMNS: [&str; 10] = [
 
 /// What is wrong, collected.
 #[derive(Default)]
-struct Findings(Vec<Problem>);
+pub(super) struct Findings(pub(super) Vec<Problem>);
 
 impl Findings {
-    fn add<const N: usize>(&mut self, path: [Step; N], message: impl Into<String>) {
+    pub(super) fn add<const N: usize>(&mut self, path: [Step; N], message: impl Into<String>) {
         self.0.push(Problem::new(Path::from(path), message));
     }
-}
-
-/// Destinations of kinds that this version does not have; looked for before their keys are.
-pub fn kinds(root: &Node) -> Vec<Problem> {
-    let Some(Node { value: Value::List(destinations), .. }) = root.get(&"destination".into()) else {
-        return Vec::new();
-    };
-    let refuse = |(index, node): (usize, &Node)| {
-        let kind = node.text("kind").filter(|kind| !KINDS.contains(kind))?;
-        let remedy = if LATER_KINDS.contains(&kind) {
-            "this version sends to kind = \"webhook\" only".to_owned()
-        } else {
-            choose(kind, &KINDS)
-        };
-        let path = vec!["destination".into(), index.into(), "kind".into()];
-        let place = node.locate(&path[2..]);
-        Some(Problem::new(path, format!("there is no kind {kind:?}; {remedy}")).at(place))
-    };
-    destinations.iter().enumerate().filter_map(refuse).collect()
-}
-
-/// A destination whose kind is refused: its other keys are not worth a word.
-pub fn is_foreign(section: &str, item: &Node) -> bool {
-    section == "destination" && item.text("kind").is_some_and(|kind| !KINDS.contains(&kind))
-}
-
-/// Contradictions that are gone once secrets are resolved.
-pub fn written(config: &Config) -> Vec<Problem> {
-    let mut findings = Findings::default();
-    for (index, destination) in config.destination.iter().enumerate() {
-        let given = [
-            ("secret", !destination.secret.is_empty()),
-            ("secret_env", !destination.secret_env.is_empty()),
-            ("secret_file", !destination.secret_file.as_os_str().is_empty()),
-        ];
-        let given: Vec<&str> = given.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
-        match given.as_slice() {
-            [_] => {}
-            [] => findings.add(
-                ["destination".into(), index.into()],
-                "there is no secret to sign with; write secret = \"whsec_…\" with the output of `openssl rand -base64 32` after \"whsec_\", or secret_env, or secret_file",
-            ),
-            [.., last] => findings.add(
-                ["destination".into(), index.into(), (*last).into()],
-                format!("write only one of {}", given.join(", ")),
-            ),
-        }
-    }
-    findings.0
 }
 
 /// Everything else.
@@ -110,7 +56,7 @@ pub fn all(config: &Config) -> Vec<Problem> {
             );
         }
         let mut found = Findings::default();
-        self::destination(destination, config, &mut found);
+        super::destination::check(destination, config, &mut found);
         findings.0.extend(found.0.into_iter().map(|problem| problem.inside(index).inside("destination")));
     }
     findings.0
@@ -184,7 +130,7 @@ fn webhook_secrets(config: &Config, findings: &mut Findings) {
     }
 }
 
-const NOT_A_SIGNING_KEY: &str = "this is not a signing secret; write \"whsec_\" and the base64 of 24 to 64 random bytes, which `openssl rand -base64 32` prints";
+pub(super) const NOT_A_SIGNING_KEY: &str = "this is not a signing secret; write \"whsec_\" and the base64 of 24 to 64 random bytes, which `openssl rand -base64 32` prints";
 
 fn import(config: &Config, findings: &mut Findings) {
     use chrono::format::{Item, StrftimeItems};
@@ -296,67 +242,4 @@ fn is_network(text: &str) -> bool {
         (Ok(IpAddr::V6(_)), Ok(prefix)) => prefix <= 128,
         _ => false,
     }
-}
-
-fn destination(destination: &Destination, config: &Config, findings: &mut Findings) {
-    let name = &destination.name;
-    if name.trim().is_empty() {
-        findings.add(["name".into()], "this destination has no name; write name = \"my-tool\"");
-    } else if name.contains(|c: char| c.is_control() || c == '/') || name.len() > 64 {
-        findings.add(["name".into()], "write a short name of letters, digits and dashes, like \"my-tool\"");
-    }
-    if let Err(message) = check_url(destination) {
-        findings.add(["url".into()], message);
-    }
-    if !destination.secret.is_empty() && destination.secret.signing_key().is_none() {
-        let given = [
-            ("secret_env", !destination.secret_env.is_empty()),
-            ("secret_file", !destination.secret_file.as_os_str().is_empty()),
-            ("secret", !destination.secret.is_empty()),
-        ];
-        if let Some((key, _)) = given.iter().find(|(_, given)| *given) {
-            findings.add([(*key).into()], NOT_A_SIGNING_KEY);
-        }
-    }
-    for (key, given, choices) in [
-        ("events", &destination.events, EVENTS.as_slice()),
-        ("cause", &destination.cause, CAUSES.as_slice()),
-        ("fields", &destination.fields, DESTINATION_FIELDS.as_slice()),
-    ] {
-        for (index, value) in given.iter().enumerate().filter(|(_, value)| !choices.contains(&value.as_str())) {
-            findings.add([key.into(), index.into()], format!("{value:?} is not known; {}", choose(value, choices)));
-        }
-    }
-    if !destination.min_spent.is_empty()
-        && let Err(error) = Money::parse(&destination.min_spent, config.shop.currency)
-    {
-        findings.add(["min_spent".into()], error.to_string());
-    }
-    if !(1..=100).contains(&destination.batch) {
-        let message = format!("{} events in a request are not possible; write 1 to 100", destination.batch);
-        findings.add(["batch".into()], message);
-    }
-}
-
-/// The address itself stays out of the message: some tools check no signature, so it is a secret.
-fn check_url(destination: &Destination) -> Result<(), &'static str> {
-    const NOT_AN_ADDRESS: &str =
-        "this is not a web address; write the one that your tool shows, like \"https://example.com/hooks/quintile\"";
-    if destination.url.trim().is_empty() {
-        return Err(
-            "this destination has no url; write the address that your tool shows, like url = \"https://example.com/hooks/quintile\"",
-        );
-    }
-    let Ok(url) = url::Url::parse(&destination.url) else { return Err(NOT_AN_ADDRESS) };
-    match url.scheme() {
-        "https" => {}
-        "http" if destination.allow_http => {}
-        "http" => {
-            return Err(
-                "this is plain http, which others on the way can read; write https://, or allow_http = true for a tool on this machine",
-            );
-        }
-        _ => return Err(NOT_AN_ADDRESS),
-    }
-    Ok(())
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, path};
 use super::{
     keys::{Kind, KnownKey},
     problem::{Path, Place, Problem, nearest},
+    secrets,
     tree::{Entry, Node, Value},
 };
 
@@ -56,7 +57,7 @@ fn apply_one(root: &mut Node, name: &str, value: &str, keys: &[KnownKey], folder
     let parts: Vec<String> = name[PREFIX.len()..].split("__").map(str::to_lowercase).collect();
     let lists = |key: &KnownKey| matches!(key.kind, Kind::List(_)) && key.path == parts[0];
 
-    let (node, rest) = if parts.len() == 3 && keys.iter().any(lists) {
+    let (node, rest) = if parts.len() >= 3 && keys.iter().any(lists) {
         let node = list_item(root, &parts[0], &parts[1])
             .ok_or_else(|| refuse(format!("no [[{}]] of the file has the name {:?}", parts[0], parts[1])))?;
         (node, &parts[2..])
@@ -64,7 +65,7 @@ fn apply_one(root: &mut Node, name: &str, value: &str, keys: &[KnownKey], folder
         (root, parts.as_slice())
     };
     let is_key = |path: &str| keys.iter().find(|key| key.path == path && key.kind == Kind::Value);
-    let path = if rest.len() == parts.len() { parts.join(".") } else { format!("{}.{}", parts[0], parts[2]) };
+    let path = if rest.len() == parts.len() { parts.join(".") } else { format!("{}.{}", parts[0], rest.join(".")) };
     let in_map =
         |key: &KnownKey| key.kind == Kind::Map && path.strip_prefix(&key.path).is_some_and(|p| p.starts_with('.'));
 
@@ -72,8 +73,19 @@ fn apply_one(root: &mut Node, name: &str, value: &str, keys: &[KnownKey], folder
         if matches!(rest[rest.len() - 1].as_str(), "secret" | "secret_env" | "secret_file") {
             // The variable is the merchant's last word: what the file says of this secret is void.
             for key in ["secret", "secret_env", "secret_file"] {
-                node.remove(key);
+                node.take(key);
             }
+        }
+        node.set(rest, Value::Variable(value.to_owned()), &place);
+        return Ok(());
+    }
+    if let [key] = rest
+        && parts[0] == "destination"
+        && let Some(keys) =
+            secrets::names_of(node).iter().map(|name| secrets::keys(name)).find(|keys| keys.contains(key))
+    {
+        for key in keys {
+            node.take(&key);
         }
         node.set(rest, Value::Variable(value.to_owned()), &place);
         return Ok(());
@@ -131,12 +143,6 @@ fn list_item<'a>(root: &'a mut Node, section: &str, name: &str) -> Option<&'a mu
 }
 
 impl Node {
-    fn remove(&mut self, key: &str) {
-        if let Value::Table(entries) = &mut self.value {
-            entries.remove(key);
-        }
-    }
-
     /// Puts `value` at `path`, making tables on the way.
     fn set(&mut self, path: &[String], value: Value, place: &Place) {
         let Some((key, rest)) = path.split_first() else {

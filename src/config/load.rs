@@ -5,9 +5,10 @@ use std::{fs, io, path};
 use serde::Deserialize;
 
 use super::{
-    Config, ConfigError, Environment, Secret, check, environment,
+    Config, ConfigError, Environment, Preset, Secret, check, destination, environment,
     keys::{self, Kind, KnownKey},
     problem::{Path, Problem, Step, choose, nearest},
+    secrets::{self, keys_of},
     tree::{Entry, Node, Value},
 };
 
@@ -76,18 +77,21 @@ pub fn known_keys() -> Vec<String> {
 }
 
 fn parse(text: &str, loading: Loading<'_>, folder: &path::Path) -> Result<Config, Vec<Problem>> {
-    let Loading { environment, secrets, also } = loading;
+    let Loading { environment, secrets: missing, also } = loading;
     let keys = keys::all();
     let mut root = Node::parse(text).map_err(|problem| vec![problem])?;
     let mut problems = environment::apply(&mut root, environment, &keys, folder);
-    problems.extend(check::kinds(&root));
-    unknown_keys(&root, "", &keys, &mut problems);
+    problems.extend(destination::kinds(&root));
+    let written = secrets::take(&mut root, &mut problems);
+    unknown_keys(&root, "", &keys, &[], &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
     let mut config = Config::deserialize(&root).map_err(|problem| vec![problem])?;
-    let mut problems = check::written(&config);
-    problems.extend(resolve_secrets(&mut config, environment, folder, secrets));
+    own_batches(&mut config, &root);
+    let mut problems = destination::written(&config, &written);
+    problems.extend(resolve_secrets(&mut config, environment, folder, missing));
+    problems.extend(secrets::resolve(&mut config, written, environment, folder, missing));
     problems.extend(check::all(&config));
     if problems.is_empty() {
         problems.extend(also(&config).into_iter().map(|mistake| Problem::new(mistake.path, mistake.message)));
@@ -101,6 +105,19 @@ fn parse(text: &str, loading: Loading<'_>, folder: &path::Path) -> Result<Config
     }
     config.database.path = folder.join(&config.database.path);
     Ok(config)
+}
+
+/// A tool that takes many events at once gets many, unless the file says otherwise.
+fn own_batches(config: &mut Config, root: &Node) {
+    for (index, destination) in config.destination.iter_mut().enumerate() {
+        let written = root
+            .get(&"destination".into())
+            .and_then(|list| list.get(&index.into()))
+            .and_then(|node| node.get(&"batch".into()));
+        if let (None, Some(preset)) = (written, Preset::of(&destination.kind)) {
+            destination.batch = preset.batch.max(1);
+        }
+    }
 }
 
 /// Fills each destination's `secret` from where it says that it is.
@@ -143,7 +160,9 @@ fn resolve_secrets(
 }
 
 /// Finds the keys that no struct has. All of them at once: serde would stop at the first.
-fn unknown_keys(node: &Node, section: &str, keys: &[KnownKey], problems: &mut Vec<Problem>) {
+///
+/// `more`: keys that this node may have beside those.
+fn unknown_keys(node: &Node, section: &str, keys: &[KnownKey], more: &[String], problems: &mut Vec<Problem>) {
     match &node.value {
         Value::Table(entries) => {
             for (key, entry) in entries {
@@ -151,18 +170,19 @@ fn unknown_keys(node: &Node, section: &str, keys: &[KnownKey], problems: &mut Ve
                 match keys.iter().find(|known| known.path == path).map(|known| known.kind) {
                     Some(Kind::Section(_) | Kind::List(_)) => {
                         let before = problems.len();
-                        unknown_keys(&entry.node, &path, keys, problems);
+                        unknown_keys(&entry.node, &path, keys, &[], problems);
                         add_step(&mut problems[before..], &key.as_str().into());
                     }
                     Some(Kind::Value | Kind::Map) => {}
-                    None => problems.push(unknown_key(key, entry, section, keys)),
+                    None => problems.push(unknown_key(key, entry, section, keys, more)),
                 }
             }
         }
         Value::List(items) => {
-            for (index, item) in items.iter().enumerate().filter(|(_, item)| !check::is_foreign(section, item)) {
+            for (index, item) in items.iter().enumerate().filter(|(_, item)| !destination::is_foreign(section, item)) {
                 let before = problems.len();
-                unknown_keys(item, section, keys, problems);
+                let more = if section == "destination" { keys_of(item) } else { Vec::new() };
+                unknown_keys(item, section, keys, &more, problems);
                 add_step(&mut problems[before..], &index.into());
             }
         }
@@ -176,10 +196,11 @@ fn add_step(problems: &mut [Problem], step: &Step) {
     }
 }
 
-fn unknown_key(key: &str, entry: &Entry, section: &str, keys: &[KnownKey]) -> Problem {
+fn unknown_key(key: &str, entry: &Entry, section: &str, keys: &[KnownKey], more: &[String]) -> Problem {
     let siblings: Vec<&str> = keys.iter().filter(|known| known.section() == section).map(KnownKey::name).collect();
     let elsewhere = keys.iter().find(|known| known.name() == key && known.section() != section);
-    let remedy = match (nearest(key, siblings.iter().copied()), elsewhere) {
+    let near = nearest(key, siblings.iter().copied().chain(more.iter().map(String::as_str)));
+    let remedy = match (near, elsewhere) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, Some(known)) if known.section().is_empty() => {
             format!("write [{key}] on a line of its own, outside of [{section}]")

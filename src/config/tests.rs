@@ -69,7 +69,11 @@ fn the_shipped_file_names_every_key_and_no_other() {
     for key in known_keys() {
         assert!(written.contains(&key), "config.toml does not show {key}");
     }
-    for key in written.iter().filter(|key| !key.starts_with("import.columns.")) {
+    let chosen = ["import.columns", "destination.vars", "destination.names", "destination.headers"];
+    let chosen = chosen.into_iter().chain(["destination.request.headers", "destination.request.form"]);
+    let chosen: Vec<String> = chosen.map(|map| format!("{map}.")).collect();
+    let is_secret = |key: &str| ["destination.api_key_env", "destination.token_env"].contains(&key);
+    for key in written.iter().filter(|key| !is_secret(key) && !chosen.iter().any(|map| key.starts_with(map))) {
         assert!(known_keys().contains(key), "config.toml shows {key}, which does not exist");
     }
 }
@@ -108,7 +112,7 @@ fn a_wrong_key_names_the_line_and_the_right_one() {
         ("[database]\nxyz = 1", "config.toml:2:1: database.xyz: there is no such key; write `path`"),
         (
             &destination("adress = 1"),
-            "config.toml:5:1: destination.adress: there is no such key; write `name`, `kind`, `url`, `allow_http`, `secret`, `secret_env`, `secret_file`, `events`, `to`, `from`, `cause`, `min_spent`, `fields` or `batch`",
+            "config.toml:5:1: destination.adress: there is no such key; write `name`, `kind`, `url`, `base_url`, `allow_http`, `secret`, `secret_env`, `secret_file`, `events`, `to`, `from`, `cause`, `min_spent`, `fields`, `batch`, `vars`, `names`, `headers` or `request`",
         ),
     ] {
         assert_eq!(error(text), message);
@@ -166,20 +170,12 @@ fn a_wrong_value_names_the_line_and_a_right_one() {
 #[test]
 fn a_wrong_destination_names_the_line_and_what_to_write() {
     for (line, message) in [
-        (
-            "kind = \"klaviyo\"\napi_key_env = \"K\"",
-            "5:8: destination.kind: there is no kind \"klaviyo\"; this version sends to kind = \"webhook\" only",
-        ),
+        ("kind = \"klavyo\"", "5:8: destination.kind: there is no kind \"klavyo\"; did you mean \"klaviyo\"?"),
+        ("uri = \"x\"", "5:1: destination.uri: there is no such key; did you mean `url`?"),
         ("kind = \"webhok\"", "5:8: destination.kind: there is no kind \"webhok\"; did you mean \"webhook\"?"),
         ("secret_env = \"NAME\"", "5:14: destination.secret_env: write only one of secret, secret_env"),
-        (
-            "batch = 0",
-            "5:9: destination.batch: 0 is not possible in this version, which sends one event per request; write 1",
-        ),
-        (
-            "batch = 100",
-            "5:9: destination.batch: 100 is not possible in this version, which sends one event per request; write 1",
-        ),
+        ("batch = 0", "5:9: destination.batch: 0 is not possible; write 1 to 100"),
+        ("batch = 101", "5:9: destination.batch: 101 is not possible; write 1 to 100"),
         ("min_spent = \"12,50\"", "5:13: destination.min_spent: \"12,50\" is not an amount; write it like 1234.50"),
         ("fields = [\"rfm\", \"mail\"]", "5:18: destination.fields: \"mail\" is not known; did you mean \"email\"?"),
         ("cause = [\"orders\"]", "5:10: destination.cause: \"orders\" is not known; did you mean \"order\"?"),
@@ -220,6 +216,138 @@ fn a_wrong_destination_names_the_line_and_what_to_write() {
         let found = File::new(text).load([("S", SECRET), ("U", "hunter2")]).expect_err(text);
         assert_eq!(found, format!("config.toml:{message}"));
     }
+}
+
+/// A destination of an email tool with `lines`.
+fn tool(kind: &str, lines: &str) -> String {
+    format!("[[destination]]\nname = \"tool\"\nkind = \"{kind}\"\n{lines}")
+}
+
+#[test]
+fn an_email_tool_says_what_it_lacks() {
+    let request = "[[destination.request]]\nurl = \"https://a.example\"\nheaders = { a = \"{{ secret.token }}\" }";
+    for (text, message) in [
+        (
+            tool("klaviyo", ""),
+            "1:1: destination: there is no api_key; write api_key_env with the name of the variable that holds it, or api_key, or api_key_file; Klaviyo shows it under",
+        ),
+        (
+            tool("klaviyo", "api_ky = \"hunter2\""),
+            "4:1: destination.api_ky: there is no such key; did you mean `api_key`?",
+        ),
+        (tool("klaviyo", "token = \"hunter2\""), "4:1: destination.token: there is no such key; write `name`"),
+        (tool("klaviyo", "api_key = 5"), "4:11: destination.api_key: write text in quotes"),
+        (
+            tool("klaviyo", "api_key = \"hunter2\"\napi_key_env = \"K\""),
+            "5:15: destination.api_key_env: write only one of api_key, api_key_env",
+        ),
+        (
+            tool("klaviyo", "api_key_env = \"GONE\""),
+            "4:15: destination.api_key_env: the environment variable GONE is not set; set it to the secret",
+        ),
+        (tool("klaviyo", "api_key_file = \"gone\""), "4:16: destination.api_key_file: cannot read the file gone"),
+        (
+            tool("klaviyo", "api_key = \"hunter2\"\nsecret = \"hunter2\""),
+            "5:10: destination.secret: only kind \"webhook\" signs; write api_key, api_key_env or api_key_file",
+        ),
+        (
+            tool("klaviyo", "api_key = \"hunter2\"\nurl = \"https://a.example\""),
+            "5:7: destination.url: kind \"klaviyo\" has addresses of its own; leave it out",
+        ),
+        (
+            tool("klaviyo", "api_key = \"hunter2\"\nbatch = 1001"),
+            "5:9: destination.batch: 1001 is not possible; write 1 to 1000",
+        ),
+        (
+            tool("brevo", "api_key = \"hunter2\"\nbatch = 2"),
+            "5:9: destination.batch: 2 is not possible; kind \"brevo\" takes one event per request; write 1",
+        ),
+        (
+            tool("brevo", "api_key = \"hunter2\"\nnames = { rfm_segmnt = \"x\" }"),
+            "5:24: destination.names.rfm_segmnt: kind \"brevo\" has nothing of this name; did you mean \"rfm_segment\"?",
+        ),
+        (
+            tool("mailchimp", "api_key = \"hunter2\""),
+            "1:1: destination.vars: write list = \"…\" into vars = { … }; list: the audience's id",
+        ),
+        (
+            tool("mailchimp", "api_key = \"hunter2\"\nvars = { list = \"a\", lst = \"b\" }"),
+            "5:28: destination.vars.lst: kind \"mailchimp\" does not use this; did you mean \"list\"?",
+        ),
+        (
+            tool("activecampaign", "api_key = \"hunter2\"\nvars = { account = \"a\" }"),
+            "5:8: destination.vars: write actid = \"…\", segment_field = \"…\" into vars = { … }; actid: the number",
+        ),
+        (
+            tool("brevo", "api_key = \"hunter2\"\nbase_url = \"http://192.0.2.1\""),
+            "5:12: destination.base_url: this is plain http",
+        ),
+        (
+            tool("brevo", "api_key = \"hunter2\"\nbase_url = \"127.0.0.1:9000\""),
+            "5:12: destination.base_url: this is not a web address",
+        ),
+        (
+            tool("brevo", "api_key = \"hunter2\"\nheaders = { a = \"b\" }"),
+            "5:11: destination.headers: kind \"brevo\" has headers of its own",
+        ),
+        (
+            tool("template", ""),
+            "3:8: destination.kind: kind \"template\" sends what you write; add [[destination.request]]",
+        ),
+        (
+            tool("template", "[[destination.request]]\nurl = \"\"\nmethod = \"GTE\""),
+            "6:10: destination.request.method: \"GTE\" is not known; did you mean \"GET\"?",
+        ),
+        (
+            tool("template", "[[destination.request]]\nurll = \"\""),
+            "5:1: destination.request.urll: there is no such key; did you mean `url`?",
+        ),
+        (
+            tool("template", &format!("tokn_env = \"T\"\n{request}")),
+            "4:1: destination.tokn_env: there is no such key; did you mean `token_env`?",
+        ),
+        (
+            tool("template", "[[destination.request]]\nurl = \"https://a.example\"\nheaders = { Host = \"b\" }"),
+            "6:20: destination.request.headers.Host: quintile sets this header itself; leave it out",
+        ),
+        (
+            destination("headers = { Webhook-Id = \"1\" }"),
+            "5:26: destination.headers.Webhook-Id: quintile sets this header itself; leave it out",
+        ),
+    ] {
+        let found = error(&text);
+        assert!(found.starts_with(&format!("config.toml:{message}")), "{found}\nis not\n{message}");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
+}
+
+#[test]
+fn a_secret_of_a_tool_comes_from_wherever_it_is_said() {
+    let request = "[[destination.request]]\nurl = \"https://a.example\"\nbody = '{\"k\": {{ secret.my_key }}}'";
+    let text = tool("klaviyo", "api_key = \"in the file\"\n") + &tool("template", request).replace("tool", "crm");
+    let text = text.replace("kind = \"template\"\n", "kind = \"template\"\nmy_key_env = \"MINE\"\n");
+    let file = File::new(&text);
+    std::fs::write(file.0.path().join("key"), "of a file\n").unwrap();
+    let secrets = |environment: &[(&str, &str)], missing| {
+        let mut variables = vec![("MINE", "mine")];
+        variables.extend(environment);
+        let environment: [(&str, &str); 2] = variables.try_into().unwrap();
+        let config = file.load_with(environment, missing).unwrap();
+        assert!(!format!("{config:?}").contains("mine"));
+        (config.destination[0].secrets["api_key"].clone(), config.destination[1].secrets["my_key"].clone())
+    };
+    for (name, value, key) in [
+        ("OTHER", "x", "in the file"),
+        ("QUINTILE_DESTINATION__TOOL__API_KEY", "of a variable", "of a variable"),
+        ("QUINTILE_DESTINATION__TOOL__API_KEY_FILE", "key", "of a file"),
+        ("QUINTILE_DESTINATION__TOOL__API_KEY_ENV", "MINE", "mine"),
+    ] {
+        assert_eq!(secrets(&[(name, value)], Missing::Refuse), (Secret::new(key), Secret::new("mine")), "{name}");
+    }
+    assert!(file.load([]).unwrap_err().contains("destination.my_key_env: the environment variable MINE is not set"));
+    let looking = file.load_with([], Missing::Allow).unwrap();
+    assert!(looking.destination[1].secrets["my_key"].is_empty());
+    assert_eq!((looking.destination[0].batch, looking.destination[1].batch), (100, 1));
 }
 
 #[test]
@@ -313,11 +441,7 @@ fn a_wrong_variable_is_named() {
             "x",
             "destination.url: this is not a web address; write the one that your tool shows, like \"https://example.com/hooks/quintile\"",
         ),
-        (
-            "QUINTILE_DESTINATION__TOOL__BATCH",
-            "0",
-            "destination.batch: 0 is not possible in this version, which sends one event per request; write 1",
-        ),
+        ("QUINTILE_DESTINATION__TOOL__BATCH", "0", "destination.batch: 0 is not possible; write 1 to 100"),
         ("QUINTILE_WEBHOOKS__SHOPIFY__SECRETS", ",", ""),
     ] {
         let found = file.load([(name, value)]);

@@ -98,6 +98,12 @@ impl Node {
         }
     }
 
+    /// Takes the value of key `key` out, when this is a table that has it.
+    pub fn take(&mut self, key: &str) -> Option<Self> {
+        let Value::Table(entries) = &mut self.value else { return None };
+        entries.remove(key).map(|entry| entry.node)
+    }
+
     /// Where the value at `path` stands; where it is absent, the nearest thing around it.
     pub fn locate(&self, path: &[Step]) -> &Place {
         match path.split_first().and_then(|(step, rest)| Some((self.get(step)?, rest))) {

@@ -2,15 +2,11 @@
 
 use std::fmt;
 
-use url::Url;
-
-use reqwest::{
-    Method,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT},
-};
+use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 
 use super::{
-    client::{Exchange, Request},
+    client::Request,
+    plan::{self, Plan, RenderError},
     sign::{self, Key, RECOMMENDED_BYTES},
 };
 use crate::{
@@ -21,16 +17,13 @@ use crate::{
 
 const AGENT: &str = concat!("quintile/", env!("CARGO_PKG_VERSION"));
 
-/// The kinds of destination there are.
-const KINDS: &[&str] = &["webhook"];
-
 /// One destination, ready to be sent to.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Destination {
     pub name: String,
-    /// Of some tools a secret in itself: never shown.
-    pub url: Url,
-    /// All of them sign.
+    /// Its requests.
+    pub plan: Plan,
+    /// All of them sign; none for kinds that are not signed.
     pub keys: Vec<Key>,
 }
 
@@ -40,46 +33,71 @@ impl Destination {
     /// # Errors
     /// The first setting that cannot be used: destination, key, what to write.
     pub fn from_config(config: &Config) -> Result<Vec<Self>, Misconfigured> {
-        config.destination.iter().map(Self::new).collect()
+        config.destination.iter().map(|destination| Self::new(destination, &config.shop)).collect()
     }
 
-    fn new(destination: &config::Destination) -> Result<Self, Misconfigured> {
+    fn new(destination: &config::Destination, shop: &config::Shop) -> Result<Self, Misconfigured> {
         let problem = |key, problem: String| Misconfigured { destination: destination.name.clone(), key, problem };
-        if !KINDS.contains(&destination.kind.as_str()) {
-            let known = KINDS.join(", ");
-            return Err(problem("kind", format!("is {:?}, which there is not; there are: {known}", destination.kind)));
+        let plan = Plan::from_config(destination, shop)?;
+        let mut keys = Vec::new();
+        if plan.sign() {
+            let key = Key::parse(destination.secret.expose()).map_err(|error| problem("secret", error.to_string()))?;
+            if key.len() < RECOMMENDED_BYTES {
+                tracing::warn!(
+                    destination = destination.name,
+                    "the signing secret is shorter than the {RECOMMENDED_BYTES} bytes Standard Webhooks asks for"
+                );
+            }
+            keys.push(key);
         }
-        if !(1..=100).contains(&destination.batch) {
-            return Err(problem("batch", format!("is {}; write 1 to 100", destination.batch)));
-        }
-        let url =
-            check_url(&destination.url, destination.allow_http).map_err(|text| problem("url", text.to_owned()))?;
-        let key = Key::parse(destination.secret.expose()).map_err(|error| problem("secret", error.to_string()))?;
-        if key.len() < RECOMMENDED_BYTES {
-            tracing::warn!(
-                destination = destination.name,
-                "the signing secret is shorter than the {RECOMMENDED_BYTES} bytes Standard Webhooks asks for"
-            );
-        }
-        Ok(Self { name: destination.name.clone(), url, keys: vec![key] })
+        Ok(Self { name: destination.name.clone(), plan, keys })
     }
 
     /// The address without what may be secret in it: `https://hooks.example.com/…`.
     #[must_use]
     pub fn masked_url(&self) -> String {
-        let host = self.url.host_str().unwrap_or_default();
-        let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{}://{host}{port}/…", self.url.scheme())
+        self.plan.masked_url()
     }
 }
 
-impl fmt::Debug for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Destination")
-            .field("name", &self.name)
-            .field("url", &self.masked_url())
-            .field("keys", &self.keys)
-            .finish()
+impl Destination {
+    /// Makes the request number `step` of a delivery and, where the kind is signed, signs it as of
+    /// `at`; `None` when there is none to be sent.
+    ///
+    /// # Errors
+    /// The request cannot be made of this event; says what is missing.
+    pub fn request(&self, step: usize, message: &Message<'_>, at: Timestamp) -> Result<Option<Request>, RenderError> {
+        let claim = message.claim;
+        let content = plan::Message { body: &claim.body, message_id: message.id, quiet: message.quiet };
+        let Some(rendered) = self.plan.render(step, &content)? else { return Ok(None) };
+        let mut headers = rendered.headers;
+        if self.plan.sign() {
+            headers.extend(self.signed(message, at, &rendered.body));
+        }
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        Ok(Some(Request { method: rendered.method, url: rendered.url, headers, body: rendered.body }))
+    }
+
+    fn signed(&self, message: &Message<'_>, at: Timestamp, body: &[u8]) -> HeaderMap {
+        let claim = message.claim;
+        let timestamp = at.seconds();
+        let signature = sign::signature(&self.keys, message.id, timestamp, body);
+        let text = |text: &str| {
+            // Our own ids, numbers and base64: visible ASCII, all of it.
+            HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+        };
+        let event = if claim.events > 1 { format!("{}.batch", claim.kind) } else { claim.kind.to_string() };
+        let mut headers = HeaderMap::from_iter([
+            (HeaderName::from_static("webhook-id"), text(message.id)),
+            (HeaderName::from_static("webhook-timestamp"), timestamp.into()),
+            (HeaderName::from_static("webhook-signature"), text(&signature)),
+            (HeaderName::from_static("quintile-event"), text(&event)),
+            (HeaderName::from_static("quintile-attempt"), claim.attempt.into()),
+        ]);
+        if let Some(replayed) = &claim.replay_of {
+            headers.insert(HeaderName::from_static("quintile-replay-of"), text(&msg_id(replayed)));
+        }
+        headers
     }
 }
 
@@ -93,72 +111,13 @@ pub struct Message<'a> {
     pub quiet: bool,
 }
 
-impl Destination {
-    /// Requests that one delivery takes.
-    #[must_use]
-    #[expect(clippy::unused_self, reason = "of the kind, which is webhook alone so far")]
-    pub const fn steps(&self) -> usize {
-        1
-    }
-
-    #[must_use]
-    #[expect(clippy::unused_self, reason = "of the kind, which is webhook alone so far")]
-    pub const fn per_minute(&self) -> Option<u32> {
-        None
-    }
-
-    /// Makes and signs the request number `step`; `None` when there is none to be sent.
-    ///
-    /// # Errors
-    /// The event does not fit into the request; says what is missing.
-    #[expect(clippy::unnecessary_wraps, reason = "of the kind, which is webhook alone so far")]
-    pub fn request(&self, _step: usize, message: &Message<'_>, at: Timestamp) -> Result<Option<Request>, String> {
-        let headers = headers(self, message, at);
-        Ok(Some(Request { method: Method::POST, url: self.url.clone(), headers, body: message.claim.body.clone() }))
-    }
-
-    /// What the answer to request number `step` means beside its status.
-    #[expect(clippy::unused_self, clippy::needless_pass_by_ref_mut, reason = "of the kind")]
-    pub const fn read(&self, _step: usize, _exchange: &mut Exchange) {}
-}
-
-fn headers(destination: &Destination, message: &Message<'_>, at: Timestamp) -> HeaderMap {
-    let claim = message.claim;
-    let timestamp = at.seconds();
-    let signature = sign::signature(&destination.keys, message.id, timestamp, &claim.body);
-    let text = |text: &str| {
-        // Our own ids, numbers and base64: visible ASCII, all of it.
-        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
-    };
-    let event = if claim.events > 1 { format!("{}.batch", claim.kind) } else { claim.kind.to_string() };
-    let mut headers = HeaderMap::from_iter([
-        (HeaderName::from_static("webhook-id"), text(message.id)),
-        (HeaderName::from_static("webhook-timestamp"), timestamp.into()),
-        (HeaderName::from_static("webhook-signature"), text(&signature)),
-        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (USER_AGENT, HeaderValue::from_static(AGENT)),
-        (HeaderName::from_static("quintile-event"), text(&event)),
-        (HeaderName::from_static("quintile-attempt"), claim.attempt.into()),
-    ]);
-    if let Some(replayed) = &claim.replay_of {
-        headers.insert(HeaderName::from_static("quintile-replay-of"), text(&msg_id(replayed)));
-    }
-    headers
-}
-
-/// The messages do not quote the address: of some tools it is a secret.
-fn check_url(text: &str, allow_http: bool) -> Result<Url, &'static str> {
-    if text.trim().is_empty() {
-        return Err("is missing; write the address that your tool shows for incoming webhooks");
-    }
-    let url = Url::parse(text.trim())
-        .map_err(|_| "is not an address; write it whole, like https://example.com/hooks/quintile")?;
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if allow_http => Ok(url),
-        "http" => Err("is http, which anybody on the way can read; write https, or set allow_http = true for a tool \
-                       on this machine"),
-        _ => Err("must start with https://"),
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Destination")
+            .field("name", &self.name)
+            .field("url", &self.masked_url())
+            .field("keys", &self.keys)
+            .finish()
     }
 }
 
@@ -177,14 +136,15 @@ mod tests {
             ..Default::default()
         };
         change(&mut destination);
-        Destination::new(&destination)
+        Destination::new(&destination, &config::Shop::default())
     }
 
     #[test]
     fn a_setting_that_cannot_be_used_says_what_to_write() {
         for (message, result) in [
             (
-                "`kind` is \"webhok\", which there is not; there are: webhook",
+                "`kind` is \"webhok\", which there is not; there are: webhook, klaviyo, mailchimp, omnisend, brevo, \
+                 activecampaign, template",
                 destination(|d| d.kind = "webhok".to_owned()),
             ),
             (
@@ -210,7 +170,7 @@ mod tests {
                 "`secret` is not base64 after whsec_; copy it again, all of it",
                 destination(|d| d.secret = Secret::new("whsec_%%%")),
             ),
-            ("`batch` is 101; write 1 to 100", destination(|d| d.batch = 101)),
+            ("`batch` is 101; this kind takes 1 to 100 events per request", destination(|d| d.batch = 101)),
         ] {
             assert_eq!(result.unwrap_err().to_string(), format!("[[destination]] \"tool\": {message}"));
         }
@@ -228,6 +188,6 @@ mod tests {
             d.url = "http://127.0.0.1:9000/".to_owned();
             d.allow_http = true;
         });
-        assert_eq!(local.unwrap().url.as_str(), "http://127.0.0.1:9000/");
+        assert_eq!(local.unwrap().masked_url(), "http://127.0.0.1:9000/…");
     }
 }

@@ -5,15 +5,16 @@
 //! recorded. Requests run as tasks of their own and only send; no transaction is open meanwhile.
 //!
 //! Reading order: [`retry`] decides what an answer means, [`sign`] signs, [`destination`] reads the
-//! configuration, [`guard`] keeps requests away from private addresses, [`client`] sends; `lane` is
-//! one destination's share of the work and `pace` its rate, `turn` one turn of the loop, `send` one
-//! delivery.
+//! configuration, [`plan`] makes requests of events, [`guard`] keeps requests away from private
+//! addresses, [`client`] sends; `lane` is one destination's share of the work and `pace` its rate,
+//! `turn` one turn of the loop, `send` one delivery.
 
 pub mod client;
 pub mod destination;
 pub mod guard;
 mod lane;
 mod pace;
+pub mod plan;
 pub mod retry;
 mod send;
 pub mod sign;
@@ -122,7 +123,9 @@ impl Forwarder {
         let destinations = Destination::from_config(config)?;
         let client = Client::new(Guard::new(&config.forwarder.allow_private)?, CONNECTIONS, client::LIMITS)?;
         let boot = hex::encode(&Ids::random(clock.now()).next()[8..]);
-        let lane = |to: &Destination| Lane::new(CONNECTIONS, to.per_minute(), to.steps(), clock.now());
+        let lane = |to: &Destination| {
+            Lane::new(to.plan.connections(), to.plan.per_minute(), to.plan.steps(), clock.now())
+        };
         let lanes = destinations.iter().map(lane).collect();
         Ok(Self {
             shop: Shop::from_config(config),

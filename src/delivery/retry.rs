@@ -3,6 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::plan::Meaning;
 use crate::{
     model::Timestamp,
     outbox::{Effect, Hold, Verdict},
@@ -47,6 +48,14 @@ pub enum Reply {
     Failure(Failure),
 }
 
+impl Reply {
+    /// Whether it is an answer that means this.
+    #[must_use]
+    pub fn means(&self, meaning: &Meaning) -> bool {
+        matches!(self, Self::Answer(answer) if answer.meaning == *meaning)
+    }
+}
+
 /// A whole answer: its body was read, or as much of it as we read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
@@ -59,20 +68,6 @@ pub struct Answer {
     pub disable: bool,
     /// What the destination's preset knows about this answer beside its status.
     pub meaning: Meaning,
-}
-
-/// What an answer means where its status does not say it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Meaning {
-    /// What its status says.
-    #[default]
-    Plain,
-    /// Nothing to be done for this customer, which is as good as done.
-    Done,
-    /// It asks us to slow down, like 429.
-    Throttled,
-    /// It refuses the event, like 400, and says why.
-    Refused(String),
 }
 
 /// Why there is no answer.
@@ -136,7 +131,7 @@ pub fn judge(reply: &Reply, this: Try, now: Timestamp) -> Judgement {
     };
     let status = match answer.meaning {
         Meaning::Plain => answer.status,
-        Meaning::Done => 200,
+        Meaning::Skipped => 200,
         Meaning::Throttled => 429,
         Meaning::Refused(_) => 400,
     };
@@ -212,7 +207,7 @@ fn explain_status(answer: &Answer) -> String {
     match &answer.meaning {
         Meaning::Throttled => return format!("answered {status}: it asks us to slow down"),
         Meaning::Refused(why) => return format!("answered {status} and refused the event: {why}"),
-        Meaning::Plain | Meaning::Done => {}
+        Meaning::Plain | Meaning::Skipped => {}
     }
     match status {
         410 => "answered 410: this address wants nothing more".to_owned(),

@@ -10,6 +10,7 @@ use super::{
     client::{Client, Exchange, Request},
     destination::{Destination, Message},
     lane::Stopped,
+    plan::{Meaning, Plan},
     retry::{self, Failure, Judgement, Reply, Try},
 };
 use crate::{
@@ -136,16 +137,14 @@ impl Job {
         let message = Message { claim, id: &id, quiet: claim.initial && self.quiet_baseline };
         let mut ended =
             Ended::new(claim, started_at, Judgement { verdict: Verdict::Delivered, effect: Effect::Success });
-        for step in claim.step..destination.steps() {
+        for step in claim.step..destination.plan.steps() {
             let exchange = match destination.request(step, &message, self.clock.now()) {
                 Ok(None) => {
                     ended.settlement.step = step + 1;
                     continue;
                 }
                 Ok(Some(request)) => self.exchange(request).await,
-                Err(problem) => {
-                    Some(Exchange { reply: Reply::Failure(Failure::Unrenderable(problem)), body: Vec::new() })
-                }
+                Err(problem) => Some(Exchange::failed(Failure::Unrenderable(problem.to_string()))),
             };
             let now = self.clock.now();
             let Some(mut exchange) = exchange else {
@@ -155,7 +154,7 @@ impl Job {
                 ended.settlement.error = Some("interrupted".to_owned());
                 return ended;
             };
-            destination.read(step, &mut exchange);
+            understand(&destination.plan, step, &mut exchange);
             let this = Try {
                 message_id: claim.message_id,
                 attempt: claim.attempt,
@@ -167,6 +166,7 @@ impl Job {
             let settlement = &mut ended.settlement;
             (settlement.verdict, settlement.effect) = (verdict, effect);
             settlement.error = retry::explain(&exchange.reply, verdict);
+            let skipped = exchange.reply.means(&Meaning::Skipped);
             settlement.answer = exchange.body;
             settlement.status = match exchange.reply {
                 Reply::Answer(answer) => Some(answer.status),
@@ -176,7 +176,7 @@ impl Job {
                 return ended;
             }
             settlement.step = step + 1;
-            if effect != Effect::Success {
+            if skipped || effect != Effect::Success {
                 return ended;
             }
         }
@@ -210,5 +210,14 @@ impl Job {
             next_attempt_at,
             "not delivered"
         );
+    }
+}
+
+/// Adds to an answer what the destination's preset knows of it.
+fn understand(plan: &Plan, step: usize, exchange: &mut Exchange) {
+    if let Reply::Answer(answer) = &mut exchange.reply {
+        let reading = plan.read(step, answer.status, &exchange.headers, &exchange.body);
+        answer.meaning = reading.meaning;
+        answer.retry_after = reading.retry_after.or(answer.retry_after.take());
     }
 }

@@ -7,11 +7,6 @@ use crate::{
     model::{Currency, Money},
 };
 
-/// The kind that belongs to the merchant: it gets what `fields` names, of everybody.
-const OWN: &str = "webhook";
-/// The kind whose requests the merchant writes.
-const WRITTEN: &str = "template";
-
 /// One destination's name, filters and allow-list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -96,19 +91,19 @@ impl Route {
             ),
         };
         let fields = Fields::parse(&destination.fields).map_err(|text| problem("fields", text))?;
-        let (own, written) = (destination.kind == OWN, destination.kind == WRITTEN);
+        let preset = config::Preset::of(&destination.kind)
+            .ok_or_else(|| problem("kind", format!("is {:?}, which there is not", destination.kind)))?;
         Ok(Self {
             name: destination.name.clone(),
-            fields: match (own, written) {
-                (true, _) => fields,
+            fields: match preset {
                 // The merchant's templates name what leaves the shop.
-                (_, true) => Fields::ALL,
+                preset if preset.is_template() => Fields::ALL,
                 // Email tools know people by their e-mail.
-                _ => Fields { email: true, ..fields },
+                preset => Fields { email: fields.email || preset.email, ..fields },
             },
             batch: destination.batch.max(1),
-            can_be_quiet: !own && !written,
-            consent: (!own).then(|| config.consent.clone()),
+            can_be_quiet: preset.quiet,
+            consent: preset.email.then(|| config.consent.clone()),
             events: parse_all(&destination.events, EventType::parse, &names(EventType::ALL, EventType::as_str))
                 .map_err(|text| problem("events", text))?,
             to: destination.to.clone(),

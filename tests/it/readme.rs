@@ -121,6 +121,59 @@ echo json_encode($verdicts);
     );
 }
 
+/// Every destination that the README shows can be used as it stands, given its secrets.
+#[test]
+fn the_destinations_to_copy_work() {
+    use quintile::{
+        config::{Config, Environment, Loading, Missing, Preset},
+        delivery::{destination::Destination, plan::Message},
+    };
+
+    let secret = format!("whsec_{}", BASE64.encode([7; 32]));
+    let environment = Environment::from([
+        ("KLAVIYO_KEY", "pk_1"),
+        ("MAILCHIMP_KEY", "abc-us6"),
+        ("OMNISEND_KEY", "k"),
+        ("BREVO_KEY", "k"),
+        ("ACTIVECAMPAIGN_KEY", "k"),
+        ("ACTIVECAMPAIGN_EVENT_KEY", "k"),
+        ("MY_PROGRAM_SECRET", secret.as_str()),
+        ("HUBSPOT_TOKEN", "k"),
+        ("LISTMONK_TOKEN", "user:k"),
+    ]);
+    let event = json!({
+        "type": "rfm/segment.changed", "timestamp": "2026-11-23T02:00:04.120Z", "id": "evt_01JDBQC1S8E0R8X6VJ2S3T4V5W",
+        "seq": 1, "data": {
+            "shopId": "demo.myshopify.com", "customerId": "118", "oldSegment": "loyal", "newSegment": "at_risk", "cause": "order",
+            "rfm": {"r": 1, "f": 4, "m": 3},
+            "customer": {"email": "anna@example.com", "orderCount": 7, "totalSpent": "412.50", "currency": "EUR", "lastOrderAt": null},
+        },
+    });
+    let mut kinds = std::collections::BTreeSet::new();
+    let blocks: Vec<&str> = README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    for block in blocks {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, block).unwrap();
+        let loading = Loading { environment: &environment, secrets: Missing::Refuse, also: |_| Vec::new() };
+        let config = Config::load_with(&path, loading).unwrap();
+        for (destination, written) in Destination::from_config(&config).unwrap().iter().zip(&config.destination) {
+            kinds.insert(written.kind.clone());
+            let body = event.to_string();
+            let message = Message { body: body.as_bytes(), message_id: "msg_1", quiet: false };
+            for step in 0..destination.plan.steps() {
+                // Mailchimp's third request is for events of other types.
+                let request = destination.plan.render(step, &message).unwrap();
+                assert!(request.is_some() || step > 1, "{}: {step}", destination.name);
+            }
+        }
+    }
+    assert_eq!(kinds.len(), Preset::all().len(), "{kinds:?}");
+    for preset in Preset::all() {
+        assert!(README.contains(&format!("\n| `{}` |", preset.kind)), "the table lacks {}", preset.kind);
+    }
+}
+
 #[test]
 fn the_table_of_commands_is_the_programs() {
     let folder = tempfile::tempdir().unwrap();

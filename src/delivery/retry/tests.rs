@@ -119,7 +119,7 @@ fn the_answer_table() {
         (failure(Failure::Blocked("10.0.0.1".to_owned())), attempt(1), Verdict::Dead, Failed),
         (failure(Failure::Unrenderable("no id".to_owned())), attempt(2), retry(scheduled(2)), Nothing),
         (failure(Failure::Unrenderable("no id".to_owned())), attempt(3), Verdict::Dead, Nothing),
-        (meaning(404, Meaning::Done), attempt(1), Verdict::Delivered, Success),
+        (meaning(404, Meaning::Skipped), attempt(1), Verdict::Delivered, Success),
         (meaning(403, Meaning::Throttled), attempt(1), spared(scheduled(1)), Wait(at(scheduled(1)))),
         (meaning(200, Meaning::Refused("no".to_owned())), attempt(1), retry(scheduled(1)), Failed),
         (meaning(200, Meaning::Refused("no".to_owned())), attempt(3), Verdict::Dead, Failed),

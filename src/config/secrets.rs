@@ -1,0 +1,149 @@
+//! The secrets of a destination, whose names depend on its kind: `api_key` stands in the file as
+//! `api_key`, `api_key_env` or `api_key_file`. They are taken out of the tree before it meets the
+//! structs, which know no such keys.
+
+use std::{collections::BTreeMap, fs, path};
+
+use super::{
+    Config, Environment, Missing, Preset, Secret,
+    preset::secrets_in,
+    problem::{Place, Problem},
+    tree::{Node, Value},
+};
+
+/// Where a secret may come from, by the end of its key.
+const SOURCES: [&str; 3] = ["", "_env", "_file"];
+
+/// Secrets as they were written, per destination.
+pub type Written = Vec<BTreeMap<String, Source>>;
+
+/// Where one secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    key: String,
+    text: String,
+    place: Place,
+}
+
+/// Every key with which a secret of this destination may be written.
+pub fn keys_of(destination: &Node) -> Vec<String> {
+    names_of(destination).iter().flat_map(|name| keys(name)).collect()
+}
+
+/// The keys of one secret.
+pub fn keys(name: &str) -> [String; 3] {
+    SOURCES.map(|end| format!("{name}{end}"))
+}
+
+/// The secrets of a kind, and those that the destination's own templates use.
+pub fn names_of(destination: &Node) -> Vec<String> {
+    let kind = destination.text("kind").unwrap_or("webhook");
+    let mut names: Vec<String> =
+        Preset::of(kind).into_iter().flat_map(|preset| preset.secrets.keys().cloned()).collect();
+    for key in ["request", "headers"] {
+        for text in destination.get(&key.into()).into_iter().flat_map(texts) {
+            names.extend(secrets_in(text));
+        }
+    }
+    // The signing secret has keys of its own.
+    names.retain(|name| name != "secret");
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn texts(node: &Node) -> Vec<&str> {
+    match &node.value {
+        Value::Text(text) | Value::Variable(text) => vec![text],
+        Value::List(items) => items.iter().flat_map(texts).collect(),
+        Value::Table(entries) => entries.values().flat_map(|entry| texts(&entry.node)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Takes the secrets out of `root`.
+pub fn take(root: &mut Node, problems: &mut Vec<Problem>) -> Written {
+    let Value::Table(entries) = &mut root.value else { return Vec::new() };
+    let Some(Node { value: Value::List(destinations), .. }) =
+        entries.get_mut("destination").map(|entry| &mut entry.node)
+    else {
+        return Vec::new();
+    };
+    let mut written = Vec::with_capacity(destinations.len());
+    for (index, destination) in destinations.iter_mut().enumerate() {
+        let mut found = BTreeMap::new();
+        for name in names_of(destination) {
+            let mut given: Vec<String> = Vec::new();
+            for key in keys(&name) {
+                let Some(node) = destination.take(&key) else { continue };
+                let path = || vec!["destination".into(), index.into(), key.as_str().into()];
+                given.push(key.clone());
+                if given.len() > 1 {
+                    let message = format!("write only one of {}", given.join(", "));
+                    problems.push(Problem::new(path(), message).at(&node.place));
+                    continue;
+                }
+                match node.value {
+                    Value::Text(text) | Value::Variable(text) => {
+                        found.insert(name.clone(), Source { key, text, place: node.place });
+                    }
+                    _ => problems.push(Problem::new(path(), "write text in quotes").at(&node.place)),
+                }
+            }
+        }
+        written.push(found);
+    }
+    written
+}
+
+/// Puts the secrets into `config`, from where they are.
+pub fn resolve(
+    config: &mut Config,
+    written: Written,
+    environment: &Environment,
+    folder: &path::Path,
+    missing: Missing,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, (destination, sources)) in config.destination.iter_mut().zip(written).enumerate() {
+        for (name, source) in sources {
+            match read(&source, environment, folder) {
+                Ok(secret) => {
+                    destination.secrets.insert(name, Secret::new(secret.trim()));
+                }
+                Err(Absent::Gone(message)) if missing == Missing::Refuse => {
+                    let path = vec!["destination".into(), index.into(), source.key.as_str().into()];
+                    problems.push(Problem::new(path, message).at(&source.place));
+                }
+                // Known to be somewhere else: a command that only looks goes on without.
+                Err(Absent::Gone(_)) => {
+                    destination.secrets.insert(name, Secret::default());
+                }
+                Err(Absent::Empty) => {
+                    let path = vec!["destination".into(), index.into(), source.key.as_str().into()];
+                    problems.push(Problem::new(path, "this is empty; put the secret there").at(&source.place));
+                }
+            }
+        }
+    }
+    problems
+}
+
+enum Absent {
+    Gone(String),
+    Empty,
+}
+
+fn read(source: &Source, environment: &Environment, folder: &path::Path) -> Result<String, Absent> {
+    let text = if source.key.ends_with("_env") {
+        let message = || format!("the environment variable {} is not set; set it to the secret", source.text);
+        environment.get(&source.text).map(str::to_owned).ok_or_else(|| Absent::Gone(message()))?
+    } else if source.key.ends_with("_file") {
+        let file = folder.join(&source.text);
+        fs::read_to_string(&file)
+            .map_err(|error| Absent::Gone(format!("cannot read the file {}: {error}", file.display())))?
+    } else {
+        source.text.clone()
+    };
+    if text.trim().is_empty() { Err(Absent::Empty) } else { Ok(text) }
+}
