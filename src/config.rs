@@ -8,6 +8,7 @@ mod load;
 mod problem;
 mod read;
 mod secret;
+pub mod signing;
 mod tree;
 mod values;
 
@@ -223,7 +224,7 @@ pub struct Destination {
     pub url: String,
     /// Plain http, for a tool on this machine.
     pub allow_http: bool,
-    /// `whsec_…`: signs every request.
+    /// `whsec_…`: signs every request. Up to three keys, see [`signing`].
     pub secret: Secret,
     /// The environment variable that holds `secret`.
     pub secret_env: String,

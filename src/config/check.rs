@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr, str::FromStr};
 use super::{
     Config, Destination, SegmentScheme,
     problem::{Path, Problem, Step, choose},
+    signing::{Key, KeyError},
     tree::{Node, Value},
 };
 use crate::{clock::EARLIEST, model::Money};
@@ -308,14 +309,20 @@ fn destination(destination: &Destination, config: &Config, findings: &mut Findin
     if let Err(message) = check_url(destination) {
         findings.add(["url".into()], message);
     }
-    if !destination.secret.is_empty() && destination.secret.signing_key().is_none() {
+    if !destination.secret.is_empty()
+        && let Err(error) = Key::parse_all(destination.secret.expose())
+    {
+        let message = match error {
+            KeyError::End | KeyError::FirstEnds | KeyError::TooMany => format!("this {error}"),
+            _ => NOT_A_SIGNING_KEY.to_owned(),
+        };
         let given = [
             ("secret_env", !destination.secret_env.is_empty()),
             ("secret_file", !destination.secret_file.as_os_str().is_empty()),
             ("secret", !destination.secret.is_empty()),
         ];
         if let Some((key, _)) = given.iter().find(|(_, given)| *given) {
-            findings.add([(*key).into()], NOT_A_SIGNING_KEY);
+            findings.add([(*key).into()], message);
         }
     }
     for (key, given, choices) in [

@@ -4,9 +4,8 @@ use std::fmt;
 
 use url::Url;
 
-use super::sign::{Key, RECOMMENDED_BYTES};
 use crate::{
-    config::{self, Config},
+    config::{self, Config, signing::Key},
     outbox::Misconfigured,
 };
 
@@ -19,7 +18,7 @@ pub struct Destination {
     pub name: String,
     /// Of some tools a secret in itself: never shown.
     pub url: Url,
-    /// All of them sign.
+    /// All that have not ended sign.
     pub keys: Vec<Key>,
 }
 
@@ -46,14 +45,8 @@ impl Destination {
         }
         let url =
             check_url(&destination.url, destination.allow_http).map_err(|text| problem("url", text.to_owned()))?;
-        let key = Key::parse(destination.secret.expose()).map_err(|error| problem("secret", error.to_string()))?;
-        if key.len() < RECOMMENDED_BYTES {
-            tracing::warn!(
-                destination = destination.name,
-                "the signing secret is shorter than the {RECOMMENDED_BYTES} bytes Standard Webhooks asks for"
-            );
-        }
-        Ok(Self { name: destination.name.clone(), url, keys: vec![key] })
+        let keys = Key::parse_all(destination.secret.expose()).map_err(|error| problem("secret", error.to_string()))?;
+        Ok(Self { name: destination.name.clone(), url, keys })
     }
 
     /// The address without what may be secret in it: `https://hooks.example.com/…`.
