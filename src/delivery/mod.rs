@@ -5,7 +5,8 @@
 //! recorded. Requests run as tasks of their own and only send; no transaction is open meanwhile.
 //!
 //! Reading order: [`retry`] decides what an answer means, [`sign`] signs, [`destination`] reads the
-//! configuration, [`guard`] keeps requests away from private addresses, [`client`] sends; `lane` is
+//! configuration, [`guard`] keeps requests away from private addresses, [`client`] sends, [`verify`]
+//! checks what was sent; `lane` is
 //! one destination's share of the work, `turn` one turn of the loop, `send` one request.
 
 pub mod client;
@@ -16,6 +17,7 @@ pub mod retry;
 mod send;
 pub mod sign;
 mod turn;
+pub mod verify;
 
 use std::{
     sync::Arc,
@@ -131,6 +133,12 @@ impl Forwarder {
             first: 0,
             report: Report::default(),
         })
+    }
+
+    /// With another client: other limits, other authorities, other names.
+    #[must_use]
+    pub fn with_client(self, client: Client) -> Self {
+        Self { client, ..self }
     }
 
     /// Sends what is due, now and later, until `shutdown`; then finishes what is in flight within

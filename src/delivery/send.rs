@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use reqwest::{
+    Method,
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT},
+};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -112,9 +115,9 @@ impl Job {
         let body = std::mem::take(&mut claim.body);
         let (started, started_at) = (Instant::now(), self.clock.now());
         let headers = headers(destination, &claim, started_at, &body);
-        let request = Request { url: destination.url.clone(), headers, body };
+        let request = Request { method: Method::POST, url: destination.url.clone(), headers, body };
         let exchange = tokio::select! {
-            exchange = self.client.post(request) => Some(exchange),
+            exchange = self.client.send(request) => Some(exchange),
             () = self.signals.cut.cancelled() => None,
         };
         let mut ended = self.end(&claim, destination, started_at, exchange);
