@@ -3,6 +3,9 @@
 mod faults;
 mod fixture;
 mod forwarder;
+mod hostile;
+mod libraries;
 mod lines;
 mod queue;
+mod tls;
 mod wire;
