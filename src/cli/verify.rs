@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use clap::ArgGroup;
 use serde_json::json;
 
 use super::{Context, Outcome, UsageError, destinations, output};
@@ -18,8 +19,8 @@ use crate::{
 
 /// Check a captured request of ours: its signature, time and body; exit 1 if it is not genuine
 #[derive(Debug, clap::Args)]
-#[group(id = "secret_from", required = true, multiple = false, args = ["secret", "secret_env", "destination"])]
-#[group(id = "capture", required = true, args = ["request", "headers"])]
+#[command(group(ArgGroup::new("key").required(true).args(["secret", "secret_env", "destination"])))]
+#[command(group(ArgGroup::new("capture").required(true).args(["request", "headers"])))]
 pub struct Args {
     /// The raw request: headers, a blank line, the body; `-` reads standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["headers", "body"])]
