@@ -24,12 +24,14 @@ pub struct Guard {
     names: Names,
 }
 
+type Resolver = dyn Fn(&str) -> Vec<IpAddr> + Send + Sync;
+
 /// Who says which addresses a name has.
 #[derive(Clone, Default)]
 enum Names {
     #[default]
     System,
-    Given(Arc<dyn Fn(&str) -> Vec<IpAddr> + Send + Sync>),
+    Given(Arc<Resolver>),
 }
 
 /// The address of `host` may not be connected to.

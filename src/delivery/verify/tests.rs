@@ -76,7 +76,7 @@ fn each_wrong_part_is_named() {
 fn what_was_done_to_the_body_is_said() {
     let spaced = BODY.replace(',', ", ").replace("\":", "\": ");
     let python = spaced.replace('ë', "\\u00eb").replace("💐", "\\ud83d\\udc90");
-    let pretty = BODY.replace("{", "{\n  ").replace(',', ",\n  ");
+    let pretty = BODY.replace('{', "{\n  ").replace(',', ",\n  ");
     let php = BODY.replace("a/b", "a\\/b").replace("rfm/", "rfm\\/");
     let latin1: String = BODY.bytes().map(char::from).collect();
     for (body, change) in [

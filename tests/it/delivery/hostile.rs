@@ -107,7 +107,7 @@ async fn an_accept_queue_that_nobody_serves_is_left_at_the_limit() {
 #[tokio::test]
 async fn ten_gigabytes_are_not_read() {
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 10737418240\r\n\r\n";
-    let (url, written, _server) = endless(head, &[b'x'; 64 * 1024]).await;
+    let (url, written, _server) = endless(head, b"x".repeat(64 * 1024).leak()).await;
     let shop = Shop::sending_to(&url);
     shop.moves(&[1], "lost");
     assert_eq!(shop.deliver_with(&client(LIMITS)).await.delivered, 1, "the status stands");
@@ -355,7 +355,7 @@ async fn a_reset_in_the_middle_of_the_answer_is_a_cut() {
 
 #[tokio::test]
 async fn few_and_short_headers_of_an_answer_are_kept() {
-    let many: String = (0..60).map(|n| format!("x-{n}: {n}\r\n")).collect();
+    let many = (0..60).map(|n| format!("x-{n}: {n}\r\n")).collect::<Vec<_>>().concat();
     let long = "y".repeat(257);
     let answer = format!(
         "HTTP/1.1 429 X\r\nset-cookie: session=secret\r\nx-long: {long}\r\nX-Sib-RateLimit-Reset: 12\r\n{many}content-length: 0\r\n\r\n"
