@@ -11,6 +11,7 @@ mod problem;
 mod read;
 mod secret;
 mod secrets;
+pub mod signing;
 mod tree;
 mod values;
 
@@ -231,7 +232,7 @@ pub struct Destination {
     pub base_url: String,
     /// Plain http, for a tool on this machine.
     pub allow_http: bool,
-    /// `whsec_…`: signs every request.
+    /// `whsec_…`: signs every request. Up to three keys, see [`signing`].
     pub secret: Secret,
     /// The environment variable that holds `secret`.
     pub secret_env: String,

@@ -18,6 +18,7 @@ mod score;
 mod segments;
 mod serve;
 mod signal;
+mod verify;
 
 use std::{
     io::IsTerminal,
@@ -65,6 +66,7 @@ enum Command {
     Events(events::Args),
     Deliveries(deliveries::Args),
     Destinations(destinations::Args),
+    Verify(verify::Args),
     Check(check::Args),
     Completions(completions::Args),
 }
@@ -186,6 +188,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Events(args) => events::run(args, &context),
         Command::Deliveries(args) => deliveries::run(args, &context),
         Command::Destinations(args) => destinations::run(args, &context),
+        Command::Verify(args) => verify::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Completions(args) => completions::run(args, &context),
     }
@@ -212,6 +215,7 @@ impl Command {
             // The first two write or bring their own configuration.
             Self::Init(_) | Self::Demo(_) | Self::Completions(_) => Needs::Nothing,
             Self::Serve(_) | Self::Deliver(_) | Self::Check(_) => Needs::Secrets,
+            Self::Verify(args) if !args.asks_the_configuration() => Needs::Nothing,
             _ => Needs::Settings,
         }
     }

@@ -7,6 +7,7 @@ use super::{
     check::{CAUSES, DESTINATION_FIELDS, EVENTS, Findings, NOT_A_SIGNING_KEY},
     problem::{Problem, choose},
     secrets::Written,
+    signing::{Key, KeyError},
     tree::{Node, Value},
 };
 use crate::model::Money;
@@ -93,14 +94,21 @@ pub fn check(destination: &Destination, config: &Config, findings: &mut Findings
     }
     let Some(preset) = Preset::of(&destination.kind) else { return };
     address(destination, preset, findings);
-    if preset.sign && !destination.secret.is_empty() && destination.secret.signing_key().is_none() {
+    if preset.sign
+        && !destination.secret.is_empty()
+        && let Err(error) = Key::parse_all(destination.secret.expose())
+    {
+        let message = match error {
+            KeyError::End | KeyError::FirstEnds | KeyError::TooMany => format!("this {error}"),
+            _ => NOT_A_SIGNING_KEY.to_owned(),
+        };
         let given = [
             ("secret_env", !destination.secret_env.is_empty()),
             ("secret_file", !destination.secret_file.as_os_str().is_empty()),
             ("secret", !destination.secret.is_empty()),
         ];
         if let Some((key, _)) = given.iter().find(|(_, given)| *given) {
-            findings.add([(*key).into()], NOT_A_SIGNING_KEY);
+            findings.add([(*key).into()], message);
         }
     }
     for (key, given, choices) in [

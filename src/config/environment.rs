@@ -33,6 +33,19 @@ impl Environment {
         self.0.get(name).map(String::as_str)
     }
 
+    /// The variable that overrides where the secret of the destination `name` is, if there is one.
+    #[must_use]
+    pub fn secret_override(&self, name: &str) -> Option<&str> {
+        let is_it = |variable: &str| {
+            let parts: Vec<&str> = variable[PREFIX.len()..].split("__").collect();
+            matches!(parts.as_slice(), [list, item, key]
+                if list.eq_ignore_ascii_case("destination")
+                    && plain(item) == plain(name)
+                    && ["secret", "secret_env", "secret_file"].iter().any(|it| key.eq_ignore_ascii_case(it)))
+        };
+        self.overrides().map(|(variable, _)| variable).find(|variable| is_it(variable))
+    }
+
     fn overrides(&self) -> impl Iterator<Item = (&str, &str)> {
         let ours = |(name, _): &(&str, &str)| name.starts_with(PREFIX) && !NOT_KEYS.contains(name);
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(ours)
@@ -134,9 +147,13 @@ fn variable_of(path: &str) -> String {
     format!("{PREFIX}{}", path.replace('.', "__").to_uppercase())
 }
 
+/// A name as a variable can spell it: "my-tool" and `MY_TOOL` are "`my_tool`".
+fn plain(text: &str) -> String {
+    text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "_")
+}
+
 /// The `[[section]]` whose name is `name` ("my-tool" is `MY_TOOL` in a variable).
 fn list_item<'a>(root: &'a mut Node, section: &str, name: &str) -> Option<&'a mut Node> {
-    let plain = |text: &str| text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "_");
     let Value::Table(entries) = &mut root.value else { return None };
     let Value::List(items) = &mut entries.get_mut(section)?.node.value else { return None };
     items.iter_mut().find(|item| item.text("name").is_some_and(|it| plain(it) == plain(name)))

@@ -6,12 +6,14 @@ use std::{io, time::Duration};
 use anyhow::Context;
 use reqwest::{
     Certificate, Method, Url,
-    header::{HeaderMap, LOCATION, RETRY_AFTER},
+    header::{HeaderMap, LOCATION, RETRY_AFTER, SET_COOKIE},
 };
+use rustls::CertificateError;
 
 use super::{
     guard::{Blocked, Guard, NotFound},
-    retry::{Answer, Failure, Meaning, Reply},
+    plan::Meaning,
+    retry::{Answer, Failure, Reply},
 };
 
 /// How long a request may take.
@@ -29,6 +31,9 @@ pub const LIMITS: Limits = Limits { connect: Duration::from_secs(5), whole: Dura
 const READ_LIMIT: usize = 64 * 1024;
 /// Bytes of an answer that are kept.
 const KEEP_LIMIT: usize = 4 * 1024;
+/// Headers of an answer that are kept, and bytes of each: enough for what tools say of their limits.
+const KEEP_HEADERS: usize = 32;
+const KEEP_HEADER_BYTES: usize = 256;
 /// Shorter than the 5 seconds after which common servers close an idle connection: one that they
 /// are about to close would fail the next request.
 const IDLE_LIMIT: Duration = Duration::from_secs(4);
@@ -52,6 +57,8 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
     pub reply: Reply,
+    /// The first 32 headers of the answer that are no longer than 256 bytes; cookies are not kept.
+    pub headers: HeaderMap,
     /// The first 4 KiB of the answer's body.
     pub body: Vec<u8>,
 }
@@ -65,9 +72,18 @@ impl Client {
     /// # Errors
     /// The TLS library cannot start.
     pub fn new(guard: Guard, connections: usize, limits: Limits) -> anyhow::Result<Self> {
+        Self::trusting(guard, connections, limits, &[])
+    }
+
+    /// [`Self::new`] that also trusts these authorities (certificates in DER).
+    ///
+    /// # Errors
+    /// One of them is no certificate; the TLS library cannot start.
+    pub fn trusting(guard: Guard, connections: usize, limits: Limits, authorities: &[&[u8]]) -> anyhow::Result<Self> {
         // Already installed by another part of the process: the same one, so no fault.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|root| Certificate::from_der(root));
+        let mozillas = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(AsRef::as_ref);
+        let roots = mozillas.chain(authorities.iter().copied()).map(Certificate::from_der);
         let http = reqwest::Client::builder()
             .tls_certs_merge(roots.collect::<Result<Vec<_>, _>>()?)
             .dns_resolver(guard.clone())
@@ -88,14 +104,22 @@ impl Client {
     /// Sends `request`; takes no longer than its limit, whatever the other side does.
     pub async fn send(&self, request: Request) -> Exchange {
         if let Err(Blocked { host }) = self.guard.check_literal(&request.url) {
-            return Exchange { reply: Reply::Failure(Failure::Blocked(host)), body: Vec::new() };
+            return Exchange::failed(Failure::Blocked(host));
         }
         let sent =
             self.http.request(request.method, request.url).headers(request.headers).body(request.body).send().await;
         match sent {
             Ok(response) => read(response).await,
-            Err(error) => failed(&error),
+            Err(error) => Exchange::failed(classify(&error)),
         }
+    }
+}
+
+impl Exchange {
+    /// Without an answer.
+    #[must_use]
+    pub fn failed(failure: Failure) -> Self {
+        Self { reply: Reply::Failure(failure), headers: HeaderMap::new(), body: Vec::new() }
     }
 }
 
@@ -108,6 +132,7 @@ async fn read(mut response: reqwest::Response) -> Exchange {
         meaning: Meaning::Plain,
         disable: header("webhook-delivery").is_some_and(|value| value.trim().eq_ignore_ascii_case("disable")),
     };
+    let headers = few(response.headers());
     let mut read = 0;
     let mut body = Vec::new();
     while read < READ_LIMIT {
@@ -117,14 +142,16 @@ async fn read(mut response: reqwest::Response) -> Exchange {
                 body.extend_from_slice(&chunk[..chunk.len().min(KEEP_LIMIT - body.len())]);
             }
             Ok(None) => break,
-            Err(error) => return Exchange { body, ..failed(&error) },
+            Err(error) => return Exchange { body, ..Exchange::failed(classify(&error)) },
         }
     }
-    Exchange { reply: Reply::Answer(answer), body }
+    Exchange { reply: Reply::Answer(answer), headers, body }
 }
 
-fn failed(error: &reqwest::Error) -> Exchange {
-    Exchange { reply: Reply::Failure(classify(error)), body: Vec::new() }
+/// What is kept of an answer's headers: bounded, and without cookies, which are secrets.
+fn few(headers: &HeaderMap) -> HeaderMap {
+    let short = headers.iter().filter(|(name, value)| *name != SET_COOKIE && value.len() <= KEEP_HEADER_BYTES);
+    short.take(KEEP_HEADERS).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// What stands behind the error. The client's own text is not used as it stands: it quotes the
@@ -154,7 +181,7 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Failure> {
         return Some(Failure::Dns(host.clone()));
     }
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-        return Some(Failure::Tls(tls.to_string()));
+        return Some(Failure::Tls(explain_tls(tls)));
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {
         // `source` of an I/O error skips the error inside it, which may be another one of these.
@@ -171,4 +198,26 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Failure> {
         };
     }
     None
+}
+
+/// In words that say whose fault it is; what is rare is told as the library does.
+fn explain_tls(error: &rustls::Error) -> String {
+    let rustls::Error::InvalidCertificate(problem) = error else { return error.to_string() };
+    match problem {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired (or this machine's clock is wrong)".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet (or this machine's clock is wrong)".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another name; check the host in `url`".to_owned()
+        }
+        CertificateError::UnknownIssuer => {
+            "its certificate is signed by nobody this machine trusts; a tool with an authority of its own needs that \
+             in the system's trusted certificates"
+                .to_owned()
+        }
+        other => format!("its certificate is refused: {other}"),
+    }
 }

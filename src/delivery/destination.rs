@@ -7,10 +7,10 @@ use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use super::{
     client::Request,
     plan::{self, Plan, RenderError},
-    sign::{self, Key, RECOMMENDED_BYTES},
+    sign,
 };
 use crate::{
-    config::{self, Config},
+    config::{self, Config, signing::Key},
     model::Timestamp,
     outbox::{Claim, Misconfigured, msg_id},
 };
@@ -23,7 +23,7 @@ pub struct Destination {
     pub name: String,
     /// Its requests.
     pub plan: Plan,
-    /// All of them sign; none for kinds that are not signed.
+    /// All that have not ended sign; none for kinds that are not signed.
     pub keys: Vec<Key>,
 }
 
@@ -39,17 +39,11 @@ impl Destination {
     fn new(destination: &config::Destination, shop: &config::Shop) -> Result<Self, Misconfigured> {
         let problem = |key, problem: String| Misconfigured { destination: destination.name.clone(), key, problem };
         let plan = Plan::from_config(destination, shop)?;
-        let mut keys = Vec::new();
-        if plan.sign() {
-            let key = Key::parse(destination.secret.expose()).map_err(|error| problem("secret", error.to_string()))?;
-            if key.len() < RECOMMENDED_BYTES {
-                tracing::warn!(
-                    destination = destination.name,
-                    "the signing secret is shorter than the {RECOMMENDED_BYTES} bytes Standard Webhooks asks for"
-                );
-            }
-            keys.push(key);
-        }
+        let keys = if plan.sign() {
+            Key::parse_all(destination.secret.expose()).map_err(|error| problem("secret", error.to_string()))?
+        } else {
+            Vec::new()
+        };
         Ok(Self { name: destination.name.clone(), plan, keys })
     }
 

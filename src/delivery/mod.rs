@@ -6,8 +6,8 @@
 //!
 //! Reading order: [`retry`] decides what an answer means, [`sign`] signs, [`destination`] reads the
 //! configuration, [`plan`] makes requests of events, [`guard`] keeps requests away from private
-//! addresses, [`client`] sends; `lane` is one destination's share of the work and `pace` its rate,
-//! `turn` one turn of the loop, `send` one delivery.
+//! addresses, [`client`] sends, [`verify`] checks what was sent; `lane` is one destination's share
+//! of the work and `pace` its rate, `turn` one turn of the loop, `send` one delivery.
 
 pub mod client;
 pub mod destination;
@@ -19,6 +19,7 @@ pub mod retry;
 mod send;
 pub mod sign;
 mod turn;
+pub mod verify;
 
 use std::{
     sync::Arc,
@@ -123,9 +124,8 @@ impl Forwarder {
         let destinations = Destination::from_config(config)?;
         let client = Client::new(Guard::new(&config.forwarder.allow_private)?, CONNECTIONS, client::LIMITS)?;
         let boot = hex::encode(&Ids::random(clock.now()).next()[8..]);
-        let lane = |to: &Destination| {
-            Lane::new(to.plan.connections(), to.plan.per_minute(), to.plan.steps(), clock.now())
-        };
+        let lane =
+            |to: &Destination| Lane::new(to.plan.connections(), to.plan.per_minute(), to.plan.steps(), clock.now());
         let lanes = destinations.iter().map(lane).collect();
         Ok(Self {
             shop: Shop::from_config(config),
@@ -144,6 +144,12 @@ impl Forwarder {
             reviewed_at: None,
             report: Report::default(),
         })
+    }
+
+    /// With another client: other limits, other authorities, other names.
+    #[must_use]
+    pub fn with_client(self, client: Client) -> Self {
+        Self { client, ..self }
     }
 
     /// Sends what is due, now and later, until `shutdown`; then finishes what is in flight within

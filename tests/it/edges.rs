@@ -47,8 +47,16 @@ const ONLY_IN: &[(&str, &[&str])] =
     &[("axum", &["web"]), ("tower_http", &["web"]), ("reqwest", &["delivery"]), ("clap", &["cli"])];
 
 /// Decisions without input or output.
-const PURE: &[&str] =
-    &["model", "scoring::segment", "delivery::retry", "delivery::sign", "delivery::plan", "delivery::destination"];
+const PURE: &[&str] = &[
+    "model",
+    "config::signing",
+    "scoring::segment",
+    "delivery::retry",
+    "delivery::sign",
+    "delivery::verify",
+    "delivery::plan",
+    "delivery::destination",
+];
 const IMPURE: &[&str] =
     &["rusqlite", "r2d2", "tokio", "reqwest", "std::fs", "std::net", "std::io", "std::env", "std::process"];
 /// Values know how they are stored; that is all `model` may know of the database.

@@ -1,12 +1,14 @@
 //! `quintile destinations`: your tools, how they fare, and what to do about it.
 
 mod list;
+mod replace;
 mod resume;
+mod rotate;
 
 use super::{Context, Format, Outcome, UsageError};
 use crate::{config, outbox};
 
-/// List destinations; test, pause or resume one
+/// List destinations; test, pause, resume or give a new secret to one
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -19,6 +21,8 @@ pub struct Args {
 enum Action {
     /// List destinations and how they fare (what happens without a word)
     List,
+    /// Give a destination a fresh signing secret; the old one signs for 24 hours more
+    RotateSecret(Named),
     /// Stop sending to a destination; its queue is held
     Pause(Named),
     /// Send to a paused or disabled destination again
@@ -34,13 +38,14 @@ struct Named {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     match &args.action {
         None | Some(Action::List) => list::run(context, args.format),
+        Some(Action::RotateSecret(named)) => rotate::run(&named.name, context, args.format),
         Some(Action::Pause(named)) => pause(&named.name, context, args.format),
         Some(Action::Resume(which)) => resume::run(which, context, args.format),
     }
 }
 
 fn pause(name: &str, context: &Context, format: Format) -> anyhow::Result<Outcome> {
-    find(context, name)?;
+    named(context, name)?;
     let database = context.open_beside("quintile destinations pause")?;
     let (destination, now) = (name.to_owned(), context.clock.now());
     database.writer().write_blocking(move |tx| Ok(outbox::pause(tx, &destination, now)?))?;
@@ -57,14 +62,14 @@ fn pause(name: &str, context: &Context, format: Format) -> anyhow::Result<Outcom
 }
 
 /// The destination called `name` in the configuration.
-fn find<'a>(context: &'a Context, name: &str) -> anyhow::Result<&'a config::Destination> {
-    context.config.destination.iter().find(|destination| destination.name == name).ok_or_else(|| {
-        let names: Vec<&str> = context.config.destination.iter().map(|known| known.name.as_str()).collect();
-        let there_are = if names.is_empty() {
-            "config.toml has none".to_owned()
-        } else {
-            format!("there are {}", names.join(", "))
-        };
-        UsageError(format!("there is no destination {name:?}; {there_are}")).into()
+pub(super) fn named<'a>(context: &'a Context, name: &str) -> Result<&'a config::Destination, UsageError> {
+    let all = &context.config.destination;
+    all.iter().find(|destination| destination.name == name).ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|destination| destination.name.as_str()).collect();
+        let file = context.config_path.display();
+        UsageError(match names.as_slice() {
+            [] => format!("{file} has no [[destination]]; add one first"),
+            names => format!("no [[destination]] in {file} is called {name:?}; there are: {}", names.join(", ")),
+        })
     })
 }

@@ -28,7 +28,7 @@ enum Send {
 const SLICE: usize = 1000;
 
 pub fn run(args: &Args, context: &Context, format: Format) -> anyhow::Result<Outcome> {
-    super::find(context, &args.name)?;
+    super::named(context, &args.name)?;
     let resume = match args.send {
         Send::All => Resume::All,
         Send::Latest => Resume::Latest,

@@ -107,10 +107,7 @@ fn it_must_be_said_which() {
     let home = held("https://tool.invalid/");
     for (args, said) in [
         (&["deliveries", "release"][..], SAY_WHICH),
-        (
-            &["deliveries", "discard", "--dry-run"],
-            SAY_WHICH,
-        ),
+        (&["deliveries", "discard", "--dry-run"], SAY_WHICH),
         (&["deliveries", "discard", "--run", "7"], "there is no run 7; `quintile runs` lists them"),
         (&["deliveries", "release", "--destination", "x"], "there is no destination \"x\"; there are my-tool"),
         (

@@ -4,6 +4,7 @@ mod check;
 mod held;
 mod init;
 mod look;
+mod rotate;
 
 use std::{
     fs,
@@ -130,6 +131,8 @@ fn help_and_wrong_usage() {
         "runs",
         "events",
         "deliveries",
+        "destinations",
+        "verify",
         "check",
         "completions",
     ] {

@@ -12,7 +12,7 @@ use quintile::{
     clock::{self, Clock},
     config::{self, Config, Secret},
     db::Database,
-    delivery::{Forwarder, Report},
+    delivery::{Forwarder, Report, client::Client},
     model::Timestamp,
     outbox::{self, Cause, Delivery, DeliveryFilter, Disposition, Health, Ids, Resume, Route, SegmentChange, Slice},
 };
@@ -65,6 +65,13 @@ impl Shop {
             }
             Ok(())
         });
+        shop
+    }
+
+    /// With one destination "tool" at this address.
+    pub fn sending_to(url: &str) -> Self {
+        let mut shop = Self::new(&[]);
+        shop.config.destination = vec![destination("tool", url)];
         shop
     }
 
@@ -152,6 +159,11 @@ impl Shop {
     /// Sends what is due now.
     pub async fn deliver(&self) -> Report {
         self.forwarder().drain(None, CancellationToken::new()).await
+    }
+
+    /// [`Self::deliver`] with this client.
+    pub async fn deliver_with(&self, client: &Client) -> Report {
+        self.forwarder().with_client(client.clone()).drain(None, CancellationToken::new()).await
     }
 
     /// All deliveries, oldest first.

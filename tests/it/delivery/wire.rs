@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use quintile::delivery::{
     client::{Client, Limits, Request},
     guard::Guard,
@@ -70,7 +70,7 @@ async fn four_kib_of_an_answer_are_kept() {
 }
 
 /// A server that does not speak HTTP properly: hands each connection, its request read, to `act`.
-async fn raw_server<F, A>(act: A) -> (String, AbortOnDropHandle<()>)
+pub async fn raw_server<F, A>(act: A) -> (String, AbortOnDropHandle<()>)
 where
     A: Fn(TcpStream) -> F + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
@@ -120,12 +120,8 @@ async fn the_time_limit_includes_the_body() {
             }
         })
         .await;
-        let request = Request {
-            method: reqwest::Method::POST,
-            url: url.parse().unwrap(),
-            headers: HeaderMap::new(),
-            body: Vec::new(),
-        };
+        let request =
+            Request { method: Method::POST, url: url.parse().unwrap(), headers: HeaderMap::new(), body: Vec::new() };
         let exchange = client.send(request).await;
         assert_eq!(exchange.reply, Reply::Failure(Failure::Timeout), "{beginning:?}");
     }
