@@ -84,6 +84,7 @@ impl Shop {
             config: Arc::new(config.clone()),
             rules: Rules::from_config(&config),
             writer: database.writer().clone(),
+            wake: Arc::default(),
             clock: Clock::from_fn(move || Timestamp::from_millis(clock.load(Ordering::Relaxed))),
         });
         Self { database, config, router, now, sent: AtomicI64::new(0), _folder: folder }
