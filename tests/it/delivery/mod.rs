@@ -5,4 +5,5 @@ mod fixture;
 mod forwarder;
 mod lines;
 mod queue;
+mod retention;
 mod wire;
