@@ -40,7 +40,7 @@ fn done_ones_are_kept_thirty_days_and_dead_ones_ninety() {
     let shop = Shop::new(&[]);
     let now = shop.now();
     for (state, days) in
-        [("delivered", 31), ("delivered", 29), ("superseded", 31), ("discarded", 31), ("dead", 89), ("dead", 91)]
+        [("delivered", 31), ("delivered", 29), ("superseded", 31), ("discarded", 31), ("dead", 91), ("dead", 89)]
     {
         ended(&shop, state, days, 1);
     }

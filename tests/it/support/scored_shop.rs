@@ -262,7 +262,7 @@ impl Shop {
         );
         none(
             "SELECT id, changed FROM runs r WHERE scored_at IS NOT NULL AND changed <>
-               (SELECT count(*) FROM outbox WHERE run_id = r.id)",
+               (SELECT count(*) FROM outbox WHERE run_id = r.id AND type = 'rfm/segment.changed')",
             "a run counts its events",
         );
         none(
