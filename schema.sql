@@ -26,6 +26,8 @@ CREATE TABLE inbox (
 ) STRICT;
 CREATE UNIQUE INDEX inbox_delivery ON inbox (delivery_key, topic, source) WHERE delivery_key IS NOT NULL;
 CREATE INDEX inbox_body ON inbox (body_hash);
+-- Counted at every scrape of the metrics, so never from the bodies.
+CREATE INDEX inbox_state ON inbox (state);
 CREATE INDEX inbox_quarantined ON inbox (id) WHERE state = 'quarantined';
 
 -- People. A customer is known by the source's id (external_id) or, a guest, by e-mail alone.
@@ -228,7 +230,16 @@ CREATE TABLE outbox (
   r           INTEGER,
   f           INTEGER,
   m           INTEGER,
-  at          INTEGER NOT NULL             -- eventTimestamp
+  at          INTEGER NOT NULL,            -- eventTimestamp
+  lapsed_days INTEGER                      -- of customer/lapsed: the threshold that was passed
+) STRICT;
+-- Once per customer for ever; asked only when a customer's first order counts.
+CREATE UNIQUE INDEX outbox_first_order ON outbox (customer_id) WHERE type = 'customer/first_order';
+
+-- Events that belong to no run and have no deliveries yet. A run's events need no rows here: its
+-- emit_position says how far they are. Written by outbox.
+CREATE TABLE unqueued (
+  seq INTEGER PRIMARY KEY REFERENCES outbox (seq)
 ) STRICT;
 
 -- HTTP messages: what goes, went or failed to go to one destination. Body and message id are

@@ -141,6 +141,8 @@ pub struct Scoring {
     pub hold_above_percent: u32,
     /// Customers without a counted order get quintile 1 in everything.
     pub include_without_orders: bool,
+    /// Days without an order after which a run makes a `customer/lapsed` event; ascending, each once.
+    pub lapsed_days: Vec<u32>,
 }
 
 /// How customers with equal values are ranked.
@@ -327,6 +329,7 @@ impl Default for Scoring {
             window_days: 0,
             hold_above_percent: 20,
             include_without_orders: false,
+            lapsed_days: Vec::new(),
         }
     }
 }

@@ -8,11 +8,15 @@
 //! - who owns an order follows from ids, e-mails and merges alone ([`identity`]);
 //! - counters are recomputed from the orders, never incremented ([`counters`]).
 //!
+//! A live order that is its customer's first one that counts becomes an event, in the same
+//! transaction ([`first_order`]).
+//!
 //! Messages without a version (files) fill what no versioned message has told. The tables
 //! `orders`, `customers` and `aliases` are written here and nowhere else.
 
 mod batch;
 mod counters;
+mod first_order;
 mod identity;
 mod orders;
 mod people;

@@ -14,9 +14,12 @@
 //!                   an Order  counters  segment     queue     sends, retries
 //! ```
 //!
+//! One event does not wait for the night: the ledger writes `customer/first_order` into the outbox
+//! with the order itself.
+//!
 //! # Reading order
 //!
-//! [`model`], [`db`], [`config`] and [`clock`] are the shared floor: no stage is imported there.
+//! [`model`], [`db`], [`config`], [`clock`] and [`metrics`] are the shared floor: no stage is imported there.
 //! [`invariants`] says in SQL what must be true of every database.
 //! Then the story: [`intake`], [`ledger`], [`scoring`], [`outbox`], [`delivery`]. [`web`] is the
 //! only module that knows axum; [`serve`] starts everything; [`cli`] knows every stage and no
@@ -37,6 +40,7 @@ pub mod delivery;
 pub mod intake;
 pub mod invariants;
 pub mod ledger;
+pub mod metrics;
 pub mod model;
 pub mod outbox;
 pub mod scoring;

@@ -21,12 +21,14 @@ mod claim;
 mod consent;
 mod destinations;
 mod enqueue;
+mod enqueue_one;
 mod envelope;
 mod fan_out;
 mod health;
 mod ids;
 mod line;
 mod read;
+mod retention;
 mod route;
 mod settle;
 
@@ -36,18 +38,24 @@ pub use act::{Action, Cursor, Filter, act, count_matching};
 pub use claim::{Claim, Claimed, Claims, Places, claim, reclaim};
 pub use consent::review_consent;
 pub use destinations::{Resume, activate, health, pause, prepare_resume};
-pub use enqueue::{SegmentChange, enqueue};
+pub use enqueue::{Lapse, SegmentChange, enqueue, enqueue_lapsed};
+pub use enqueue_one::{enqueue_first_order, enqueue_one, has_unqueued};
 pub use envelope::{Envelope, Event, EventCustomer, Fields, Shop};
-pub use fan_out::{Disposition, Slice, fan_out};
+pub use fan_out::{Disposition, Slice, fan_out, fan_out_unqueued};
 pub use health::{DestinationState, Effect, Gate, Health};
 pub use ids::{Ids, evt_id, msg_id};
 pub use read::{Delivery, DeliveryFilter, Open, Receipt, deliveries, events, open, receipt, stranded};
+pub use retention::{Expired, forget};
 pub use route::{Misconfigured, Route};
 pub use settle::{Settled, Settlement, Turned, Verdict, settle};
 
 text_enum!(Cause { Order = "order", Refund = "refund", Ranking = "ranking", Baseline = "baseline", Remap = "remap" });
 
-text_enum!(EventType { SegmentChanged = "rfm/segment.changed" });
+text_enum!(EventType {
+    SegmentChanged = "rfm/segment.changed",
+    FirstOrder = "customer/first_order",
+    Lapsed = "customer/lapsed",
+});
 
 text_enum!(State {
     Waiting = "waiting",
@@ -82,6 +90,10 @@ pub enum Cause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventType {
     SegmentChanged,
+    /// A live order is the first of its customer that counts.
+    FirstOrder,
+    /// A run found that the last order lies so many days back as the merchant asked about.
+    Lapsed,
 }
 
 /// Where a delivery stands. The last four are final; only an explicit replay leaves them.

@@ -1,6 +1,8 @@
 //! Starts everything that runs: both listeners, the night watch and the forwarder; and stops it in
 //! an order that loses nothing.
 
+mod retention;
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
@@ -17,6 +19,7 @@ use crate::{
     db::Database,
     delivery::Forwarder,
     ledger::Rules,
+    metrics::Metrics,
     scoring::Night,
     web::{
         self,
@@ -85,11 +88,21 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     let readers = database.readers().clone();
     let (score_now, asked) = mpsc::channel(1);
 
-    let forwarder = Forwarder::new(&config, writer.clone(), readers.clone(), clock.clone(), wake.clone())?;
-    let night = Night::new(&config, database, clock.clone(), wake)?;
+    let metrics = Metrics::default();
+    let forwarder = Forwarder::new(&config, writer.clone(), readers.clone(), clock.clone(), wake.clone())?
+        .counting(metrics.clone());
+    let night = Night::new(&config, database, clock.clone(), wake.clone())?;
+    let database_writer = writer.clone();
     let rules = Rules::from_config(&config);
-    let webhooks = webhooks::router(WebhookState { config: config.clone(), rules, writer, clock: clock.clone() });
-    let dashboard = dashboard::router(DashboardState { config, config_path, readers, clock, score_now });
+    let webhooks = webhooks::router(WebhookState {
+        config: config.clone(),
+        rules,
+        writer,
+        clock: clock.clone(),
+        wake: wake.clone(),
+    });
+    let forgetting = retention::run(readers.clone(), database_writer, clock.clone(), shutdown.clone());
+    let dashboard = dashboard::router(DashboardState { config, config_path, readers, clock, metrics, score_now });
 
     let mut parts = JoinSet::new();
     parts.spawn(web::listen(listeners.webhooks, webhooks, shutdown.clone(), GRACE));
@@ -98,6 +111,10 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     let stop = shutdown.clone();
     parts.spawn(async {
         forwarder.run(stop).await;
+        Ok(())
+    });
+    parts.spawn(async {
+        forgetting.await;
         Ok(())
     });
     let mut outcome = Ok(());

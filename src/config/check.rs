@@ -9,7 +9,7 @@ use super::{
 use crate::clock::EARLIEST;
 
 /// Kinds of event that this version makes.
-pub(super) const EVENTS: [&str; 1] = ["rfm/segment.changed"];
+pub(super) const EVENTS: [&str; 3] = ["rfm/segment.changed", "customer/first_order", "customer/lapsed"];
 pub(super) const CAUSES: [&str; 5] = ["order", "refund", "ranking", "baseline", "remap"];
 /// What `fields` of a destination may name.
 pub const DESTINATION_FIELDS: [&str; 6] = ["segment", "rfm", "counters", "email", "name", "phone"];
@@ -154,6 +154,7 @@ fn scoring(config: &Config, findings: &mut Findings) {
         let message = format!("{:?} {problem}; {remedy}", config.scoring.cron);
         findings.add(["scoring".into(), "cron".into()], message);
     }
+    lapsed_days(config, findings);
     if config.scoring.hold_above_percent > 100 {
         findings.add(
             ["scoring".into(), "hold_above_percent".into()],
@@ -162,6 +163,22 @@ fn scoring(config: &Config, findings: &mut Findings) {
                 config.scoring.hold_above_percent
             ),
         );
+    }
+}
+
+/// The thresholds of `customer/lapsed`: each once, the shortest first.
+fn lapsed_days(config: &Config, findings: &mut Findings) {
+    const LONGEST: u32 = 3650;
+    let days = &config.scoring.lapsed_days;
+    for (index, day) in days.iter().enumerate() {
+        let path = ["scoring".into(), "lapsed_days".into(), index.into()];
+        if !(1..=LONGEST).contains(day) {
+            findings.add(path, format!("{day} is not a number of days from 1 to {LONGEST}; write it like [30, 90]"));
+        } else if index > 0 && days[index - 1] == *day {
+            findings.add(path, format!("{day} stands here twice; write each number of days once, like [30, 90]"));
+        } else if index > 0 && days[index - 1] > *day {
+            findings.add(path, format!("{day} comes after a larger number; write the smallest first, like [30, 90]"));
+        }
     }
 }
 

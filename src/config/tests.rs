@@ -124,7 +124,7 @@ fn all_wrong_keys_are_told_at_once() {
     assert_eq!(
         error("[scoring]\ntie = \"split\"\nwindow = 3\n[shops]\n"),
         "config.toml:2:1: scoring.tie: there is no such key; did you mean `ties`?\n\
-         error: config.toml:3:1: scoring.window: there is no such key; write `cron`, `timezone`, `ties`, `segments`, `window_days`, `hold_above_percent` or `include_without_orders`\n\
+         error: config.toml:3:1: scoring.window: there is no such key; write `cron`, `timezone`, `ties`, `segments`, `window_days`, `hold_above_percent`, `include_without_orders` or `lapsed_days`\n\
          error: config.toml:4:2: shops: there is no such section; did you mean `shop`?"
     );
 }
@@ -149,6 +149,9 @@ fn a_wrong_value_names_the_line_and_a_right_one() {
         ("[scoring]\nwindow_days = -1", "2:15: scoring.window_days: this is out of range; write a whole number from 0 to 4294967295, without quotes".to_owned()),
         ("[scoring]\nwindow_days = \"90\"", "2:15: scoring.window_days: this is text; write a whole number from 0 to 4294967295, without quotes".to_owned()),
         ("[scoring]\nwindow_days = 99999999999999999999", "2:15: scoring.window_days: this number is too large".to_owned()),
+        ("[scoring]\nlapsed_days = [0]", "2:16: scoring.lapsed_days.0: 0 is not a number of days from 1 to 3650; write it like [30, 90]".to_owned()),
+        ("[scoring]\nlapsed_days = [90, 30]", "2:20: scoring.lapsed_days.1: 30 comes after a larger number; write the smallest first, like [30, 90]".to_owned()),
+        ("[scoring]\nlapsed_days = [30, 30]", "2:20: scoring.lapsed_days.1: 30 stands here twice; write each number of days once, like [30, 90]".to_owned()),
         ("[scoring]\ninclude_without_orders = \"yes\"", "2:26: scoring.include_without_orders: this is text; write true or false, without quotes".to_owned()),
         ("[scoring]\nsegments = \"custom\"", "2:12: scoring.segments: \"custom\" needs at least one [[segment]] with name, r, f and m; or write \"classic\"".to_owned()),
         ("[dashboard]\nlisten = \"localhost\"", "2:10: dashboard.listen: \"localhost\" is not an address with a port; write it like \"127.0.0.1:8787\"".to_owned()),

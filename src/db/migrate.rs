@@ -35,8 +35,13 @@ INSERT INTO history (customer_id, run_id, r, f, m, segment, moved)
   SELECT customer_id, run_id, r, f, m, segment, moved FROM history_by_customer ORDER BY run_id, customer_id;
 DROP TABLE history_by_customer;";
 
-/// Batches, requests of several steps, replays, and how each destination fares.
+/// Batches, requests of several steps, replays, how each destination fares, and events that belong
+/// to no run.
 const FROM_3: &str = "
+ALTER TABLE outbox ADD COLUMN lapsed_days INTEGER;
+CREATE UNIQUE INDEX outbox_first_order ON outbox (customer_id) WHERE type = 'customer/first_order';
+CREATE TABLE unqueued (seq INTEGER PRIMARY KEY REFERENCES outbox (seq)) STRICT;
+CREATE INDEX inbox_state ON inbox (state);
 ALTER TABLE deliveries ADD COLUMN step INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN replay_of BLOB;
 DROP INDEX deliveries_run;

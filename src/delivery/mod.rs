@@ -33,6 +33,7 @@ use crate::{
     clock::Clock,
     config::{Baseline, Config},
     db::{Readers, Writer},
+    metrics::Metrics,
     model::Timestamp,
     outbox::{self, Ids, Route, Shop},
 };
@@ -97,6 +98,7 @@ pub struct Forwarder {
     quiet_baseline: bool,
     /// When what waits for a consent was last looked at.
     reviewed_at: Option<Timestamp>,
+    metrics: Metrics,
     sending: Sending,
     report: Report,
 }
@@ -142,6 +144,7 @@ impl Forwarder {
             number: 0,
             first: 0,
             reviewed_at: None,
+            metrics: Metrics::default(),
             report: Report::default(),
         })
     }
@@ -150,6 +153,12 @@ impl Forwarder {
     #[must_use]
     pub fn with_client(self, client: Client) -> Self {
         Self { client, ..self }
+    }
+
+    /// Counts attempts there.
+    #[must_use]
+    pub fn counting(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Sends what is due, now and later, until `shutdown`; then finishes what is in flight within

@@ -52,7 +52,6 @@ impl Signals {
 #[derive(Clone)]
 pub struct Ended {
     pub route: usize,
-    pub events: usize,
     pub created_at: Timestamp,
     pub settlement: Settlement,
 }
@@ -72,7 +71,7 @@ impl Ended {
             verdict: judgement.verdict,
             effect: judgement.effect,
         };
-        Self { route: claim.route, events: claim.events, created_at: claim.created_at, settlement }
+        Self { route: claim.route, created_at: claim.created_at, settlement }
     }
 
     fn unsent(claim: &Claim, now: Timestamp) -> Self {

@@ -1,6 +1,6 @@
 //! One turn of the forwarder: record what ended, claim what is due, start the requests.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use tokio::{
     task::{Id, JoinError, JoinSet},
@@ -15,6 +15,8 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    metrics::Metrics,
+    model::Timestamp,
     outbox::{self, Claim, Claims, DestinationState, Ids, Settlement, Turned, Verdict},
 };
 
@@ -22,6 +24,8 @@ use crate::{
 const CLAIM: usize = 128;
 /// Deliveries settled in one transaction.
 const SETTLE: usize = 256;
+/// Events without a run that are queued in one transaction.
+const QUEUE: usize = 256;
 /// Deliveries that wait for a consent, looked at in one transaction.
 const REVIEW: usize = 1000;
 /// Milliseconds between two looks at them.
@@ -159,12 +163,14 @@ impl Forwarder {
         let written = self
             .writer
             .write(move |tx| {
-                let settled = outbox::settle(tx, &batch, &mut Ids::random(now), now)?;
-                Ok((settled, outbox::claim(tx, &claims)?))
+                let mut ids = Ids::random(now);
+                let settled = outbox::settle(tx, &batch, &mut ids, now)?;
+                let queued = outbox::fan_out_unqueued(tx, &claims.routes, QUEUE, &mut ids, now)?;
+                Ok((settled, queued, outbox::claim(tx, &claims)?))
             })
             .await;
         self.sending.signals.set_recordable(written.is_ok());
-        let (settled, claimed) = written?;
+        let (settled, queued, claimed) = written?;
         settled.turned.iter().for_each(tell);
         self.recorded(count);
         for (lane, health) in self.sending.lanes.iter().zip(&claimed.health) {
@@ -174,7 +180,7 @@ impl Forwarder {
         for claim in claimed.claims {
             self.start(claim);
         }
-        let more = next_due.is_some_and(|due| due <= now) || !self.sending.ended.is_empty();
+        let more = queued == QUEUE || next_due.is_some_and(|due| due <= now) || !self.sending.ended.is_empty();
         Ok(if more { Next::Again } else { Next::Wait(next_due) })
     }
 
@@ -227,7 +233,9 @@ impl Forwarder {
 
     /// Forgets what is recorded now.
     fn recorded(&mut self, count: usize) {
+        let now = self.clock.now();
         for ended in self.sending.ended.drain(..count) {
+            count_attempt(&self.metrics, &self.routes[ended.route].name, &ended, now);
             match ended.settlement.verdict {
                 Verdict::Delivered => self.report.delivered += 1,
                 Verdict::Dead => self.report.dead += 1,
@@ -236,6 +244,19 @@ impl Forwarder {
             }
         }
     }
+}
+
+fn count_attempt(metrics: &Metrics, destination: &str, ended: &Ended, now: Timestamp) {
+    let millis = |millis: i64| Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+    let settlement = &ended.settlement;
+    match settlement.verdict {
+        Verdict::Unsent => return,
+        Verdict::Delivered => {
+            metrics.delivered(destination, millis(now.millis().saturating_sub(ended.created_at.millis())));
+        }
+        _ => {}
+    }
+    metrics.attempt(destination, settlement.verdict.as_str(), millis(settlement.duration_ms));
 }
 
 /// Says once that a destination fares differently now.

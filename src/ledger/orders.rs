@@ -4,7 +4,7 @@ use std::cmp::{Ordering, Reverse};
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{Applied, Change, LedgerError, Rules, check_date, counters::recompute, people, worth};
+use super::{Applied, Change, LedgerError, Rules, check_date, counters::recompute, first_order, people, worth};
 use crate::model::{Money, Order, OrderStatus, Origin, Source, Timestamp, email_key};
 
 /// An order's stored columns. The derived order decides which of two states with one version is
@@ -129,7 +129,8 @@ pub fn check_order(order: &Order, rules: &Rules, now: Timestamp) -> Result<(), L
 }
 
 /// Takes an order's state, unless a newer one is known, and what it says about its customer;
-/// brings the counters of everybody concerned up to date.
+/// brings the counters of everybody concerned up to date. A live one that is its customer's first
+/// becomes an event.
 ///
 /// An order without `updated_at` (from a file) may be inserted, and replaces only rows that came
 /// from files.
@@ -141,7 +142,17 @@ pub fn apply_order(tx: &Transaction<'_>, rules: &Rules, order: &Order, now: Time
     check_order(order, rules, now)?;
     let mut touched = Vec::new();
     let applied = apply(tx, rules, order, now, &mut touched)?;
+    // Who had none before, and may have their first now: for everyone else nothing is asked.
+    let beginner = match applied.owner {
+        Some(owner) if touched.contains(&owner) && first_order::is_live(order, now) => {
+            (first_order::count(tx, owner)? == 0).then_some(owner)
+        }
+        _ => None,
+    };
     recompute(tx, &touched)?;
+    if let Some(owner) = beginner {
+        first_order::tell(tx, order, owner, now)?;
+    }
     Ok(applied)
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use rusqlite::Transaction;
+use rusqlite::{Transaction, params};
 
 use super::{Cause, EventType, Ids};
 use crate::model::Timestamp;
@@ -53,6 +53,38 @@ pub fn enqueue<'a>(
         let first = last + 1 - i64::try_from(chunk.len()).unwrap_or(0);
         range = Some((range.map_or(first, |(first, _)| first), last));
     }
+}
+
+/// A customer whose last order lies `days` back, or more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lapse {
+    pub customer_id: i64,
+    /// The threshold that was passed.
+    pub days: u32,
+}
+
+/// Inserts one `customer/lapsed` row each, as [`enqueue`] does for changes. Called directly after
+/// it, the rows of both are one range.
+///
+/// # Errors
+/// Those of SQLite; then the caller's transaction must not be committed.
+pub fn enqueue_lapsed(
+    tx: &Transaction<'_>,
+    run_id: i64,
+    at: Timestamp,
+    ids: &mut Ids,
+    lapses: impl IntoIterator<Item = Lapse>,
+) -> rusqlite::Result<Option<(i64, i64)>> {
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO outbox (event_id, type, customer_id, run_id, at, lapsed_days) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    let mut range = None;
+    for lapse in lapses {
+        let kind = EventType::Lapsed;
+        let seq = insert.insert(params![ids.next(), kind, lapse.customer_id, run_id, at, lapse.days])?;
+        range = Some((range.map_or(seq, |(first, _)| first), seq));
+    }
+    Ok(range)
 }
 
 /// Rows of one statement. Of a first run with a million events, half of the time of single-row

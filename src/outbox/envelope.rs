@@ -80,6 +80,8 @@ pub struct Event {
     pub new: Option<String>,
     pub cause: Option<Cause>,
     pub rfm: Option<[Quintile; 3]>,
+    /// Of `customer/lapsed`: the threshold that was passed.
+    pub lapsed_days: Option<u32>,
     /// `None`: the event is about nobody.
     pub customer: Option<EventCustomer>,
 }
@@ -89,7 +91,7 @@ macro_rules! event_columns {
     () => {
         "o.seq, o.event_id, o.type, o.at, o.run_id, o.old_segment, o.new_segment, o.cause, o.r, o.f, o.m, c.id, \
          c.source, c.external_id, c.email, c.first_name, c.last_name, c.phone, c.order_count, c.total_spent, \
-         c.last_order_at, c.consent"
+         c.last_order_at, c.consent, o.lapsed_days"
     };
 }
 pub(super) use event_columns;
@@ -147,6 +149,7 @@ impl Event {
             old: row.get(at(5))?,
             new: row.get(at(6))?,
             cause: row.get(at(7))?,
+            lapsed_days: row.get(at(22))?,
             rfm: if let [Some(r), Some(f), Some(m)] = rfm { Some([r, f, m]) } else { None },
             customer,
         })
@@ -196,6 +199,9 @@ impl Serialize for Data<'_> {
         map.serialize_entry("cause", &event.cause.map(Cause::as_str))?;
         if event.is_initial() {
             map.serialize_entry("initial", &true)?;
+        }
+        if let Some(days) = event.lapsed_days {
+            map.serialize_entry("lapsedDays", &days)?;
         }
         if fields.rfm {
             map.serialize_entry("rfm", &event.rfm.map(Rfm))?;
@@ -264,6 +270,7 @@ mod tests {
             new: Some("champion".to_owned()),
             cause: Some(Cause::Order),
             rfm: Some([5, 5, 4].map(|n| Quintile::new(n).unwrap())),
+            lapsed_days: None,
             customer: Some(EventCustomer {
                 id: 118,
                 source: Source::Shopify,
@@ -310,6 +317,17 @@ mod tests {
             let other = text(&[], &Event { old, cause: Some(cause), ..event() });
             assert!(!other.contains("initial"), "{other}");
         }
+    }
+
+    #[test]
+    fn other_events_have_the_five_names_too() {
+        let none = Event { old: None, new: None, cause: None, rfm: None, ..event() };
+        let first = text(&["segment"], &Event { kind: EventType::FirstOrder, run_id: None, ..none.clone() });
+        assert!(first.starts_with(r#"{"type":"customer/first_order","#), "{first}");
+        let data = r#""data":{"shopId":"demo.myshopify.com","customerId":"118","oldSegment":null,"newSegment":null,"eventTimestamp":"2026-11-23T02:00:04.120Z","runId":null,"cause":null,"customer":{"#;
+        assert!(first.contains(data), "{first}");
+        let lapsed = text(&["segment"], &Event { kind: EventType::Lapsed, lapsed_days: Some(90), ..none });
+        assert!(lapsed.contains(r#""runId":312,"cause":null,"lapsedDays":90,"customer":{"#), "{lapsed}");
     }
 
     #[test]

@@ -1,13 +1,21 @@
 //! Events become deliveries, slice by slice, so that a large run never holds the writer for long.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Rows, Transaction, params};
 
 use super::{
-    Cause, EventType, Hold, Ids, Route,
+    Cause, EventType, Hold, Ids, Route, has_unqueued,
     line::{Entry, Lines, Place},
     route::{Candidate, Consent},
 };
 use crate::model::{Money, Timestamp};
+
+/// What [`queue`] reads, of `outbox o LEFT JOIN customers c`.
+macro_rules! candidate_columns {
+    () => {
+        "o.seq, o.type, o.customer_id, o.run_id, o.old_segment, o.new_segment, o.cause, c.total_spent, c.email, \
+         c.consent"
+    };
+}
 
 /// What becomes of the deliveries of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,14 +57,60 @@ pub fn fan_out(
     ids: &mut Ids,
     now: Timestamp,
 ) -> rusqlite::Result<Option<i64>> {
-    let mut select = tx.prepare_cached(
-        "SELECT o.seq, o.type, o.customer_id, o.run_id, o.old_segment, o.new_segment, o.cause, c.total_spent,
-           c.email, c.consent
-         FROM outbox o LEFT JOIN customers c ON c.id = o.customer_id
-         WHERE o.seq > ?1 AND o.seq <= ?2 ORDER BY o.seq LIMIT ?3",
-    )?;
+    let mut select = tx.prepare_cached(concat!(
+        "SELECT ",
+        candidate_columns!(),
+        " FROM outbox o LEFT JOIN customers c ON c.id = o.customer_id
+          WHERE o.seq > ?1 AND o.seq <= ?2 ORDER BY o.seq LIMIT ?3"
+    ))?;
+    let rows = select.query(params![slice.after, slice.last, i64::try_from(slice.limit).unwrap_or(i64::MAX)])?;
+    queue(tx, rows, routes, slice.disposition, ids, now)
+}
+
+/// Fans out events that belong to no run, the oldest first and `limit` at most, and notes that in
+/// the same transaction: resumable, each event's deliveries exactly one per route. Returns how many
+/// events it took; less than `limit` means that no more can be taken now.
+///
+/// An event behind those of a run that still need deliveries waits for them, so that the events of
+/// one customer stay in order.
+///
+/// # Errors
+/// Those of SQLite; then the caller's transaction must not be committed.
+pub fn fan_out_unqueued(
+    tx: &Transaction<'_>,
+    routes: &[Route],
+    limit: usize,
+    ids: &mut Ids,
+    now: Timestamp,
+) -> rusqlite::Result<usize> {
+    if !has_unqueued(tx)? {
+        return Ok(0);
+    }
+    let mut select = tx.prepare_cached(concat!(
+        "SELECT ",
+        candidate_columns!(),
+        " FROM unqueued u JOIN outbox o ON o.seq = u.seq LEFT JOIN customers c ON c.id = o.customer_id
+          WHERE u.seq <= coalesce((SELECT min(emit_position) FROM runs
+                                    WHERE state = 'scored' AND emit_position < last_seq), ?1)
+          ORDER BY u.seq LIMIT ?2"
+    ))?;
+    let rows = select.query(params![i64::MAX, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+    match queue(tx, rows, routes, Disposition::Send, ids, now)? {
+        Some(last) => tx.prepare_cached("DELETE FROM unqueued WHERE seq <= ?1")?.execute([last]),
+        None => Ok(0),
+    }
+}
+
+/// Puts a delivery of each event at the end of every line that wants it. Returns the last seq.
+fn queue(
+    tx: &Transaction<'_>,
+    mut rows: Rows<'_>,
+    routes: &[Route],
+    disposition: Disposition,
+    ids: &mut Ids,
+    now: Timestamp,
+) -> rusqlite::Result<Option<i64>> {
     let mut lines = Lines::prepare(tx, now)?;
-    let mut rows = select.query(params![slice.after, slice.last, i64::try_from(slice.limit).unwrap_or(i64::MAX)])?;
     let mut done = None;
     while let Some(row) = rows.next()? {
         let seq = row.get("seq")?;
@@ -73,7 +127,7 @@ pub fn fan_out(
         for route in routes.iter().filter(|route| route.wants(&candidate)) {
             let place = match route.consent(email, consent) {
                 Consent::Refused(reason) => Place::Discard(Some(reason)),
-                consent => match (slice.disposition, consent) {
+                consent => match (disposition, consent) {
                     (Disposition::Discard, _) => Place::Discard(None),
                     (Disposition::Hold(hold), _) => Place::Hold(hold),
                     (Disposition::Quiet, _) if !route.can_be_quiet => Place::Hold(Hold::Baseline),

@@ -162,6 +162,8 @@ fn emit_slice(db: &Database, settings: &Settings, pending: Pending, clock: &Cloc
     db.writer().write_blocking(move |tx| {
         let Pending { run_id, position, last, disposition } = pending;
         let slice = Slice { after: position, last, limit: SLICE, disposition };
+        // Older events of the same customers first.
+        outbox::fan_out_unqueued(tx, &routes, SLICE, &mut Ids::random(now), now)?;
         let done = outbox::fan_out(tx, &routes, slice, &mut Ids::random(now), now)?;
         tx.prepare_cached("UPDATE runs SET emit_position = ?2 WHERE id = ?1")?
             .execute(params![run_id, done.unwrap_or(last)])?;

@@ -19,6 +19,7 @@ mod changes;
 mod compare;
 mod cuts;
 mod emit;
+mod lapsed;
 pub mod night;
 mod runs;
 pub mod segment;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub window_days: u32,
     pub hold_above_percent: u32,
     pub include_without_orders: bool,
+    /// Days without an order that are worth an event; ascending.
+    pub lapsed_days: Vec<u32>,
     pub scheme: Scheme,
     pub baseline: Baseline,
     pub routes: Vec<Route>,
@@ -170,6 +173,7 @@ impl Settings {
             window_days: config.scoring.window_days,
             hold_above_percent: config.scoring.hold_above_percent,
             include_without_orders: config.scoring.include_without_orders,
+            lapsed_days: config.scoring.lapsed_days.clone(),
             scheme: Scheme::from_config(config)?,
             baseline: config.forwarder.baseline,
             routes: Route::from_config(config)?,
@@ -261,13 +265,14 @@ fn score(
 ) -> anyhow::Result<(Summary, ScoreTook)> {
     let started = Instant::now();
     let (before, comparison) = rank(db.readers(), settings, request, progress)?;
+    let lapsed = find_lapsed(db.readers(), settings, &before, request.as_of)?;
     let rank_ms = millis(started.elapsed());
 
     let baseline = before.baseline && comparison.moved > 0;
     let large = emit::is_large(comparison.moved, comparison.statistics.ranked(), settings.hold_above_percent);
     let scale = emit::Scale { baseline, remap: before.remap, large };
     // Nothing waits for the merchant where nothing is sent.
-    let held = comparison.moved > 0
+    let held = (comparison.moved > 0 || !lapsed.is_empty())
         && match emit::disposition(settings.baseline, scale) {
             Disposition::Hold(_) => !settings.routes.is_empty(),
             Disposition::Quiet => settings.routes.iter().any(|route| !route.can_be_quiet),
@@ -279,10 +284,10 @@ fn score(
 
     progress.begin(Step::Write, comparison.moved);
     let (scheme, clock) = (settings.scheme.clone(), clock.clone());
-    let (changed, lock) = write::alone(db, comparison.changes.len(), move |tx| {
+    let (changed, lock) = write::alone(db, comparison.changes.len() + lapsed.len(), move |tx| {
         let at = runs::instant(tx, clock.now())?;
         let header = write::Header { run_id: run.id, baseline, remap: before.remap, held, at };
-        Ok(write::write(tx, &header, &scheme, &comparison, &mut Ids::random(at))?)
+        Ok(write::write(tx, &header, &scheme, &comparison, &lapsed, &mut Ids::random(at))?)
     })?;
     let write_ms = millis(lock);
     summary.changed = changed;
@@ -338,6 +343,20 @@ fn rank(
     let before = runs::before(&snapshot, settings, &request)?;
     let comparison = compare(&snapshot, &settings.parameters(request.as_of), settings, &before, progress)?;
     Ok((before, comparison))
+}
+
+/// Reads nothing unless the merchant asked for it.
+fn find_lapsed(
+    readers: &Readers,
+    settings: &Settings,
+    before: &Before,
+    as_of: Timestamp,
+) -> anyhow::Result<Vec<lapsed::Lapsed>> {
+    if settings.lapsed_days.is_empty() {
+        return Ok(Vec::new());
+    }
+    let reader = readers.get()?;
+    Ok(lapsed::find(&reader, &settings.lapsed_days, before, as_of)?)
 }
 
 fn summary(settings: &Settings, request: Request, before: &Before, comparison: &Comparison) -> Summary {

@@ -8,6 +8,7 @@ use rusqlite::{CachedStatement, Transaction, params};
 use super::{
     changes::{Action, Change, Changes},
     compare::Comparison,
+    lapsed::{self, Lapsed},
     segment::Scheme,
     statistics::write_moves,
 };
@@ -66,6 +67,7 @@ pub fn write(
     header: &Header,
     scheme: &Scheme,
     comparison: &Comparison,
+    lapsed: &[Lapsed],
     ids: &mut Ids,
 ) -> rusqlite::Result<u64> {
     let changes = &comparison.changes;
@@ -73,6 +75,10 @@ pub fn write(
     comparison.statistics.write(tx, header.run_id, scheme)?;
     write_moves(tx, header.run_id, changes)?;
     let moved = range.map_or(0, |(first, last)| (last - first + 1).unsigned_abs());
+    // Directly after the changes: one range holds all events of the run.
+    let lapsed = outbox::enqueue_lapsed(tx, header.run_id, header.at, ids, lapsed::still(tx, lapsed)?)?;
+    let first_seq = range.or(lapsed).map(|(first, _)| first);
+    let last_seq = lapsed.or(range).map(|(_, last)| last);
     tx.execute(
         "UPDATE runs SET state = 'scored', scored_at = ?2, baseline = ?3, remap = ?4, held = ?5, scored = ?6,
            changed = ?7, first_seq = ?8, last_seq = ?9, emit_position = ?8 - 1, error = NULL
@@ -85,8 +91,8 @@ pub fn write(
             header.held,
             comparison.statistics.ranked(),
             moved,
-            range.map(|(first, _)| first),
-            range.map(|(_, last)| last),
+            first_seq,
+            last_seq,
         ],
     )?;
     Ok(moved)

@@ -1,6 +1,7 @@
 //! The only module that knows axum: the webhooks listener and the dashboard listener, each with
 //! a router of its own, so that a tunnel that exposes one never exposes the other.
 
+pub mod api;
 pub mod dashboard;
 pub mod error;
 mod listen;

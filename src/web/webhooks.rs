@@ -18,7 +18,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use rusqlite::Transaction;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tower_http::limit::RequestBodyLimitLayer;
 
 use crate::{
@@ -27,6 +29,7 @@ use crate::{
     db::{QueueFull, Writer},
     intake::{self, MAX_BODY, Message, Received, Rules, api, signature},
     model::{Source, Timestamp},
+    outbox::has_unqueued,
 };
 
 /// How long a sender may take over its body.
@@ -43,6 +46,8 @@ pub struct WebhookState {
     pub rules: Rules,
     pub writer: Writer,
     pub clock: Clock,
+    /// Wakes the forwarder. Nothing here waits for it.
+    pub wake: Arc<Notify>,
 }
 
 /// `POST /webhooks/shopify`, `POST /webhooks/orders`, `GET /healthz`.
@@ -156,11 +161,7 @@ async fn shopify(State(state): State<WebhookState>, request: Request) -> Result<
     };
     let (topic, rules) = (message.topic.clone(), state.rules.clone());
     let prepared = intake::Prepared::new(message, &state.rules);
-    let received = state
-        .writer
-        .try_write(move |tx| prepared.store(tx, &rules))
-        .await
-        .map_err(|error| Problem::unavailable(&error))?;
+    let received = store(&state, move |tx| prepared.store(tx, &rules)).await?;
     if matches!(received, Received::Quarantined(_)) {
         tracing::warn!(topic, "quarantined a signed webhook; its reason is in the inbox");
     }
@@ -194,15 +195,24 @@ async fn orders(State(state): State<WebhookState>, request: Request) -> Result<R
     };
     let prepared = api::Prepared::new(message, &state.rules);
     let rules = state.rules.clone();
-    let outcome = state
-        .writer
-        .try_write(move |tx| prepared.store(tx, &rules))
-        .await
-        .map_err(|error| Problem::unavailable(&error))?;
+    let outcome = store(&state, move |tx| prepared.store(tx, &rules)).await?;
     match outcome {
         api::Outcome::Answered(answer) => Ok(axum::Json(answer).into_response()),
         api::Outcome::Unreadable(reason) => Err(Problem::new(StatusCode::BAD_REQUEST, reason)),
     }
+}
+
+/// Runs `job` in a transaction; after its commit, wakes the forwarder if there is an event for it.
+async fn store<T: Send + 'static>(
+    state: &WebhookState,
+    job: impl FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
+) -> Result<T, Problem> {
+    let write = state.writer.try_write(move |tx| Ok((job(tx)?, has_unqueued(tx)?)));
+    let (stored, is_news) = write.await.map_err(|error| Problem::unavailable(&error))?;
+    if is_news {
+        state.wake.notify_one();
+    }
+    Ok(stored)
 }
 
 /// Whether writes are stored. Anybody may ask, so the disk is asked at most once a second.

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What every stage may use.
-const FLOOR: &[&str] = &["clock", "config", "db", "invariants", "model"];
+const FLOOR: &[&str] = &["clock", "config", "db", "invariants", "metrics", "model"];
 
 /// A room of the program and the stages it may use besides the floor and itself. The longest
 /// matching name counts.
@@ -18,7 +18,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("db", &[]),
     ("invariants", &[]),
-    ("ledger", &[]),
+    ("metrics", &[]),
+    // Its event is written in its own transaction, as scoring's are.
+    ("ledger", &["outbox"]),
     ("intake", &["ledger"]),
     ("outbox", &[]),
     ("scoring", &["outbox"]),
@@ -26,7 +28,8 @@ const EDGES: &[(&str, &[&str])] = &[
     // Its pages read with queries of their own; they borrow the words for segments and states, and
     // the rule that says when the next night is.
     ("web", &["scoring::segment", "scoring::night", "outbox"]),
-    ("web::webhooks", &["intake", "web::error"]),
+    // It wakes the forwarder when what it stored became an event.
+    ("web::webhooks", &["intake", "web::error", "outbox::has_unqueued"]),
     // The demo's receiver checks signatures with what checks them on the way in.
     ("web::receiver", &["intake::signature"]),
     ("serve", &["intake", "ledger", "scoring", "outbox", "delivery", "web"]),
@@ -40,6 +43,7 @@ const FLOOR_EDGES: &[(&str, &[&str])] = &[
     ("config", &["clock", "model"]),
     ("db", &["model", "invariants"]),
     ("invariants", &[]),
+    ("metrics", &[]),
 ];
 
 /// Crates that one room alone knows.

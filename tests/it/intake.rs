@@ -3,6 +3,7 @@
 mod answers;
 mod convergence;
 mod files;
+mod first_order;
 mod generic;
 mod identity;
 mod topics;

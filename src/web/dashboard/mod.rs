@@ -15,6 +15,7 @@ mod guard;
 mod health;
 mod heat;
 mod list;
+mod metrics;
 mod names;
 mod nights;
 mod notices;
@@ -43,7 +44,17 @@ use tower_http::{
     limit::RequestBodyLimitLayer,
 };
 
-use crate::{clock::Clock, config::Config, db::Readers, web::error::PageError};
+use crate::{
+    clock::Clock,
+    config::Config,
+    db::Readers,
+    metrics::Metrics,
+    outbox::Shop,
+    web::{
+        api::{self, ApiState},
+        error::PageError,
+    },
+};
 
 /// Largest request body; the only form has none.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -56,6 +67,8 @@ pub struct DashboardState {
     pub config_path: PathBuf,
     pub readers: Readers,
     pub clock: Clock,
+    /// What the forwarder counts.
+    pub metrics: Metrics,
     /// "Score now": one message asks for one run. A full channel means that one is asked for.
     pub score_now: tokio::sync::mpsc::Sender<()>,
 }
@@ -66,6 +79,7 @@ struct App {
     config_path: PathBuf,
     readers: Readers,
     clock: Clock,
+    metrics: Metrics,
     score_now: tokio::sync::mpsc::Sender<()>,
     names: names::Names,
     /// When "Score now" was last pressed (Unix milliseconds), until its run shows in the database.
@@ -74,9 +88,19 @@ struct App {
 
 /// All routes of the dashboard listener.
 pub fn router(state: DashboardState) -> Router {
-    let DashboardState { config, config_path, readers, clock, score_now } = state;
+    let DashboardState { config, config_path, readers, clock, metrics, score_now } = state;
+    let api = api::router(ApiState { shop: Shop::from_config(&config), readers: readers.clone() });
     let names = names::Names::from_config(&config);
-    let app = Arc::new(App { config, config_path, readers, clock, score_now, names, asked: AtomicI64::new(i64::MIN) });
+    let app = Arc::new(App {
+        config,
+        config_path,
+        readers,
+        clock,
+        metrics,
+        score_now,
+        names,
+        asked: AtomicI64::new(i64::MIN),
+    });
     Router::new()
         .route("/", get(overview::page))
         .route("/customers", get(customers::page))
@@ -87,6 +111,8 @@ pub fn router(state: DashboardState) -> Router {
         .route("/runs/{id}", get(runs::detail))
         .route("/assets/quintile.css", get(view::style))
         .route("/assets/favicon.svg", get(view::icon))
+        .route("/metrics", get(metrics::metrics))
+        .merge(api)
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .fallback(view::not_found)

@@ -68,7 +68,7 @@ pub fn load(
     Ok(Timeline { entries, next })
 }
 
-/// The range of `outbox` that the event of a change is in.
+/// The range of `outbox` that the event of a change is in; a run's other events stand after it.
 #[derive(Clone, Copy)]
 struct EventRange {
     first: i64,
@@ -179,7 +179,7 @@ fn changes(
     // One more than fits, because each is told as a difference to the one before it.
     let rows: Vec<Change> = connection
         .prepare_cached(
-            "SELECT r.as_of, h.r, h.f, h.m, h.segment, h.moved, r.first_seq, r.last_seq, r.id
+            "SELECT r.as_of, h.r, h.f, h.m, h.segment, h.moved, r.first_seq, r.first_seq + r.changed - 1, r.id
              FROM runs r CROSS JOIN history h ON h.run_id = r.id AND h.customer_id = ?1
              WHERE r.scored_at IS NOT NULL AND (r.as_of, r.id) < (?2, ?3) ORDER BY r.as_of DESC, r.id DESC LIMIT ?4",
         )?

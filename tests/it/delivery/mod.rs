@@ -8,6 +8,7 @@ mod hostile;
 mod libraries;
 mod lines;
 mod queue;
+mod retention;
 mod states;
 mod tls;
 mod wire;

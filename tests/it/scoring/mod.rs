@@ -2,6 +2,7 @@
 //! leaves, and the night watch under a clock that the test holds.
 
 mod crash;
+mod lapsed;
 mod laws;
 mod model;
 mod night;

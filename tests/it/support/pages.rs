@@ -83,6 +83,7 @@ impl Shop {
             config_path: "config.toml".into(),
             readers: self.database.readers().clone(),
             clock: Clock::from_fn(|| Timestamp::from_millis(NOW)),
+            metrics: quintile::metrics::Metrics::default(),
             score_now: self.score_now.clone(),
         })
     }

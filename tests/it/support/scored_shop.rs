@@ -243,17 +243,17 @@ impl Shop {
         let none = |sql: &str, law: &str| assert_eq!(self.rows(sql), Vec::<String>::new(), "{law}");
         none(
             "SELECT run_id, customer_id, segment FROM history WHERE moved = 1
-             EXCEPT SELECT run_id, customer_id, new_segment FROM outbox",
+             EXCEPT SELECT run_id, customer_id, new_segment FROM outbox WHERE type = 'rfm/segment.changed'",
             "every move has its event",
         );
         none(
-            "SELECT run_id, customer_id, new_segment FROM outbox
+            "SELECT run_id, customer_id, new_segment FROM outbox WHERE type = 'rfm/segment.changed'
              EXCEPT SELECT run_id, customer_id, segment FROM history WHERE moved = 1",
             "every event has its move",
         );
         none(
-            "SELECT run_id, customer_id FROM outbox GROUP BY 1, 2 HAVING count(*) > 1",
-            "one event a customer and run",
+            "SELECT run_id, customer_id FROM outbox GROUP BY 1, 2, type HAVING count(*) > 1",
+            "one event of a kind a customer and run",
         );
         none(
             "SELECT id FROM runs WHERE scored_at IS NULL AND (id IN (SELECT run_id FROM history)
@@ -262,7 +262,7 @@ impl Shop {
         );
         none(
             "SELECT id, changed FROM runs r WHERE scored_at IS NOT NULL AND changed <>
-               (SELECT count(*) FROM outbox WHERE run_id = r.id)",
+               (SELECT count(*) FROM outbox WHERE run_id = r.id AND type = 'rfm/segment.changed')",
             "a run counts its events",
         );
         none(

@@ -36,6 +36,8 @@ pub struct Shop {
     pub database: Database,
     pub config: Config,
     pub router: Router,
+    /// What the forwarder waits on.
+    pub wake: Arc<tokio::sync::Notify>,
     now: Arc<AtomicI64>,
     sent: AtomicI64,
     _folder: tempfile::TempDir,
@@ -80,13 +82,15 @@ impl Shop {
         let database = Database::open(&config.database.path, "test").unwrap();
         let now = Arc::new(AtomicI64::new(NOON));
         let clock = Arc::clone(&now);
+        let wake = Arc::default();
         let router = router(WebhookState {
             config: Arc::new(config.clone()),
             rules: Rules::from_config(&config),
             writer: database.writer().clone(),
+            wake: Arc::clone(&wake),
             clock: Clock::from_fn(move || Timestamp::from_millis(clock.load(Ordering::Relaxed))),
         });
-        Self { database, config, router, now, sent: AtomicI64::new(0), _folder: folder }
+        Self { database, config, router, wake, now, sent: AtomicI64::new(0), _folder: folder }
     }
 
     pub fn now(&self) -> i64 {

@@ -1,0 +1,89 @@
+//! What is forgotten of old deliveries, and when.
+
+use quintile::{
+    model::Timestamp,
+    outbox::{Disposition, Expired, forget},
+};
+
+use super::fixture::Shop;
+
+const DAY: i64 = Timestamp::DAY;
+const SLICE: usize = 1000;
+
+/// Forgets everything whose time is over; returns the sizes of the slices.
+fn sweep(shop: &Shop, expired: &mut Expired, now: Timestamp) -> Vec<usize> {
+    let mut slices = Vec::new();
+    loop {
+        let ids = expired.next(&shop.db().readers().get().unwrap(), now, SLICE).unwrap();
+        if ids.is_empty() {
+            return slices;
+        }
+        let count = ids.len();
+        assert_eq!(shop.write(move |tx| Ok(forget(tx, &ids)?)), count);
+        slices.push(count);
+    }
+}
+
+fn kept(shop: &Shop) -> Vec<String> {
+    let reader = shop.db().readers().get().unwrap();
+    let mut select = reader
+        .prepare(
+            "SELECT d.state || ' ' || d.last_error FROM deliveries d JOIN attempts a ON a.delivery_id = d.id
+             WHERE d.body IS NOT NULL AND a.answer IS NOT NULL ORDER BY d.id",
+        )
+        .unwrap();
+    select.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn done_ones_are_kept_thirty_days_and_dead_ones_ninety() {
+    let shop = Shop::new(&[]);
+    let now = shop.now();
+    for (state, days) in
+        [("delivered", 31), ("delivered", 29), ("superseded", 31), ("discarded", 31), ("dead", 91), ("dead", 89)]
+    {
+        ended(&shop, state, days, 1);
+    }
+    assert_eq!(sweep(&shop, &mut Expired::default(), now), [1, 1, 1, 1]);
+    assert_eq!(kept(&shop), ["delivered 29", "dead 89"]);
+    let rows: i64 = shop
+        .db()
+        .readers()
+        .get()
+        .unwrap()
+        .query_row("SELECT count(*) FROM deliveries d JOIN attempts a ON a.delivery_id = d.id", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(rows, 6, "rows stay");
+}
+
+#[test]
+fn many_take_slices_and_the_next_day_goes_on_from_there() {
+    let shop = Shop::new(&[]);
+    let mut expired = Expired::default();
+    ended(&shop, "delivered", 40, 2500);
+    assert_eq!(sweep(&shop, &mut expired, shop.now()), [1000, 1000, 500]);
+    ended(&shop, "delivered", 29, 3);
+    assert_eq!(sweep(&shop, &mut expired, shop.now()), Vec::<usize>::new());
+    assert_eq!(sweep(&shop, &mut expired, shop.now().plus_millis(DAY)), [3]);
+    assert!(kept(&shop).is_empty());
+}
+
+/// So many deliveries that ended so many days ago, oldest ids first.
+fn ended(shop: &Shop, state: &'static str, days: i64, count: usize) {
+    let at = shop.now().plus_millis(-days * DAY);
+    shop.moves_with(&[1], "loyal", Disposition::Discard); // an event to refer to
+    shop.write(move |tx| {
+        for _ in 0..count {
+            tx.execute(
+                "INSERT INTO deliveries (message_id, destination, seq, state, attempts, body, last_error, created_at, finished_at)
+                 VALUES (zeroblob(16), 'tool', (SELECT max(seq) FROM outbox), ?1, 1, x'01', ?2, ?3, ?3)",
+                (state, days.to_string(), at),
+            )?;
+            tx.execute(
+                "INSERT INTO attempts (delivery_id, number, started_at, answer) VALUES (last_insert_rowid(), 1, ?1, x'02')",
+                [at],
+            )?;
+        }
+        Ok(())
+    });
+}
