@@ -25,7 +25,6 @@ static PRESETS: LazyLock<Vec<Preset>> = LazyLock::new(|| {
 /// One kind of destination.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(clippy::struct_excessive_bools, reason = "a set of properties, written as such in the files")]
 pub struct Preset {
     pub kind: String,
     /// Sends the frozen body as it is, signed.

@@ -1,7 +1,5 @@
 //! Where deliveries go, read from the configuration and checked. Pure: nothing is looked up.
 
-use std::fmt;
-
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 
 use super::{
@@ -18,7 +16,7 @@ use crate::{
 const AGENT: &str = concat!("quintile/", env!("CARGO_PKG_VERSION"));
 
 /// One destination, ready to be sent to.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Destination {
     pub name: String,
     /// Its requests.
@@ -105,16 +103,6 @@ pub struct Message<'a> {
     pub quiet: bool,
 }
 
-impl fmt::Debug for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Destination")
-            .field("name", &self.name)
-            .field("url", &self.masked_url())
-            .field("keys", &self.keys)
-            .finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,7 +161,11 @@ mod tests {
     #[test]
     fn neither_address_nor_key_shows_itself() {
         let shown = format!("{:?}", destination(|_| {}).unwrap());
-        assert_eq!(shown, "Destination { name: \"tool\", url: \"https://hooks.example.com:8443/…\", keys: [Key(…)] }");
+        assert_eq!(
+            shown,
+            "Destination { name: \"tool\", plan: Plan { kind: \"webhook\", url: \"https://hooks.example.com:8443/…\" }, \
+             keys: [Key(…)] }"
+        );
     }
 
     #[test]

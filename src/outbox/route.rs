@@ -95,12 +95,8 @@ impl Route {
             .ok_or_else(|| problem("kind", format!("is {:?}, which there is not", destination.kind)))?;
         Ok(Self {
             name: destination.name.clone(),
-            fields: match preset {
-                // The merchant's templates name what leaves the shop.
-                preset if preset.is_template() => Fields::ALL,
-                // Email tools know people by their e-mail.
-                preset => Fields { email: fields.email || preset.email, ..fields },
-            },
+            // Email tools know people by their e-mail.
+            fields: Fields { email: fields.email || preset.email, ..fields },
             batch: destination.batch.max(1),
             can_be_quiet: preset.quiet,
             consent: preset.email.then(|| config.consent.clone()),

@@ -161,11 +161,9 @@ fn the_destinations_to_copy_work() {
             kinds.insert(written.kind.clone());
             let body = event.to_string();
             let message = Message { body: body.as_bytes(), message_id: "msg_1", quiet: false };
-            for step in 0..destination.plan.steps() {
-                // Mailchimp's third request is for events of other types.
-                let request = destination.plan.render(step, &message).unwrap();
-                assert!(request.is_some() || step > 1, "{}: {step}", destination.name);
-            }
+            let steps = 0..destination.plan.steps();
+            let requests: Vec<_> = steps.filter_map(|step| destination.plan.render(step, &message).unwrap()).collect();
+            assert!(!requests.is_empty(), "{} sends nothing", destination.name);
         }
     }
     assert_eq!(kinds.len(), Preset::all().len(), "{kinds:?}");

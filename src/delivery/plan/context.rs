@@ -138,7 +138,9 @@ fn take_apart(envelope: &Json, fixed: &Fixed) -> (Value, Value) {
     }
     let is_test = [&envelope["test"], &envelope["data"]["test"]].iter().any(|test| **test == Json::Bool(true));
     event.insert("test".to_owned(), is_test.into());
-    event.entry("rfm".to_owned()).or_insert_with(|| ().into());
+    for name in ["rfm", "lapsedDays"] {
+        event.entry(name.to_owned()).or_insert_with(|| ().into());
+    }
     let kind = envelope["type"].as_str().unwrap_or_default();
     // Whoever lost their segment loses it in the tool too; an event of another kind leaves it alone.
     let segment = match data.get("newSegment").and_then(Json::as_str) {
