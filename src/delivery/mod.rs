@@ -109,6 +109,8 @@ enum Next {
     Again,
     /// Nothing is due before this.
     Wait(Option<Timestamp>),
+    /// Something is due, but its destination takes no more requests before this.
+    Paced(Option<Timestamp>),
 }
 
 impl Forwarder {
@@ -230,6 +232,7 @@ impl Forwarder {
                     failures = 0;
                     match next {
                         Next::Again => Duration::ZERO,
+                        Next::Paced(at) => sleep_until(at, self.clock.now()),
                         Next::Wait(due) => {
                             let now = self.clock.now();
                             let idle = self.sending.is_empty() && due.is_none_or(|due| due > now);
