@@ -129,7 +129,7 @@ impl Forwarder {
         let client = Client::new(Guard::new(&config.forwarder.allow_private)?, CONNECTIONS, client::LIMITS)?;
         let boot = hex::encode(&Ids::random(clock.now()).next()[8..]);
         let lane =
-            |to: &Destination| Lane::new(to.plan.connections(), to.plan.per_minute(), to.plan.steps(), clock.now());
+            |to: &Destination| Lane::new(to.plan.connections(), to.plan.per_minute(), to.plan.requests(), clock.now());
         let lanes = destinations.iter().map(lane).collect();
         Ok(Self {
             shop: Shop::from_config(config),
