@@ -111,6 +111,8 @@ enum Next {
     Again,
     /// Nothing is due before this.
     Wait(Option<Timestamp>),
+    /// Something is due, but its destination takes no more requests before this.
+    Paced(Option<Timestamp>),
 }
 
 impl Forwarder {
@@ -129,7 +131,7 @@ impl Forwarder {
         let client = Client::new(Guard::new(&config.forwarder.allow_private)?, CONNECTIONS, client::LIMITS)?;
         let boot = hex::encode(&Ids::random(clock.now()).next()[8..]);
         let lane =
-            |to: &Destination| Lane::new(to.plan.connections(), to.plan.per_minute(), to.plan.steps(), clock.now());
+            |to: &Destination| Lane::new(to.plan.connections(), to.plan.per_minute(), to.plan.requests(), clock.now());
         let lanes = destinations.iter().map(lane).collect();
         Ok(Self {
             shop: Shop::from_config(config),
@@ -232,6 +234,7 @@ impl Forwarder {
                     failures = 0;
                     match next {
                         Next::Again => Duration::ZERO,
+                        Next::Paced(at) => sleep_until(at, self.clock.now()),
                         Next::Wait(due) => {
                             let now = self.clock.now();
                             let idle = self.sending.is_empty() && due.is_none_or(|due| due > now);

@@ -24,7 +24,7 @@ use http::{
     header::{CONTENT_TYPE, HeaderName, HeaderValue},
 };
 use minijinja::{Environment, Value};
-use url::Url;
+use url::{Origin, Url};
 
 use crate::{
     config::{self, Preset},
@@ -48,6 +48,8 @@ struct Inner {
     base: Option<Url>,
     /// Where requests go, as far as it may be shown.
     masked_url: String,
+    /// Requests of one delivery, at most.
+    most: usize,
 }
 
 /// One delivery, as it is about to be sent.
@@ -129,17 +131,41 @@ impl Plan {
             requests.push(compiled.map_err(|error| problem("request", describe(&error)))?);
         }
         let masked_url = webhook.as_ref().map(|(url, _)| mask(url)).unwrap_or_default();
-        let mut inner = Inner { preset, environment, fixed, requests, webhook, base, masked_url };
+        let most = requests.len().max(1);
+        let mut inner = Inner { preset, environment, fixed, requests, webhook, base, masked_url, most };
         if !looks_only {
             inner.try_samples(destination, shop).map_err(|error| problem("request", describe(&error)))?;
         }
         Ok(Self(Arc::new(inner)))
     }
 
-    /// How many requests a delivery takes at most.
+    /// How many requests there are, those that are passed over included.
     #[must_use]
     pub fn steps(&self) -> usize {
         self.0.requests.len().max(1)
+    }
+
+    /// How many requests one delivery takes at most: fewer than there are steps where one or the
+    /// other is passed over.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.0.most
+    }
+
+    /// Hosts and ports that requests go to, each once; none when they could not be tried for want
+    /// of a secret.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<(String, u16)> {
+        let webhook = self.0.webhook.iter().map(|(url, _)| url.origin());
+        let mut hosts = Vec::new();
+        for origin in webhook.chain(self.0.requests.iter().filter_map(Compiled::origin)) {
+            if let Origin::Tuple(_, host, port) = origin
+                && !hosts.contains(&(host.to_string(), port))
+            {
+                hosts.push((host.to_string(), port));
+            }
+        }
+        hosts
     }
 
     /// Request `step`, from 0. `None`: it is passed over for this message.
@@ -237,18 +263,26 @@ impl Inner {
 
     /// Makes every request of made-up customers, and remembers to which host each goes.
     fn try_samples(&mut self, destination: &config::Destination, shop: &config::Shop) -> Result<(), RenderError> {
+        let mut most = 0;
         let kinds = if self.preset.is_template() { &sample::TYPES[..1] } else { &sample::TYPES[..] };
         for sample in sample::samples(destination, shop, self.preset, kinds) {
             for quiet in [false, true].into_iter().filter(|quiet| !quiet || self.preset.quiet) {
                 let message = Message { body: &sample, message_id: "msg_01JSAMPLESAMPLESAMPLESAMPL", quiet };
+                let mut count = 0;
                 for step in 0..self.requests.len() {
                     let Some(rendered) = self.render(step, &message)? else { continue };
+                    count += 1;
                     self.requests[step].goes_to(&rendered.url);
                     if self.masked_url.is_empty() {
                         self.masked_url = mask(&rendered.url);
                     }
                 }
+                most = most.max(count);
             }
+        }
+        // What the merchant's own conditions let through is not known from samples.
+        if !self.preset.is_template() {
+            self.most = most.max(1);
         }
         Ok(())
     }

@@ -143,7 +143,7 @@ impl Forwarder {
         let count = self.sending.ended.len().min(SETTLE);
         let places: Vec<_> = self.sending.lanes.iter_mut().map(|lane| lane.places(now)).collect();
         if count == 0 && !places.is_empty() && places.iter().all(|places| places.free == 0) {
-            return Ok(Next::Wait(places.iter().filter_map(|places| places.more_at).min()));
+            return Ok(Next::Paced(places.iter().filter_map(|places| places.more_at).min()));
         }
         let claims = Claims {
             boot: self.boot.clone(),
@@ -181,7 +181,11 @@ impl Forwarder {
             self.start(claim);
         }
         let more = queued == QUEUE || next_due.is_some_and(|due| due <= now) || !self.sending.ended.is_empty();
-        Ok(if more { Next::Again } else { Next::Wait(next_due) })
+        Ok(match claimed.paced {
+            _ if more => Next::Again,
+            true => Next::Paced(next_due),
+            false => Next::Wait(next_due),
+        })
     }
 
     fn start(&mut self, claim: Claim) {

@@ -53,6 +53,8 @@ pub struct Claimed {
     pub claims: Vec<Claim>,
     /// When the next delivery is due at a destination that has places left.
     pub next_due: Option<Timestamp>,
+    /// Something is due now that only waits for the rate of its destination.
+    pub paced: bool,
     /// How each of the routes fares, in their order.
     pub health: Vec<Health>,
 }
@@ -110,11 +112,20 @@ pub fn claim(tx: &Transaction<'_>, claims: &Claims) -> rusqlite::Result<Claimed>
             Gate::Until(at) => Some(at.min(claims.latest)),
             Gate::Probe if places.in_flight > 0 => None,
             Gate::Probe => desk.serve(&mut claimed, 1, Timestamp::from_millis(i64::MAX))?.and(None),
-            Gate::Open if places.free == 0 => places.more_at,
+            Gate::Open if places.free == 0 && places.more_at.is_none() => None,
             Gate::Open => {
-                let next = desk.serve(&mut claimed, places.free.min(left), claims.now)?;
+                let next = match places.free {
+                    0 => desk.next_due()?,
+                    free => desk.serve(&mut claimed, free.min(left), claims.now)?,
+                };
                 // What is due now waits for the rate; its answer would come too early.
-                next.map(|next| places.more_at.map_or(next, |at| at.max(next)))
+                next.map(|next| match places.more_at.filter(|at| *at > next) {
+                    Some(at) => {
+                        claimed.paced |= next <= claims.now;
+                        at
+                    }
+                    None => next,
+                })
             }
         };
         claimed.next_due = [claimed.next_due, next].into_iter().flatten().min();

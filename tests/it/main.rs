@@ -3,6 +3,7 @@
 mod cli;
 mod crash;
 mod crash_batches;
+mod crash_steps;
 mod delivery;
 mod edges;
 mod import;

@@ -11,7 +11,7 @@ use std::{
 use super::Finding;
 use crate::{
     config::{Config, Destination, Shop},
-    delivery::guard::Guard,
+    delivery::{guard::Guard, plan::Plan},
 };
 
 const MIB: u64 = 1 << 20;
@@ -69,7 +69,7 @@ fn judge_space(free: u64, database: u64) -> Finding {
     }
 }
 
-/// One line per destination: does its name lead anywhere, and may requests go there.
+/// One line per destination and host: does its name lead anywhere, and may requests go there.
 pub fn destinations(config: &Config) -> Vec<Finding> {
     const CHECK: &str = "destination";
     if config.destination.is_empty() {
@@ -80,21 +80,29 @@ pub fn destinations(config: &Config) -> Vec<Finding> {
         Err(unusable) => return vec![Finding::fail(CHECK, unusable.to_string())],
     };
     let until = Instant::now() + LOOKUP;
-    let lookups: Vec<_> = config.destination.iter().map(start_lookup).collect();
-    let finding = |(destination, lookup): (&Destination, Option<Lookup>)| {
+    let lookups: Vec<_> = config.destination.iter().map(|destination| start_lookups(destination, config)).collect();
+    let finding = |(destination, lookups): (&Destination, Result<Vec<Lookup>, String>)| {
         let name = &destination.name;
-        let Some(Lookup { host, addresses }) = lookup else {
-            return Finding::fail(CHECK, format!("{name} has no host in its url; write the whole address"));
+        let lookups = match lookups {
+            Ok(lookups) if lookups.is_empty() => {
+                let message = format!("{name}: where it sends to is not known without its secrets");
+                return vec![Finding::warn(CHECK, message)];
+            }
+            Ok(lookups) => lookups,
+            Err(problem) => return vec![Finding::fail(CHECK, problem)],
         };
-        match addresses.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        let judge = |Lookup { host, addresses }: Lookup| match addresses
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
             Ok(addresses) => judge_addresses(name, &host, &addresses, &guard),
             Err(_) => Finding::fail(
                 CHECK,
                 format!("{name}: looking up {host} took longer than {} s; is this computer online?", LOOKUP.as_secs()),
             ),
-        }
+        };
+        lookups.into_iter().map(judge).collect()
     };
-    config.destination.iter().zip(lookups).map(finding).collect()
+    config.destination.iter().zip(lookups).flat_map(finding).collect()
 }
 
 /// As the forwarder will: one address that is allowed is enough.
@@ -123,19 +131,21 @@ struct Lookup {
     addresses: mpsc::Receiver<Vec<IpAddr>>,
 }
 
-/// The host alone is told: the rest of a url may be a secret. The thread is left to itself when
-/// the name server does not answer.
-fn start_lookup(destination: &Destination) -> Option<Lookup> {
-    let url = url::Url::parse(&destination.url).ok()?;
-    let (host, port) = (url.host_str()?.to_owned(), url.port_or_known_default()?);
-    let (sender, addresses) = mpsc::channel();
-    let name = host.trim_matches(['[', ']']).to_owned();
-    thread::spawn(move || {
-        let found = (name.as_str(), port).to_socket_addrs();
-        let found = found.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default();
-        let _ = sender.send(found); // nobody waits any more
-    });
-    Some(Lookup { host, addresses })
+/// One for each host that its requests go to. The host alone is told: the rest of a url may be a
+/// secret. The threads are left to themselves when the name server does not answer.
+fn start_lookups(destination: &Destination, config: &Config) -> Result<Vec<Lookup>, String> {
+    let plan = Plan::from_config(destination, &config.shop).map_err(|problem| problem.to_string())?;
+    let start = |(host, port): (String, u16)| {
+        let (sender, addresses) = mpsc::channel();
+        let name = host.trim_matches(['[', ']']).to_owned();
+        thread::spawn(move || {
+            let found = (name.as_str(), port).to_socket_addrs();
+            let found = found.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default();
+            let _ = sender.send(found); // nobody waits any more
+        });
+        Lookup { host, addresses }
+    };
+    Ok(plan.hosts().into_iter().map(start).collect())
 }
 
 /// Decides whose webhooks are taken, and goes out with every event.

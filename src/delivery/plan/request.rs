@@ -95,6 +95,11 @@ impl Compiled {
         self.origin.get_or_insert_with(|| url.origin());
     }
 
+    /// Where it goes, once that is known.
+    pub fn origin(&self) -> Option<Origin> {
+        self.origin.clone()
+    }
+
     /// `None`: not for this event.
     ///
     /// # Errors

@@ -261,6 +261,27 @@ fn names_and_base_url_change_what_they_say() {
 }
 
 #[test]
+fn where_requests_go_and_how_many() {
+    for (kind, hosts, requests) in [
+        ("webhook", vec!["hooks.example.com"], 1),
+        ("klaviyo", vec!["a.klaviyo.com"], 1),
+        ("mailchimp", vec!["us6.api.mailchimp.com"], 2),
+        ("omnisend", vec!["api.omnisend.com"], 1),
+        ("brevo", vec!["api.brevo.com"], 2),
+        ("activecampaign", vec!["12.api-us1.com", "trackcmp.net"], 2),
+        ("template", vec!["crm.example"], 1),
+    ] {
+        let plan = plan(kind);
+        let hosts: Vec<(String, u16)> = hosts.into_iter().map(|host| (host.to_owned(), 443)).collect();
+        assert_eq!((plan.hosts(), plan.requests()), (hosts, requests), "{kind}");
+    }
+    let mut campaign = destination("activecampaign");
+    campaign.secrets.remove("event_key");
+    let plan = Plan::from_config(&campaign, &Shop::default()).unwrap();
+    assert_eq!((plan.steps(), plan.requests()), (2, 1), "without a key there are no events");
+}
+
+#[test]
 fn an_answer_is_read_as_the_tool_means_it() {
     let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
         pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()

@@ -89,6 +89,21 @@ fn check_says_what_is_wrong() {
     let done = home.run(&["check"]);
     assert!(done.out.contains("fail  destination: tool: ") && done.out.contains("nobody.invalid"), "{}", done.out);
     assert!(!done.out.contains("path-is-secret"), "{}", done.out);
+
+    // Kinds that know their addresses themselves, and one whose addresses stand in its requests.
+    let tools = "[[destination]]\nname = \"mail\"\nkind = \"klaviyo\"\napi_key = \"k\"\nbase_url = \"http://127.0.0.1:9\"\n\
+        [[destination]]\nname = \"crm\"\nkind = \"template\"\nallow_http = true\n\
+        [[destination.request]]\nmethod = \"POST\"\nurl = \"http://127.0.0.2:9/{{ customer.email }}\"\n\
+        [[destination.request]]\nmethod = \"POST\"\nurl = \"http://127.0.0.3:9/\"\n";
+    home.write("config.toml", &format!("[forwarder]\nallow_private = [\"127.0.0.1/32\", \"127.0.0.2/32\"]\n{tools}"));
+    let out = home.run(&["check"]).out;
+    for line in [
+        "ok    destination: mail (127.0.0.1) has an address",
+        "ok    destination: crm (127.0.0.2) has an address",
+        "fail  destination: crm: 127.0.0.3 is not a public address",
+    ] {
+        assert!(out.contains(line), "{line}: {out}");
+    }
 }
 
 #[test]

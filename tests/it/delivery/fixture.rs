@@ -1,6 +1,7 @@
 //! A shop whose segments change at the test's word, with a clock of its own.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicUsize, Ordering},
@@ -68,6 +69,14 @@ impl Shop {
         shop
     }
 
+    /// With one destination "tool" of this kind, and everybody agrees to e-mail.
+    pub fn with_tool(kind: &str, receiver: &Receiver) -> Self {
+        let mut shop = Self::new(&[]);
+        shop.config.destination = vec![email_tool(kind, receiver)];
+        shop.says_consent(1..=400, Some("subscribed"));
+        shop
+    }
+
     /// With one destination "tool" at this address.
     pub fn sending_to(url: &str) -> Self {
         let mut shop = Self::new(&[]);
@@ -122,6 +131,30 @@ impl Shop {
             Ok(())
         });
         self.wake.notify_one();
+    }
+
+    /// The first run of all: these customers get their first segment.
+    pub fn baseline(&self, customers: &[i64], disposition: Disposition) {
+        let routes = Route::from_config(&self.config).unwrap();
+        let (now, customers) = (self.now(), customers.to_vec());
+        self.write(move |tx| {
+            let (after, last) = changes(tx, &customers, (None, "champion", Cause::Baseline), now)?;
+            let slice = Slice { after, last, limit: 10_000, disposition };
+            assert_eq!(outbox::fan_out(tx, &routes, slice, &mut Ids::random(now), now)?, Some(last));
+            Ok(())
+        });
+    }
+
+    /// What is known of these customers' consent to e-mail.
+    pub fn says_consent(&self, customers: impl IntoIterator<Item = i64>, state: Option<&'static str>) {
+        let customers: Vec<i64> = customers.into_iter().collect();
+        self.write(move |tx| {
+            let mut update = tx.prepare("UPDATE customers SET consent = ?2 WHERE id = ?1")?;
+            for customer in &customers {
+                update.execute(params![customer, state])?;
+            }
+            Ok(())
+        });
     }
 
     /// The merchant resumes a destination; slices of two.
@@ -221,20 +254,46 @@ pub fn destination(name: &str, url: &str) -> config::Destination {
     }
 }
 
+/// The destination "tool" of an email tool's kind, sent to the receiver instead.
+pub fn email_tool(kind: &str, receiver: &Receiver) -> config::Destination {
+    let texts =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    let mut tool = config::Destination {
+        name: "tool".to_owned(),
+        kind: kind.to_owned(),
+        base_url: receiver.url().to_owned(),
+        secrets: [("api_key".to_owned(), Secret::new("S3CR3T-us6"))].into(),
+        vars: match kind {
+            "mailchimp" => texts(&[("list", "a1b2")]),
+            "activecampaign" => texts(&[("account", "my-shop"), ("actid", "77"), ("segment_field", "12")]),
+            _ => BTreeMap::new(),
+        },
+        ..config::Destination::default()
+    };
+    if kind == "activecampaign" {
+        tool.secrets.insert("event_key".to_owned(), Secret::new("EV3NT"));
+    }
+    tool
+}
+
 /// Writes a run and its events; returns the seq before the first and the last.
 pub fn events(tx: &Transaction<'_>, customers: &[i64], segment: &str, now: Timestamp) -> anyhow::Result<(i64, i64)> {
+    changes(tx, customers, (Some("loyal"), segment, Cause::Order), now)
+}
+
+fn changes(
+    tx: &Transaction<'_>,
+    customers: &[i64],
+    (old, new, cause): (Option<&str>, &str, Cause),
+    now: Timestamp,
+) -> anyhow::Result<(i64, i64)> {
     tx.execute(
         "INSERT INTO runs (trigger, state, as_of, started_at, ties, window_days, rules)
          VALUES ('manual', 'scored', ?1, ?1, 'together', 0, '')",
         [now],
     )?;
-    let changes = customers.iter().map(|id| SegmentChange {
-        customer_id: *id,
-        old: Some("loyal"),
-        new: Some(segment),
-        cause: Cause::Order,
-        rfm: Some([5, 4, 3]),
-    });
+    let changes =
+        customers.iter().map(|id| SegmentChange { customer_id: *id, old, new: Some(new), cause, rfm: Some([5, 4, 3]) });
     let range = outbox::enqueue(tx, tx.last_insert_rowid(), now, &mut Ids::random(now), changes)?;
     let (first, last) = range.expect("somebody moved");
     Ok((first - 1, last))

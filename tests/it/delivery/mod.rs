@@ -1,6 +1,7 @@
 //! From a changed segment to the email tool: the queue, the requests, and the loop between them.
 
 mod batches;
+mod consent;
 mod faults;
 mod fixture;
 mod forwarder;
@@ -11,4 +12,5 @@ mod queue;
 mod retention;
 mod states;
 mod tls;
+mod tools;
 mod wire;

@@ -31,8 +31,23 @@ impl Merchant {
 
     /// [`Self::new`] with more lines at the end of the configuration, in its one destination.
     pub fn with(receiver_url: &str, more: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let secret = receiver::SECRET;
+        Self::sending(&format!(
+            r#"
+[[destination]]
+name = "my-tool"
+kind = "webhook"
+url = "{receiver_url}"
+allow_http = true
+secret = "{secret}"
+fields = ["segment", "rfm", "counters", "email", "name"]
+{more}"#
+        ))
+    }
+
+    /// [`Self::new`] with these destinations, and whatever else comes at the end of a configuration.
+    pub fn sending(destinations: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         std::fs::write(
             folder.path().join("config.toml"),
             format!(
@@ -54,14 +69,7 @@ hold_above_percent = 100
 [forwarder]
 baseline = "send"
 allow_private = ["127.0.0.0/8"]
-[[destination]]
-name = "my-tool"
-kind = "webhook"
-url = "{receiver_url}"
-allow_http = true
-secret = "{secret}"
-fields = ["segment", "rfm", "counters", "email", "name"]
-{more}"#
+{destinations}"#
             ),
         )
         .unwrap();
@@ -81,7 +89,8 @@ fields = ["segment", "rfm", "counters", "email", "name"]
     /// A command that must succeed.
     pub fn run(&self, arguments: &[&str]) {
         let output = process::run(self.path(), arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said));
     }
 
     /// The JSON a command prints.

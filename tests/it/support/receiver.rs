@@ -13,7 +13,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderMap, HeaderValue, Response, StatusCode, Uri},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri},
 };
 use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::task::AbortOnDropHandle;
@@ -32,6 +32,7 @@ pub struct Receiver {
 /// One request as it came.
 #[derive(Debug, Clone)]
 pub struct Received {
+    pub method: Method,
     pub path: String,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
@@ -147,10 +148,16 @@ impl Receiver {
     }
 }
 
-async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
+async fn receive(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
     let open = shared.open.fetch_add(1, Ordering::SeqCst) + 1;
     shared.most_open.fetch_max(open, Ordering::SeqCst);
-    let received = Received { path: uri.path().to_owned(), headers, body: body.to_vec() };
+    let received = Received { method, path: uri.path().to_owned(), headers, body: body.to_vec() };
     let answer = (shared.decide.lock().unwrap())(&received);
     shared.received.lock().unwrap().push(received);
     shared.arrived.notify_waiters();

@@ -1,0 +1,184 @@
+//! Who an email tool is told of, and what the first run of all does to it.
+
+use std::time::Duration;
+
+use quintile::{
+    config::{Baseline, UnknownConsent},
+    outbox::{Disposition, State},
+};
+
+use super::{fixture::Shop, tools::targets};
+use crate::support::receiver::Receiver;
+
+const NO: &str = "the customer has not agreed to e-mail marketing";
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Klaviyo takes what it gets; nothing is known of anybody's consent.
+fn silent(tool: &Receiver) -> Shop {
+    let shop = Shop::with_tool("klaviyo", tool);
+    shop.says_consent(1..=400, None);
+    shop
+}
+
+fn reasons(shop: &Shop) -> Vec<Option<String>> {
+    shop.deliveries().into_iter().map(|delivery| delivery.last_error).collect()
+}
+
+#[tokio::test]
+async fn only_who_agreed_and_has_an_address_is_told_of() {
+    let tool = Receiver::start().await;
+    let shop = silent(&tool);
+    shop.says_consent([1, 4], Some("subscribed"));
+    shop.says_consent([2], Some("unsubscribed"));
+    shop.says_consent([3], Some("not_subscribed"));
+    shop.write(|tx| Ok(tx.execute("UPDATE customers SET email = NULL WHERE id = 4", [])?));
+    shop.moves(&[1, 2, 3, 4, 5], "champion");
+    assert_eq!(shop.deliver().await.delivered, 1);
+    assert_eq!(shop.states(), ["delivered", "discarded", "discarded", "discarded", "held"]);
+    let no_email = "the customer has no e-mail address";
+    assert_eq!(reasons(&shop), [None, Some(NO.into()), Some(NO.into()), Some(no_email.into()), None]);
+    let body = String::from_utf8(tool.received()[0].body.clone()).unwrap();
+    assert!(body.contains("customer1@example.com") && !body.contains("subscribed"), "{body}");
+    assert_eq!(tool.received().len(), 1);
+}
+
+#[tokio::test]
+async fn what_waits_for_consent_goes_out_by_itself() {
+    let tool = Receiver::start().await;
+    let shop = silent(&tool);
+    shop.moves(&[1, 2, 3], "champion");
+    shop.moves(&[1], "loyal");
+    shop.deliver().await;
+    assert_eq!(shop.states(), ["superseded", "held", "held", "held"], "the next change stands in for the one before");
+    assert_eq!(tool.received().len(), 0);
+    shop.says_consent([1], Some("subscribed"));
+    shop.says_consent([2], Some("unsubscribed"));
+    // A start of the forwarder looks; of the last one nothing is known still.
+    assert_eq!(shop.deliver().await.delivered, 1);
+    assert_eq!(shop.states(), ["superseded", "discarded", "held", "delivered"]);
+    assert_eq!(reasons(&shop)[1].as_deref(), Some(NO));
+    let [request] = tool.received().try_into().unwrap();
+    let body = String::from_utf8(request.body).unwrap();
+    assert!(body.contains("customer1@example.com") && body.contains("\"new_segment\":\"loyal\""), "{body}");
+}
+
+#[tokio::test]
+async fn a_running_forwarder_looks_once_an_hour() {
+    let tool = Receiver::start().await;
+    let shop = silent(&tool);
+    shop.moves(&[1], "champion");
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let running = tokio::spawn(shop.forwarder().run(shutdown.clone()));
+    super::fixture::until(|| shop.clock_reads() > 3).await;
+    shop.says_consent([1], Some("subscribed"));
+    shop.pass(HOUR);
+    tool.wait_for(1).await;
+    shutdown.cancel();
+    running.await.unwrap();
+    assert_eq!(shop.states(), ["delivered"]);
+}
+
+#[tokio::test]
+async fn who_changes_their_mind_before_the_request_is_not_told_of() {
+    for batch in [1, 10] {
+        let tool = Receiver::start().await;
+        let mut shop = silent(&tool);
+        shop.config.destination[0].batch = batch;
+        shop.says_consent([1, 2, 3], Some("subscribed"));
+        shop.moves(&[1, 2, 3], "champion");
+        shop.says_consent([1], Some("unsubscribed"));
+        shop.says_consent([2], None);
+        shop.deliver().await;
+        assert_eq!(shop.states(), ["discarded", "held", "delivered"], "batch = {batch}");
+        assert_eq!(reasons(&shop)[0].as_deref(), Some(NO));
+        let body = String::from_utf8(tool.received()[0].body.clone()).unwrap();
+        assert_eq!((tool.received().len(), body.matches("@example.com").count()), (1, 1), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_may_count_as_agreed_and_webhooks_are_not_asked() {
+    let tool = Receiver::start().await;
+    let mut shop = silent(&tool);
+    shop.config.consent.unknown = UnknownConsent::Send;
+    shop.says_consent([2], Some("unsubscribed"));
+    shop.moves(&[1, 2], "champion");
+    assert_eq!(shop.deliver().await.delivered, 1);
+    assert_eq!(shop.states(), ["delivered", "discarded"], "a refusal stays one");
+
+    let own = Receiver::start().await;
+    let shop = Shop::new(&[&own]);
+    shop.says_consent([1], Some("unsubscribed"));
+    shop.moves(&[1, 2], "champion");
+    assert_eq!(shop.deliver().await.delivered, 2, "the merchant's own program");
+}
+
+#[tokio::test]
+async fn the_first_run_starts_nothing_in_tools_that_can_be_quiet() {
+    let (jobs, member) =
+        ("POST /api/event-bulk-create-jobs", "/3.0/lists/a1b2/members/4cdde47d052101fe3de4e3659acc6dea");
+    let (patch, tags) = (format!("PATCH {member}"), format!("POST {member}/tags"));
+    let (brevo, campaign) = (["POST /v3/contacts", "POST /v3/events"], ["POST /api/3/contact/sync", "POST /event"]);
+    // How it is told quietly, and how of news; a word of the last request, true and false.
+    let cases: [(&str, &[&str], &[&str], Option<&str>); 5] = [
+        ("klaviyo", &[jobs], &[jobs], Some("\"backfill\": ")),
+        ("omnisend", &["POST /api/contacts"], &["POST /api/events"], None),
+        ("mailchimp", &[&patch, &tags], &[&patch, &tags], Some("\"is_syncing\": ")),
+        ("brevo", &brevo[..1], &brevo, None),
+        ("activecampaign", &campaign[..1], &campaign, None),
+    ];
+    for (kind, quietly, loudly, word) in cases {
+        for (baseline, disposition) in [(Baseline::Quiet, Disposition::Quiet), (Baseline::Send, Disposition::Send)] {
+            let tool = Receiver::start().await;
+            let mut shop = Shop::with_tool(kind, &tool);
+            shop.config.forwarder.baseline = baseline;
+            let is_quiet = baseline == Baseline::Quiet;
+            let says = |quiet: bool| {
+                let body = String::from_utf8(tool.received().pop().unwrap().body).unwrap();
+                word.is_none_or(|word| {
+                    body.contains(&format!("{word}{quiet}")) && !body.contains(&format!("{word}{}", !quiet))
+                })
+            };
+            shop.baseline(&[1], disposition);
+            assert_eq!(shop.deliver().await.delivered, 1, "{kind}");
+            assert_eq!(targets(&tool), if is_quiet { quietly } else { loudly });
+            assert!(says(is_quiet), "{kind} {baseline:?}");
+            // What comes after the first run is news.
+            shop.moves(&[1], "lost");
+            assert_eq!(shop.deliver().await.delivered, 1, "{kind}");
+            assert!(targets(&tool).ends_with(&loudly.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()));
+            assert!(says(false), "{kind} {baseline:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_first_run_waits_for_the_merchant_where_it_cannot_be_quiet() {
+    let own = Receiver::start().await;
+    let mut shop = Shop::new(&[&own]);
+    let mut crm = super::fixture::email_tool("template", &own);
+    crm.name = "crm".to_owned();
+    crm.request = vec![quintile::config::Request {
+        method: "PUT".to_owned(),
+        url: "https://crm.example/people/{{ customer.email }}".to_owned(),
+        body: "{\"segment\": {{ event.newSegment }}}".to_owned(),
+        ..Default::default()
+    }];
+    shop.config.destination.push(crm);
+    shop.says_consent([1, 2], Some("subscribed"));
+    shop.baseline(&[1], Disposition::Quiet);
+    shop.deliver().await;
+    let held: Vec<_> = shop.deliveries().into_iter().map(|it| (it.destination, it.state)).collect();
+    assert_eq!(held, [("tool".to_owned(), State::Held), ("crm".to_owned(), State::Held)]);
+    let holds: Vec<String> = {
+        let reader = shop.db().readers().get().unwrap();
+        let mut select = reader.prepare("SELECT hold FROM deliveries").unwrap();
+        select.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    assert_eq!((holds, own.received().len()), (vec!["baseline".to_owned(); 2], 0));
+    shop.baseline(&[2], Disposition::Send);
+    assert_eq!(shop.deliver().await.delivered, 2);
+    let mut sent = targets(&own);
+    sent.sort();
+    assert_eq!(sent, ["POST ", "PUT /people/customer2%40example.com"]);
+}
