@@ -123,16 +123,17 @@ const INVARIANTS: &[Invariant] = &[
               FROM batched AS b JOIN deliveries AS d ON d.id = b.row_id WHERE b.row_id <> b.delivery_id",
     },
     Invariant {
-        says: "of a customer's open deliveries to a destination the oldest alone is due",
+        says: "of a customer's open deliveries to a destination one alone is due or sent, and one is unless it is held",
         broken_by: "
             WITH line AS (
-              SELECT id, state, due_at,
-                     row_number() OVER (PARTITION BY destination, customer_id ORDER BY id) AS place
-                FROM deliveries WHERE finished_at IS NULL AND customer_id IS NOT NULL)
-            SELECT format('delivery %d is %s, due %s, number %d of its line', id, state, coalesce(due_at, 'never'), place)
-              FROM line
-             WHERE (place > 1 AND (due_at IS NOT NULL OR state = 'sending'))
-                OR (place = 1 AND state IN ('waiting', 'retrying') AND due_at IS NULL)",
+              SELECT destination, customer_id, min(id) AS head, sum(due_at IS NOT NULL OR state = 'sending') AS moving
+                FROM deliveries
+               WHERE finished_at IS NULL AND customer_id IS NOT NULL
+                 AND (hold IS NULL OR hold NOT IN ('baseline', 'consent'))  -- stands beside the line
+               GROUP BY destination, customer_id)
+            SELECT format('delivery %d is %s, and %d of its line are due or sent', id, state, moving)
+              FROM line JOIN deliveries ON id = head
+             WHERE moving > 1 OR (moving = 0 AND state IN ('waiting', 'retrying'))",
     },
 ];
 
@@ -208,11 +209,11 @@ mod tests {
             ("UPDATE deliveries SET state = 'held'", "delivery 1 is held"),
             (
                 &format!("{delivery} UPDATE deliveries SET due_at = NULL"),
-                "delivery 2 is waiting, due never, number 1 of its line",
+                "delivery 2 is waiting, and 0 of its line are due or sent",
             ),
             ("UPDATE deliveries SET events = 2", "delivery 1 says 2 and has 0"),
             (&format!("{delivery} {delivery}"), "event 1 has 2 deliveries to b"),
-            (&format!("{delivery} {delivery}"), "delivery 3 is waiting, due 5, number 2 of its line"),
+            (&format!("{delivery} {delivery}"), "delivery 2 is waiting, and 2 of its line are due or sent"),
             ("PRAGMA foreign_keys = OFF; DELETE FROM customers", "every reference leads to a row"),
         ];
         for (breaks, message) in cases {

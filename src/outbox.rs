@@ -37,7 +37,7 @@ use crate::model::text_enum;
 pub use act::{Action, Cursor, Filter, act, count_matching};
 pub use claim::{Claim, Claimed, Claims, Places, claim, reclaim};
 pub use consent::review_consent;
-pub use destinations::{Resume, activate, health, pause, prepare_resume};
+pub use destinations::{Position, Resume, activate, health, pause, prepare_resume};
 pub use enqueue::{Lapse, SegmentChange, enqueue, enqueue_lapsed};
 pub use enqueue_one::{enqueue_first_order, enqueue_one, has_unqueued};
 pub use envelope::{Envelope, Event, EventCustomer, Fields, Shop};

@@ -145,7 +145,7 @@ pub fn judge(reply: &Reply, this: Try, now: Timestamp) -> Judgement {
         413 => so(Verdict::Dead, Effect::None),
         400 | 422 => so(again(ATTEMPTS_MALFORMED), Effect::Failure),
         401 | 403 => so(spared, Effect::Refused),
-        429 => so(spared, Effect::Wait(at)),
+        429 => so(spared, Effect::Wait(now.plus_millis(asked_ms(answer, now).max(DELAYS_MS[0])))),
         _ => so(again(ATTEMPTS), Effect::Failure),
     }
 }
@@ -158,10 +158,14 @@ fn wait_ms(reply: &Reply, this: Try, now: Timestamp) -> i64 {
         Reply::Failure(_) => scheduled,
         Reply::Answer(answer) => {
             let least = if matches!(answer.status, 502..=504) { OVERLOADED_MS } else { 0 };
-            let asked = answer.retry_after.as_deref().and_then(|text| retry_after_ms(text, now)).unwrap_or(0);
-            scheduled.max(least).max(asked)
+            scheduled.max(least).max(asked_ms(answer, now))
         }
     }
+}
+
+/// What `Retry-After` asks for; 0: nothing.
+fn asked_ms(answer: &Answer, now: Timestamp) -> i64 {
+    answer.retry_after.as_deref().and_then(|text| retry_after_ms(text, now)).unwrap_or(0)
 }
 
 /// The schedule with its jitter, which the message id and the attempt decide: the same delivery

@@ -169,9 +169,13 @@ impl Job {
                 attempt: claim.attempt,
                 counted: claim.counted,
                 events: claim.events,
-                spared: claim.early || (self.stopped.get() && !claim.probe),
+                spared: claim.early.is_some() || (self.stopped.get() && !claim.probe),
             };
-            let Judgement { verdict, effect } = retry::judge(&exchange.reply, this, now);
+            let Judgement { mut verdict, effect } = retry::judge(&exchange.reply, this, now);
+            if let (Some(own), Verdict::Retry { at, .. }) = (claim.early, &mut verdict) {
+                // A probe before its time takes nothing from its schedule, or it would never come to an end.
+                *at = own;
+            }
             let settlement = &mut ended.settlement;
             (settlement.verdict, settlement.effect) = (verdict, effect);
             settlement.error = retry::explain(&exchange.reply, verdict);

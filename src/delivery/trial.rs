@@ -145,7 +145,7 @@ fn claim(shop: &Shop, route: &Route, email: &str, now: Timestamp) -> Claim {
         attempt: 1,
         counted: 1,
         probe: false,
-        early: false,
+        early: None,
         step: 0,
         created_at: now,
         body: Envelope { shop, fields: route.fields, event: &event }.to_bytes(),

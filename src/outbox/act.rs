@@ -80,19 +80,22 @@ pub struct Cursor {
     state: usize,
     /// The last id done.
     id: i64,
+    /// The newest there was at the beginning: what is made or delivered meanwhile is not meant.
+    newest: Option<i64>,
 }
 
 /// `?1` to `?10`: state, last id, and the parts of a [`Filter`]. In this form the index by state
-/// gives the rows in the order of ids. A batch is meant when one of its events is.
+/// gives the rows in the order of ids. `?11`: a hold that is not meant; `?12`: a batch is meant when
+/// one of its events is, which holds for what can be done event by event.
 macro_rules! matching {
     () => {
         "d.state = ?1 AND d.id > ?2 AND (?3 IS NULL OR d.id = ?3) AND (?4 IS NULL OR d.destination = ?4)
          AND (?5 IS NULL OR d.run_id = ?5) AND (NOT ?6 OR d.hold = 'baseline')
          AND (?7 IS NULL OR d.created_at >= ?7) AND (?8 IS NULL OR d.created_at < ?8)
          AND ((?9 IS NULL AND ?10 IS NULL)
-           OR EXISTS (SELECT 1 FROM outbox o WHERE o.seq = d.seq AND (?9 IS NULL OR o.new_segment = ?9)
-                        AND (?10 IS NULL OR o.customer_id = ?10))
-           OR (d.events > 1 AND EXISTS (
+           OR (d.events = 1 AND EXISTS (SELECT 1 FROM outbox o WHERE o.seq = d.seq AND (?9 IS NULL OR o.new_segment = ?9)
+                        AND (?10 IS NULL OR o.customer_id = ?10)))
+           OR (?12 AND d.events > 1 AND EXISTS (
                 SELECT 1 FROM batched b JOIN outbox o ON o.seq = b.seq
                  WHERE b.delivery_id = d.id AND (?9 IS NULL OR o.new_segment = ?9)
                    AND (?10 IS NULL OR o.customer_id = ?10))))
@@ -101,7 +104,7 @@ macro_rules! matching {
 }
 
 impl Filter {
-    fn params(&self, action: Action, state: State, after: i64) -> [Box<dyn ToSql>; 11] {
+    fn params(&self, action: Action, state: State, after: i64) -> [Box<dyn ToSql>; 12] {
         [
             Box::new(state),
             Box::new(after),
@@ -114,6 +117,7 @@ impl Filter {
             Box::new(self.segment.clone()),
             Box::new(self.customer_id),
             Box::new((action == Action::Release).then_some(super::Hold::Consent)),
+            Box::new(matches!(action, Action::Retry | Action::Replay)),
         ]
     }
 }
@@ -145,14 +149,19 @@ pub fn act(
     now: Timestamp,
 ) -> rusqlite::Result<(usize, Option<Cursor>)> {
     let Some(state) = action.states_of(filter).get(cursor.state).copied() else { return Ok((0, None)) };
+    let newest = match cursor.newest {
+        Some(newest) => newest,
+        None => tx.query_row("SELECT coalesce(max(id), 0) FROM deliveries", [], |row| row.get(0))?,
+    };
+    let cursor = Cursor { newest: Some(newest), ..cursor };
     let matched = tx
         .prepare_cached(concat!(
             "SELECT d.id, d.destination, d.customer_id, d.message_id FROM deliveries d WHERE ",
             matching!(),
-            " ORDER BY d.id LIMIT ?12"
+            " AND d.id <= ?13 ORDER BY d.id LIMIT ?14"
         ))?
         .query_map(
-            all_and(&filter.params(action, state, cursor.id), &i64::try_from(limit).unwrap_or(i64::MAX)),
+            all_and(&filter.params(action, state, cursor.id), &[newest, i64::try_from(limit).unwrap_or(i64::MAX)]),
             |row| {
                 Ok(Matched {
                     id: row.get(0)?,
@@ -172,7 +181,7 @@ pub fn act(
     }
     let next = match matched.last() {
         Some(last) => Cursor { id: last.id, ..cursor },
-        None => Cursor { state: cursor.state + 1, id: 0 },
+        None => Cursor { state: cursor.state + 1, id: 0, ..cursor },
     };
     Ok((matched.len(), (next.state < action.states_of(filter).len()).then_some(next)))
 }
@@ -183,20 +192,23 @@ struct Matched {
     message_id: [u8; 16],
 }
 
-fn all(parts: &[Box<dyn ToSql>; 11]) -> impl Params + '_ {
+fn all(parts: &[Box<dyn ToSql>; 12]) -> impl Params + '_ {
     rusqlite::params_from_iter(parts.iter())
 }
 
-fn all_and<'a>(parts: &'a [Box<dyn ToSql>; 11], limit: &'a i64) -> impl Params + 'a {
-    rusqlite::params_from_iter(parts.iter().map(|part| part as &dyn ToSql).chain([limit as &dyn ToSql]))
+fn all_and<'a>(parts: &'a [Box<dyn ToSql>; 12], more: &'a [i64; 2]) -> impl Params + 'a {
+    rusqlite::params_from_iter(parts.iter().map(|part| part as &dyn ToSql).chain(more.iter().map(|n| n as &dyn ToSql)))
 }
 
 /// Due now, if it is the head of its line; a destination that is failing is tried now.
 fn hurry(tx: &Transaction<'_>, one: &Matched, now: Timestamp) -> rusqlite::Result<()> {
     tx.prepare_cached("UPDATE deliveries SET due_at = ?2 WHERE id = ?1 AND due_at > ?2")?
         .execute(params![one.id, now])?;
-    tx.prepare_cached("UPDATE destinations SET probe_at = ?2 WHERE name = ?1 AND probe_at > ?2")?
-        .execute(params![one.line.destination, now])?;
+    tx.prepare_cached(
+        "UPDATE destinations SET probe_at = min(probe_at, ?2), wait_until = NULL
+         WHERE name = ?1 AND (probe_at > ?2 OR wait_until > ?2)",
+    )?
+    .execute(params![one.line.destination, now])?;
     Ok(())
 }
 
@@ -204,7 +216,7 @@ fn hurry(tx: &Transaction<'_>, one: &Matched, now: Timestamp) -> rusqlite::Resul
 /// given up is superseded by it.
 fn replay(tx: &Transaction<'_>, one: &Matched, filter: &Filter, ids: &mut Ids, now: Timestamp) -> rusqlite::Result<()> {
     let mut events = tx.prepare_cached(
-        "SELECT o.seq, o.customer_id, o.run_id FROM outbox o
+        "SELECT o.seq, o.customer_id, o.run_id, o.type FROM outbox o
          WHERE o.seq IN (SELECT seq FROM batched WHERE delivery_id = ?1
                           UNION ALL SELECT seq FROM deliveries WHERE id = ?1 AND events = 1)
            AND (?2 IS NULL OR o.new_segment = ?2) AND (?3 IS NULL OR o.customer_id = ?3) ORDER BY o.seq",
@@ -218,6 +230,7 @@ fn replay(tx: &Transaction<'_>, one: &Matched, filter: &Filter, ids: &mut Ids, n
             &one.line.destination,
             &Entry {
                 seq: row.get(0)?,
+                kind: row.get(3)?,
                 customer_id: row.get(1)?,
                 run_id: row.get(2)?,
                 message_id: ids.next(),

@@ -75,10 +75,7 @@ pub(super) fn take_apart(
     ids: &mut Ids,
     now: Timestamp,
 ) -> rusqlite::Result<usize> {
-    let members = tx
-        .prepare_cached("SELECT row_id, seq, customer_id FROM batched WHERE delivery_id = ?1 ORDER BY seq")?
-        .query_map([delivery_id], |row| Ok(Member { id: row.get(0)?, seq: row.get(1)?, customer_id: row.get(2)? }))?
-        .collect::<Result<Vec<_>, _>>()?;
+    let members = members_of(tx, delivery_id)?;
     let (first, second) = members.split_at(members.len() / 2);
     for half in [first, second] {
         let Some(last) = half.last() else { continue };
@@ -116,6 +113,43 @@ pub(super) fn take_apart(
         }
     }
     Ok(second.len())
+}
+
+/// Gives every event of a batch its own delivery back, as if they had never been put together.
+pub(super) fn dissolve(tx: &Transaction<'_>, delivery_id: i64, ids: &mut Ids, now: Timestamp) -> rusqlite::Result<()> {
+    let destination: String = tx
+        .prepare_cached("SELECT destination FROM deliveries WHERE id = ?1")?
+        .query_row([delivery_id], |row| row.get(0))?;
+    let members = members_of(tx, delivery_id)?;
+    for member in members.iter().filter(|member| member.id != delivery_id) {
+        tx.prepare_cached(
+            "INSERT INTO deliveries (id, message_id, destination, seq, customer_id, run_id, state, created_at)
+             SELECT ?2, ?3, destination, ?4, ?5, run_id, 'waiting', created_at FROM deliveries WHERE id = ?1",
+        )?
+        .execute(params![delivery_id, member.id, ids.next(), member.seq, member.customer_id])?;
+    }
+    tx.prepare_cached("DELETE FROM batched WHERE delivery_id = ?1")?.execute([delivery_id])?;
+    let own = members.last().and_then(|member| member.customer_id);
+    // Its message id was given to other bytes.
+    tx.prepare_cached(
+        "UPDATE deliveries SET events = 1, customer_id = ?2, body = NULL, message_id = ?3, state = 'waiting',
+           due_at = NULL, attempts = 0, spared = 0, claim = NULL
+         WHERE id = ?1",
+    )?
+    .execute(params![delivery_id, own, ids.next()])?;
+    tx.prepare_cached("DELETE FROM attempts WHERE delivery_id = ?1")?.execute([delivery_id])?;
+    for member in members {
+        let line = Line { destination: destination.clone(), customer_id: member.customer_id };
+        line.hold_back(tx, member.id)?;
+        line.advance(tx, now)?;
+    }
+    Ok(())
+}
+
+fn members_of(tx: &Transaction<'_>, delivery_id: i64) -> rusqlite::Result<Vec<Member>> {
+    tx.prepare_cached("SELECT row_id, seq, customer_id FROM batched WHERE delivery_id = ?1 ORDER BY seq")?
+        .query_map([delivery_id], |row| Ok(Member { id: row.get(0)?, seq: row.get(1)?, customer_id: row.get(2)? }))?
+        .collect()
 }
 
 /// It stands before what was queued after it.

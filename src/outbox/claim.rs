@@ -6,14 +6,17 @@ use std::sync::Arc;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{
-    Envelope, Event, EventType, Gate, Health, Route, Shop, State,
-    batch::{BODY_LIMIT, Batch, Member, events_of, put_together},
+    Envelope, Event, EventType, Gate, Health, Ids, Route, Shop, State,
+    batch::{BODY_LIMIT, Batch, Member, dissolve, events_of, put_together},
     destinations,
     envelope::event_columns,
     line::Line,
     route::Consent,
 };
 use crate::model::Timestamp;
+
+/// Due deliveries among which those are looked for that a batch has to wait for.
+const BLOCKING: usize = 1000;
 
 /// Who claims, for whom, and how much.
 #[derive(Debug, Clone)]
@@ -81,8 +84,8 @@ pub struct Claim {
     pub counted: u32,
     /// Claimed to see whether a failing destination works again.
     pub probe: bool,
-    /// Claimed before its own time, which only a probe is.
-    pub early: bool,
+    /// Its own time, if it was claimed before that, which only a probe is.
+    pub early: Option<Timestamp>,
     /// Requests of it that are done already.
     pub step: usize,
     /// When it was queued.
@@ -111,7 +114,10 @@ pub fn claim(tx: &Transaction<'_>, claims: &Claims) -> rusqlite::Result<Claimed>
             Gate::Closed => None,
             Gate::Until(at) => Some(at.min(claims.latest)),
             Gate::Probe if places.in_flight > 0 => None,
-            Gate::Probe => desk.serve(&mut claimed, 1, Timestamp::from_millis(i64::MAX))?.and(None),
+            Gate::Probe => {
+                desk.serve(&mut claimed, 1, Timestamp::from_millis(i64::MAX))?;
+                None
+            }
             Gate::Open if places.free == 0 && places.more_at.is_none() => None,
             Gate::Open => {
                 let next = match places.free {
@@ -215,23 +221,30 @@ impl Desk<'_> {
     /// Claims up to `limit` deliveries that are due before `before`. Returns when the next is due.
     fn serve(&mut self, claimed: &mut Claimed, limit: usize, before: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
         self.clamp()?;
+        let alone = self.route().batch == 1;
         if limit == 0 {
             return self.next_due();
         }
-        if self.route().batch > 1 {
-            return self.serve_batches(claimed, limit, before);
+        // Of a destination that takes single events now, a batch from before.
+        if !alone || self.has_batch()? {
+            let busy = alone && self.claims.places[self.index].in_flight > 0;
+            return if busy { Ok(None) } else { self.serve_batches(claimed, if alone { 1 } else { limit }, before) };
         }
-        let due = self.due(before, limit)?;
-        let full = due.len() == limit;
         let mut given = 0;
-        for due in due {
-            if self.vet(&due)? {
-                claimed.claims.push(self.take(due, None)?);
-                given += 1;
+        while given < limit {
+            let due = self.due(before, limit - given)?;
+            if due.is_empty() {
+                return self.next_due();
+            }
+            for due in due {
+                if self.vet(&due)? {
+                    claimed.claims.push(self.take(due, None)?);
+                    given += 1;
+                }
             }
         }
         // With all its places taken the next answer is the reason to look again.
-        if full && given == limit { Ok(None) } else { self.next_due() }
+        Ok(None)
     }
 
     /// A destination of batches gets one request after the other, so several may be claimed ahead:
@@ -244,13 +257,18 @@ impl Desk<'_> {
     ) -> rusqlite::Result<Option<Timestamp>> {
         let learnt = claimed.health[self.index].batch_limit;
         let size = learnt.map_or(self.route().batch, |learnt| learnt.clamp(1, self.route().batch)) as usize;
-        for _ in 0..limit {
+        let mut given = 0;
+        while given < limit {
             if let Some(open) = self.open_batch()? {
-                if open.due_at.is_some_and(|due| due > before) {
-                    return Ok(open.due_at);
+                let blocked = self.is_blocked(open.id)?;
+                if blocked || open.due_at.is_some_and(|due| due > before) {
+                    return if blocked { self.serve_blocking(claimed, before) } else { Ok(open.due_at) };
                 }
                 let events = events_of(self.tx, open.id)?;
-                claimed.claims.push(self.take(open, Some(events))?);
+                if self.vet_all(open.id, &events)? {
+                    claimed.claims.push(self.take(open, Some(events))?);
+                    given += 1;
+                }
                 continue;
             }
             let mut due = self.due(before, size)?;
@@ -270,12 +288,27 @@ impl Desk<'_> {
             members.sort_by_key(|member| member.id);
             if !members.is_empty() {
                 claimed.claims.push(self.take_together(members)?);
+                given += 1;
             }
         }
         Ok(None)
     }
 
+    /// Single events before which a batch has to wait, and nothing else.
+    fn serve_blocking(&mut self, claimed: &mut Claimed, before: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
+        let first = self.due(before, BLOCKING)?.into_iter().find(|due| !due.is_fresh());
+        let Some(first) = first else { return self.next_retry() };
+        if self.vet(&first)? {
+            claimed.claims.push(self.take_together(vec![first])?);
+        }
+        Ok(None)
+    }
+
     fn take_together(&mut self, mut members: Vec<Due>) -> rusqlite::Result<Claim> {
+        if self.route().batch == 1 && members.len() == 1 {
+            let alone = members.pop().unwrap_or_else(|| unreachable!("there is one"));
+            return self.take(alone, None);
+        }
         let body = loop {
             let last = members.len() - 1;
             let events: Vec<Event> = members.iter().map(|member| member.event.clone()).collect();
@@ -309,7 +342,7 @@ impl Desk<'_> {
                 "SELECT ",
                 due_columns!(),
                 due_from!("deliveries_due"),
-                " WHERE d.destination = ?1 AND d.due_at <= ?2 ORDER BY d.due_at, d.id LIMIT ?3"
+                " WHERE d.destination = ?1 AND d.due_at <= ?2 AND d.events = 1 ORDER BY d.due_at, d.id LIMIT ?3"
             ))?
             .query_map(params![self.route().name, before, i64::try_from(limit).unwrap_or(i64::MAX)], Due::from_row)?
             .collect()
@@ -329,6 +362,44 @@ impl Desk<'_> {
             .optional()
     }
 
+    /// A batch that has not ended, wherever it stands.
+    fn has_batch(&self) -> rusqlite::Result<bool> {
+        self.tx
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_batches
+                   WHERE destination = ?1 AND events > 1 AND finished_at IS NULL AND state <> 'held')",
+            )?
+            .query_row([&self.route().name], |row| row.get(0))
+    }
+
+    /// Whether an older event of one of its customers stands alone and has not ended: after a crash
+    /// batches of different runs may have been claimed.
+    fn is_blocked(&self, batch: i64) -> rusqlite::Result<bool> {
+        self.tx
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM batched b CROSS JOIN deliveries d INDEXED BY deliveries_open
+                   WHERE b.delivery_id = ?1 AND d.destination = ?2 AND d.customer_id = b.customer_id
+                     AND d.finished_at IS NULL AND d.id < b.row_id
+                     AND (d.hold IS NULL OR d.hold NOT IN ('baseline', 'consent')))",
+            )?
+            .query_row(params![batch, self.route().name], |row| row.get(0))
+    }
+
+    /// Whether the customers of a batch agree still; if not, its events go on one by one.
+    fn vet_all(&self, batch: i64, events: &[Event]) -> rusqlite::Result<bool> {
+        let agrees = |event: &Event| match &event.customer {
+            Some(customer) => {
+                self.route().consent(customer.email.as_deref(), customer.consent.as_deref()) == Consent::Given
+            }
+            None => true,
+        };
+        if events.iter().all(agrees) {
+            return Ok(true);
+        }
+        dissolve(self.tx, batch, &mut Ids::random(self.claims.now), self.claims.now)?;
+        Ok(false)
+    }
+
     /// Whether the customer agrees still; if not, the delivery is held or dropped.
     fn vet(&self, due: &Due) -> rusqlite::Result<bool> {
         let customer = due.event.customer.as_ref();
@@ -343,20 +414,20 @@ impl Desk<'_> {
                         "UPDATE deliveries SET state = 'held', hold = 'consent', due_at = NULL WHERE id = ?1",
                     )?
                     .execute([due.id])?;
+                self.line(due).advance(self.tx, self.claims.now)?;
             }
             Consent::Refused(reason) => {
                 self.tx
                     .prepare_cached("UPDATE deliveries SET last_error = ?2 WHERE id = ?1")?
                     .execute(params![due.id, reason])?;
-                Line { destination: self.route().name.clone(), customer_id: due.customer_id() }.finish(
-                    self.tx,
-                    due.id,
-                    State::Discarded,
-                    self.claims.now,
-                )?;
+                self.line(due).finish(self.tx, due.id, State::Discarded, self.claims.now)?;
             }
         }
         Ok(false)
+    }
+
+    fn line(&self, due: &Due) -> Line {
+        Line { destination: self.route().name.clone(), customer_id: due.customer_id() }
     }
 
     /// `events`: those of a batch that was put together before.
@@ -389,7 +460,7 @@ impl Desk<'_> {
             attempt,
             counted: attempt - due.spared,
             probe: self.probe,
-            early: due.due_at.is_none_or(|at| at > claims.now),
+            early: due.due_at.filter(|at| *at > claims.now),
             step: due.step,
             created_at: due.created_at,
             body,
@@ -406,6 +477,15 @@ impl Desk<'_> {
     fn next_due(&self) -> rusqlite::Result<Option<Timestamp>> {
         self.tx
             .prepare_cached("SELECT min(due_at) FROM deliveries WHERE destination = ?1 AND due_at IS NOT NULL")?
+            .query_row([&self.route().name], |row| row.get(0))
+    }
+
+    /// When the next delivery that was tried is due.
+    fn next_retry(&self) -> rusqlite::Result<Option<Timestamp>> {
+        self.tx
+            .prepare_cached(
+                "SELECT min(due_at) FROM deliveries WHERE destination = ?1 AND due_at IS NOT NULL AND attempts > 0",
+            )?
             .query_row([&self.route().name], |row| row.get(0))
     }
 }

@@ -17,7 +17,7 @@ pub fn health(connection: &Connection, name: &str, now: Timestamp) -> rusqlite::
         )?
         .query_row([name], read)
         .optional()?;
-    Ok(found.unwrap_or_else(|| Health::new(now)))
+    Ok(found.map_or_else(|| Health::new(now), |health| health.plausible(now)))
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Health> {
@@ -119,10 +119,23 @@ pub enum Resume {
     None,
 }
 
-/// Prepares the queue of `name` for its resumption: up to `limit` deliveries with an id above
-/// `after`. Returns the last id looked at, `None` when all are done; then call [`activate`].
+/// Where the next slice of a queue begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Index into [`OPEN`].
+    state: usize,
+    /// The last id looked at.
+    id: i64,
+}
+
+/// States of deliveries whose lot a resumption decides.
+const OPEN: [State; 3] = [State::Waiting, State::Retrying, State::Held];
+
+/// Prepares the queue of `name` for its resumption: the deliveries among the next `limit` from
+/// `position` on. Returns where to go on, `None` when all are done; then call [`activate`].
 ///
-/// Deliveries in flight are left alone.
+/// Deliveries in flight are left alone, and so are those that wait for another decision (a baseline,
+/// a large run, a consent).
 ///
 /// # Errors
 /// Those of SQLite.
@@ -130,16 +143,19 @@ pub fn prepare_resume(
     tx: &Transaction<'_>,
     name: &str,
     resume: Resume,
-    after: i64,
+    position: Position,
     limit: usize,
     now: Timestamp,
-) -> rusqlite::Result<Option<i64>> {
+) -> rusqlite::Result<Option<Position>> {
+    let Some(state) = OPEN.get(position.state) else { return Ok(None) };
+    // By state: by destination they would all have to be sorted for each slice.
     let open = tx
         .prepare_cached(
             "SELECT id, customer_id, hold FROM deliveries
-             WHERE destination = ?1 AND finished_at IS NULL AND state <> 'sending' AND id > ?2 ORDER BY id LIMIT ?3",
+             WHERE state = ?1 AND id > ?2 AND destination = ?3 AND (hold IS NULL OR hold = 'destination')
+             ORDER BY id LIMIT ?4",
         )?
-        .query_map(params![name, after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        .query_map(params![state, position.id, name, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, Option<Hold>>(2)?))
         })?
         .collect::<Result<Vec<_>, _>>()?;
@@ -152,14 +168,19 @@ pub fn prepare_resume(
             Resume::All | Resume::Latest => {}
         }
     }
-    Ok(open.last().map(|(id, ..)| *id))
+    Ok(Some(match open.last() {
+        Some((id, ..)) => Position { id: *id, ..position },
+        None => Position { state: position.state + 1, id: 0 },
+    }))
 }
 
-/// Whether the customer has a newer delivery in the queue.
+/// Whether the customer has a newer delivery of the same type in the queue.
 fn is_outdated(tx: &Transaction<'_>, id: i64, line: &Line) -> rusqlite::Result<bool> {
     tx.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM deliveries WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL
-           AND id > ?3)",
+        "SELECT EXISTS (
+           SELECT 1 FROM deliveries AS newer JOIN outbox AS told ON told.seq = newer.seq
+            WHERE newer.destination = ?1 AND newer.customer_id = ?2 AND newer.finished_at IS NULL AND newer.id > ?3
+              AND told.type = (SELECT type FROM outbox JOIN deliveries AS this USING (seq) WHERE this.id = ?3))",
     )?
     .query_row(params![line.destination, line.customer_id, id], |row| row.get(0))
 }
@@ -171,6 +192,6 @@ fn is_outdated(tx: &Transaction<'_>, id: i64, line: &Line) -> rusqlite::Result<b
 pub fn activate(tx: &Transaction<'_>, name: &str, now: Timestamp) -> rusqlite::Result<()> {
     let mut health = health(tx, name, now)?;
     health.enter(DestinationState::Active, None, now);
-    health.wait_until = None;
+    (health.wait_until, health.batch_limit) = (None, None);
     store(tx, name, &health)
 }

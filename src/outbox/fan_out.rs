@@ -135,7 +135,15 @@ fn queue(
                     (Disposition::Quiet | Disposition::Send, _) => Place::Send,
                 },
             };
-            let entry = Entry { seq, customer_id, run_id, message_id: ids.next(), replay_of: None, place };
+            let entry = Entry {
+                seq,
+                kind: candidate.kind,
+                customer_id,
+                run_id,
+                message_id: ids.next(),
+                replay_of: None,
+                place,
+            };
             lines.append(&route.name, &entry)?;
         }
         done = Some(seq);

@@ -14,6 +14,9 @@ const DAY: i64 = 24 * HOUR;
 const FAILURES: u32 = 5;
 /// Waits before the first, second … probe of a failing destination; the last one from then on.
 const PROBES_MS: [i64; 5] = [30 * SECOND, MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR];
+/// No probe and no pause is further away than this: a clock that was wrong for a while must not stop
+/// a destination for years.
+const LONGEST_WAIT_MS: i64 = 29 * HOUR;
 /// Only failures for so long, and so many of them, disable a destination.
 const DISABLED_AFTER: (i64, u32) = (5 * DAY, 10);
 
@@ -142,6 +145,14 @@ impl Health {
         }
     }
 
+    /// As stored, without what only a clock that was wrong can have left.
+    pub(super) fn plausible(mut self, now: Timestamp) -> Self {
+        let possible = |at: &Timestamp| at.millis() - now.millis() <= LONGEST_WAIT_MS;
+        self.probe_at = self.probe_at.filter(possible);
+        self.wait_until = self.wait_until.filter(possible);
+        self
+    }
+
     /// What may be sent now.
     #[must_use]
     pub fn gate(&self, now: Timestamp) -> Gate {
@@ -214,6 +225,15 @@ mod tests {
             health = health.after(Effect::Failure, None, probe);
         }
         assert_eq!(waits, [30, 60, 300, 900, 3600, 3600, 3600]);
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_stops_nothing_for_years() {
+        let year = 365 * 24 * 3600;
+        let later = after([(year, Effect::Wait(at(year + 60))), (year, Effect::Refused)]).plausible(now());
+        assert_eq!(later.gate(now()), Gate::Probe);
+        let asked = after([(0, Effect::Wait(at(24 * 3600)))]);
+        assert_eq!(asked.clone().plausible(now()), asked);
     }
 
     #[test]

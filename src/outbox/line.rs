@@ -1,9 +1,12 @@
 //! A line: the open deliveries of one customer to one destination, oldest first. Only its head has
 //! `due_at` set, unless the head is held or in flight.
+//!
+//! What is held as a baseline, or until the customer agrees, stands beside the line and not in it:
+//! who never answers would block everything. Newer news of the same type supersede it.
 
 use rusqlite::{CachedStatement, Transaction, params};
 
-use super::{Hold, State};
+use super::{EventType, Hold, State};
 use crate::model::Timestamp;
 
 /// The deliveries of one customer to one destination.
@@ -24,7 +27,11 @@ impl Line {
         tx.prepare_cached(
             "UPDATE deliveries SET due_at = ?3 WHERE state IN ('waiting', 'retrying') AND due_at IS NULL AND id =
                (SELECT id FROM deliveries WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL
-                ORDER BY id LIMIT 1)",
+                  AND (hold IS NULL OR hold NOT IN ('baseline', 'consent'))
+                ORDER BY id LIMIT 1)
+             AND NOT EXISTS
+               (SELECT 1 FROM deliveries WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL
+                  AND (due_at IS NOT NULL OR state = 'sending'))",
         )?
         .execute(params![self.destination, self.customer_id, now])?;
         Ok(())
@@ -47,8 +54,8 @@ impl Line {
         self.advance(tx, now)
     }
 
-    /// Sends the held delivery `id` after all, when it is its turn. Older ones that waited for a
-    /// decision of the merchant give way, as they do to a delivery that was never held.
+    /// Sends the held delivery `id` after all, when it is its turn. What stands beside the line and
+    /// tells older news of the same type gives way, as it does to a delivery that was never held.
     pub fn release(&self, tx: &Transaction<'_>, id: i64, now: Timestamp) -> rusqlite::Result<()> {
         tx.prepare_cached(
             "UPDATE deliveries SET state = CASE attempts WHEN 0 THEN 'waiting' ELSE 'retrying' END, hold = NULL,
@@ -58,10 +65,14 @@ impl Line {
         .execute(params![id, now])?;
         tx.prepare_cached(
             "UPDATE deliveries SET state = 'superseded', finished_at = ?4
-             WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL AND id < ?3
-               AND hold IN ('baseline', 'consent')",
+             WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL AND hold IN ('baseline', 'consent')
+               AND seq < (SELECT seq FROM deliveries WHERE id = ?3)
+               AND (SELECT type FROM outbox WHERE outbox.seq = deliveries.seq) =
+                   (SELECT type FROM outbox JOIN deliveries AS this USING (seq) WHERE this.id = ?3)",
         )?
         .execute(params![self.destination, self.customer_id, id, now])?;
+        // It may stand before one that was due already.
+        self.hold_back(tx, id)?;
         self.advance(tx, now)
     }
 }
@@ -70,6 +81,7 @@ impl Line {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry<'a> {
     pub seq: i64,
+    pub kind: EventType,
     pub customer_id: Option<i64>,
     pub run_id: Option<i64>,
     pub message_id: [u8; 16],
@@ -101,13 +113,14 @@ impl<'tx> Lines<'tx> {
         Ok(Self {
             now,
             open: tx.prepare_cached(
-                "SELECT hold IN ('baseline', 'consent') FROM deliveries
+                "SELECT coalesce(hold IN ('baseline', 'consent'), 0) FROM deliveries
                  WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL",
             )?,
             supersede: tx.prepare_cached(
                 "UPDATE deliveries SET state = 'superseded', finished_at = ?3
                  WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL
-                   AND hold IN ('baseline', 'consent')",
+                   AND hold IN ('baseline', 'consent')
+                   AND (SELECT type FROM outbox WHERE outbox.seq = deliveries.seq) = ?4",
             )?,
             insert: tx.prepare_cached(
                 "INSERT INTO deliveries (message_id, destination, seq, customer_id, run_id, state, hold, due_at,
@@ -121,13 +134,13 @@ impl<'tx> Lines<'tx> {
         let now = self.now;
         let (state, hold, due_at, finished_at, reason) = match entry.place {
             Place::Send => {
-                let due_at = self.is_free(destination, entry.customer_id)?.then_some(now);
+                let due_at = self.is_free(destination, entry)?.then_some(now);
                 (State::Waiting, None, due_at, None, None)
             }
             Place::Hold(hold) => {
                 if hold == Hold::Consent {
                     // Only the newest is worth sending once the customer agrees.
-                    self.supersede.execute(params![destination, entry.customer_id, now])?;
+                    self.supersede.execute(params![destination, entry.customer_id, now, entry.kind])?;
                 }
                 (State::Held, Some(hold), None, None, None)
             }
@@ -150,21 +163,20 @@ impl<'tx> Lines<'tx> {
         Ok(())
     }
 
-    /// Whether nothing older of this customer is open. What is held as a baseline, or until the
-    /// customer agrees, does not stand in the way: who never answers would block everything, so
-    /// it is superseded.
-    fn is_free(&mut self, destination: &str, customer_id: Option<i64>) -> rusqlite::Result<bool> {
-        if customer_id.is_none() {
+    /// Whether nothing older of this customer stands in the line. What stands beside it and tells
+    /// older news of the same type is superseded; a replay is no news.
+    fn is_free(&mut self, destination: &str, entry: &Entry<'_>) -> rusqlite::Result<bool> {
+        if entry.customer_id.is_none() {
             return Ok(true); // speaks of nobody, so there is no order to keep
         }
-        let (mut open, mut giving_way) = (0, 0);
-        for held in self.open.query_map(params![destination, customer_id], |row| row.get::<_, Option<bool>>(0))? {
+        let (mut open, mut beside) = (0, 0);
+        for held in self.open.query_map(params![destination, entry.customer_id], |row| row.get::<_, bool>(0))? {
             open += 1;
-            giving_way += i32::from(held?.unwrap_or(false));
+            beside += i32::from(held?);
         }
-        if giving_way > 0 {
-            self.supersede.execute(params![destination, customer_id, self.now])?;
+        if beside > 0 && entry.replay_of.is_none() {
+            self.supersede.execute(params![destination, entry.customer_id, self.now, entry.kind])?;
         }
-        Ok(open == giving_way)
+        Ok(open == beside)
     }
 }

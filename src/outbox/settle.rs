@@ -94,7 +94,7 @@ pub fn settle(
     let (mut matched, mut wards) = (0, Wards::default());
     for settlement in settlements {
         let line = match settlement.verdict {
-            Verdict::Unsent => unclaim(tx, settlement, now)?,
+            Verdict::Unsent => unclaim(tx, settlement, ids, now)?,
             verdict => record(tx, settlement, verdict, now)?,
         };
         let Some(line) = line else { continue };
@@ -175,14 +175,26 @@ fn record(
     Ok(line)
 }
 
-fn unclaim(tx: &Transaction<'_>, settlement: &Settlement, now: Timestamp) -> rusqlite::Result<Option<Line>> {
-    tx.prepare_cached(
-        "UPDATE deliveries SET claim = NULL, attempts = attempts - 1, due_at = ?3,
-           state = CASE attempts WHEN 1 THEN 'waiting' ELSE 'retrying' END
-         WHERE id = ?1 AND claim = ?2 RETURNING destination, customer_id",
-    )?
-    .query_row(params![settlement.delivery_id, settlement.token, now], |row| {
-        Ok(Line { destination: row.get(0)?, customer_id: row.get(1)? })
-    })
-    .optional()
+/// As if it had not been claimed. A batch that was never sent is taken apart: something before it
+/// failed, and its customers may have to wait for that.
+fn unclaim(
+    tx: &Transaction<'_>,
+    settlement: &Settlement,
+    ids: &mut Ids,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Line>> {
+    let given_back = tx
+        .prepare_cached(
+            "UPDATE deliveries SET claim = NULL, attempts = attempts - 1, due_at = ?3,
+               state = CASE attempts WHEN 1 THEN 'waiting' ELSE 'retrying' END
+             WHERE id = ?1 AND claim = ?2 RETURNING destination, customer_id, events > 1 AND attempts = 0",
+        )?
+        .query_row(params![settlement.delivery_id, settlement.token, now], |row| {
+            Ok((Line { destination: row.get(0)?, customer_id: row.get(1)? }, row.get::<_, bool>(2)?))
+        })
+        .optional()?;
+    if let Some((_, true)) = given_back {
+        batch::dissolve(tx, settlement.delivery_id, ids, now)?;
+    }
+    Ok(given_back.map(|(line, _)| line))
 }

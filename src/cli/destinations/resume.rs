@@ -1,8 +1,8 @@
 //! `quintile destinations resume`: a paused or disabled destination is sent to again.
 
 use crate::{
-    cli::{Context, Format, Outcome},
-    outbox::{self, Resume},
+    cli::{Context, Format, Outcome, UsageError},
+    outbox::{self, DestinationState, Position, Resume},
 };
 
 #[derive(Debug, clap::Args)]
@@ -36,11 +36,16 @@ pub fn run(args: &Args, context: &Context, format: Format) -> anyhow::Result<Out
     };
     let database = context.open_beside("quintile destinations resume")?;
     let now = context.clock.now();
-    let mut after = Some(0);
-    while let Some(last) = after {
+    let name = args.name.clone();
+    let state = outbox::health(&*database.readers().get()?, &name, now)?.state;
+    if state == DestinationState::Active {
+        return Err(UsageError(format!("{name} is not paused or disabled; its queue is sent already")).into());
+    }
+    let mut position = Some(Position::default());
+    while let Some(from) = position {
         let name = args.name.clone();
-        after = database.writer().write_blocking(move |tx| {
-            let next = outbox::prepare_resume(tx, &name, resume, last, SLICE, now)?;
+        position = database.writer().write_blocking(move |tx| {
+            let next = outbox::prepare_resume(tx, &name, resume, from, SLICE, now)?;
             if next.is_none() {
                 // Only now that the whole queue is as the merchant wants it.
                 outbox::activate(tx, &name, now)?;

@@ -150,34 +150,77 @@ async fn a_batch_is_sent_again_event_by_event() {
     assert_ne!(replayed.header("webhook-id"), batch.header("webhook-id"));
 }
 
-/// Batches are claimed ahead of the one on its way; when that fails, none of them may overtake it.
+/// Batches are claimed ahead of the one on its way; when that fails, none of them may overtake it,
+/// and when it is split, no later event of the bad one's customer may.
 #[tokio::test]
 async fn nothing_overtakes_a_batch_that_failed_also_when_claimed_ahead() {
-    let tool = Receiver::start().await;
-    let seed = fastrand::u64(..);
-    eprintln!("seed {seed}");
-    let mood = std::sync::Mutex::new(fastrand::Rng::with_seed(seed));
-    tool.decides(move |_| [200, 200, 200, 200, 500, 400, 503][mood.lock().unwrap().usize(0..7)].into());
-    let shop = batching(&tool, 10);
-    let everyone: Vec<i64> = (1..=200).collect();
-    for segment in ["lost", "loyal", "champion"] {
-        shop.moves(&everyone, segment);
-    }
-    for _ in 0..400 {
-        shop.deliver().await;
-        shop.pass(Duration::from_secs(120));
-        if shop.deliveries().iter().all(|delivery| delivery.finished_at.is_some()) {
-            break;
+    for mood in 0..4 {
+        let tool = Receiver::start().await;
+        let seed = fastrand::u64(..);
+        eprintln!("seed {seed}");
+        let random = std::sync::Mutex::new(fastrand::Rng::with_seed(seed));
+        tool.decides(move |request| {
+            let customers = customers_of(request);
+            let any = [200, 200, 200, 200, 500, 400, 503][random.lock().unwrap().usize(0..7)];
+            match mood {
+                0 => any.into(),
+                1 if customers.contains(&6) => 400.into(),
+                2 if customers.len() > 1 && customers.contains(&6) => 413.into(),
+                3 if customers.len() > 2 => 422.into(),
+                _ => 200.into(),
+            }
+        });
+        let shop = batching(&tool, 5);
+        for segment in ["lost", "loyal", "champion", "new"] {
+            shop.moves(&(1..=10).collect::<Vec<_>>(), segment);
         }
+        for _ in 0..400 {
+            shop.deliver().await;
+            shop.pass(Duration::from_secs(120));
+            if shop.deliveries().iter().all(|delivery| delivery.finished_at.is_some()) {
+                break;
+            }
+        }
+        assert_eq!(tool.most_open(), 1);
+        let mut latest: BTreeMap<i64, i64> = BTreeMap::new();
+        for event in tool.received().iter().flat_map(events) {
+            let customer = event["data"]["customerId"].as_str().unwrap().parse().unwrap();
+            let seq = event["seq"].as_i64().unwrap();
+            let before = latest.insert(customer, seq).unwrap_or(0);
+            assert!(before <= seq, "mood {mood}: event {seq} of customer {customer} came after {before}");
+        }
+        let open: Vec<_> = shop.deliveries().into_iter().filter(|delivery| delivery.finished_at.is_none()).collect();
+        assert!(open.is_empty(), "mood {mood}: {open:?}");
+        assert_eq!(latest.len(), 10, "everybody was told of");
     }
-    assert_eq!(tool.most_open(), 1);
-    let mut latest: BTreeMap<i64, i64> = BTreeMap::new();
-    for event in tool.received().iter().flat_map(events) {
-        let customer = event["data"]["customerId"].as_str().unwrap().parse().unwrap();
-        let seq = event["seq"].as_i64().unwrap();
-        let before = latest.insert(customer, seq).unwrap_or(0);
-        assert!(before <= seq, "event {seq} of customer {customer} came after {before}");
+}
+
+#[tokio::test]
+async fn a_split_half_stays_whole_when_the_destination_takes_single_events_now() {
+    let tool = Receiver::start().await;
+    let mut shop = batching(&tool, 10);
+    shop.moves(&(1..=10).collect::<Vec<_>>(), "lost");
+    let answers = std::sync::Mutex::new(vec![503, 413]);
+    tool.decides(move |_| answers.lock().unwrap().pop().unwrap_or(200).into());
+    shop.deliver().await;
+    shop.config.destination[0].batch = 1;
+    shop.moves(&[1, 9], "loyal");
+    for _ in 0..3 {
+        shop.pass(Duration::from_secs(120));
+        shop.deliver().await;
     }
-    let open: Vec<_> = shop.deliveries().into_iter().filter(|delivery| delivery.finished_at.is_none()).collect();
-    assert!(open.is_empty(), "{open:?}");
+    let accepted: Vec<Received> = tool.received().into_iter().skip(2).collect();
+    let told: Vec<i64> = accepted
+        .iter()
+        .flat_map(|request| {
+            if request.json()["data"]["events"].is_array() {
+                customers_of(request)
+            } else {
+                vec![request.customer().parse().unwrap()]
+            }
+        })
+        .collect();
+    let mut sorted = told.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, [1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 10], "everybody's event, none lost: {told:?}");
 }

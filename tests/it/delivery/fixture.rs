@@ -15,7 +15,9 @@ use quintile::{
     db::Database,
     delivery::{Forwarder, Report, client::Client},
     model::Timestamp,
-    outbox::{self, Cause, Delivery, DeliveryFilter, Disposition, Health, Ids, Resume, Route, SegmentChange, Slice},
+    outbox::{
+        self, Cause, Delivery, DeliveryFilter, Disposition, Health, Ids, Position, Resume, Route, SegmentChange, Slice,
+    },
 };
 use rusqlite::{Transaction, params};
 use tempfile::TempDir;
@@ -161,9 +163,9 @@ impl Shop {
     pub fn resume(&self, destination: &str, resume: Resume) {
         let (now, name) = (self.now(), destination.to_owned());
         self.write(move |tx| {
-            let mut after = Some(0);
-            while let Some(last) = after {
-                after = outbox::prepare_resume(tx, &name, resume, last, 2, now)?;
+            let mut position = Some(Position::default());
+            while let Some(from) = position {
+                position = outbox::prepare_resume(tx, &name, resume, from, 2, now)?;
             }
             Ok(outbox::activate(tx, &name, now)?)
         });

@@ -248,3 +248,41 @@ async fn lists_have_the_published_shape() {
     assert!(outbox::deliveries(&reader, &filter("dead", "tool")).unwrap().is_empty());
     assert!(outbox::deliveries(&reader, &filter("retrying", "other")).unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_replay_of_what_is_old_supersedes_nothing_that_is_newer() {
+    let tool = Receiver::start().await;
+    tool.answers(413);
+    let shop = Shop::new(&[&tool]);
+    shop.moves(&[1, 2], "lost");
+    shop.deliver().await;
+    assert_eq!(shop.states(), ["dead", "dead"]);
+    tool.answers(200);
+    shop.moves_with(&[1, 2], "champion", Disposition::Hold(Hold::Baseline));
+    assert_eq!(decide(&shop, Action::Replay, Filter { run_id: Some(1), ..Filter::default() }), 2);
+    assert_eq!(shop.deliver().await.delivered, 2);
+    assert_eq!(shop.states(), ["superseded", "superseded", "held", "held", "delivered", "delivered"]);
+    assert_eq!(decide(&shop, Action::Release, Filter { baseline: true, ..Filter::default() }), 2);
+    assert_eq!(shop.deliver().await.delivered, 2);
+}
+
+#[tokio::test]
+async fn what_is_made_meanwhile_is_not_replayed() {
+    let tool = Receiver::start().await;
+    let shop = Shop::new(&[&tool]);
+    shop.moves(&[1, 2, 3], "lost");
+    shop.deliver().await;
+    let now = shop.now();
+    let filter = Filter { state: Some(outbox::State::Delivered), ..Filter::default() };
+    let mut cursor = Some(Cursor::default());
+    let mut total = 0;
+    while let Some(from) = cursor {
+        let filter = filter.clone();
+        let (count, next) =
+            shop.write(move |tx| Ok(outbox::act(tx, Action::Replay, &filter, from, 1, &mut Ids::random(now), now)?));
+        (cursor, total) = (next, total + count);
+        shop.deliver().await;
+    }
+    assert_eq!(total, 3);
+    assert_eq!(tool.received().len(), 6);
+}
