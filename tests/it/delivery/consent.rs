@@ -12,6 +12,9 @@ use crate::support::receiver::Receiver;
 
 const NO: &str = "the customer has not agreed to e-mail marketing";
 const HOUR: Duration = Duration::from_secs(3600);
+/// A tool's kind, the requests that tell it quietly, those that tell it news, and the word in the
+/// last of them that says which.
+type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a str], Option<&'a str>);
 
 /// Klaviyo takes what it gets; nothing is known of anybody's consent.
 fn silent(tool: &Receiver) -> Shop {
@@ -119,8 +122,7 @@ async fn the_first_run_starts_nothing_in_tools_that_can_be_quiet() {
         ("POST /api/event-bulk-create-jobs", "/3.0/lists/a1b2/members/4cdde47d052101fe3de4e3659acc6dea");
     let (patch, tags) = (format!("PATCH {member}"), format!("POST {member}/tags"));
     let (brevo, campaign) = (["POST /v3/contacts", "POST /v3/events"], ["POST /api/3/contact/sync", "POST /event"]);
-    // How it is told quietly, and how of news; a word of the last request, true and false.
-    let cases: [(&str, &[&str], &[&str], Option<&str>); 5] = [
+    let cases: [Case<'_>; 5] = [
         ("klaviyo", &[jobs], &[jobs], Some("\"backfill\": ")),
         ("omnisend", &["POST /api/contacts"], &["POST /api/events"], None),
         ("mailchimp", &[&patch, &tags], &[&patch, &tags], Some("\"is_syncing\": ")),
