@@ -55,6 +55,7 @@ text_enum!(EventType {
     SegmentChanged = "rfm/segment.changed",
     FirstOrder = "customer/first_order",
     Lapsed = "customer/lapsed",
+    Test = "test",
 });
 
 text_enum!(State {
@@ -94,6 +95,8 @@ pub enum EventType {
     FirstOrder,
     /// A run found that the last order lies so many days back as the merchant asked about.
     Lapsed,
+    /// The merchant tried a destination. Never queued.
+    Test,
 }
 
 /// Where a delivery stands. The last four are final; only an explicit replay leaves them.

@@ -1,16 +1,20 @@
 //! `quintile runs`: what happened in the nights.
 
+use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
 
 use super::{
-    Context, Outcome,
+    Context, Outcome, UsageError,
     output::{Column, Format, List},
 };
 use crate::{model::Timestamp, outbox};
 
-/// List scoring runs, the newest first
+/// List scoring runs, the newest first; or what became of one run's changes at each destination
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// The receipt of this run
+    #[arg(value_name = "ID")]
+    run: Option<i64>,
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -27,12 +31,25 @@ const COLUMNS: &[Column] = &[
     Column::number("scored", "Scored"),
     Column::number("changed", "Changed"),
     Column::text("error", "Error"),
-    Column::hidden("deliveries"),
+];
+
+const RECEIPT: &[Column] = &[
+    Column::text("destination", "Destination"),
+    Column::number("changes", "Changes"),
+    Column::number("delivered", "Delivered"),
+    Column::number("open", "Open"),
+    Column::number("held", "of them held"),
+    Column::number("dead", "Dead"),
+    Column::number("superseded", "Superseded"),
+    Column::number("discarded", "Discarded"),
 ];
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let readers = context.readers()?;
     let connection = readers.get()?;
+    if let Some(id) = args.run {
+        return receipt(&connection, id, args.format);
+    }
     let mut statement = connection.prepare(
         "SELECT id, trigger, as_of, started_at, scored_at, emitted_at, finished_at, state, scored, changed, error
            FROM runs ORDER BY id DESC",
@@ -55,7 +72,26 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
             number(8)?,
             number(9)?,
             text(10)?,
-            json!(outbox::receipt(&connection, row.get(0)?)?),
+        ])?;
+    }
+    list.finish()?;
+    Ok(Outcome::Done)
+}
+
+fn receipt(connection: &Connection, id: i64, format: Format) -> anyhow::Result<Outcome> {
+    let found = connection.query_row("SELECT 1 FROM runs WHERE id = ?1", [id], |_| Ok(())).optional()?;
+    found.ok_or_else(|| UsageError(format!("there is no run {id}; `quintile runs` lists them")))?;
+    let mut list = List::to_stdout(format, RECEIPT, "Nothing of this run went to a destination.")?;
+    for receipt in outbox::receipt(connection, id)? {
+        list.row(&[
+            json!(receipt.destination),
+            json!(receipt.changes),
+            json!(receipt.delivered),
+            json!(receipt.open),
+            json!(receipt.held),
+            json!(receipt.dead),
+            json!(receipt.superseded),
+            json!(receipt.discarded),
         ])?;
     }
     list.finish()?;

@@ -7,7 +7,8 @@
 //! Reading order: [`retry`] decides what an answer means, [`sign`] signs, [`destination`] reads the
 //! configuration, [`plan`] makes requests of events, [`guard`] keeps requests away from private
 //! addresses, [`client`] sends, [`verify`] checks what was sent; `lane` is one destination's share
-//! of the work and `pace` its rate, `turn` one turn of the loop, `send` one delivery.
+//! of the work and `pace` its rate, `turn` one turn of the loop, `send` one
+//! delivery; [`trial`] sends a marked event past the queue.
 
 pub mod client;
 pub mod destination;
@@ -18,6 +19,7 @@ pub mod plan;
 pub mod retry;
 mod send;
 pub mod sign;
+pub mod trial;
 mod turn;
 pub mod verify;
 

@@ -213,7 +213,7 @@ impl Job {
 }
 
 /// Adds to an answer what the destination's preset knows of it.
-fn understand(plan: &Plan, step: usize, exchange: &mut Exchange) {
+pub fn understand(plan: &Plan, step: usize, exchange: &mut Exchange) {
     if let Reply::Answer(answer) = &mut exchange.reply {
         let reading = plan.read(step, answer.status, &exchange.headers, &exchange.body);
         answer.meaning = reading.meaning;

@@ -179,6 +179,9 @@ impl Serialize for Envelope<'_> {
         map.serialize_entry("timestamp", &self.event.at)?;
         map.serialize_entry("id", &evt_id(&self.event.id))?;
         map.serialize_entry("seq", &self.event.seq)?;
+        if self.event.kind == EventType::Test {
+            map.serialize_entry("test", &true)?;
+        }
         map.serialize_entry("data", &Data(*self))?;
         map.end()
     }

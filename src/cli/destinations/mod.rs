@@ -4,6 +4,7 @@ mod list;
 mod replace;
 mod resume;
 mod rotate;
+mod test;
 
 use super::{Context, Format, Outcome, UsageError};
 use crate::{config, outbox};
@@ -23,6 +24,8 @@ enum Action {
     List,
     /// Give a destination a fresh signing secret; the old one signs for 24 hours more
     RotateSecret(Named),
+    /// Send one marked event at once; show the request, the answer and what it means
+    Test(test::Args),
     /// Stop sending to a destination; its queue is held
     Pause(Named),
     /// Send to a paused or disabled destination again
@@ -39,6 +42,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     match &args.action {
         None | Some(Action::List) => list::run(context, args.format),
         Some(Action::RotateSecret(named)) => rotate::run(&named.name, context, args.format),
+        Some(Action::Test(which)) => test::run(which, context, args.format),
         Some(Action::Pause(named)) => pause(&named.name, context, args.format),
         Some(Action::Resume(which)) => resume::run(which, context, args.format),
     }

@@ -43,7 +43,14 @@ fn version_of(path: &Path) -> i32 {
 fn schema_of(connection: &Connection) -> BTreeSet<String> {
     let without_comments = |sql: String| {
         let lines = sql.lines().map(|line| line.split("--").next().unwrap_or_default());
-        lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ").replace(" ,", ",").replace(", ", ",")
+        lines
+            .flat_map(str::split_whitespace)
+            .collect::<Vec<_>>()
+            .join(" ")
+            .replace(" ,", ",")
+            .replace(", ", ",")
+            .replace("( ", "(")
+            .replace(" )", ")")
     };
     let mut statement = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL").unwrap();
     statement.query_map([], |row| row.get(0)).unwrap().map(|sql| without_comments(sql.unwrap())).collect()

@@ -1,6 +1,7 @@
 //! The program as its user meets it: arguments in, text and exit codes out.
 
 mod check;
+mod destinations;
 mod held;
 mod init;
 mod look;

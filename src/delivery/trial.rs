@@ -1,0 +1,202 @@
+//! One marked event sent to a destination at once, to see what its tool says. It goes past the
+//! queue: nothing of it is stored, and it works while a destination is paused or failing.
+
+use std::time::Instant;
+
+use anyhow::Context;
+use http::{HeaderMap, header};
+use serde::Serialize;
+
+use super::{
+    client::{Client, LIMITS},
+    destination::{Destination, Message},
+    guard::Guard,
+    retry::{self, Reply, Try},
+    send::understand,
+};
+use crate::{
+    config::{self, Config},
+    model::{Money, Quintile, Source, Timestamp},
+    outbox::{Claim, Effect, Envelope, Event, EventCustomer, EventType, Ids, Route, Shop, msg_id},
+};
+
+/// Values of headers that are nobody's secret.
+const OPEN_HEADERS: [&str; 6] = ["content-type", "accept", "user-agent", "revision", "omnisend-version", "webhook-id"];
+/// The e-mail of the made-up customer, unless the merchant gives one: `.example` belongs to nobody.
+const EMAIL: &str = "test@quintile.example";
+
+/// What was sent and what came back. Shows no secret.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trial {
+    pub destination: String,
+    /// Every request was taken.
+    pub ok: bool,
+    pub requests: Vec<Exchanged>,
+    /// In plain words: what the tool says, and what to do.
+    pub diagnosis: String,
+}
+
+/// One request and its answer.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exchanged {
+    pub method: String,
+    /// Without what may be secret in it.
+    pub url: String,
+    /// Names and values; of those that may be secret `…`.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    /// `None`: no answer.
+    pub status: Option<u16>,
+    /// The beginning of the answer's body.
+    pub answer: String,
+    pub duration_ms: u64,
+}
+
+/// Sends one event of type `test` to the destination called `name`. `email`: of a person whom the
+/// tool knows, for tools that want one.
+///
+/// # Errors
+/// There is no such destination, or it cannot be used; not what the tool answers.
+pub async fn trial(config: &Config, name: &str, email: Option<&str>, now: Timestamp) -> anyhow::Result<Trial> {
+    let place = config.destination.iter().position(|destination| destination.name == name);
+    let place = place.with_context(|| format!("there is no destination {name:?}"))?;
+    let settings = &config.destination[place];
+    let destination = Destination::from_config(config)?.swap_remove(place);
+    let route = Route::from_config(config)?.swap_remove(place);
+    let client = Client::new(Guard::new(&config.forwarder.allow_private)?, 1, LIMITS)?;
+    let claim = claim(&Shop::from_config(config), &route, email.unwrap_or(EMAIL), now);
+    let id = msg_id(&claim.message_id);
+    let message = Message { claim: &claim, id: &id, quiet: false };
+    let mut trial = Trial { destination: name.to_owned(), ok: true, requests: Vec::new(), diagnosis: String::new() };
+    for step in 0..destination.plan.steps() {
+        let Some(request) = destination.request(step, &message, now)? else { continue };
+        let mut shown = Exchanged {
+            method: request.method.to_string(),
+            url: destination.masked_url(),
+            headers: shown_headers(&request.headers),
+            body: without_secrets(settings, &String::from_utf8_lossy(&request.body)),
+            status: None,
+            answer: String::new(),
+            duration_ms: 0,
+        };
+        let started = Instant::now();
+        let mut exchange = client.send(request).await;
+        shown.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        understand(&destination.plan, step, &mut exchange);
+        shown.answer = without_secrets(settings, &String::from_utf8_lossy(&exchange.body));
+        if let Reply::Answer(answer) = &exchange.reply {
+            shown.status = Some(answer.status);
+        }
+        trial.requests.push(shown);
+        let this = Try { message_id: claim.message_id, attempt: 1, counted: 1, events: 1, spared: false };
+        let judged = retry::judge(&exchange.reply, this, now);
+        if let Some(problem) = retry::explain(&exchange.reply, judged.verdict) {
+            trial.ok = false;
+            trial.diagnosis = diagnosis(&problem, judged.effect, settings);
+            return Ok(trial);
+        }
+    }
+    trial.diagnosis = match trial.requests.len() {
+        0 => "There was nothing to send: the templates pass over an event of type `test`.".to_owned(),
+        _ => "It works: your tool took the test event.".to_owned(),
+    };
+    Ok(trial)
+}
+
+/// The test event as it would be claimed.
+fn claim(shop: &Shop, route: &Route, email: &str, now: Timestamp) -> Claim {
+    let mut ids = Ids::random(now);
+    let event = Event {
+        seq: 0,
+        id: ids.next(),
+        kind: EventType::Test,
+        at: now,
+        run_id: None,
+        old: Some("loyal".to_owned()),
+        new: Some("champion".to_owned()),
+        cause: None,
+        rfm: Quintile::new(5).map(|best| [best; 3]),
+        lapsed_days: None,
+        customer: Some(EventCustomer {
+            id: 0,
+            source: Source::Api,
+            external_id: Some("test".to_owned()),
+            email: Some(email.to_owned()),
+            first_name: Some("Test".to_owned()),
+            last_name: Some("Customer".to_owned()),
+            phone: None,
+            order_count: 7,
+            total_spent: Money(41_250),
+            last_order_at: Some(now),
+            consent: None,
+        }),
+    };
+    Claim {
+        delivery_id: 0,
+        route: 0,
+        token: String::new(),
+        message_id: ids.next(),
+        replay_of: None,
+        kind: event.kind,
+        events: 1,
+        initial: false,
+        attempt: 1,
+        counted: 1,
+        probe: false,
+        early: false,
+        step: 0,
+        created_at: now,
+        body: Envelope { shop, fields: route.fields, event: &event }.to_bytes(),
+    }
+}
+
+fn shown_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+    let shown = headers.iter().map(|(name, value)| {
+        let open = OPEN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("quintile-");
+        let value = if open { value.to_str().unwrap_or("…") } else { "…" };
+        (name.to_string(), value.to_owned())
+    });
+    shown.filter(|(name, _)| *name != header::CONTENT_LENGTH.as_str()).collect()
+}
+
+/// Tools that take their key in the body, and answers that repeat it.
+fn without_secrets(settings: &config::Destination, text: &str) -> String {
+    let secrets = settings.secrets.values().chain([&settings.secret]).filter(|secret| !secret.is_empty());
+    secrets.fold(text.to_owned(), |text, secret| text.replace(secret.expose(), "…"))
+}
+
+/// What to do about it.
+fn diagnosis(problem: &str, effect: Effect, settings: &config::Destination) -> String {
+    let advice = match effect {
+        Effect::Refused if settings.kind == "webhook" => {
+            " The signing secret here and the one in your tool differ, or it wants a header of its own: see `headers`."
+        }
+        Effect::Refused => " The API key is wrong, was revoked, or may not do this.",
+        Effect::Wait(_) => " Try again in a few minutes; deliveries wait by themselves.",
+        Effect::Disable => " A delivery with this answer would disable the destination.",
+        _ => "",
+    };
+    format!("Your tool {problem}.{advice}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    #[test]
+    fn secrets_are_taken_out_of_what_is_shown() {
+        let mut settings = config::Destination { secret: Secret::new("whsec_abc"), ..Default::default() };
+        settings.secrets.insert("event_key".to_owned(), Secret::new("s3cr3t"));
+        assert_eq!(without_secrets(&settings, "key=s3cr3t&a=whsec_abc"), "key=…&a=…");
+        let headers = HeaderMap::from_iter([
+            (header::AUTHORIZATION, "Bearer s3cr3t".parse().unwrap()),
+            (header::CONTENT_TYPE, "application/json".parse().unwrap()),
+        ]);
+        let shown = shown_headers(&headers);
+        assert!(shown.contains(&("authorization".to_owned(), "…".to_owned())));
+        assert!(shown.contains(&("content-type".to_owned(), "application/json".to_owned())));
+    }
+}

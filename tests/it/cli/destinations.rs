@@ -1,0 +1,73 @@
+//! Looking at destinations, trying, pausing and resuming them.
+
+use serde_json::json;
+
+use super::{CONFIG, Home};
+use crate::support::receiver::{Answer, Receiver, SECRET};
+
+/// With one destination and an empty database.
+fn sending_to(url: &str) -> Home {
+    let home = Home::new(&format!(
+        "{CONFIG}[forwarder]\nallow_private = [\"127.0.0.0/8\"]\n[[destination]]\nname = \"my-tool\"\nurl = \"{url}\"\nallow_http = true\nsecret = \"{SECRET}\"\n"
+    ));
+    drop(home.database());
+    home
+}
+
+/// Runs a command beside this thread, on which the receiver answers.
+async fn beside(home: &Home, arguments: &[&str]) -> (Option<i32>, serde_json::Value, String) {
+    let arguments = [arguments, &["--format", "json"]].concat();
+    let mut command = home.command(&arguments);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let json = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output.status.code(), json, String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test]
+async fn a_test_shows_request_answer_and_a_diagnosis() {
+    let tool = Receiver::start().await;
+    let home = sending_to(tool.url());
+    let (code, trial, _) = beside(&home, &["destinations", "test", "my-tool"]).await;
+    assert_eq!((code, &trial["ok"]), (Some(0), &json!(true)), "{trial}");
+    assert_eq!(trial["diagnosis"], "It works: your tool took the test event.");
+    let [request] = tool.received().try_into().unwrap();
+    request.assert_verified();
+    assert_eq!((&request.json()["type"], &request.json()["test"]), (&json!("test"), &json!(true)));
+    assert!(trial["requests"][0]["body"].as_str().unwrap().contains("\"test\":true"));
+    let shown = trial.to_string();
+    assert!(!shown.contains("secret-path") && !shown.contains("v1,"), "no secret is shown: {shown}");
+
+    tool.answers(Answer::from(401).body("who are you?"));
+    let (code, trial, _) = beside(&home, &["destinations", "test", "my-tool"]).await;
+    assert_eq!((code, &trial["ok"]), (Some(1), &json!(false)));
+    assert_eq!(
+        (&trial["requests"][0]["status"], &trial["requests"][0]["answer"]),
+        (&json!(401), &json!("who are you?"))
+    );
+    assert_eq!(
+        trial["diagnosis"],
+        "Your tool answered 401: it does not accept the request; check the key. The signing secret here and the one \
+         in your tool differ, or it wants a header of its own: see `headers`."
+    );
+    let (code, _, error) = beside(&home, &["destinations", "test", "my-tol"]).await;
+    assert_eq!(code, Some(2));
+    assert!(error.contains("there are: my-tool"), "{error}");
+}
+
+#[tokio::test]
+async fn a_paused_destination_is_listed_as_such_and_resumes() {
+    let tool = Receiver::start().await;
+    let home = sending_to(tool.url());
+    let listed = home.json(&["destinations"]);
+    assert_eq!((&listed[0]["name"], &listed[0]["state"]), (&json!("my-tool"), &json!("active")));
+    // Beside the process that has the database.
+    let database = home.database();
+    let paused = home.json(&["destinations", "pause", "my-tool"]);
+    assert_eq!((&paused[0]["state"], &paused[0]["reason"]), (&json!("paused"), &json!("paused by hand")));
+    drop(database);
+    let said = home.ok(&["destinations", "resume", "my-tool", "--send", "latest"]);
+    assert_eq!(said, "my-tool is sent to again.\n");
+    assert_eq!(home.json(&["destinations", "list"])[0]["state"], "active");
+    let wrong = home.fails(2, &["destinations", "resume", "my-tool"]);
+    assert!(wrong.contains("--send"), "{wrong}");
+}
