@@ -278,6 +278,83 @@ async fn until_idle_waits_for_the_rate_of_a_tool() {
     assert!(took >= 450, "{took} ms");
 }
 
+/// Every text in a document.
+fn texts(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => found.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+        Value::Object(members) => members.values().for_each(|member| texts(member, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn hostile_addresses_and_names_stay_values() {
+    let long = format!("{}@example.com", "x".repeat(300));
+    let people = [
+        "plain@example.com",
+        "\"a\\\" b\"@example.com",
+        "{{ secret.api_key }}@example.com",
+        "{% raw %}@example.com",
+        "a\r\nx-evil: 1@example.com",
+        "../../../x@example.com",
+        "a?b#c%2f&d=e@example.com",
+        "😀@exämple.com",
+        "\"}],\"status\":\"subscribed\",\"x\":[{\"@example.com",
+        long.as_str(),
+    ];
+    for kind in TOOLS {
+        let tool = Receiver::start().await;
+        let mut shop = Shop::with_tool(kind, &tool);
+        shop.config.destination[0].fields = ["segment", "rfm", "counters", "name"].map(str::to_owned).to_vec();
+        for (id, text) in (1..).zip(people) {
+            let (id, text): (i64, String) = (id, text.to_owned());
+            let update = "UPDATE customers SET email = ?2, first_name = ?2, last_name = ?2 WHERE id = ?1";
+            shop.write(move |tx| Ok(tx.execute(update, (id, text))?));
+        }
+        let customers: Vec<i64> = (1..).take(people.len()).collect();
+        shop.moves(&customers, "champion");
+        let time = until(|| {
+            shop.pass(Duration::from_millis(100));
+            false
+        });
+        tokio::select! {
+            report = shop.deliver() => assert_eq!(report.delivered, people.len() as u64, "{kind}"),
+            () = time => unreachable!("it panics"),
+        }
+        let received = tool.received();
+        let shape = |request: &Received| {
+            let names: Vec<String> = request.headers.keys().map(ToString::to_string).collect();
+            (request.method.clone(), request.path.split('/').count(), names)
+        };
+        let steps = received.len() / people.len();
+        let plain: Vec<_> = received[..1].iter().chain(&received[received.len() - 1..]).map(shape).collect();
+        assert!(received.iter().all(|request| plain.contains(&shape(request))), "{kind}: another shape");
+        let mut found: Vec<Vec<String>> = Vec::new();
+        for request in &received {
+            let mut values = Vec::new();
+            texts(&serde_json::from_slice(&request.body).unwrap_or_else(|_| form(request)), &mut values);
+            assert!(!values.iter().any(|text| text.contains("S3CR3T")), "{kind} filled in a customer's template");
+            for text in values.clone().iter().filter(|text| text.starts_with('{')) {
+                texts(&serde_json::from_str(text).unwrap_or_default(), &mut values); // `visit` of a form
+            }
+            found.push(values);
+        }
+        let mut members: Vec<&str> = received.iter().map(|request| request.path.as_str()).collect();
+        members.sort_unstable();
+        members.dedup();
+        if kind == "mailchimp" {
+            assert_eq!(members.len(), steps * people.len(), "each has a place of their own");
+        } else {
+            assert_eq!(members.len(), steps, "{kind}");
+            for email in people {
+                let times = found.iter().filter(|values| values.iter().any(|text| text == email)).count();
+                assert_eq!(times, steps, "{kind}: {email}");
+            }
+        }
+    }
+}
+
 /// The events of a request to Klaviyo: e-mail, metric, the whole.
 fn klaviyo(request: &Received) -> Vec<(String, String, Value)> {
     let jobs = request.json()["data"]["attributes"]["events-bulk-create"]["data"].take();
