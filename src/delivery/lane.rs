@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::pace::Pace;
 use crate::{
@@ -19,13 +19,17 @@ use crate::{
 pub const CONNECTIONS: usize = 16;
 /// Claims ahead of the requests while a destination takes everything: the next request starts
 /// without waiting for a commit.
-const AHEAD: usize = 256;
+const AHEAD: usize = 512;
+/// The same for a destination of batches, each of which is many events.
+const BATCHES_AHEAD: usize = 16;
 
 pub struct Lane {
     /// One permit per request that may run.
     pub slots: Arc<Semaphore>,
     /// What is claimed and not sent yet is given back, but a probe.
     pub stopped: Stopped,
+    /// Of a destination of batches.
+    row: Option<Row>,
     connections: usize,
     /// Requests that one delivery takes.
     requests: usize,
@@ -33,6 +37,37 @@ pub struct Lane {
     claimed: usize,
     limit: usize,
     pace: Pace,
+}
+
+/// Requests of a destination of batches: one at a time, in the order of their claims, and none
+/// after one that failed until everything behind it was given back.
+#[derive(Default)]
+struct Row {
+    broken: Stopped,
+    /// Ends when the request before does.
+    last: Option<oneshot::Receiver<()>>,
+}
+
+/// A request's place in a [`Row`]. The next one's turn comes when this is dropped.
+pub struct Place {
+    broken: Stopped,
+    before: Option<oneshot::Receiver<()>>,
+    _next: oneshot::Sender<()>,
+}
+
+impl Place {
+    /// Waits for its turn. Whether it may be sent then.
+    pub async fn turn(&mut self) -> bool {
+        if let Some(before) = self.before.take() {
+            let _ = before.await; // nothing is ever sent: it was dropped
+        }
+        !self.broken.get()
+    }
+
+    /// What stands behind this must not be sent.
+    pub fn fail(&self) {
+        self.broken.set(true);
+    }
 }
 
 /// Whether a destination is sent to as usual; shared with the requests.
@@ -50,11 +85,14 @@ impl Stopped {
 }
 
 impl Lane {
-    /// `per_minute`: how many requests the tool takes; `requests`: how many one delivery needs.
-    pub fn new(connections: usize, per_minute: Option<u32>, requests: usize, now: Timestamp) -> Self {
+    /// `per_minute`: how many requests the tool takes; `requests`: how many one delivery needs;
+    /// `batches`: it gets one request at a time.
+    pub fn new(connections: usize, per_minute: Option<u32>, requests: usize, batches: bool, now: Timestamp) -> Self {
+        let connections = if batches { 1 } else { connections };
         Self {
             slots: Arc::new(Semaphore::new(connections)),
             stopped: Stopped::default(),
+            row: batches.then(Row::default),
             connections,
             requests,
             claimed: 0,
@@ -63,9 +101,16 @@ impl Lane {
         }
     }
 
-    /// How many more may be claimed.
-    pub fn places(&mut self, now: Timestamp) -> Places {
-        let room = self.limit.saturating_sub(self.claimed);
+    /// How many more may be claimed. `settling`: all that ended is settled before the claim.
+    pub fn places(&mut self, settling: bool, now: Timestamp) -> Places {
+        let mut room = self.limit.saturating_sub(self.claimed);
+        if let Some(row) = self.row.as_ref().filter(|row| row.broken.get()) {
+            if self.claimed == 0 && settling {
+                row.broken.set(false);
+            } else {
+                room = 0;
+            }
+        }
         let paced = self.pace.available(now).div_ceil(self.requests);
         let more_at = if paced < room { self.pace.more_at(now) } else { None };
         Places { in_flight: self.claimed, free: room.min(paced), more_at }
@@ -74,6 +119,13 @@ impl Lane {
     pub fn claimed(&mut self, now: Timestamp) {
         self.claimed += 1;
         self.pace.start(self.requests, now);
+    }
+
+    /// The next place in the row, where there is one.
+    pub fn queue(&mut self) -> Option<Place> {
+        let row = self.row.as_mut()?;
+        let (next, last) = oneshot::channel();
+        Some(Place { broken: row.broken.clone(), before: row.last.replace(last), _next: next })
     }
 
     /// How the destination fares, as of the last write.
@@ -90,7 +142,8 @@ impl Lane {
         }
         match effect {
             Effect::Success => {
-                self.limit = (self.limit + 1).min(AHEAD);
+                let most = if self.row.is_some() { BATCHES_AHEAD } else { AHEAD };
+                self.limit = (self.limit + 1).min(most);
                 self.pace.succeeded(now);
                 return;
             }

@@ -130,9 +130,11 @@ impl Forwarder {
         let destinations = Destination::from_config(config)?;
         let client = Client::new(Guard::new(&config.forwarder.allow_private)?, CONNECTIONS, client::LIMITS)?;
         let boot = hex::encode(&Ids::random(clock.now()).next()[8..]);
-        let lane =
-            |to: &Destination| Lane::new(to.plan.connections(), to.plan.per_minute(), to.plan.requests(), clock.now());
-        let lanes = destinations.iter().map(lane).collect();
+        let lane = |(to, route): (&Destination, &Route)| {
+            let plan = &to.plan;
+            Lane::new(plan.connections(), plan.per_minute(), plan.requests(), route.batch > 1, clock.now())
+        };
+        let lanes = destinations.iter().zip(&routes).map(lane).collect();
         Ok(Self {
             shop: Shop::from_config(config),
             quiet_baseline: config.forwarder.baseline == Baseline::Quiet,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     client::{Client, Exchange, Request},
     destination::{Destination, Message},
-    lane::Stopped,
+    lane::{Place, Stopped},
     plan::{Meaning, Plan},
     retry::{self, Failure, Judgement, Reply, Try},
 };
@@ -102,29 +102,39 @@ pub struct Job {
     pub clock: Clock,
     pub slots: Arc<Semaphore>,
     pub stopped: Stopped,
+    /// Its turn, where requests go one after the other.
+    pub place: Option<Place>,
     pub signals: Signals,
     /// The baseline goes out without starting anything.
     pub quiet_baseline: bool,
 }
 
 impl Job {
-    pub async fn send(self, claim: Claim) -> Ended {
+    pub async fn send(mut self, claim: Claim) -> Ended {
+        let mut place = self.place.take();
         let free = async {
+            let in_turn = match &mut place {
+                Some(place) => place.turn().await,
+                None => true,
+            };
             let slot = self.slots.acquire().await;
             self.signals.recordable().await;
-            slot
+            (in_turn, slot)
         };
-        let _slot = tokio::select! {
+        let (in_turn, _slot) = tokio::select! {
             biased;
             () = self.signals.closing.cancelled() => return Ended::unsent(&claim, self.clock.now()),
-            slot = free => slot,
+            free = free => free,
         };
-        if self.stopped.get() && !claim.probe {
+        if !in_turn || (self.stopped.get() && !claim.probe) {
             return Ended::unsent(&claim, self.clock.now());
         }
         let (started, started_at) = (Instant::now(), self.clock.now());
         let mut ended = self.requests(&claim, started_at).await;
         ended.settlement.duration_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        if let Some(place) = place.as_ref().filter(|_| ended.settlement.verdict != Verdict::Delivered) {
+            place.fail();
+        }
         self.log(&claim, &ended);
         ended
     }

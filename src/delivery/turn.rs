@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Deliveries claimed in one transaction.
-const CLAIM: usize = 128;
+const CLAIM: usize = 256;
 /// Deliveries settled in one transaction.
 const SETTLE: usize = 256;
 /// Events without a run that are queued in one transaction.
@@ -141,7 +141,8 @@ impl Forwarder {
         self.sending.collect_ready();
         let now = self.clock.now();
         let count = self.sending.ended.len().min(SETTLE);
-        let places: Vec<_> = self.sending.lanes.iter_mut().map(|lane| lane.places(now)).collect();
+        let settling = count == self.sending.ended.len();
+        let places: Vec<_> = self.sending.lanes.iter_mut().map(|lane| lane.places(settling, now)).collect();
         if count == 0 && !places.is_empty() && places.iter().all(|places| places.free == 0) {
             return Ok(Next::Paced(places.iter().filter_map(|places| places.more_at).min()));
         }
@@ -198,6 +199,7 @@ impl Forwarder {
             clock: self.clock.clone(),
             slots: lane.slots.clone(),
             stopped: lane.stopped.clone(),
+            place: lane.queue(),
             quiet_baseline: self.quiet_baseline,
             signals: self.sending.signals.clone(),
         };

@@ -219,7 +219,7 @@ impl Desk<'_> {
             return self.next_due();
         }
         if self.route().batch > 1 {
-            return self.serve_batch(claimed, before);
+            return self.serve_batches(claimed, limit, before);
         }
         let due = self.due(before, limit)?;
         let full = due.len() == limit;
@@ -234,41 +234,44 @@ impl Desk<'_> {
         if full && given == limit { Ok(None) } else { self.next_due() }
     }
 
-    /// A destination of batches has one request at a time: what was refused or failed before
-    /// anything else.
-    fn serve_batch(&mut self, claimed: &mut Claimed, before: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
-        if self.claims.places[self.index].in_flight > 0 {
-            return Ok(None);
-        }
-        if let Some(open) = self.open_batch()? {
-            if open.due_at.is_some_and(|due| due > before) {
-                return Ok(open.due_at);
+    /// A destination of batches gets one request after the other, so several may be claimed ahead:
+    /// what was refused or failed before anything else.
+    fn serve_batches(
+        &mut self,
+        claimed: &mut Claimed,
+        limit: usize,
+        before: Timestamp,
+    ) -> rusqlite::Result<Option<Timestamp>> {
+        let learnt = claimed.health[self.index].batch_limit;
+        let size = learnt.map_or(self.route().batch, |learnt| learnt.clamp(1, self.route().batch)) as usize;
+        for _ in 0..limit {
+            if let Some(open) = self.open_batch()? {
+                if open.due_at.is_some_and(|due| due > before) {
+                    return Ok(open.due_at);
+                }
+                let events = events_of(self.tx, open.id)?;
+                claimed.claims.push(self.take(open, Some(events))?);
+                continue;
             }
-            let events = events_of(self.tx, open.id)?;
-            claimed.claims.push(self.take(open, Some(events))?);
-            return Ok(None);
-        }
-        let limit =
-            claimed.health[self.index].batch_limit.map_or(self.route().batch, |l| l.clamp(1, self.route().batch));
-        let mut due = self.due(before, limit as usize)?;
-        let Some(first) = due.first() else { return self.next_due() };
-        if first.is_fresh() {
-            let (run_id, kind) = (first.event.run_id, first.event.kind);
-            due.retain(|due| due.is_fresh() && due.event.run_id == run_id && due.event.kind == kind);
-        } else {
-            due.truncate(1);
-        }
-        let mut members = Vec::with_capacity(due.len());
-        for due in due {
-            if self.vet(&due)? {
-                members.push(due);
+            let mut due = self.due(before, size)?;
+            let Some(first) = due.first() else { return self.next_due() };
+            if first.is_fresh() {
+                let (run_id, kind) = (first.event.run_id, first.event.kind);
+                due.retain(|due| due.is_fresh() && due.event.run_id == run_id && due.event.kind == kind);
+            } else {
+                due.truncate(1);
+            }
+            let mut members = Vec::with_capacity(due.len());
+            for due in due {
+                if self.vet(&due)? {
+                    members.push(due);
+                }
+            }
+            members.sort_by_key(|member| member.id);
+            if !members.is_empty() {
+                claimed.claims.push(self.take_together(members)?);
             }
         }
-        members.sort_by_key(|member| member.id);
-        if members.is_empty() {
-            return self.next_due(); // all of them were held or dropped
-        }
-        claimed.claims.push(self.take_together(members)?);
         Ok(None)
     }
 
@@ -318,7 +321,8 @@ impl Desk<'_> {
                 "SELECT ",
                 due_columns!(),
                 due_from!("deliveries_batches"),
-                " WHERE d.destination = ?1 AND d.events > 1 AND d.finished_at IS NULL AND d.state <> 'held'
+                " WHERE d.destination = ?1 AND d.events > 1 AND d.finished_at IS NULL
+                    AND d.state IN ('waiting', 'retrying')
                   ORDER BY d.id LIMIT 1"
             ))?
             .query_row([&self.route().name], Due::from_row)

@@ -149,3 +149,35 @@ async fn a_batch_is_sent_again_event_by_event() {
     assert_eq!(replayed.header("quintile-replay-of"), batch.header("webhook-id"));
     assert_ne!(replayed.header("webhook-id"), batch.header("webhook-id"));
 }
+
+/// Batches are claimed ahead of the one on its way; when that fails, none of them may overtake it.
+#[tokio::test]
+async fn nothing_overtakes_a_batch_that_failed_also_when_claimed_ahead() {
+    let tool = Receiver::start().await;
+    let seed = fastrand::u64(..);
+    eprintln!("seed {seed}");
+    let mood = std::sync::Mutex::new(fastrand::Rng::with_seed(seed));
+    tool.decides(move |_| [200, 200, 200, 200, 500, 400, 503][mood.lock().unwrap().usize(0..7)].into());
+    let shop = batching(&tool, 10);
+    let everyone: Vec<i64> = (1..=200).collect();
+    for segment in ["lost", "loyal", "champion"] {
+        shop.moves(&everyone, segment);
+    }
+    for _ in 0..400 {
+        shop.deliver().await;
+        shop.pass(Duration::from_secs(120));
+        if shop.deliveries().iter().all(|delivery| delivery.finished_at.is_some()) {
+            break;
+        }
+    }
+    assert_eq!(tool.most_open(), 1);
+    let mut latest: BTreeMap<i64, i64> = BTreeMap::new();
+    for event in tool.received().iter().flat_map(events) {
+        let customer = event["data"]["customerId"].as_str().unwrap().parse().unwrap();
+        let seq = event["seq"].as_i64().unwrap();
+        let before = latest.insert(customer, seq).unwrap_or(0);
+        assert!(before <= seq, "event {seq} of customer {customer} came after {before}");
+    }
+    let open: Vec<_> = shop.deliveries().into_iter().filter(|delivery| delivery.finished_at.is_none()).collect();
+    assert!(open.is_empty(), "{open:?}");
+}

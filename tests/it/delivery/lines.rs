@@ -133,7 +133,12 @@ impl Queue {
                     routes: self.routes.clone().into(),
                     places: vec![
                         Places { in_flight: self.in_flight_to(0), free: places, more_at: None },
-                        Places { in_flight: self.in_flight_to(1), free: 2, more_at: None },
+                        // Claiming ahead of a batch is safe by the forwarder's own order alone.
+                        Places {
+                            in_flight: self.in_flight_to(1),
+                            free: usize::from(self.in_flight_to(1) == 0),
+                            more_at: None,
+                        },
                     ],
                     start: places % 2,
                     limit: 4,
