@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{
-    Envelope, Event, EventType, Gate, Health, Route, Shop, State,
-    batch::{BODY_LIMIT, Batch, Member, events_of, put_together},
+    Envelope, Event, EventType, Gate, Health, Ids, Route, Shop, State,
+    batch::{BODY_LIMIT, Batch, Member, events_of, put_together, take_apart},
     destinations,
     envelope::event_columns,
     line::Line,
@@ -244,13 +244,20 @@ impl Desk<'_> {
     ) -> rusqlite::Result<Option<Timestamp>> {
         let learnt = claimed.health[self.index].batch_limit;
         let size = learnt.map_or(self.route().batch, |learnt| learnt.clamp(1, self.route().batch)) as usize;
-        for _ in 0..limit {
+        let mut given = 0;
+        while given < limit {
             if let Some(open) = self.open_batch()? {
                 if open.due_at.is_some_and(|due| due > before) {
                     return Ok(open.due_at);
                 }
                 let events = events_of(self.tx, open.id)?;
-                claimed.claims.push(self.take(open, Some(events))?);
+                if events.iter().all(|event| self.consent(event) == Consent::Given) {
+                    claimed.claims.push(self.take(open, Some(events))?);
+                    given += 1;
+                } else {
+                    // Until whoever agrees no more stands alone.
+                    take_apart(self.tx, open.id, &mut Ids::random(self.claims.now), self.claims.now)?;
+                }
                 continue;
             }
             let mut due = self.due(before, size)?;
@@ -268,9 +275,11 @@ impl Desk<'_> {
                 }
             }
             members.sort_by_key(|member| member.id);
-            if !members.is_empty() {
-                claimed.claims.push(self.take_together(members)?);
+            if members.is_empty() {
+                return self.next_due(); // all of them were held or dropped; more in the next transaction
             }
+            claimed.claims.push(self.take_together(members)?);
+            given += 1;
         }
         Ok(None)
     }
@@ -329,13 +338,15 @@ impl Desk<'_> {
             .optional()
     }
 
+    fn consent(&self, event: &Event) -> Consent {
+        event.customer.as_ref().map_or(Consent::Given, |customer| {
+            self.route().consent(customer.email.as_deref(), customer.consent.as_deref())
+        })
+    }
+
     /// Whether the customer agrees still; if not, the delivery is held or dropped.
     fn vet(&self, due: &Due) -> rusqlite::Result<bool> {
-        let customer = due.event.customer.as_ref();
-        let consent = customer.map_or(Consent::Given, |customer| {
-            self.route().consent(customer.email.as_deref(), customer.consent.as_deref())
-        });
-        match consent {
+        match self.consent(&due.event) {
             Consent::Given => return Ok(true),
             Consent::Unknown => {
                 self.tx
