@@ -252,7 +252,7 @@ impl Desk<'_> {
                 }
                 let events = events_of(self.tx, open.id)?;
                 if events.iter().all(|event| self.consent(event) == Consent::Given) {
-                    claimed.claims.push(self.take(open, Some(events))?);
+                    claimed.claims.push(self.take(open, Some(&events))?);
                     given += 1;
                 } else {
                     // Until whoever agrees no more stands alone.
@@ -371,10 +371,10 @@ impl Desk<'_> {
     }
 
     /// `events`: those of a batch that was put together before.
-    fn take(&mut self, due: Due, events: Option<Vec<Event>>) -> rusqlite::Result<Claim> {
+    fn take(&mut self, due: Due, events: Option<&[Event]>) -> rusqlite::Result<Claim> {
         let (claims, attempt) = (self.claims, due.attempts + 1);
         let fields = self.route().fields;
-        let body = due.body.unwrap_or_else(|| match &events {
+        let body = due.body.unwrap_or_else(|| match events {
             Some(events) => self.batch_body(&due.message_id, events),
             None if self.route().batch > 1 => self.batch_body(&due.message_id, std::slice::from_ref(&due.event)),
             None => Envelope { shop: &claims.shop, fields, event: &due.event }.to_bytes(),
