@@ -2,10 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::{DestinationState, Health, Hold, State, health::Effect, line::Line};
+use super::{DestinationState, Health, Hold, State, line::Line};
 use crate::model::Timestamp;
-
-const COLUMNS: &str = "state, reason, since, failures, failing_since, probes, probe_at, wait_until, batch_limit";
 
 /// How `name` fares; a destination without a row is active.
 ///
@@ -13,7 +11,10 @@ const COLUMNS: &str = "state, reason, since, failures, failing_since, probes, pr
 /// Those of SQLite.
 pub fn health(connection: &Connection, name: &str, now: Timestamp) -> rusqlite::Result<Health> {
     let found = connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM destinations WHERE name = ?1"))?
+        .prepare_cached(
+            "SELECT state, reason, since, failures, failing_since, probes, probe_at, wait_until, batch_limit
+             FROM destinations WHERE name = ?1",
+        )?
         .query_row([name], read)
         .optional()?;
     Ok(found.unwrap_or_else(|| Health::new(now)))
@@ -33,7 +34,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Health> {
     })
 }
 
-pub(super) fn store(tx: &Transaction<'_>, name: &str, health: &Health) -> rusqlite::Result<()> {
+fn store(tx: &Transaction<'_>, name: &str, health: &Health) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "INSERT INTO destinations (name, state, reason, since, failures, failing_since, probes, probe_at,
            wait_until, batch_limit)
@@ -57,25 +58,44 @@ pub(super) fn store(tx: &Transaction<'_>, name: &str, health: &Health) -> rusqli
     Ok(())
 }
 
-/// Applies what an answer means for the destination; returns the state before and after when it
-/// changed.
-pub(super) fn apply(
-    tx: &Transaction<'_>,
-    name: &str,
-    effect: Effect,
-    reason: Option<&str>,
-    now: Timestamp,
-) -> rusqlite::Result<Option<(Health, Health)>> {
-    if effect == Effect::None {
-        return Ok(None);
+/// How destinations fare while a group of settlements is recorded: read once, written once.
+#[derive(Default)]
+pub(super) struct Wards(Vec<Ward>);
+
+struct Ward {
+    name: String,
+    stored: Health,
+    now: Health,
+}
+
+impl Wards {
+    /// How `name` fares by now, to be changed.
+    pub fn of(&mut self, tx: &Transaction<'_>, name: &str, now: Timestamp) -> rusqlite::Result<&mut Health> {
+        let place = match self.0.iter().position(|ward| ward.name == name) {
+            Some(place) => place,
+            None => {
+                let stored = health(tx, name, now)?;
+                self.0.push(Ward { name: name.to_owned(), now: stored.clone(), stored });
+                self.0.len() - 1
+            }
+        };
+        Ok(&mut self.0[place].now)
     }
-    let before = health(tx, name, now)?;
-    let after = before.after(effect, reason, now);
-    if after == before {
-        return Ok(None);
+
+    /// Stores what changed; returns the destinations that entered another state, with the state
+    /// before and after.
+    pub fn store(self, tx: &Transaction<'_>) -> rusqlite::Result<Vec<(String, Health, Health)>> {
+        let mut turned = Vec::new();
+        for Ward { name, stored, now } in self.0 {
+            if now != stored {
+                store(tx, &name, &now)?;
+            }
+            if now.state != stored.state {
+                turned.push((name, stored, now));
+            }
+        }
+        Ok(turned)
     }
-    store(tx, name, &after)?;
-    Ok((after.state != before.state).then_some((before, after)))
 }
 
 /// The merchant stops a destination: its queue is held.

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{Effect, Health, Hold, Ids, State, batch, destinations, line::Line};
+use super::{Effect, Health, Hold, Ids, State, batch, destinations::Wards, line::Line};
 use crate::model::Timestamp;
 
 /// What became of one claim.
@@ -91,37 +91,34 @@ pub fn settle(
     ids: &mut Ids,
     now: Timestamp,
 ) -> rusqlite::Result<Settled> {
-    let mut settled = Settled::default();
+    let (mut matched, mut wards) = (0, Wards::default());
     for settlement in settlements {
         let line = match settlement.verdict {
             Verdict::Unsent => unclaim(tx, settlement, now)?,
             verdict => record(tx, settlement, verdict, now)?,
         };
         let Some(line) = line else { continue };
-        settled.matched += 1;
+        matched += 1;
+        if settlement.effect != Effect::None {
+            let health = wards.of(tx, &line.destination, now)?;
+            *health = health.after(settlement.effect, settlement.error.as_deref(), now);
+        }
         match settlement.verdict {
             Verdict::Delivered | Verdict::Dead => line.advance(tx, now)?,
             Verdict::Split { remember } => {
                 let half = batch::take_apart(tx, settlement.delivery_id, ids, now)?;
                 if remember {
-                    limit_batches(tx, &line.destination, half, now)?;
+                    let half = u32::try_from(half.max(1)).unwrap_or(u32::MAX);
+                    let health = wards.of(tx, &line.destination, now)?;
+                    health.batch_limit = Some(health.batch_limit.map_or(half, |known| known.min(half)));
                 }
             }
             Verdict::Retry { .. } | Verdict::Held(_) | Verdict::Unsent => {}
         }
-        let reason = settlement.error.as_deref();
-        if let Some((before, after)) = destinations::apply(tx, &line.destination, settlement.effect, reason, now)? {
-            settled.turned.push(Turned { destination: line.destination, before, after });
-        }
     }
-    Ok(settled)
-}
-
-fn limit_batches(tx: &Transaction<'_>, destination: &str, events: usize, now: Timestamp) -> rusqlite::Result<()> {
-    let mut health = destinations::health(tx, destination, now)?;
-    let events = u32::try_from(events.max(1)).unwrap_or(u32::MAX);
-    health.batch_limit = Some(health.batch_limit.map_or(events, |known| known.min(events)));
-    destinations::store(tx, destination, &health)
+    let turned = wards.store(tx)?.into_iter();
+    let turned = turned.map(|(destination, before, after)| Turned { destination, before, after }).collect();
+    Ok(Settled { matched, turned })
 }
 
 fn record(
