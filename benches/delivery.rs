@@ -160,10 +160,11 @@ async fn client_alone() -> anyhow::Result<f64> {
     let url: reqwest::Url = receiver.url().parse()?;
     let started = Instant::now();
     let mut senders = tokio::task::JoinSet::new();
+    let each = usize::try_from(EVENTS)? / CONNECTIONS;
     for _ in 0..CONNECTIONS {
         let (client, url) = (client.clone(), url.clone());
         senders.spawn(async move {
-            for _ in 0..EVENTS / CONNECTIONS as i64 {
+            for _ in 0..each {
                 let request = Request {
                     method: reqwest::Method::POST,
                     url: url.clone(),

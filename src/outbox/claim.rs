@@ -15,6 +15,8 @@ use super::{
 };
 use crate::model::Timestamp;
 
+/// How often more is read in one transaction because customers do not agree any more.
+const ROUNDS: usize = 16;
 /// Due deliveries among which those are looked for that a batch has to wait for.
 const BLOCKING: usize = 1000;
 
@@ -115,8 +117,10 @@ pub fn claim(tx: &Transaction<'_>, claims: &Claims) -> rusqlite::Result<Claimed>
             Gate::Until(at) => Some(at.min(claims.latest)),
             Gate::Probe if places.in_flight > 0 => None,
             Gate::Probe => {
-                desk.serve(&mut claimed, 1, Timestamp::from_millis(i64::MAX))?;
-                None
+                let before = claimed.claims.len();
+                let more = desk.serve(&mut claimed, 1, Timestamp::from_millis(i64::MAX))?;
+                // What was dropped is no probe; the next one may be.
+                more.filter(|_| claimed.claims.len() == before).map(|_| claims.now)
             }
             Gate::Open if places.free == 0 && places.more_at.is_none() => None,
             Gate::Open => {
@@ -231,7 +235,7 @@ impl Desk<'_> {
             return if busy { Ok(None) } else { self.serve_batches(claimed, if alone { 1 } else { limit }, before) };
         }
         let mut given = 0;
-        while given < limit {
+        for _ in 0..ROUNDS {
             let due = self.due(before, limit - given)?;
             if due.is_empty() {
                 return self.next_due();
@@ -242,9 +246,12 @@ impl Desk<'_> {
                     given += 1;
                 }
             }
+            if given == limit {
+                // With all its places taken the next answer is the reason to look again.
+                return Ok(None);
+            }
         }
-        // With all its places taken the next answer is the reason to look again.
-        Ok(None)
+        self.next_due()
     }
 
     /// A destination of batches gets one request after the other, so several may be claimed ahead:
@@ -258,7 +265,10 @@ impl Desk<'_> {
         let learnt = claimed.health[self.index].batch_limit;
         let size = learnt.map_or(self.route().batch, |learnt| learnt.clamp(1, self.route().batch)) as usize;
         let mut given = 0;
-        while given < limit {
+        for _ in 0..limit + ROUNDS {
+            if given == limit {
+                return Ok(None);
+            }
             if let Some(open) = self.open_batch()? {
                 let blocked = self.is_blocked(open.id)?;
                 if blocked || open.due_at.is_some_and(|due| due > before) {
@@ -266,7 +276,7 @@ impl Desk<'_> {
                 }
                 let events = events_of(self.tx, open.id)?;
                 if self.vet_all(open.id, &events)? {
-                    claimed.claims.push(self.take(open, Some(events))?);
+                    claimed.claims.push(self.take(open, Some(&events))?);
                     given += 1;
                 }
                 continue;
@@ -286,12 +296,13 @@ impl Desk<'_> {
                 }
             }
             members.sort_by_key(|member| member.id);
-            if !members.is_empty() {
-                claimed.claims.push(self.take_together(members)?);
-                given += 1;
+            if members.is_empty() {
+                continue; // all of them were held or dropped
             }
+            claimed.claims.push(self.take_together(members)?);
+            given += 1;
         }
-        Ok(None)
+        self.next_due()
     }
 
     /// Single events before which a batch has to wait, and nothing else.
@@ -387,26 +398,22 @@ impl Desk<'_> {
 
     /// Whether the customers of a batch agree still; if not, its events go on one by one.
     fn vet_all(&self, batch: i64, events: &[Event]) -> rusqlite::Result<bool> {
-        let agrees = |event: &Event| match &event.customer {
-            Some(customer) => {
-                self.route().consent(customer.email.as_deref(), customer.consent.as_deref()) == Consent::Given
-            }
-            None => true,
-        };
-        if events.iter().all(agrees) {
-            return Ok(true);
+        let agree = events.iter().all(|event| self.consent(event) == Consent::Given);
+        if !agree {
+            dissolve(self.tx, batch, &mut Ids::random(self.claims.now), self.claims.now)?;
         }
-        dissolve(self.tx, batch, &mut Ids::random(self.claims.now), self.claims.now)?;
-        Ok(false)
+        Ok(agree)
+    }
+
+    fn consent(&self, event: &Event) -> Consent {
+        event.customer.as_ref().map_or(Consent::Given, |customer| {
+            self.route().consent(customer.email.as_deref(), customer.consent.as_deref())
+        })
     }
 
     /// Whether the customer agrees still; if not, the delivery is held or dropped.
     fn vet(&self, due: &Due) -> rusqlite::Result<bool> {
-        let customer = due.event.customer.as_ref();
-        let consent = customer.map_or(Consent::Given, |customer| {
-            self.route().consent(customer.email.as_deref(), customer.consent.as_deref())
-        });
-        match consent {
+        match self.consent(&due.event) {
             Consent::Given => return Ok(true),
             Consent::Unknown => {
                 self.tx
@@ -431,10 +438,10 @@ impl Desk<'_> {
     }
 
     /// `events`: those of a batch that was put together before.
-    fn take(&mut self, due: Due, events: Option<Vec<Event>>) -> rusqlite::Result<Claim> {
+    fn take(&mut self, due: Due, events: Option<&[Event]>) -> rusqlite::Result<Claim> {
         let (claims, attempt) = (self.claims, due.attempts + 1);
         let fields = self.route().fields;
-        let body = due.body.unwrap_or_else(|| match &events {
+        let body = due.body.unwrap_or_else(|| match events {
             Some(events) => self.batch_body(&due.message_id, events),
             None if self.route().batch > 1 => self.batch_body(&due.message_id, std::slice::from_ref(&due.event)),
             None => Envelope { shop: &claims.shop, fields, event: &due.event }.to_bytes(),

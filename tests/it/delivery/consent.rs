@@ -12,6 +12,9 @@ use crate::support::receiver::Receiver;
 
 const NO: &str = "the customer has not agreed to e-mail marketing";
 const HOUR: Duration = Duration::from_secs(3600);
+/// A tool's kind, the requests that tell it quietly, those that tell it news, and the word in the
+/// last of them that says which.
+type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a str], Option<&'a str>);
 
 /// Klaviyo takes what it gets; nothing is known of anybody's consent.
 fn silent(tool: &Receiver) -> Shop {
@@ -97,6 +100,49 @@ async fn who_changes_their_mind_before_the_request_is_not_told_of() {
 }
 
 #[tokio::test]
+async fn who_changes_their_mind_between_two_attempts_leaves_the_batch() {
+    let tool = Receiver::start().await;
+    tool.answers(500);
+    let mut shop = Shop::with_tool("klaviyo", &tool);
+    shop.config.destination[0].batch = 10;
+    shop.moves(&[1, 2, 3, 4, 5], "champion");
+    shop.deliver().await;
+    shop.says_consent([2], Some("unsubscribed"));
+    shop.says_consent([5], None);
+    tool.answers(200);
+    shop.pass(HOUR);
+    shop.deliver().await;
+    let bodies: Vec<String> = tool.received().into_iter().map(|it| String::from_utf8(it.body).unwrap()).collect();
+    let told = |customer: i64| {
+        bodies[1..].iter().map(|body| body.matches(&format!("customer{customer}@example.com")).count()).sum::<usize>()
+    };
+    assert_eq!((1..=5).map(told).collect::<Vec<_>>(), [1, 0, 1, 1, 0]);
+    let mut states = shop.states();
+    states.retain(|state| *state != "delivered");
+    states.sort_unstable();
+    assert_eq!(states, ["discarded", "held"]);
+}
+
+#[tokio::test]
+async fn many_who_agree_no_more_do_not_hide_those_who_do() {
+    let tool = Receiver::start().await;
+    let mut shop = Shop::with_tool("klaviyo", &tool);
+    shop.config.destination[0].batch = 3;
+    shop.moves(&(1..=400).collect::<Vec<_>>(), "champion");
+    shop.says_consent(1..=394, Some("unsubscribed"));
+    let report = shop.deliver().await;
+    assert_eq!((report.waiting, report.retrying), (0, 0));
+    assert_eq!(
+        tool.received()
+            .iter()
+            .map(|it| String::from_utf8_lossy(&it.body).matches("@example.com").count())
+            .sum::<usize>(),
+        6
+    );
+    assert_eq!(shop.states().iter().filter(|state| **state == "discarded").count(), 394);
+}
+
+#[tokio::test]
 async fn unknown_may_count_as_agreed_and_webhooks_are_not_asked() {
     let tool = Receiver::start().await;
     let mut shop = silent(&tool);
@@ -119,8 +165,7 @@ async fn the_first_run_starts_nothing_in_tools_that_can_be_quiet() {
         ("POST /api/event-bulk-create-jobs", "/3.0/lists/a1b2/members/4cdde47d052101fe3de4e3659acc6dea");
     let (patch, tags) = (format!("PATCH {member}"), format!("POST {member}/tags"));
     let (brevo, campaign) = (["POST /v3/contacts", "POST /v3/events"], ["POST /api/3/contact/sync", "POST /event"]);
-    // How it is told quietly, and how of news; a word of the last request, true and false.
-    let cases: [(&str, &[&str], &[&str], Option<&str>); 5] = [
+    let cases: [Case<'_>; 5] = [
         ("klaviyo", &[jobs], &[jobs], Some("\"backfill\": ")),
         ("omnisend", &["POST /api/contacts"], &["POST /api/events"], None),
         ("mailchimp", &[&patch, &tags], &[&patch, &tags], Some("\"is_syncing\": ")),

@@ -173,7 +173,7 @@ impl Shop {
 
     /// How a destination fares.
     pub fn health(&self, destination: &str) -> Health {
-        outbox::health(&*self.db().readers().get().unwrap(), destination, self.now()).unwrap()
+        outbox::health(&self.db().readers().get().unwrap(), destination, self.now()).unwrap()
     }
 
     pub fn forwarder(&self) -> Forwarder {

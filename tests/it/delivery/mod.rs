@@ -6,6 +6,7 @@ mod faults;
 mod fixture;
 mod forwarder;
 mod hostile;
+mod klaviyo;
 mod libraries;
 mod lines;
 mod queue;
