@@ -282,8 +282,8 @@ CREATE INDEX deliveries_replays ON deliveries (run_id, destination) WHERE replay
 -- The events of a delivery that holds several. Each had a delivery of its own until the first
 -- claim put them together. Written by outbox.
 CREATE TABLE batched (
-  delivery_id INTEGER NOT NULL REFERENCES deliveries (id),
-  seq         INTEGER NOT NULL REFERENCES outbox (seq),
+  delivery_id INTEGER NOT NULL,            -- deliveries (id); not checked: put together a hundred at a time
+  seq         INTEGER NOT NULL,            -- outbox (seq); not checked, as above
   customer_id INTEGER,
   row_id      INTEGER NOT NULL,            -- id of its own delivery, which it gets back if the batch is split
   PRIMARY KEY (delivery_id, seq)

@@ -113,6 +113,10 @@ const INVARIANTS: &[Invariant] = &[
     Invariant {
         says: "a batch has the events that it says, and nobody's line",
         broken_by: "
+            SELECT format('event %d is in delivery %d, one of which there is not', seq, delivery_id) FROM batched
+             WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE id = delivery_id)
+                OR NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.seq = batched.seq)
+             UNION ALL
             SELECT format('delivery %d says %d and has %d', id, events, members)
               FROM (SELECT id, events, customer_id,
                            (SELECT count(*) FROM batched WHERE delivery_id = deliveries.id) AS members

@@ -12,6 +12,13 @@ pub const SCHEMA: &str = include_str!("../../schema.sql");
 /// `user_version` of the schema this program reads and writes.
 pub const SCHEMA_VERSION: i32 = CURRENT.version();
 
+/// The writer's page cache, in negative KiB as SQLite wants it: the pages of a large queue that one
+/// transaction after the other touches.
+const WRITER_CACHE_KIB: i32 = -8_000;
+/// Pages in the log before they are copied into the file: 16 MiB. Each copy waits for the disk twice,
+/// and a page that changes again and again is copied once.
+const CHECKPOINT_PAGES: i32 = 4_000;
+
 /// What this program makes of a file.
 pub(super) const CURRENT: Plan<'static> = Plan { schema: SCHEMA, steps: &[FROM_1, FROM_2, FROM_3] };
 
@@ -49,8 +56,8 @@ CREATE INDEX deliveries_run ON deliveries (run_id, destination, state, events);
 CREATE INDEX deliveries_batches ON deliveries (destination) WHERE events > 1 AND finished_at IS NULL;
 CREATE INDEX deliveries_replays ON deliveries (run_id, destination) WHERE replay_of IS NOT NULL;
 CREATE TABLE batched (
-  delivery_id INTEGER NOT NULL REFERENCES deliveries (id),
-  seq         INTEGER NOT NULL REFERENCES outbox (seq),
+  delivery_id INTEGER NOT NULL,
+  seq         INTEGER NOT NULL,
   customer_id INTEGER,
   row_id      INTEGER NOT NULL,
   PRIMARY KEY (delivery_id, seq)
@@ -110,6 +117,8 @@ pub(super) fn open_and_migrate(path: &Path, plan: Plan<'_>) -> anyhow::Result<Co
         bail!("{} cannot be put into WAL mode; is it on a network drive? Put it on a local disk", path.display());
     }
     super::configure(&connection)?;
+    connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     migrate(&mut connection, plan)
         .with_context(|| format!("cannot bring {} up to schema {}", path.display(), plan.version()))?;
     Ok(connection)
