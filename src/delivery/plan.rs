@@ -292,7 +292,8 @@ fn describe(error: &RenderError) -> String {
     format!("number {}, {}: {}", error.number, error.part, error.problem)
 }
 
-fn mask(url: &Url) -> String {
+/// Scheme, host and port: what of an address may be shown.
+pub(super) fn mask(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{host}{port}/…", url.scheme())

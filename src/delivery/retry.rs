@@ -2,8 +2,9 @@
 //! and the answer come in, a judgement comes out.
 
 use sha2::{Digest, Sha256};
+use url::Url;
 
-use super::plan::Meaning;
+use super::plan::{Meaning, mask};
 use crate::{
     model::Timestamp,
     outbox::{Effect, Hold, Verdict},
@@ -214,10 +215,9 @@ fn explain_status(answer: &Answer) -> String {
         _ if answer.disable => format!("answered {status} and asks for nothing more (webhook-delivery: disable)"),
         300..=399 => match &answer.location {
             Some(location) => {
-                let location: String = location.chars().take(200).collect();
-                format!(
-                    "answered {status}: moved to {location}; redirects are not followed, set `url` to the new address"
-                )
+                // Path and query of an address may be the key to it.
+                let place = Url::parse(location).map_or_else(|_| "another path".to_owned(), |url| mask(&url));
+                format!("answered {status}: moved to {place}; redirects are not followed, set `url` to the new address")
             }
             None => format!("answered {status}: a redirect to nowhere; redirects are not followed"),
         },
