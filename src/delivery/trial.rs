@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::{self, Config},
     model::{Money, Quintile, Source, Timestamp},
-    outbox::{Claim, Effect, Envelope, Event, EventCustomer, EventType, Ids, Route, Shop, msg_id},
+    outbox::{Claim, Effect, Event, EventCustomer, EventType, Ids, Route, Shop, body_of, msg_id},
 };
 
 /// Values of headers that are nobody's secret.
@@ -133,13 +133,16 @@ fn claim(shop: &Shop, route: &Route, email: &str, now: Timestamp) -> Claim {
             consent: None,
         }),
     };
+    let message_id = ids.next();
+    let kind = event.kind;
+    let body = body_of(shop, route, &message_id, &[event]);
     Claim {
         delivery_id: 0,
         route: 0,
         token: String::new(),
-        message_id: ids.next(),
+        message_id,
         replay_of: None,
-        kind: event.kind,
+        kind,
         events: 1,
         initial: false,
         attempt: 1,
@@ -148,7 +151,7 @@ fn claim(shop: &Shop, route: &Route, email: &str, now: Timestamp) -> Claim {
         early: false,
         step: 0,
         created_at: now,
-        body: Envelope { shop, fields: route.fields, event: &event }.to_bytes(),
+        body,
     }
 }
 
