@@ -174,9 +174,11 @@ impl Job {
             let Judgement { verdict, effect } = retry::judge(&exchange.reply, this, now);
             let settlement = &mut ended.settlement;
             (settlement.verdict, settlement.effect) = (verdict, effect);
-            settlement.error = retry::explain(&exchange.reply, verdict);
+            // The tool's own words may be in it.
+            settlement.error =
+                retry::explain(&exchange.reply, verdict).map(|error| destination.veil.take_out_text(&error));
             let skipped = exchange.reply.means(&Meaning::Skipped);
-            settlement.answer = exchange.body;
+            settlement.answer = destination.veil.take_out(&exchange.body);
             settlement.status = match exchange.reply {
                 Reply::Answer(answer) => Some(answer.status),
                 Reply::Failure(_) => None,

@@ -13,6 +13,7 @@ use super::{
     guard::Guard,
     retry::{self, Reply, Try},
     send::understand,
+    veil::Veil,
 };
 use crate::{
     config::{self, Config},
@@ -66,6 +67,7 @@ pub async fn trial(config: &Config, name: &str, email: Option<&str>, now: Timest
     let destination = Destination::from_config(config)?.swap_remove(place);
     let route = Route::from_config(config)?.swap_remove(place);
     let client = Client::new(Guard::new(&config.forwarder.allow_private)?, 1, LIMITS)?;
+    let veil = &destination.veil;
     let claim = claim(&Shop::from_config(config), &route, email.unwrap_or(EMAIL), now);
     let id = msg_id(&claim.message_id);
     let message = Message { claim: &claim, id: &id, quiet: false };
@@ -76,7 +78,7 @@ pub async fn trial(config: &Config, name: &str, email: Option<&str>, now: Timest
             method: request.method.to_string(),
             url: destination.masked_url(),
             headers: shown_headers(&request.headers),
-            body: without_secrets(settings, &String::from_utf8_lossy(&request.body)),
+            body: veiled(veil, &request.body),
             status: None,
             answer: String::new(),
             duration_ms: 0,
@@ -85,7 +87,7 @@ pub async fn trial(config: &Config, name: &str, email: Option<&str>, now: Timest
         let mut exchange = client.send(request).await;
         shown.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         understand(&destination.plan, step, &mut exchange);
-        shown.answer = without_secrets(settings, &String::from_utf8_lossy(&exchange.body));
+        shown.answer = veiled(veil, &exchange.body);
         if let Reply::Answer(answer) = &exchange.reply {
             shown.status = Some(answer.status);
         }
@@ -94,7 +96,7 @@ pub async fn trial(config: &Config, name: &str, email: Option<&str>, now: Timest
         let judged = retry::judge(&exchange.reply, this, now);
         if let Some(problem) = retry::explain(&exchange.reply, judged.verdict) {
             trial.ok = false;
-            trial.diagnosis = diagnosis(&problem, judged.effect, settings);
+            trial.diagnosis = diagnosis(&veil.take_out_text(&problem), judged.effect, settings);
             return Ok(trial);
         }
     }
@@ -164,10 +166,9 @@ fn shown_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     shown.filter(|(name, _)| *name != header::CONTENT_LENGTH.as_str()).collect()
 }
 
-/// Tools that take their key in the body, and answers that repeat it.
-fn without_secrets(settings: &config::Destination, text: &str) -> String {
-    let secrets = settings.secrets.values().chain([&settings.secret]).filter(|secret| !secret.is_empty());
-    secrets.fold(text.to_owned(), |text, secret| text.replace(secret.expose(), "…"))
+/// There are tools that take their key in the body, and answers that repeat it.
+fn veiled(veil: &Veil, bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&veil.take_out(bytes)).into_owned()
 }
 
 /// What to do about it.
@@ -187,13 +188,9 @@ fn diagnosis(problem: &str, effect: Effect, settings: &config::Destination) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
 
     #[test]
-    fn secrets_are_taken_out_of_what_is_shown() {
-        let mut settings = config::Destination { secret: Secret::new("whsec_abc"), ..Default::default() };
-        settings.secrets.insert("event_key".to_owned(), Secret::new("s3cr3t"));
-        assert_eq!(without_secrets(&settings, "key=s3cr3t&a=whsec_abc"), "key=…&a=…");
+    fn headers_that_may_be_secret_are_not_shown() {
         let headers = HeaderMap::from_iter([
             (header::AUTHORIZATION, "Bearer s3cr3t".parse().unwrap()),
             (header::CONTENT_TYPE, "application/json".parse().unwrap()),
