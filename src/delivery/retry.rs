@@ -187,7 +187,10 @@ fn retry_after_ms(text: &str, now: Timestamp) -> Option<i64> {
     Some(wait.clamp(RETRY_AFTER_MS.0, RETRY_AFTER_MS.1))
 }
 
-/// A sentence for the merchant on why it was not delivered; `None` when it was.
+/// What an acceptance says that asks for nothing after it.
+const NOTHING_MORE: &str = "asked for nothing more (webhook-delivery: disable)";
+
+/// A sentence for the merchant on why it was not simply delivered; `None` when it was.
 #[must_use]
 pub fn explain(reply: &Reply, verdict: Verdict) -> Option<String> {
     let why = match reply {
@@ -195,7 +198,13 @@ pub fn explain(reply: &Reply, verdict: Verdict) -> Option<String> {
         Reply::Answer(answer) => explain_status(answer),
     };
     match verdict {
-        Verdict::Delivered => None,
+        Verdict::Delivered => match reply {
+            Reply::Answer(answer) if answer.disable => Some(NOTHING_MORE.to_owned()),
+            reply if reply.means(&Meaning::Skipped) => {
+                Some("passed over: the tool does not know this customer".to_owned())
+            }
+            _ => None,
+        },
         Verdict::Dead if matches!(reply, Reply::Failure(Failure::Blocked(_))) => Some(why),
         Verdict::Dead => Some(format!("given up: {why}")),
         Verdict::Split { .. } => Some(format!("sent again in halves: {why}")),

@@ -11,6 +11,7 @@ use super::{
     client::{Client, LIMITS},
     destination::{Destination, Message},
     guard::Guard,
+    plan::Meaning,
     retry::{self, Reply, Try},
     send::understand,
     veil::Veil,
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     config::{self, Config},
     model::{Money, Quintile, Source, Timestamp},
-    outbox::{Claim, Effect, Event, EventCustomer, EventType, Ids, Route, Shop, body_of, msg_id},
+    outbox::{Claim, Effect, Event, EventCustomer, EventType, Ids, Route, Shop, Verdict, body_of, msg_id},
 };
 
 /// Values of headers that are nobody's secret.
@@ -31,7 +32,7 @@ const EMAIL: &str = "test@quintile.example";
 #[serde(rename_all = "camelCase")]
 pub struct Trial {
     pub destination: String,
-    /// Every request was taken.
+    /// Every request was taken, by a tool that knows the customer and wants more.
     pub ok: bool,
     pub requests: Vec<Exchanged>,
     /// In plain words: what the tool says, and what to do.
@@ -68,7 +69,8 @@ pub async fn trial(config: &Config, name: &str, email: Option<&str>, now: Timest
     let route = Route::from_config(config)?.swap_remove(place);
     let client = Client::new(Guard::new(&config.forwarder.allow_private)?, 1, LIMITS)?;
     let veil = &destination.veil;
-    let claim = claim(&Shop::from_config(config), &route, email.unwrap_or(EMAIL), now);
+    let email = email.unwrap_or(EMAIL);
+    let claim = claim(&Shop::from_config(config), &route, email, now);
     let id = msg_id(&claim.message_id);
     let message = Message { claim: &claim, id: &id, quiet: false };
     let mut trial = Trial { destination: name.to_owned(), ok: true, requests: Vec::new(), diagnosis: String::new() };
@@ -94,11 +96,21 @@ pub async fn trial(config: &Config, name: &str, email: Option<&str>, now: Timest
         trial.requests.push(shown);
         let this = Try { message_id: claim.message_id, attempt: 1, counted: 1, events: 1, spared: false };
         let judged = retry::judge(&exchange.reply, this, now);
+        if exchange.reply.means(&Meaning::Skipped) {
+            trial.ok = false;
+            trial.diagnosis = unknown(email);
+            return Ok(trial);
+        }
         if let Some(problem) = retry::explain(&exchange.reply, judged.verdict) {
             trial.ok = false;
             trial.diagnosis = diagnosis(&veil.take_out_text(&problem), judged.effect, settings);
-            return Ok(trial);
+            if judged.verdict != Verdict::Delivered {
+                return Ok(trial);
+            }
         }
+    }
+    if !trial.ok {
+        return Ok(trial);
     }
     trial.diagnosis = match trial.requests.len() {
         0 => "There was nothing to send: the templates pass over an event of type `test`.".to_owned(),
@@ -169,6 +181,12 @@ fn shown_headers(headers: &HeaderMap) -> Vec<(String, String)> {
 /// There are tools that take their key in the body, and answers that repeat it.
 fn veiled(veil: &Veil, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&veil.take_out(bytes)).into_owned()
+}
+
+fn unknown(email: &str) -> String {
+    format!(
+        "your tool does not know {email}: it is not in the audience, or `list` is wrong; try --email of somebody who is"
+    )
 }
 
 /// What to do about it.

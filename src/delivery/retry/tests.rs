@@ -157,6 +157,9 @@ fn every_failure_says_what_happened_and_what_to_do() {
         say(&nearby, 1).unwrap(),
         "answered 302: moved to another path; redirects are not followed, set `url` to the new address"
     );
+    assert_eq!(say(&disabling(200), 1).unwrap(), "asked for nothing more (webhook-delivery: disable)");
+    let skipped = Reply::Answer(Answer { status: 404, meaning: Meaning::Skipped, ..Answer::default() });
+    assert_eq!(say(&skipped, 1).unwrap(), "passed over: the tool does not know this customer");
     assert_eq!(
         say(&Reply::Failure(Failure::Blocked("10.0.0.1".to_owned())), 1).unwrap(),
         "10.0.0.1 is not a public address; if it is meant, add its network to [forwarder] allow_private"
