@@ -9,6 +9,7 @@ mod hostile;
 mod libraries;
 mod lines;
 mod queue;
+mod receipts;
 mod retention;
 mod states;
 mod tls;
