@@ -49,6 +49,15 @@ pub use retention::{Expired, forget};
 pub use route::{Misconfigured, Route};
 pub use settle::{Settled, Settlement, Turned, Verdict, settle};
 
+/// The body with which `events`, of one run and type, go to a destination.
+#[must_use]
+pub fn body_of(shop: &Shop, route: &Route, message_id: &[u8; 16], events: &[Event]) -> Vec<u8> {
+    match events {
+        [event] if route.batch == 1 => Envelope { shop, fields: route.fields, event }.to_bytes(),
+        _ => batch::Batch { shop, fields: route.fields, message_id, events }.to_bytes(),
+    }
+}
+
 text_enum!(Cause { Order = "order", Refund = "refund", Ranking = "ranking", Baseline = "baseline", Remap = "remap" });
 
 text_enum!(EventType {

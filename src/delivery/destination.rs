@@ -6,6 +6,7 @@ use super::{
     client::Request,
     plan::{self, Plan, RenderError},
     sign,
+    veil::Veil,
 };
 use crate::{
     config::{self, Config, signing::Key},
@@ -23,6 +24,8 @@ pub struct Destination {
     pub plan: Plan,
     /// All that have not ended sign; none for kinds that are not signed.
     pub keys: Vec<Key>,
+    /// What of its answers nobody may see.
+    pub veil: Veil,
 }
 
 impl Destination {
@@ -42,7 +45,7 @@ impl Destination {
         } else {
             Vec::new()
         };
-        Ok(Self { name: destination.name.clone(), plan, keys })
+        Ok(Self { name: destination.name.clone(), plan, keys, veil: Veil::new(destination) })
     }
 
     /// The address without what may be secret in it: `https://hooks.example.com/…`.
@@ -164,7 +167,7 @@ mod tests {
         assert_eq!(
             shown,
             "Destination { name: \"tool\", plan: Plan { kind: \"webhook\", url: \"https://hooks.example.com:8443/…\" }, \
-             keys: [Key(…)] }"
+             keys: [Key(…)], veil: Veil(…) }"
         );
     }
 

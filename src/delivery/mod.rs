@@ -21,6 +21,7 @@ mod send;
 pub mod sign;
 pub mod trial;
 mod turn;
+mod veil;
 pub mod verify;
 
 use std::{

@@ -264,13 +264,19 @@ impl Inner {
     /// Makes every request of made-up customers, and remembers to which host each goes.
     fn try_samples(&mut self, destination: &config::Destination, shop: &config::Shop) -> Result<(), RenderError> {
         let mut most = 0;
-        let kinds = if self.preset.is_template() { &sample::TYPES[..1] } else { &sample::TYPES[..] };
-        for sample in sample::samples(destination, shop, self.preset, kinds) {
+        // Of a template, what the destination lets through; a preset knows what it has no words for.
+        let wanted = |kind: &&str| {
+            let events = &destination.events;
+            !self.preset.is_template() || events.is_empty() || events.iter().any(|event| event == kind)
+        };
+        let kinds: Vec<&str> = sample::TYPES.into_iter().filter(wanted).collect();
+        for (kind, sample) in sample::samples(destination, shop, self.preset, &kinds) {
             for quiet in [false, true].into_iter().filter(|quiet| !quiet || self.preset.quiet) {
                 let message = Message { body: &sample, message_id: "msg_01JSAMPLESAMPLESAMPLESAMPL", quiet };
                 let mut count = 0;
                 for step in 0..self.requests.len() {
-                    let Some(rendered) = self.render(step, &message)? else { continue };
+                    let rendered = self.render(step, &message).map_err(|error| name_type(error, kind))?;
+                    let Some(rendered) = rendered else { continue };
                     count += 1;
                     self.requests[step].goes_to(&rendered.url);
                     if self.masked_url.is_empty() {
@@ -288,11 +294,25 @@ impl Inner {
     }
 }
 
+/// Most templates are written with a change of segment in mind; what other events lack is told with
+/// their type.
+fn name_type(mut error: RenderError, kind: &str) -> RenderError {
+    if kind != sample::TYPES[0] {
+        error.problem = format!(
+            "of an event of type {kind} it cannot be made: {}; name the types it is meant for in `events`, or ask for \
+             the value with {{% if … is given %}}",
+            error.problem
+        );
+    }
+    error
+}
+
 fn describe(error: &RenderError) -> String {
     format!("number {}, {}: {}", error.number, error.part, error.problem)
 }
 
-fn mask(url: &Url) -> String {
+/// Scheme, host and port: what of an address may be shown.
+pub(super) fn mask(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{host}{port}/…", url.scheme())

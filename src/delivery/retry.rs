@@ -2,8 +2,9 @@
 //! and the answer come in, a judgement comes out.
 
 use sha2::{Digest, Sha256};
+use url::Url;
 
-use super::plan::Meaning;
+use super::plan::{Meaning, mask};
 use crate::{
     model::Timestamp,
     outbox::{Effect, Hold, Verdict},
@@ -190,7 +191,10 @@ fn retry_after_ms(text: &str, now: Timestamp) -> Option<i64> {
     Some(wait.clamp(RETRY_AFTER_MS.0, RETRY_AFTER_MS.1))
 }
 
-/// A sentence for the merchant on why it was not delivered; `None` when it was.
+/// What an acceptance says that asks for nothing after it.
+const NOTHING_MORE: &str = "asked for nothing more (webhook-delivery: disable)";
+
+/// A sentence for the merchant on why it was not simply delivered; `None` when it was.
 #[must_use]
 pub fn explain(reply: &Reply, verdict: Verdict) -> Option<String> {
     let why = match reply {
@@ -198,7 +202,13 @@ pub fn explain(reply: &Reply, verdict: Verdict) -> Option<String> {
         Reply::Answer(answer) => explain_status(answer),
     };
     match verdict {
-        Verdict::Delivered => None,
+        Verdict::Delivered => match reply {
+            Reply::Answer(answer) if answer.disable => Some(NOTHING_MORE.to_owned()),
+            reply if reply.means(&Meaning::Skipped) => {
+                Some("passed over: the tool does not know this customer".to_owned())
+            }
+            _ => None,
+        },
         Verdict::Dead if matches!(reply, Reply::Failure(Failure::Blocked(_))) => Some(why),
         Verdict::Dead => Some(format!("given up: {why}")),
         Verdict::Split { .. } => Some(format!("sent again in halves: {why}")),
@@ -218,10 +228,9 @@ fn explain_status(answer: &Answer) -> String {
         _ if answer.disable => format!("answered {status} and asks for nothing more (webhook-delivery: disable)"),
         300..=399 => match &answer.location {
             Some(location) => {
-                let location: String = location.chars().take(200).collect();
-                format!(
-                    "answered {status}: moved to {location}; redirects are not followed, set `url` to the new address"
-                )
+                // Path and query of an address may be the key to it.
+                let place = Url::parse(location).map_or_else(|_| "another path".to_owned(), |url| mask(&url));
+                format!("answered {status}: moved to {place}; redirects are not followed, set `url` to the new address")
             }
             None => format!("answered {status}: a redirect to nowhere; redirects are not followed"),
         },

@@ -139,8 +139,24 @@ impl Job {
         ended
     }
 
-    /// Sends the requests that are left of this delivery, until one does not succeed.
+    /// Sends the requests that are left of this delivery. That the tool asked for nothing more counts
+    /// for the destination once they are through, or one of them has failed.
     async fn requests(&self, claim: &Claim, started_at: Timestamp) -> Ended {
+        let mut asked = None;
+        let mut ended = self.until_one_fails(claim, started_at, &mut asked).await;
+        if let Some(asked) = asked {
+            let settlement = &mut ended.settlement;
+            settlement.effect = Effect::Disable;
+            settlement.error = Some(match settlement.error.take() {
+                Some(error) if error != asked => format!("{asked}; {error}"),
+                _ => asked,
+            });
+        }
+        ended
+    }
+
+    /// `asked`: what an answer said that took its request and wants nothing more.
+    async fn until_one_fails(&self, claim: &Claim, started_at: Timestamp, asked: &mut Option<String>) -> Ended {
         let destination = &self.destinations[claim.route];
         let id = msg_id(&claim.message_id);
         let message = Message { claim, id: &id, quiet: claim.initial && self.quiet_baseline };
@@ -178,9 +194,11 @@ impl Job {
             }
             let settlement = &mut ended.settlement;
             (settlement.verdict, settlement.effect) = (verdict, effect);
-            settlement.error = retry::explain(&exchange.reply, verdict);
+            // The tool's own words may be in it.
+            settlement.error =
+                retry::explain(&exchange.reply, verdict).map(|error| destination.veil.take_out_text(&error));
             let skipped = exchange.reply.means(&Meaning::Skipped);
-            settlement.answer = exchange.body;
+            settlement.answer = destination.veil.take_out(&exchange.body);
             settlement.status = match exchange.reply {
                 Reply::Answer(answer) => Some(answer.status),
                 Reply::Failure(_) => None,
@@ -189,7 +207,10 @@ impl Job {
                 return ended;
             }
             settlement.step = step + 1;
-            if skipped || effect != Effect::Success {
+            if effect == Effect::Disable {
+                asked.clone_from(&settlement.error);
+            }
+            if skipped {
                 return ended;
             }
         }
@@ -206,7 +227,7 @@ impl Job {
 
     fn log(&self, claim: &Claim, ended: &Ended) {
         let Settlement { verdict, error, duration_ms, status, .. } = &ended.settlement;
-        let Some(error) = error else { return };
+        let Some(error) = error.as_ref().filter(|_| *verdict != Verdict::Delivered) else { return };
         let next_attempt_at = match verdict {
             Verdict::Retry { at, .. } => at.to_string(),
             _ => String::new(),

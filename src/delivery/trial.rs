@@ -11,13 +11,15 @@ use super::{
     client::{Client, LIMITS},
     destination::{Destination, Message},
     guard::Guard,
+    plan::Meaning,
     retry::{self, Reply, Try},
     send::understand,
+    veil::Veil,
 };
 use crate::{
     config::{self, Config},
     model::{Money, Quintile, Source, Timestamp},
-    outbox::{Claim, Effect, Envelope, Event, EventCustomer, EventType, Ids, Route, Shop, msg_id},
+    outbox::{Claim, Effect, Event, EventCustomer, EventType, Ids, Route, Shop, Verdict, body_of, msg_id},
 };
 
 /// Values of headers that are nobody's secret.
@@ -30,7 +32,7 @@ const EMAIL: &str = "test@quintile.example";
 #[serde(rename_all = "camelCase")]
 pub struct Trial {
     pub destination: String,
-    /// Every request was taken.
+    /// Every request was taken, by a tool that knows the customer and wants more.
     pub ok: bool,
     pub requests: Vec<Exchanged>,
     /// In plain words: what the tool says, and what to do.
@@ -66,7 +68,9 @@ pub async fn trial(config: &Config, name: &str, email: Option<&str>, now: Timest
     let destination = Destination::from_config(config)?.swap_remove(place);
     let route = Route::from_config(config)?.swap_remove(place);
     let client = Client::new(Guard::new(&config.forwarder.allow_private)?, 1, LIMITS)?;
-    let claim = claim(&Shop::from_config(config), &route, email.unwrap_or(EMAIL), now);
+    let veil = &destination.veil;
+    let email = email.unwrap_or(EMAIL);
+    let claim = claim(&Shop::from_config(config), &route, email, now);
     let id = msg_id(&claim.message_id);
     let message = Message { claim: &claim, id: &id, quiet: false };
     let mut trial = Trial { destination: name.to_owned(), ok: true, requests: Vec::new(), diagnosis: String::new() };
@@ -76,7 +80,7 @@ pub async fn trial(config: &Config, name: &str, email: Option<&str>, now: Timest
             method: request.method.to_string(),
             url: destination.masked_url(),
             headers: shown_headers(&request.headers),
-            body: without_secrets(settings, &String::from_utf8_lossy(&request.body)),
+            body: veiled(veil, &request.body),
             status: None,
             answer: String::new(),
             duration_ms: 0,
@@ -85,18 +89,28 @@ pub async fn trial(config: &Config, name: &str, email: Option<&str>, now: Timest
         let mut exchange = client.send(request).await;
         shown.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         understand(&destination.plan, step, &mut exchange);
-        shown.answer = without_secrets(settings, &String::from_utf8_lossy(&exchange.body));
+        shown.answer = veiled(veil, &exchange.body);
         if let Reply::Answer(answer) = &exchange.reply {
             shown.status = Some(answer.status);
         }
         trial.requests.push(shown);
         let this = Try { message_id: claim.message_id, attempt: 1, counted: 1, events: 1, spared: false };
         let judged = retry::judge(&exchange.reply, this, now);
-        if let Some(problem) = retry::explain(&exchange.reply, judged.verdict) {
+        if exchange.reply.means(&Meaning::Skipped) {
             trial.ok = false;
-            trial.diagnosis = diagnosis(&problem, judged.effect, settings);
+            trial.diagnosis = unknown(email);
             return Ok(trial);
         }
+        if let Some(problem) = retry::explain(&exchange.reply, judged.verdict) {
+            trial.ok = false;
+            trial.diagnosis = diagnosis(&veil.take_out_text(&problem), judged.effect, settings);
+            if judged.verdict != Verdict::Delivered {
+                return Ok(trial);
+            }
+        }
+    }
+    if !trial.ok {
+        return Ok(trial);
     }
     trial.diagnosis = match trial.requests.len() {
         0 => "There was nothing to send: the templates pass over an event of type `test`.".to_owned(),
@@ -133,13 +147,16 @@ fn claim(shop: &Shop, route: &Route, email: &str, now: Timestamp) -> Claim {
             consent: None,
         }),
     };
+    let message_id = ids.next();
+    let kind = event.kind;
+    let body = body_of(shop, route, &message_id, &[event]);
     Claim {
         delivery_id: 0,
         route: 0,
         token: String::new(),
-        message_id: ids.next(),
+        message_id,
         replay_of: None,
-        kind: event.kind,
+        kind,
         events: 1,
         initial: false,
         attempt: 1,
@@ -148,7 +165,7 @@ fn claim(shop: &Shop, route: &Route, email: &str, now: Timestamp) -> Claim {
         early: None,
         step: 0,
         created_at: now,
-        body: Envelope { shop, fields: route.fields, event: &event }.to_bytes(),
+        body,
     }
 }
 
@@ -161,10 +178,15 @@ fn shown_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     shown.filter(|(name, _)| *name != header::CONTENT_LENGTH.as_str()).collect()
 }
 
-/// Tools that take their key in the body, and answers that repeat it.
-fn without_secrets(settings: &config::Destination, text: &str) -> String {
-    let secrets = settings.secrets.values().chain([&settings.secret]).filter(|secret| !secret.is_empty());
-    secrets.fold(text.to_owned(), |text, secret| text.replace(secret.expose(), "…"))
+/// There are tools that take their key in the body, and answers that repeat it.
+fn veiled(veil: &Veil, bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&veil.take_out(bytes)).into_owned()
+}
+
+fn unknown(email: &str) -> String {
+    format!(
+        "your tool does not know {email}: it is not in the audience, or `list` is wrong; try --email of somebody who is"
+    )
 }
 
 /// What to do about it.
@@ -184,13 +206,9 @@ fn diagnosis(problem: &str, effect: Effect, settings: &config::Destination) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
 
     #[test]
-    fn secrets_are_taken_out_of_what_is_shown() {
-        let mut settings = config::Destination { secret: Secret::new("whsec_abc"), ..Default::default() };
-        settings.secrets.insert("event_key".to_owned(), Secret::new("s3cr3t"));
-        assert_eq!(without_secrets(&settings, "key=s3cr3t&a=whsec_abc"), "key=…&a=…");
+    fn headers_that_may_be_secret_are_not_shown() {
         let headers = HeaderMap::from_iter([
             (header::AUTHORIZATION, "Bearer s3cr3t".parse().unwrap()),
             (header::CONTENT_TYPE, "application/json".parse().unwrap()),

@@ -116,7 +116,25 @@ pub struct Receipt {
     pub discarded: i64,
 }
 
-/// The receipt of a run, by destination. An event that was sent again is one change.
+impl Receipt {
+    fn add(&mut self, state: State, events: i64) {
+        self.changes += events;
+        match state {
+            State::Delivered => self.delivered += events,
+            State::Dead => self.dead += events,
+            State::Superseded => self.superseded += events,
+            State::Discarded => self.discarded += events,
+            State::Waiting | State::Sending | State::Retrying => self.open += events,
+            State::Held => {
+                self.open += events;
+                self.held += events;
+            }
+        }
+    }
+}
+
+/// The receipt of a run, by destination. An event that was sent again is one change, and counts
+/// where its newest delivery stands.
 ///
 /// # Errors
 /// Those of SQLite.
@@ -131,25 +149,33 @@ pub fn receipt(connection: &Connection, run_id: i64) -> rusqlite::Result<Vec<Rec
         if receipts.last().is_none_or(|last| last.destination != destination) {
             receipts.push(Receipt { destination, ..Receipt::default() });
         }
-        let Some(receipt) = receipts.last_mut() else { continue };
-        receipt.changes += events;
-        match state {
-            State::Delivered => receipt.delivered += events,
-            State::Dead => receipt.dead += events,
-            State::Superseded => receipt.superseded += events,
-            State::Discarded => receipt.discarded += events,
-            State::Waiting | State::Sending | State::Retrying => receipt.open += events,
-            State::Held => {
-                receipt.open += events;
-                receipt.held += events;
-            }
+        if let Some(receipt) = receipts.last_mut() {
+            receipt.add(state, events);
         }
     }
-    let mut replays = connection.prepare_cached(
-        "SELECT count(*) FROM deliveries WHERE run_id = ?1 AND destination = ?2 AND replay_of IS NOT NULL",
+    // A replay is never part of a batch; what it repeats may be.
+    let mut repeated = connection.prepare_cached(
+        "WITH again AS MATERIALIZED (
+           SELECT DISTINCT destination, seq FROM deliveries INDEXED BY deliveries_replays
+            WHERE run_id = ?1 AND replay_of IS NOT NULL)
+         SELECT a.destination, a.seq, d.id, d.state
+           FROM again a CROSS JOIN deliveries d INDEXED BY deliveries_seq
+          WHERE d.seq = a.seq AND d.destination = a.destination AND d.events = 1
+         UNION ALL
+         SELECT a.destination, a.seq, d.id, d.state
+           FROM again a CROSS JOIN batched b INDEXED BY batched_seq CROSS JOIN deliveries d
+          WHERE b.seq = a.seq AND d.id = b.delivery_id AND d.destination = a.destination AND d.events > 1
+         ORDER BY 1, 2, 3 DESC",
     )?;
-    for receipt in &mut receipts {
-        receipt.changes -= replays.query_row((run_id, &receipt.destination), |row| row.get::<_, i64>(0))?;
+    let mut rows = repeated.query([run_id])?;
+    let mut newest: Option<(String, i64)> = None;
+    while let Some(row) = rows.next()? {
+        let event = (row.get(0)?, row.get(1)?);
+        if newest.as_ref() != Some(&event) {
+            newest = Some(event);
+        } else if let Some(receipt) = receipts.iter_mut().find(|receipt| receipt.destination == event.0) {
+            receipt.add(row.get(3)?, -1);
+        }
     }
     Ok(receipts)
 }

@@ -19,22 +19,15 @@ const KEPT: [(State, i64); 4] = [
     (State::Dead, DEAD_DAYS),
 ];
 
-/// Walks the deliveries whose time is over. One lives as long as the process, so that a walk goes
-/// on where the last one stopped instead of passing everything ever sent. When forgetting failed,
-/// begin with a new one.
+/// Deliveries looked at in one statement: a walk over millions keeps no old state of the database.
+const LOOK: i64 = 10_000;
+
+/// Walks the deliveries whose time is over, from the first one each time: what was held for long
+/// ends late, with an id far behind those that ended with it.
 #[derive(Debug, Default)]
 pub struct Expired {
-    /// One for each of [`KEPT`].
-    places: [Place; 4],
-}
-
-/// How far the deliveries of one state are looked at.
-#[derive(Debug, Default)]
-struct Place {
-    /// Everything up to this id is forgotten: the next walk begins here.
-    behind: i64,
-    /// Where this walk is.
-    at: i64,
+    /// Of each of [`KEPT`], the id up to which it is looked at.
+    places: [i64; 4],
 }
 
 impl Expired {
@@ -50,44 +43,49 @@ impl Expired {
                 return Ok(ids);
             }
         }
-        for place in &mut self.places {
-            place.at = place.behind;
-        }
+        *self = Self::default();
         Ok(Vec::new())
     }
 }
 
-/// Deliveries in `state` that ended at `until` or before and still have their body. Ids ascend with
-/// `created_at`, and none ends before it is created: the first that was created later ends the walk.
+/// Deliveries in `state` that ended at `until` or before and still have their body or an answer. Ids
+/// ascend with `created_at`, and none ends before it is created: the first that was created later
+/// ends the walk.
 fn expired(
     connection: &Connection,
     state: State,
     until: Timestamp,
-    place: &mut Place,
+    place: &mut i64,
     limit: usize,
 ) -> rusqlite::Result<Vec<i64>> {
     let mut select = connection.prepare_cached(
-        "SELECT id, created_at, finished_at, body IS NOT NULL FROM deliveries WHERE state = ?1 AND id > ?2 ORDER BY id",
+        "SELECT id, created_at > ?3,
+           finished_at <= ?3
+           AND (body IS NOT NULL
+                OR EXISTS (SELECT 1 FROM attempts a WHERE a.delivery_id = d.id AND a.answer IS NOT NULL))
+         FROM deliveries d WHERE state = ?1 AND id > ?2 ORDER BY id LIMIT ?4",
     )?;
-    let mut rows = select.query(params![state, place.at])?;
     let mut ids = Vec::new();
-    while ids.len() < limit
-        && let Some(row) = rows.next()?
-    {
-        let id = row.get(0)?;
-        if row.get::<_, Timestamp>(1)? > until {
-            break;
+    loop {
+        let mut rows = select.query(params![state, *place, until, LOOK])?;
+        let mut looked = 0;
+        while let Some(row) = rows.next()? {
+            if row.get(1)? {
+                return Ok(ids);
+            }
+            *place = row.get(0)?;
+            looked += 1;
+            if row.get::<_, Option<bool>>(2)?.unwrap_or(false) {
+                ids.push(*place);
+            }
+            if ids.len() == limit {
+                return Ok(ids);
+            }
         }
-        let over = row.get::<_, Option<Timestamp>>(2)?.is_some_and(|finished| finished <= until);
-        if over && row.get(3)? {
-            ids.push(id);
+        if looked < LOOK {
+            return Ok(ids);
         }
-        if over && place.behind == place.at {
-            place.behind = id; // nothing before it is too young
-        }
-        place.at = id;
     }
-    Ok(ids)
 }
 
 /// Forgets the body of each delivery in `ids`, and the answers to it. One that came to life again

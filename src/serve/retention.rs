@@ -18,26 +18,19 @@ const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Forgets at start and then once a day, until `shutdown`. A failure is logged and tried again the
 /// next day: nothing depends on it.
 pub(super) async fn run(readers: Readers, writer: Writer, clock: Clock, shutdown: CancellationToken) {
-    let mut expired = Expired::default();
     loop {
         let now = clock.now();
         let swept = tokio::select! {
-            swept = sweep(&readers, &writer, expired, now) => swept,
+            swept = sweep(&readers, &writer, now) => swept,
             () = shutdown.cancelled() => return,
         };
-        expired = match swept {
-            Ok((expired, forgotten)) => {
-                tracing::info!(forgotten, "forgot the bodies of old deliveries");
-                expired
-            }
+        match swept {
+            Ok(forgotten) => tracing::info!(forgotten, "forgot the bodies of old deliveries"),
             Err(error) => {
-                tracing::error!(
-                    error = format!("{error:#}"),
-                    "old deliveries were not forgotten; tried again tomorrow"
-                );
-                Expired::default()
+                let error = format!("{error:#}");
+                tracing::error!(error, "old deliveries were not forgotten; tried again tomorrow");
             }
-        };
+        }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = shutdown.cancelled() => return,
@@ -45,15 +38,9 @@ pub(super) async fn run(readers: Readers, writer: Writer, clock: Clock, shutdown
     }
 }
 
-/// Forgets everything whose time is over at `now`. Returns where to go on the next day, and how many
-/// deliveries there were.
-async fn sweep(
-    readers: &Readers,
-    writer: &Writer,
-    mut expired: Expired,
-    now: Timestamp,
-) -> anyhow::Result<(Expired, usize)> {
-    let mut forgotten = 0;
+/// Forgets everything whose time is over at `now`. Returns how many deliveries there were.
+async fn sweep(readers: &Readers, writer: &Writer, now: Timestamp) -> anyhow::Result<usize> {
+    let (mut expired, mut forgotten) = (Expired::default(), 0);
     loop {
         let (next, ids) = readers
             .read(move |connection| {
@@ -63,7 +50,7 @@ async fn sweep(
             .await?;
         expired = next;
         if ids.is_empty() {
-            return Ok((expired, forgotten));
+            return Ok(forgotten);
         }
         forgotten += writer.write(move |tx| Ok(outbox::forget(tx, &ids)?)).await?;
     }

@@ -4,30 +4,30 @@ use serde_json::{Value, json};
 
 use crate::config::{self, Preset};
 
-/// Types of events that presets know. The first is what templates are tried with.
+/// Types of events that there are. The first is what most templates are about.
 pub const TYPES: [&str; 4] = ["rfm/segment.changed", "customer/first_order", "customer/lapsed", "test"];
 
-/// Envelopes as the destination would get them, also for who has no name, and as a batch where the
-/// kind takes batches.
-pub fn samples(
+/// Envelopes as the destination would get them, each with its type, and as a batch where the kind
+/// takes batches.
+pub fn samples<'a>(
     destination: &config::Destination,
     shop: &config::Shop,
     preset: &Preset,
-    types: &[&str],
-) -> Vec<Vec<u8>> {
+    types: &[&'a str],
+) -> Vec<(&'a str, Vec<u8>)> {
     let mut samples = Vec::new();
-    for kind in types {
+    for kind in types.iter().copied() {
         let event = envelope(destination, shop, kind);
         if preset.batch_limit() > 1 {
             let batch = json!({
                 "type": format!("{kind}.batch"), "timestamp": event["timestamp"], "id": "msg_01JSAMPLESAMPLESAMPLESAMPL",
                 "count": 2, "data": {"shopId": shop.id, "runId": 1, "events": [event, event]},
             });
-            samples.push(batch);
+            samples.push((kind, batch));
         }
-        samples.push(event);
+        samples.push((kind, event));
     }
-    samples.iter().map(|sample| sample.to_string().into_bytes()).collect()
+    samples.into_iter().map(|(kind, sample)| (kind, sample.to_string().into_bytes())).collect()
 }
 
 fn envelope(destination: &config::Destination, shop: &config::Shop, kind: &str) -> Value {
@@ -61,8 +61,23 @@ fn envelope(destination: &config::Destination, shop: &config::Shop, kind: &str) 
         "type": kind, "timestamp": "2026-11-23T02:00:04.120Z", "id": "evt_01JDBQC1S8E0R8X6VJ2S3T4V5W", "seq": 1,
         "data": data,
     });
-    if kind == "test" {
-        event["test"] = true.into();
+    match kind {
+        "test" => event["test"] = true.into(),
+        // Of these only a customer is known.
+        "customer/first_order" | "customer/lapsed" => {
+            for name in ["oldSegment", "newSegment", "cause"] {
+                event["data"][name] = Value::Null;
+            }
+            if has("rfm") {
+                event["data"]["rfm"] = Value::Null;
+            }
+        }
+        _ => {}
+    }
+    match kind {
+        "customer/first_order" => event["data"]["runId"] = Value::Null,
+        "customer/lapsed" => event["data"]["lapsedDays"] = 90.into(),
+        _ => {}
     }
     event
 }

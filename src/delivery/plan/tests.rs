@@ -31,6 +31,7 @@ fn destination(kind: &str) -> config::Destination {
         "webhook" => destination.url = "https://hooks.example.com/catch/1".to_owned(),
         "template" => {
             destination.secrets.insert("token".to_owned(), Secret::new(SECRET));
+            destination.events = vec!["rfm/segment.changed".to_owned()];
             destination.request = vec![Request {
                 method: "PUT".to_owned(),
                 url: "https://crm.example/people/{{ customer.email }}?segment={{ event.newSegment }}".to_owned(),
@@ -372,6 +373,25 @@ fn a_customer_cannot_change_where_a_request_goes() {
             all(&self::plan("template"), &envelope("rfm/segment.changed", email, Some("A")), false).unwrap_err();
         assert_eq!(error.part, "url");
     }
+}
+
+#[test]
+fn a_template_is_tried_with_every_type_that_reaches_it() {
+    let with = |body: &str, events: &[&str]| {
+        let mut given = destination("template");
+        given.request[0].url = "https://crm.example/people".to_owned();
+        given.request[0].body = body.to_owned();
+        given.events = events.iter().map(|kind| (*kind).to_owned()).collect();
+        Plan::from_config(&given, &Shop::default()).map(drop).map_err(|error| error.to_string())
+    };
+    let score = "{\"r\": {{ event.rfm.r }}}";
+    let found = with(score, &[]).unwrap_err();
+    for part in ["`request` number 1, body: ", "of an event of type customer/first_order", "`events`"] {
+        assert!(found.contains(part), "{found}\nlacks {part}");
+    }
+    assert_eq!(with(score, &["rfm/segment.changed"]), Ok(()));
+    assert!(with(score, &["customer/lapsed"]).unwrap_err().contains("of type customer/lapsed"));
+    assert_eq!(with("{\"days\": {{ event.lapsedDays }}}", &["customer/lapsed"]), Ok(()));
 }
 
 #[test]

@@ -146,13 +146,21 @@ fn every_failure_says_what_happened_and_what_to_do() {
     assert_eq!(say(&answer(500), 12).unwrap(), "given up: answered 500: it has a fault of its own");
     let moved = Reply::Answer(Answer {
         status: 308,
-        location: Some("https://new.example/hook".to_owned()),
+        location: Some("https://user:pass@new.example:8443/hook/key?token=1#x".to_owned()),
         ..Answer::default()
     });
     assert_eq!(
         say(&moved, 1).unwrap(),
-        "answered 308: moved to https://new.example/hook; redirects are not followed, set `url` to the new address"
+        "answered 308: moved to https://new.example:8443/…; redirects are not followed, set `url` to the new address"
     );
+    let nearby = Reply::Answer(Answer { status: 302, location: Some("/login?key=1".to_owned()), ..Answer::default() });
+    assert_eq!(
+        say(&nearby, 1).unwrap(),
+        "answered 302: moved to another path; redirects are not followed, set `url` to the new address"
+    );
+    assert_eq!(say(&disabling(200), 1).unwrap(), "asked for nothing more (webhook-delivery: disable)");
+    let skipped = Reply::Answer(Answer { status: 404, meaning: Meaning::Skipped, ..Answer::default() });
+    assert_eq!(say(&skipped, 1).unwrap(), "passed over: the tool does not know this customer");
     assert_eq!(
         say(&Reply::Failure(Failure::Blocked("10.0.0.1".to_owned())), 1).unwrap(),
         "10.0.0.1 is not a public address; if it is meant, add its network to [forwarder] allow_private"

@@ -1,33 +1,33 @@
 //! `GET /metrics`: what the process counted, and what the database knows at this moment.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
-    extract::State,
+    extract,
     http::header,
     response::{IntoResponse, Response},
 };
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::App;
 use crate::{
     metrics::Text,
     model::Timestamp,
-    outbox::{self, DestinationState},
+    outbox::{self, DestinationState, State},
     web::error::PageError,
 };
 
 const AGE: &str = "quintile_oldest_waiting_delivery_age_seconds";
 
 /// All numbers, in the text format of Prometheus.
-pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, PageError> {
+pub async fn metrics(extract::State(app): extract::State<Arc<App>>) -> Result<Response, PageError> {
     let now = app.clock.now();
     let names: Vec<String> = app.config.destination.iter().map(|destination| destination.name.clone()).collect();
     let mut text = app
         .readers
         .read(move |connection| {
             let mut text = Text::default();
-            deliveries(connection, &mut text, now)?;
+            deliveries(connection, &mut text, &names, now)?;
             destinations(connection, &mut text, &names, now)?;
             runs(connection, &mut text)?;
             inbox(connection, &mut text)?;
@@ -38,30 +38,59 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, PageError>
     Ok(([(header::CONTENT_TYPE, Text::CONTENT_TYPE)], text.into_string()).into_response())
 }
 
-/// Only what has not ended is counted: what was delivered in years is never walked over.
-fn deliveries(connection: &Connection, text: &mut Text, now: Timestamp) -> rusqlite::Result<()> {
-    let groups = connection
-        .prepare_cached(
-            "SELECT destination, state, count(*), min(created_at) FROM deliveries
-             WHERE finished_at IS NULL GROUP BY destination, state",
-        )?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
-        .collect::<rusqlite::Result<Vec<(String, String, i64, Timestamp)>>>()?;
+/// Deliveries counted in one state at most: a scrape is short however long the queue is.
+const COUNTED: i64 = 10_000;
+/// The states of what has not ended.
+const OPEN: [State; 4] = [State::Waiting, State::Sending, State::Retrying, State::Held];
 
-    text.head("quintile_deliveries", "gauge", "Deliveries that have not ended, by state.");
-    for (destination, state, count, _) in &groups {
-        text.sample("quintile_deliveries", &[("destination", destination), ("state", state)], count);
-    }
-    text.head(AGE, "gauge", "How long the oldest delivery that is not held has been waiting.");
-    let mut waiting: Vec<(&str, Timestamp)> = Vec::new();
-    for (destination, _, _, since) in groups.iter().filter(|(_, state, ..)| state != "held") {
-        match waiting.last_mut() {
-            Some((last, oldest)) if last == destination => *oldest = (*oldest).min(*since),
-            _ => waiting.push((destination, *since)),
+/// Only what has not ended is counted, the oldest of each state first: neither what was delivered in
+/// years nor a queue of a million is walked over.
+fn deliveries(connection: &Connection, text: &mut Text, names: &[String], now: Timestamp) -> rusqlite::Result<()> {
+    let mut select = connection.prepare_cached(
+        "SELECT destination, count(*), min(created_at) FROM (
+           SELECT destination, created_at FROM deliveries INDEXED BY deliveries_state
+            WHERE state = ?1 ORDER BY id LIMIT ?2)
+         GROUP BY destination",
+    )?;
+    let mut waiting: BTreeMap<String, Timestamp> = BTreeMap::new();
+    text.head(
+        "quintile_deliveries",
+        "gauge",
+        "Deliveries that have not ended, by state: of the oldest 10000 in each state, all destinations together.",
+    );
+    for state in OPEN {
+        let mut rows = select.query(params![state, COUNTED])?;
+        while let Some(row) = rows.next()? {
+            let (destination, count, since): (String, i64, Timestamp) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let labels = [("destination", destination.as_str()), ("state", state.as_str())];
+            text.sample("quintile_deliveries", &labels, count);
+            if state != State::Held {
+                let oldest = waiting.entry(destination).or_insert(since);
+                *oldest = since.min(*oldest);
+            }
         }
     }
+    text.head(
+        "quintile_deliveries_open",
+        "gauge",
+        "Deliveries to the destination that have not ended, in all states; 10000 stands for that many or more.",
+    );
+    let mut open = connection.prepare_cached(
+        "SELECT count(*) FROM (
+           SELECT 1 FROM deliveries INDEXED BY deliveries_open
+            WHERE destination = ?1 AND finished_at IS NULL LIMIT ?2)",
+    )?;
+    for name in names {
+        let count: i64 = open.query_row(params![name, COUNTED], |row| row.get(0))?;
+        text.sample("quintile_deliveries_open", &[("destination", name)], count);
+    }
+    text.head(
+        AGE,
+        "gauge",
+        "How long the oldest delivery that is not held has been waiting, among the oldest 10000 in each state.",
+    );
     for (destination, since) in waiting {
-        text.sample(AGE, &[("destination", destination)], seconds(now.millis() - since.millis()));
+        text.sample(AGE, &[("destination", &destination)], seconds(now.millis() - since.millis()));
     }
     Ok(())
 }

@@ -55,6 +55,47 @@ async fn a_test_shows_request_answer_and_a_diagnosis() {
 }
 
 #[tokio::test]
+async fn a_test_has_the_shape_that_the_queue_sends() {
+    let tool = Receiver::start().await;
+    let home = Home::new(&format!(
+        "{CONFIG}[forwarder]\nallow_private = [\"127.0.0.0/8\"]\n[[destination]]\nname = \"my-tool\"\nurl = \"{}\"\nallow_http = true\nsecret = \"{SECRET}\"\nbatch = 10\n",
+        tool.url()
+    ));
+    drop(home.database());
+    tool.answers(Answer::from(200).body("you sent POST /hook/secret-path"));
+    let (code, trial, _) = beside(&home, &["destinations", "test", "my-tool"]).await;
+    assert_eq!((code, &trial["requests"][0]["answer"]), (Some(0), &json!("you sent POST …")), "{trial}");
+    let body = tool.received()[0].json();
+    assert_eq!((&body["type"], &body["count"]), (&json!("test.batch"), &json!(1)));
+    assert_eq!(body["data"]["events"][0]["test"], json!(true));
+
+    tool.answers(Answer::from(200).header("webhook-delivery", "disable"));
+    let (code, trial, _) = beside(&home, &["destinations", "test", "my-tool"]).await;
+    assert_eq!(code, Some(1));
+    let words = "Your tool asked for nothing more (webhook-delivery: disable). A delivery with this answer would disable the destination.";
+    assert_eq!(trial["diagnosis"], words);
+}
+
+#[tokio::test]
+async fn a_test_with_a_customer_whom_the_tool_does_not_know_says_so() {
+    let tool = Receiver::start().await;
+    tool.answers(404);
+    let home = Home::new(&format!(
+        "{CONFIG}[forwarder]\nallow_private = [\"127.0.0.0/8\"]\n[[destination]]\nname = \"my-tool\"\nkind = \"mailchimp\"\nbase_url = \"{}\"\napi_key = \"S3CR3T-us6\"\nvars = {{ list = \"a1b2\" }}\n",
+        tool.url()
+    ));
+    drop(home.database());
+    let (code, trial, _) = beside(&home, &["destinations", "test", "my-tool", "--email", "eve@example.com"]).await;
+    assert_eq!((code, &trial["ok"]), (Some(1), &json!(false)), "{trial}");
+    assert_eq!(
+        trial["diagnosis"],
+        "your tool does not know eve@example.com: it is not in the audience, or `list` is wrong; try --email of \
+         somebody who is"
+    );
+    assert_eq!(tool.received().len(), 1);
+}
+
+#[tokio::test]
 async fn a_paused_destination_is_listed_as_such_and_resumes() {
     let tool = Receiver::start().await;
     let home = sending_to(tool.url());

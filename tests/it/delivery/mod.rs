@@ -10,6 +10,7 @@ mod klaviyo;
 mod libraries;
 mod lines;
 mod queue;
+mod receipts;
 mod retention;
 mod states;
 mod tls;

@@ -57,7 +57,7 @@ fn done_ones_are_kept_thirty_days_and_dead_ones_ninety() {
 }
 
 #[test]
-fn many_take_slices_and_the_next_day_goes_on_from_there() {
+fn many_take_slices_and_each_day_begins_anew() {
     let shop = Shop::new(&[]);
     let mut expired = Expired::default();
     ended(&shop, "delivered", 40, 2500);
@@ -66,6 +66,29 @@ fn many_take_slices_and_the_next_day_goes_on_from_there() {
     assert_eq!(sweep(&shop, &mut expired, shop.now()), Vec::<usize>::new());
     assert_eq!(sweep(&shop, &mut expired, shop.now().plus_millis(DAY)), [3]);
     assert!(kept(&shop).is_empty());
+}
+
+#[test]
+fn what_ended_late_is_forgotten_and_so_are_answers_without_a_body() {
+    let shop = Shop::new(&[]);
+    let mut expired = Expired::default();
+    let start = shop.now();
+    ended(&shop, "held", 40, 1);
+    ended(&shop, "delivered", 35, 2);
+    assert_eq!(sweep(&shop, &mut expired, start), [2]);
+    // Released after all, and delivered.
+    shop.write(move |tx| {
+        Ok(tx.execute("UPDATE deliveries SET state = 'delivered', finished_at = ?1 WHERE state = 'held'", [start])?)
+    });
+    assert_eq!(sweep(&shop, &mut expired, start.plus_millis(29 * DAY)), Vec::<usize>::new());
+    assert_eq!(sweep(&shop, &mut expired, start.plus_millis(31 * DAY)), [1]);
+    // Its body went when the customer was erased.
+    ended(&shop, "delivered", 31, 1);
+    shop.write(|tx| Ok(tx.execute("UPDATE deliveries SET body = NULL", [])?));
+    assert_eq!(sweep(&shop, &mut expired, start), [1]);
+    let answers = "SELECT count(*) FROM attempts WHERE answer IS NOT NULL";
+    let left: i64 = shop.db().readers().get().unwrap().query_row(answers, [], |row| row.get(0)).unwrap();
+    assert_eq!((left, sweep(&shop, &mut expired, start)), (0, vec![]));
 }
 
 /// So many deliveries that ended so many days ago, oldest ids first.

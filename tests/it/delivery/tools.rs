@@ -174,8 +174,36 @@ async fn who_is_not_in_the_mailchimp_audience_is_passed_over() {
     assert_eq!(shop.deliver().await.delivered, 1);
     assert_eq!(targets(&tool), [format!("PATCH {MEMBER}")], "no tags for whom it does not know");
     let delivery = only(&shop);
-    assert_eq!((delivery.last_status, delivery.last_error), (Some(404), None));
+    let words = "passed over: the tool does not know this customer";
+    assert_eq!((delivery.last_status, delivery.last_error.as_deref()), (Some(404), Some(words)));
     assert_eq!(shop.health("tool").state, DestinationState::Active);
+}
+
+#[tokio::test]
+async fn a_tool_that_wants_nothing_more_still_gets_the_rest_of_what_it_took() {
+    let tool = Receiver::start().await;
+    tool.decides(|request| {
+        let answer = Answer::from(200);
+        if target(request).starts_with("PATCH") { answer.header("webhook-delivery", "disable") } else { answer }
+    });
+    let shop = Shop::with_tool("mailchimp", &tool);
+    shop.moves(&[1], "champion");
+    assert_eq!(shop.deliver().await.delivered, 1);
+    assert_eq!(targets(&tool), [format!("PATCH {MEMBER}"), format!("POST {MEMBER}/tags")]);
+    let health = shop.health("tool");
+    let words = "asked for nothing more (webhook-delivery: disable)";
+    assert_eq!((health.state, health.reason.as_deref()), (DestinationState::Disabled, Some(words)));
+}
+
+#[tokio::test]
+async fn what_a_tool_repeats_of_its_key_is_not_stored() {
+    let tool = Receiver::start().await;
+    tool.answers(Answer::from(500).body("no: S3CR3T-us6, Basic cXVpbnRpbGU6UzNDUjNULXVzNg=="));
+    let shop = Shop::with_tool("mailchimp", &tool);
+    shop.moves(&[1], "champion");
+    shop.deliver().await;
+    let answer = String::from_utf8(shop.attempts(1).remove(0).answer).unwrap();
+    assert!(answer.starts_with("no: …, Basic ") && !answer.contains("UzNDUjNU"), "{answer}");
 }
 
 #[tokio::test]

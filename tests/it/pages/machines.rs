@@ -81,6 +81,12 @@ fn the_metrics_are_what_prometheus_can_read() {
             "INSERT INTO deliveries (message_id, destination, seq, state, created_at, due_at)
              SELECT zeroblob(16), 'a \"tool\"', min(seq), 'waiting', ?1, ?1 FROM outbox",
             [NOW - 5000],
+        )?;
+        tx.execute(
+            "WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 10001)
+             INSERT INTO deliveries (message_id, destination, seq, state, created_at)
+             SELECT zeroblob(16), 'a \"tool\"', (SELECT min(seq) FROM outbox), 'held', ?1 FROM n",
+            [NOW - 9000],
         )
         .map(drop)
     });
@@ -104,6 +110,7 @@ fn the_metrics_are_what_prometheus_can_read() {
     }
     assert_eq!(samples[r#"quintile_deliveries{destination="a \"tool\"",state="waiting"}"#], "1");
     assert_eq!(samples[r#"quintile_oldest_waiting_delivery_age_seconds{destination="a \"tool\""}"#], "5");
+    assert_eq!(samples[r#"quintile_deliveries{destination="a \"tool\"",state="held"}"#], "10000", "no more is read");
     assert!(samples[r#"quintile_runs_total{state="done"}"#].parse::<i64>().unwrap() >= 14);
     assert!(samples.contains_key("quintile_last_run_changes"));
     assert_eq!(kinds["quintile_delivery_attempts_total"].1, "counter");
