@@ -71,14 +71,12 @@ struct Ward {
 impl Wards {
     /// How `name` fares by now, to be changed.
     pub fn of(&mut self, tx: &Transaction<'_>, name: &str, now: Timestamp) -> rusqlite::Result<&mut Health> {
-        let place = match self.0.iter().position(|ward| ward.name == name) {
-            Some(place) => place,
-            None => {
-                let stored = health(tx, name, now)?;
-                self.0.push(Ward { name: name.to_owned(), now: stored.clone(), stored });
-                self.0.len() - 1
-            }
-        };
+        let known = self.0.iter().position(|ward| ward.name == name);
+        let place = known.unwrap_or(self.0.len());
+        if known.is_none() {
+            let stored = health(tx, name, now)?;
+            self.0.push(Ward { name: name.to_owned(), now: stored.clone(), stored });
+        }
         Ok(&mut self.0[place].now)
     }
 
