@@ -10,7 +10,7 @@ use crate::{
     cli::{Context, Format, Outcome, UsageError, score},
     db::Database,
     model::Timestamp,
-    outbox::{Action, Cursor, Filter, Ids, State, act, count_matching},
+    outbox::{self, Action, Cursor, DestinationState, Filter, Gate, Ids, State, act, count_matching},
     scoring,
 };
 
@@ -51,6 +51,7 @@ const SLICE: usize = 1000;
 
 pub fn run(action: Action, args: &Args, list: &super::Args, context: &Context) -> anyhow::Result<Outcome> {
     let filter = filter(action, args, list)?;
+    let mut notes = Vec::new();
     let (matched, done) = if args.dry_run {
         (count(&*context.readers()?.get()?, action, &filter, context)?, 0)
     } else {
@@ -63,9 +64,15 @@ pub fn run(action: Action, args: &Args, list: &super::Args, context: &Context) -
         let matched = count(&*database.readers().get()?, action, &filter, context)?;
         let done = act_on_all(&database, action, &filter, context.clock.now())?;
         database.nudge();
+        if action != Action::Discard {
+            notes = standing_in_the_way(&*database.readers().get()?, &filter, context)?;
+        }
         (matched, done)
     };
     print(action, matched, done, args.dry_run, list.format)?;
+    for note in notes {
+        eprintln!("note: {note}");
+    }
     Ok(Outcome::Done)
 }
 
@@ -137,6 +144,36 @@ fn act_on_all(database: &Database, action: Action, filter: &Filter, now: Timesta
             None => return Ok(total),
         }
     }
+}
+
+/// Why what was released or tried again may not go out at once.
+fn standing_in_the_way(connection: &Connection, filter: &Filter, context: &Context) -> anyhow::Result<Vec<String>> {
+    let mut notes = Vec::new();
+    let now = context.clock.now();
+    let names = context.config.destination.iter().map(|destination| destination.name.as_str());
+    for name in names.filter(|name| filter.destination.as_deref().is_none_or(|wanted| wanted == *name)) {
+        let health = outbox::health(connection, name, now)?;
+        match (health.state, health.gate(now)) {
+            (DestinationState::Paused | DestinationState::Disabled, _) => notes.push(format!(
+                "{name} is {}; its queue waits for `quintile destinations resume {name} --send all|latest|none`",
+                health.state
+            )),
+            (_, Gate::Until(at)) => notes.push(format!("{name} is sent to again at {at}")),
+            _ => {}
+        }
+    }
+    let consent: i64 = connection.query_row(
+        "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'held' AND hold = 'consent' LIMIT 1000)",
+        [],
+        |row| row.get(0),
+    )?;
+    if consent > 0 {
+        let more = if consent == 1000 { " or more" } else { "" };
+        notes.push(format!(
+            "{consent}{more} deliveries wait until their customers agree to e-mail; see [consent] in config.toml"
+        ));
+    }
+    Ok(notes)
 }
 
 /// The action, what became of its deliveries, and what happens to them.
