@@ -138,8 +138,10 @@ fn take_apart(envelope: &Json, fixed: &Fixed) -> (Value, Value) {
     }
     let is_test = [&envelope["test"], &envelope["data"]["test"]].iter().any(|test| **test == Json::Bool(true));
     event.insert("test".to_owned(), is_test.into());
-    for name in ["rfm", "lapsedDays"] {
-        event.entry(name.to_owned()).or_insert_with(|| ().into());
+    event.entry("lapsedDays".to_owned()).or_insert_with(|| ().into());
+    // An event without scores has them empty, so that a template need not ask first.
+    if event.get("rfm").is_none_or(Value::is_none) {
+        event.insert("rfm".to_owned(), ["r", "f", "m"].map(|name| (name, Value::from(()))).into_iter().collect());
     }
     let kind = envelope["type"].as_str().unwrap_or_default();
     // Whoever lost their segment loses it in the tool too; an event of another kind leaves it alone.

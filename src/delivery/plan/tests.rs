@@ -384,7 +384,8 @@ fn a_template_is_tried_with_every_type_that_reaches_it() {
         given.events = events.iter().map(|kind| (*kind).to_owned()).collect();
         Plan::from_config(&given, &Shop::default()).map(drop).map_err(|error| error.to_string())
     };
-    let score = "{\"r\": {{ event.rfm.r }}}";
+    assert_eq!(with("{\"r\": {{ event.rfm.r }}}", &[]), Ok(()), "empty where there are no scores");
+    let score = "{\"r\": {{ event.rfm.r + 1 }}}";
     let found = with(score, &[]).unwrap_err();
     for part in ["`request` number 1, body: ", "of an event of type customer/first_order", "`events`"] {
         assert!(found.contains(part), "{found}\nlacks {part}");
