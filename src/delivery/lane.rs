@@ -19,7 +19,7 @@ use crate::{
 pub const CONNECTIONS: usize = 16;
 /// Claims ahead of the requests while a destination takes everything: the next request starts
 /// without waiting for a commit.
-const AHEAD: usize = 512;
+const AHEAD: usize = 1024;
 /// The same for a destination of batches, each of which is many events.
 const BATCHES_AHEAD: usize = 16;
 

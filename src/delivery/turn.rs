@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// Deliveries claimed in one transaction.
-const CLAIM: usize = 256;
+const CLAIM: usize = 512;
 /// Deliveries settled in one transaction.
-const SETTLE: usize = 256;
+const SETTLE: usize = 512;
 /// Events without a run that are queued in one transaction.
 const QUEUE: usize = 256;
 /// Deliveries that wait for a consent, looked at in one transaction.

@@ -113,12 +113,17 @@ impl<'tx> Lines<'tx> {
         Ok(Self {
             now,
             open: tx.prepare_cached(
-                "SELECT coalesce(hold IN ('baseline', 'consent'), 0) FROM deliveries
-                 WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL",
+                // The first row of the line tells: it may be as long as its customer's history.
+                "SELECT EXISTS (SELECT 1 FROM deliveries WHERE destination = ?1 AND customer_id = ?2
+                                   AND finished_at IS NULL),
+                        EXISTS (SELECT 1 FROM deliveries WHERE destination = ?1 AND customer_id = ?2
+                                   AND finished_at IS NULL AND (hold IS NULL OR hold NOT IN ('baseline', 'consent')))",
             )?,
             supersede: tx.prepare_cached(
+                // What stands beside a line is older than most of it.
                 "UPDATE deliveries SET state = 'superseded', finished_at = ?3
-                 WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL
+                 WHERE id IN (SELECT id FROM deliveries WHERE destination = ?1 AND customer_id = ?2
+                                 AND finished_at IS NULL ORDER BY id LIMIT 100)
                    AND hold IN ('baseline', 'consent')
                    AND (SELECT type FROM outbox WHERE outbox.seq = deliveries.seq) = ?4",
             )?,
@@ -169,14 +174,11 @@ impl<'tx> Lines<'tx> {
         if entry.customer_id.is_none() {
             return Ok(true); // speaks of nobody, so there is no order to keep
         }
-        let (mut open, mut beside) = (0, 0);
-        for held in self.open.query_map(params![destination, entry.customer_id], |row| row.get::<_, bool>(0))? {
-            open += 1;
-            beside += i32::from(held?);
-        }
-        if beside > 0 && entry.replay_of.is_none() {
+        let (any, in_line): (bool, bool) =
+            self.open.query_row(params![destination, entry.customer_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if any && entry.replay_of.is_none() {
             self.supersede.execute(params![destination, entry.customer_id, self.now, entry.kind])?;
         }
-        Ok(open == beside)
+        Ok(!in_line)
     }
 }
