@@ -123,7 +123,7 @@ async fn nothing_is_lost_or_doubled_by_160_kills_of_the_server() {
     let merchant = Merchant::new(receiver.url());
     let sent = Sent::default();
     tokio::task::block_in_place(|| {
-        live_and_die(&merchant, &sent);
+        live_and_die_taking_webhooks(&merchant, &sent);
         settle(&merchant, &sent);
         every_accepted_webhook_is_stored(&merchant, &sent);
         every_change_has_one_event(&merchant);
@@ -135,7 +135,7 @@ async fn nothing_is_lost_or_doubled_by_160_kills_of_the_server() {
 }
 
 /// Starts the server, lets it take webhooks, score and deliver, kills it; again and again.
-fn live_and_die(merchant: &Merchant, sent: &Sent) {
+fn live_and_die_taking_webhooks(merchant: &Merchant, sent: &Sent) {
     let mut random = random(None);
     for _ in 0..KILLS_OF_SERVERS {
         let server = Server::start(merchant.path());
@@ -239,4 +239,36 @@ fn the_receiver_has_everything_in_order(merchant: &Merchant, received: &[Receive
     let repeats = received.len() - queued.len();
     eprintln!("{} events, {repeats} came twice", queued.len());
     assert!(repeats <= KILLS_OF_SERVERS as usize * 16, "more repeats than could be in flight: {repeats}");
+}
+
+/// A shop whose orders come in a dozen a life, scored and delivered, its server killed `kills` times
+/// at random moments; then a last life in which everything is delivered.
+pub fn live_and_die(merchant: &Merchant, kills: u32, customers: u64, longest_life: Duration) {
+    let mut random = random(None);
+    let mut order = 1_000_000;
+    for _ in 0..kills {
+        let server = Server::start(merchant.path());
+        for _ in 0..12 {
+            order += 1;
+            let at = format!("2026-{:02}-{:02}T10:00:00Z", random.u32(1..11), random.u32(1..29));
+            let total = format!("{}.00", random.u32(5..500));
+            let body = shopify_order(order, 7000 + random.u64(0..customers), &total, &at);
+            assert_eq!(post_shopify(&server, "orders/create", &format!("w-{order}"), &body).unwrap().status, 200);
+        }
+        let life = longest_life.mul_f64(random.f64());
+        std::thread::scope(|threads| {
+            threads.spawn(|| score_now(&server)); // the server may be gone
+            std::thread::sleep(life);
+            server.signal_kill();
+        });
+        server.kill();
+    }
+    let server = Server::start(merchant.path());
+    score_and_wait(merchant, &server);
+    let database = merchant.sql();
+    let count = |condition: &str| -> i64 {
+        database.query_row(&format!("SELECT count(*) FROM {condition}"), [], |row| row.get(0)).unwrap()
+    };
+    eventually("the end of all deliveries", || (count("deliveries WHERE finished_at IS NULL") == 0).then_some(()));
+    assert!(server.terminate().success());
 }

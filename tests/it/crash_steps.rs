@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{
-    merchant::{Merchant, post_shopify, score_and_wait, score_now, shopify_order},
-    process::{Server, eventually},
-    receiver::{Received, Receiver},
+use crate::{
+    crash,
+    support::{
+        merchant::Merchant,
+        receiver::{Received, Receiver},
+    },
 };
 
 const KILLS: u32 = 60;
@@ -63,35 +65,11 @@ unknown = "send"
 }
 
 fn live_and_die(merchant: &Merchant) {
-    let seed = fastrand::u64(..);
-    eprintln!("seed {seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
-    let mut order = 1_000_000;
-    for _ in 0..KILLS {
-        let server = Server::start(merchant.path());
-        for _ in 0..12 {
-            order += 1;
-            let at = format!("2026-{:02}-{:02}T10:00:00Z", random.u32(1..11), random.u32(1..29));
-            let total = format!("{}.00", random.u32(5..500));
-            let body = shopify_order(order, 7000 + random.u64(0..CUSTOMERS), &total, &at);
-            assert_eq!(post_shopify(&server, "orders/create", &format!("w-{order}"), &body).unwrap().status, 200);
-        }
-        let life = LONGEST_LIFE.mul_f64(random.f64());
-        std::thread::scope(|threads| {
-            threads.spawn(|| score_now(&server)); // the server may be gone
-            std::thread::sleep(life);
-            server.signal_kill();
-        });
-        server.kill();
-    }
-    let server = Server::start(merchant.path());
-    score_and_wait(merchant, &server);
+    crash::live_and_die(merchant, KILLS, CUSTOMERS, LONGEST_LIFE);
     let database = merchant.sql();
     let count = |condition: &str| -> i64 {
         database.query_row(&format!("SELECT count(*) FROM {condition}"), [], |row| row.get(0)).unwrap()
     };
-    eventually("the end of all deliveries", || (count("deliveries WHERE finished_at IS NULL") == 0).then_some(()));
-    assert!(server.terminate().success());
     assert_eq!(count("deliveries WHERE state <> 'delivered' OR step <> 2"), 0);
 }
 
