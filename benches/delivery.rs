@@ -40,21 +40,23 @@ fn main() -> anyhow::Result<()> {
         return receiver::serve();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    if arguments.iter().any(|argument| argument == "--batches") {
-        // For a profiler: the one figure.
-        header();
+    // One figure alone, for a profiler.
+    let only = |name: &str| arguments.iter().any(|argument| argument == name);
+    header();
+    if !only("--batches") {
+        let alone = runtime.block_on(client_alone())?;
+        row("the HTTP client alone, no database", alone, "requests/s", None);
+        let single = runtime.block_on(drained(1))?;
+        row("single events, each a request", single, "deliveries/s", Some((single >= 5000.0, "≥ 5,000/s")));
+        row("- as a share of the client alone", single / alone * 100.0, "%", Some((single / alone >= 0.3, "≥ 30 %")));
+    }
+    if !only("--singles") {
         let batched = 100_000.0 / runtime.block_on(drained(100))?;
         row("100,000 changes in batches of 100", batched, "s", Some((batched < 3.0, "< 3 s")));
+    }
+    if only("--batches") || only("--singles") {
         return Ok(());
     }
-    header();
-    let alone = runtime.block_on(client_alone())?;
-    row("the HTTP client alone, no database", alone, "requests/s", None);
-    let single = runtime.block_on(drained(1))?;
-    row("single events, each a request", single, "deliveries/s", Some((single >= 5000.0, "≥ 5,000/s")));
-    row("- as a share of the client alone", single / alone * 100.0, "%", Some((single / alone >= 0.3, "≥ 30 %")));
-    let batched = 100_000.0 / runtime.block_on(drained(100))?;
-    row("100,000 changes in batches of 100", batched, "s", Some((batched < 3.0, "< 3 s")));
     let (p50, p99) = runtime.block_on(idle(false))?;
     row("idle: commit to receiver, median", p50, "ms", None);
     row("- p99", p99, "ms", Some((p99 < 20.0, "< 20 ms")));

@@ -1,7 +1,8 @@
 //! The one writer connection and the queue in front of it.
 //!
 //! Jobs that wait together share one transaction (group commit), each in its own savepoint: a job
-//! that fails undoes itself alone. Nobody is answered before the commit, so an answer means that
+//! that fails undoes itself alone. A job that waits alone needs none, and SQLite need not copy each
+//! page before it changes. Nobody is answered before the commit, so an answer means that
 //! the write survives a power cut (`synchronous = FULL`).
 
 use std::{
@@ -24,7 +25,14 @@ const GROUP: usize = 256;
 /// What a job leaves behind: told whether the group was committed, it answers its caller.
 type Answer = Box<dyn FnOnce(Result<(), &str>) + Send>;
 /// Handed `Err` when there is no transaction to run in: then it only answers.
-type Work = Box<dyn FnOnce(Result<&Transaction<'_>, &str>) -> Answer + Send>;
+type Work = Box<dyn FnOnce(Result<Room<'_, '_>, &str>) -> Answer + Send>;
+
+/// Where a job runs.
+struct Room<'a, 'conn> {
+    transaction: &'a Transaction<'conn>,
+    /// With other jobs, which must not be undone with it.
+    shared: bool,
+}
 
 /// One write in the queue.
 struct Job {
@@ -65,7 +73,7 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
     {
-        let (job, answer) = pack(job, in_savepoint);
+        let (job, answer) = pack(job);
         self.jobs.send(job).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
@@ -79,7 +87,7 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
     {
-        let (job, answer) = pack(job, in_savepoint);
+        let (job, answer) = pack(job);
         self.jobs.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => QueueFull.into(),
             mpsc::error::TrySendError::Closed(_) => closed(),
@@ -96,7 +104,7 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
     {
-        let (job, answer) = pack(job, in_savepoint);
+        let (job, answer) = pack(job);
         self.jobs.blocking_send(job).map_err(|_| closed())?;
         answer.blocking_recv().map_err(|_| closed())?
     }
@@ -112,7 +120,7 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
     {
-        let (mut job, answer) = pack(job, alone);
+        let (mut job, answer) = pack(job);
         job.alone = true;
         self.jobs.blocking_send(job).map_err(|_| closed())?;
         answer.blocking_recv().map_err(|_| closed())?
@@ -128,15 +136,16 @@ fn closed() -> anyhow::Error {
 }
 
 /// Wraps a typed job so that the thread can run it without knowing its type.
-fn pack<T, F>(job: F, run: fn(&Transaction<'_>, F) -> anyhow::Result<T>) -> (Job, oneshot::Receiver<anyhow::Result<T>>)
+fn pack<T, F>(job: F) -> (Job, oneshot::Receiver<anyhow::Result<T>>)
 where
     T: Send + 'static,
     F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
 {
     let (sender, receiver) = oneshot::channel();
-    let work: Work = Box::new(move |transaction| {
-        let result = match transaction {
-            Ok(transaction) => run(transaction, job),
+    let work: Work = Box::new(move |room| {
+        let result = match room {
+            Ok(Room { transaction, shared: true }) => in_savepoint(transaction, job),
+            Ok(Room { transaction, shared: false }) => alone(transaction, job),
             Err(error) => Err(not_written(error)),
         };
         Box::new(move |committed| {
@@ -218,8 +227,9 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
 /// Runs all jobs in one transaction, commits, then answers each.
 fn run_group(connection: &mut Connection, group: &mut Vec<Job>) {
     let mut answers: Vec<Answer> = Vec::with_capacity(group.len());
+    let shared = group.len() > 1;
     let mut waiting = group.drain(..);
-    match commit_together(connection, &mut waiting, &mut answers) {
+    match commit_together(connection, &mut waiting, shared, &mut answers) {
         Ok(()) => {
             for answer in answers {
                 answer(Ok(()));
@@ -239,11 +249,12 @@ fn run_group(connection: &mut Connection, group: &mut Vec<Job>) {
 fn commit_together(
     connection: &mut Connection,
     waiting: &mut dyn Iterator<Item = Job>,
+    shared: bool,
     answers: &mut Vec<Answer>,
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for job in waiting {
-        answers.push((job.work)(Ok(&transaction)));
+        answers.push((job.work)(Ok(Room { transaction: &transaction, shared })));
         if transaction.is_autocommit() {
             // A full disk or an I/O error made SQLite roll back everything, earlier jobs included.
             return Err(rusqlite::Error::SqliteFailure(

@@ -5,6 +5,7 @@ use rusqlite::{Connection, Params, ToSql, Transaction, params};
 
 use super::{
     Ids, State,
+    batch::dissolve,
     line::{Entry, Line, Lines, Place},
 };
 use crate::model::Timestamp;
@@ -86,7 +87,8 @@ pub struct Cursor {
 
 /// `?1` to `?10`: state, last id, and the parts of a [`Filter`]. In this form the index by state
 /// gives the rows in the order of ids. `?11`: a hold that is not meant; `?12`: a batch is meant when
-/// one of its events is, which holds for what can be done event by event.
+/// one of its events is, which holds for what can be done event by event; one that was never sent
+/// can be taken apart for it.
 macro_rules! matching {
     () => {
         "d.state = ?1 AND d.id > ?2 AND (?3 IS NULL OR d.id = ?3) AND (?4 IS NULL OR d.destination = ?4)
@@ -95,7 +97,7 @@ macro_rules! matching {
          AND ((?9 IS NULL AND ?10 IS NULL)
            OR (d.events = 1 AND EXISTS (SELECT 1 FROM outbox o WHERE o.seq = d.seq AND (?9 IS NULL OR o.new_segment = ?9)
                         AND (?10 IS NULL OR o.customer_id = ?10)))
-           OR (?12 AND d.events > 1 AND EXISTS (
+           OR ((?12 OR d.attempts = 0) AND d.events > 1 AND EXISTS (
                 SELECT 1 FROM batched b JOIN outbox o ON o.seq = b.seq
                  WHERE b.delivery_id = d.id AND (?9 IS NULL OR o.new_segment = ?9)
                    AND (?10 IS NULL OR o.customer_id = ?10))))
@@ -104,6 +106,11 @@ macro_rules! matching {
 }
 
 impl Filter {
+    /// It looks at single events.
+    const fn is_of_events(&self) -> bool {
+        self.segment.is_some() || self.customer_id.is_some()
+    }
+
     fn params(&self, action: Action, state: State, after: i64) -> [Box<dyn ToSql>; 12] {
         [
             Box::new(state),
@@ -127,7 +134,15 @@ impl Filter {
 /// # Errors
 /// Those of SQLite.
 pub fn count_matching(connection: &Connection, action: Action, filter: &Filter) -> rusqlite::Result<i64> {
-    let mut count = connection.prepare_cached(concat!("SELECT count(*) FROM deliveries d WHERE ", matching!()))?;
+    let mut count = connection.prepare_cached(concat!(
+        "SELECT coalesce(sum(CASE WHEN NOT ?12 AND d.events > 1 AND coalesce(?9, ?10) IS NOT NULL THEN
+             (SELECT count(*) FROM batched b JOIN outbox o ON o.seq = b.seq
+               WHERE b.delivery_id = d.id AND (?9 IS NULL OR o.new_segment = ?9)
+                 AND (?10 IS NULL OR o.customer_id = ?10))
+           ELSE 1 END), 0)
+         FROM deliveries d WHERE ",
+        matching!()
+    ))?;
     action.states_of(filter).into_iter().try_fold(0, |sum, state| {
         let found: i64 = count.query_row(all(&filter.params(action, state, 0)), |row| row.get(0))?;
         Ok(sum + found)
@@ -156,7 +171,7 @@ pub fn act(
     let cursor = Cursor { newest: Some(newest), ..cursor };
     let matched = tx
         .prepare_cached(concat!(
-            "SELECT d.id, d.destination, d.customer_id, d.message_id FROM deliveries d WHERE ",
+            "SELECT d.id, d.destination, d.customer_id, d.message_id, d.events > 1 FROM deliveries d WHERE ",
             matching!(),
             " AND d.id <= ?13 ORDER BY d.id LIMIT ?14"
         ))?
@@ -167,11 +182,20 @@ pub fn act(
                     id: row.get(0)?,
                     line: Line { destination: row.get(1)?, customer_id: row.get(2)? },
                     message_id: row.get(3)?,
+                    is_batch: row.get(4)?,
                 })
             },
         )?
         .collect::<Result<Vec<_>, _>>()?;
+    let (mut done, mut again) = (0, None);
     for one in &matched {
+        if action == Action::Discard && one.is_batch && filter.is_of_events() {
+            // Those of its events that are meant come up again one by one.
+            let first = dissolve(tx, one.id, ids, now)?;
+            again = again.or(Some(first - 1));
+            continue;
+        }
+        done += 1;
         match (action, state) {
             (Action::Release, _) => one.line.release(tx, one.id, now)?,
             (Action::Discard, _) => one.line.finish(tx, one.id, State::Discarded, now)?,
@@ -179,17 +203,18 @@ pub fn act(
             (Action::Retry | Action::Replay, _) => replay(tx, one, filter, ids, now)?,
         }
     }
-    let next = match matched.last() {
-        Some(last) => Cursor { id: last.id, ..cursor },
+    let next = match again.or(matched.last().map(|last| last.id)) {
+        Some(id) => Cursor { id, ..cursor },
         None => Cursor { state: cursor.state + 1, id: 0, ..cursor },
     };
-    Ok((matched.len(), (next.state < action.states_of(filter).len()).then_some(next)))
+    Ok((done, (next.state < action.states_of(filter).len()).then_some(next)))
 }
 
 struct Matched {
     id: i64,
     line: Line,
     message_id: [u8; 16],
+    is_batch: bool,
 }
 
 fn all(parts: &[Box<dyn ToSql>; 12]) -> impl Params + '_ {

@@ -1,17 +1,18 @@
-//! Several events in one request: put together at the first claim, taken apart when the receiver
-//! refuses it.
+//! Several events in one request: put together when they are queued, or at the first claim what was
+//! queued alone; taken apart when the receiver refuses it.
 //!
-//! A batch is one row of `deliveries` without a customer, so it stands in no line; its destination
-//! takes nothing else until it has ended. It has the id of its last event's own delivery; the ids
-//! of the others stay free ([`take_apart`] gives them back), so each customer's line keeps its order.
+//! A batch is one row of `deliveries` without a customer, so it stands in no line. What is queued
+//! after it waits for it, and once it was tried its destination takes nothing else until it has
+//! ended. Of the ids of its events' own deliveries it has the highest; the others stay free
+//! ([`take_apart`] and [`dissolve`] give them back), so each customer's line keeps its order.
 
 use rusqlite::{Transaction, params};
 use serde::Serialize;
 
 use super::{
-    Event, Fields, Ids, Shop,
+    Event, EventType, Fields, Ids, Shop,
     envelope::{Envelope, event_columns},
-    line::Line,
+    line::{AT_ITS_TURN, Entry, Line},
     msg_id,
 };
 use crate::model::Timestamp;
@@ -28,6 +29,76 @@ pub(super) struct Member {
     pub customer_id: Option<i64>,
 }
 
+/// Events of one run and type on their way into a batch of one destination.
+#[derive(Debug)]
+pub(super) struct Gathering<'a> {
+    destination: &'a str,
+    /// Events at most; 1: each goes alone.
+    pub size: u32,
+    kind: Option<EventType>,
+    run_id: Option<i64>,
+    message_id: [u8; 16],
+    /// Their seq and customer, ascending.
+    members: Vec<(i64, Option<i64>)>,
+}
+
+impl<'a> Gathering<'a> {
+    pub fn new(destination: &'a str, size: u32) -> Self {
+        Self { destination, size, kind: None, run_id: None, message_id: [0; 16], members: Vec::new() }
+    }
+
+    /// Adds an event that nothing stands before in its customer's line.
+    pub fn add(&mut self, tx: &Transaction<'_>, entry: &Entry<'_>, now: Timestamp) -> rusqlite::Result<()> {
+        let other = (self.kind, self.run_id) != (Some(entry.kind), entry.run_id);
+        let twice = || self.members.iter().any(|(_, customer_id)| *customer_id == entry.customer_id);
+        if other || self.members.len() >= self.size as usize || twice() {
+            self.flush(tx, now)?;
+            (self.kind, self.run_id) = (Some(entry.kind), entry.run_id);
+        }
+        self.message_id = entry.message_id;
+        self.members.push((entry.seq, entry.customer_id));
+        Ok(())
+    }
+
+    /// Queues what was gathered.
+    pub fn flush(&mut self, tx: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> {
+        let Some((last, customer_id)) = self.members.last().copied() else { return Ok(()) };
+        // The newest id of all, so that what is queued later stands behind each of them.
+        let newest: i64 =
+            tx.prepare_cached("SELECT coalesce(max(id), 0) FROM deliveries")?.query_row([], |row| row.get(0))?;
+        let own_ids = newest + 1..;
+        let count = self.members.len();
+        let leader = newest + i64::try_from(count).unwrap_or(i64::MAX);
+        let alone = count == 1;
+        tx.prepare_cached(
+            "INSERT INTO deliveries (id, message_id, destination, seq, customer_id, run_id, state, events, due_at,
+               created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'waiting', ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            leader,
+            self.message_id,
+            self.destination,
+            last,
+            customer_id.filter(|_| alone),
+            self.run_id,
+            count,
+            AT_ITS_TURN,
+            now
+        ])?;
+        if !alone {
+            let mut insert = tx.prepare_cached(INSERT_MEMBER)?;
+            for (id, (seq, customer_id)) in own_ids.zip(&self.members) {
+                insert.execute(params![leader, seq, customer_id, id])?;
+            }
+        }
+        self.members.clear();
+        Ok(())
+    }
+}
+
+const INSERT_MEMBER: &str = "INSERT INTO batched (delivery_id, seq, customer_id, row_id) VALUES (?1, ?2, ?3, ?4)";
+
 /// Puts `members` (two or more, ascending by id) into one delivery; returns its id.
 pub(super) fn put_together(
     tx: &Transaction<'_>,
@@ -36,8 +107,7 @@ pub(super) fn put_together(
     now: Timestamp,
 ) -> rusqlite::Result<i64> {
     let (leader, others) = members.split_last().map_or((0, members), |(last, others)| (last.id, others));
-    let mut insert =
-        tx.prepare_cached("INSERT INTO batched (delivery_id, seq, customer_id, row_id) VALUES (?1, ?2, ?3, ?4)")?;
+    let mut insert = tx.prepare_cached(INSERT_MEMBER)?;
     for member in members {
         insert.execute(params![leader, member.seq, member.customer_id, member.id])?;
     }
@@ -54,7 +124,7 @@ pub(super) fn put_together(
     Ok(leader)
 }
 
-/// The events of a batch, ascending.
+/// The events of a batch, ascending by seq.
 pub(super) fn events_of(tx: &Transaction<'_>, delivery_id: i64) -> rusqlite::Result<Vec<Event>> {
     tx.prepare_cached(concat!(
         "SELECT ",
@@ -79,7 +149,7 @@ pub(super) fn take_apart(
     let (first, second) = members.split_at(members.len() / 2);
     for half in [first, second] {
         let Some(last) = half.last() else { continue };
-        // The second half ends with the event whose row the batch has; the first gets its own back.
+        // The second half ends with the id that the batch has; the first gets its own back.
         if last.id != delivery_id {
             tx.prepare_cached(
                 "INSERT INTO deliveries (id, message_id, destination, seq, run_id, state, attempts, last_status,
@@ -108,15 +178,16 @@ pub(super) fn take_apart(
                 .execute(params![delivery_id, last.seq])?;
             enter_line(tx, last)?;
         } else if last.id != delivery_id {
-            tx.prepare_cached("UPDATE batched SET delivery_id = ?2 WHERE delivery_id = ?1 AND seq <= ?3")?
-                .execute(params![delivery_id, last.id, last.seq])?;
+            tx.prepare_cached("UPDATE batched SET delivery_id = ?2 WHERE delivery_id = ?1 AND row_id <= ?2")?
+                .execute(params![delivery_id, last.id])?;
         }
     }
     Ok(second.len())
 }
 
 /// Gives every event of a batch its own delivery back, as if they had never been put together.
-pub(super) fn dissolve(tx: &Transaction<'_>, delivery_id: i64, ids: &mut Ids, now: Timestamp) -> rusqlite::Result<()> {
+/// Returns the lowest of their ids.
+pub(super) fn dissolve(tx: &Transaction<'_>, delivery_id: i64, ids: &mut Ids, now: Timestamp) -> rusqlite::Result<i64> {
     let destination: String = tx
         .prepare_cached("SELECT destination FROM deliveries WHERE id = ?1")?
         .query_row([delivery_id], |row| row.get(0))?;
@@ -138,16 +209,27 @@ pub(super) fn dissolve(tx: &Transaction<'_>, delivery_id: i64, ids: &mut Ids, no
     )?
     .execute(params![delivery_id, own, ids.next()])?;
     tx.prepare_cached("DELETE FROM attempts WHERE delivery_id = ?1")?.execute([delivery_id])?;
-    for member in members {
+    for member in &members {
         let line = Line { destination: destination.clone(), customer_id: member.customer_id };
         line.hold_back(tx, member.id)?;
         line.advance(tx, now)?;
     }
-    Ok(())
+    Ok(members.first().map_or(delivery_id, |member| member.id))
+}
+
+/// The next batches of a destination that were never sent, with an id above `after`.
+pub(super) fn unsent(tx: &Transaction<'_>, destination: &str, after: i64, limit: usize) -> rusqlite::Result<Vec<i64>> {
+    tx.prepare_cached(
+        "SELECT id FROM deliveries INDEXED BY deliveries_batches
+         WHERE destination = ?1 AND events > 1 AND finished_at IS NULL AND id > ?2 AND attempts = 0
+         ORDER BY id LIMIT ?3",
+    )?
+    .query_map(params![destination, after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get(0))?
+    .collect()
 }
 
 fn members_of(tx: &Transaction<'_>, delivery_id: i64) -> rusqlite::Result<Vec<Member>> {
-    tx.prepare_cached("SELECT row_id, seq, customer_id FROM batched WHERE delivery_id = ?1 ORDER BY seq")?
+    tx.prepare_cached("SELECT row_id, seq, customer_id FROM batched WHERE delivery_id = ?1 ORDER BY row_id")?
         .query_map([delivery_id], |row| Ok(Member { id: row.get(0)?, seq: row.get(1)?, customer_id: row.get(2)? }))?
         .collect()
 }

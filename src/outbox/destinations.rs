@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::{DestinationState, Health, Hold, State, line::Line};
+use super::{DestinationState, Health, Hold, Ids, State, batch, line::Line};
 use crate::model::Timestamp;
 
 /// How `name` fares; a destination without a row is active.
@@ -120,6 +120,8 @@ pub enum Resume {
 /// Where the next slice of a queue begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Position {
+    /// The batches that were never sent are taken apart.
+    apart: bool,
     /// Index into [`OPEN`].
     state: usize,
     /// The last id looked at.
@@ -145,6 +147,17 @@ pub fn prepare_resume(
     limit: usize,
     now: Timestamp,
 ) -> rusqlite::Result<Option<Position>> {
+    if resume == Resume::Latest && !position.apart {
+        // Each customer's newest is asked for, and a batch has many customers.
+        let batches = batch::unsent(tx, name, position.id, limit.div_ceil(100))?;
+        for id in &batches {
+            batch::dissolve(tx, *id, &mut Ids::random(now), now)?;
+        }
+        return Ok(Some(match batches.last() {
+            Some(id) => Position { id: *id, ..position },
+            None => Position { apart: true, ..Position::default() },
+        }));
+    }
     let Some(state) = OPEN.get(position.state) else { return Ok(None) };
     // By state: by destination they would all have to be sorted for each slice.
     let open = tx
@@ -168,7 +181,7 @@ pub fn prepare_resume(
     }
     Ok(Some(match open.last() {
         Some((id, ..)) => Position { id: *id, ..position },
-        None => Position { state: position.state + 1, id: 0 },
+        None => Position { state: position.state + 1, id: 0, ..position },
     }))
 }
 

@@ -3,7 +3,9 @@
 use rusqlite::{Rows, Transaction, params};
 
 use super::{
-    Cause, EventType, Hold, Ids, Route, has_unqueued,
+    Cause, EventType, Hold, Ids, Route,
+    batch::Gathering,
+    destinations, has_unqueued,
     line::{Entry, Lines, Place},
     route::{Candidate, Consent},
 };
@@ -101,7 +103,9 @@ pub fn fan_out_unqueued(
     }
 }
 
-/// Puts a delivery of each event at the end of every line that wants it. Returns the last seq.
+/// Puts a delivery of each event at the end of every line that wants it. What a destination of
+/// batches can be sent at once is put together here: a delivery of its own for each would cost more
+/// than all the rest. Returns the last seq.
 fn queue(
     tx: &Transaction<'_>,
     mut rows: Rows<'_>,
@@ -111,6 +115,11 @@ fn queue(
     now: Timestamp,
 ) -> rusqlite::Result<Option<i64>> {
     let mut lines = Lines::prepare(tx, now)?;
+    let mut gathering = Vec::with_capacity(routes.len());
+    for route in routes {
+        let learnt = destinations::health(tx, &route.name, now)?.batch_limit;
+        gathering.push(Gathering::new(&route.name, learnt.map_or(route.batch, |learnt| learnt.min(route.batch))));
+    }
     let mut done = None;
     while let Some(row) = rows.next()? {
         let seq = row.get("seq")?;
@@ -124,7 +133,7 @@ fn queue(
             spent: row.get::<_, Option<Money>>("total_spent")?.unwrap_or_default(),
         };
         let (email, consent) = (row.get_ref("email")?.as_str_or_null()?, row.get_ref("consent")?.as_str_or_null()?);
-        for route in routes.iter().filter(|route| route.wants(&candidate)) {
+        for (route, gathering) in routes.iter().zip(&mut gathering).filter(|(route, _)| route.wants(&candidate)) {
             let place = match route.consent(email, consent) {
                 Consent::Refused(reason) => Place::Discard(Some(reason)),
                 consent => match (disposition, consent) {
@@ -144,9 +153,16 @@ fn queue(
                 replay_of: None,
                 place,
             };
-            lines.append(&route.name, &entry)?;
+            if gathering.size > 1 && place == Place::Send && lines.is_free(&route.name, &entry)? {
+                gathering.add(tx, &entry, now)?;
+            } else {
+                lines.append(&route.name, &entry)?;
+            }
         }
         done = Some(seq);
+    }
+    for mut gathering in gathering {
+        gathering.flush(tx, now)?;
     }
     Ok(done)
 }

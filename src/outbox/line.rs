@@ -1,5 +1,6 @@
 //! A line: the open deliveries of one customer to one destination, oldest first. Only its head has
-//! `due_at` set, unless the head is held or in flight.
+//! `due_at` set, unless the head is held or in flight: [`AT_ITS_TURN`] until it is tried, then the
+//! time of its next attempt.
 //!
 //! What is held as a baseline, or until the customer agrees, stands beside the line and not in it:
 //! who never answers would block everything. Newer news of the same type supersede it.
@@ -8,6 +9,10 @@ use rusqlite::{CachedStatement, Transaction, params};
 
 use super::{EventType, Hold, State};
 use crate::model::Timestamp;
+
+/// `due_at` of what was never tried: destinations take such deliveries in the order of their ids, so
+/// that a clock which jumps moves nobody's news before older ones.
+pub(super) const AT_ITS_TURN: Timestamp = Timestamp::from_millis(0);
 
 /// The deliveries of one customer to one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +30,8 @@ impl Line {
             return Ok(());
         }
         tx.prepare_cached(
-            "UPDATE deliveries SET due_at = ?3 WHERE state IN ('waiting', 'retrying') AND due_at IS NULL AND id =
+            "UPDATE deliveries SET due_at = CASE state WHEN 'waiting' THEN ?4 ELSE ?3 END
+             WHERE state IN ('waiting', 'retrying') AND due_at IS NULL AND id =
                (SELECT id FROM deliveries WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL
                   AND (hold IS NULL OR hold NOT IN ('baseline', 'consent'))
                 ORDER BY id LIMIT 1)
@@ -33,7 +39,7 @@ impl Line {
                (SELECT 1 FROM deliveries WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL
                   AND (due_at IS NOT NULL OR state = 'sending'))",
         )?
-        .execute(params![self.destination, self.customer_id, now])?;
+        .execute(params![self.destination, self.customer_id, now, AT_ITS_TURN])?;
         Ok(())
     }
 
@@ -45,6 +51,18 @@ impl Line {
         )?
         .execute(params![self.destination, self.customer_id, head])?;
         Ok(())
+    }
+
+    /// Lets `id`, which was on its way, wait if meanwhile an older one was released before it.
+    pub fn give_way(&self, tx: &Transaction<'_>, id: i64, now: Timestamp) -> rusqlite::Result<()> {
+        let stood_aside = tx
+            .prepare_cached(
+                "UPDATE deliveries SET due_at = NULL WHERE id = ?3 AND due_at IS NOT NULL AND EXISTS
+                   (SELECT 1 FROM deliveries WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL
+                      AND (hold IS NULL OR hold NOT IN ('baseline', 'consent')) AND id < ?3)",
+            )?
+            .execute(params![self.destination, self.customer_id, id])?;
+        if stood_aside > 0 { self.advance(tx, now) } else { Ok(()) }
     }
 
     /// Ends the delivery `id` without sending it and lets the next one go.
@@ -59,10 +77,10 @@ impl Line {
     pub fn release(&self, tx: &Transaction<'_>, id: i64, now: Timestamp) -> rusqlite::Result<()> {
         tx.prepare_cached(
             "UPDATE deliveries SET state = CASE attempts WHEN 0 THEN 'waiting' ELSE 'retrying' END, hold = NULL,
-               due_at = CASE WHEN customer_id IS NULL THEN ?2 END
+               due_at = CASE WHEN customer_id IS NULL THEN CASE attempts WHEN 0 THEN ?3 ELSE ?2 END END
              WHERE id = ?1",
         )?
-        .execute(params![id, now])?;
+        .execute(params![id, now, AT_ITS_TURN])?;
         tx.prepare_cached(
             "UPDATE deliveries SET state = 'superseded', finished_at = ?4
              WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL AND hold IN ('baseline', 'consent')
@@ -139,7 +157,7 @@ impl<'tx> Lines<'tx> {
         let now = self.now;
         let (state, hold, due_at, finished_at, reason) = match entry.place {
             Place::Send => {
-                let due_at = self.is_free(destination, entry)?.then_some(now);
+                let due_at = self.is_free(destination, entry)?.then_some(AT_ITS_TURN);
                 (State::Waiting, None, due_at, None, None)
             }
             Place::Hold(hold) => {
@@ -170,7 +188,7 @@ impl<'tx> Lines<'tx> {
 
     /// Whether nothing older of this customer stands in the line. What stands beside it and tells
     /// older news of the same type is superseded; a replay is no news.
-    fn is_free(&mut self, destination: &str, entry: &Entry<'_>) -> rusqlite::Result<bool> {
+    pub fn is_free(&mut self, destination: &str, entry: &Entry<'_>) -> rusqlite::Result<bool> {
         if entry.customer_id.is_none() {
             return Ok(true); // speaks of nobody, so there is no order to keep
         }

@@ -36,7 +36,8 @@ pub struct Delivery {
     /// Events in the message.
     pub events: i64,
     pub attempts: i64,
-    /// `None`: done, held, in flight, or behind an older one of its customer.
+    /// `None`: done, held, in flight, or behind an older one of its customer. Of what was never
+    /// tried, when it was queued.
     pub next_attempt_at: Option<Timestamp>,
     pub last_status: Option<i64>,
     pub last_error: Option<String>,
@@ -68,8 +69,8 @@ pub fn deliveries(connection: &Connection, filter: &DeliveryFilter) -> rusqlite:
     let state = if filter.state.is_some() { "state = ?1" } else { "?1 IS NULL" };
     connection
         .prepare_cached(&format!(
-            "SELECT id, message_id, destination, state, events, attempts, due_at, last_status, last_error, created_at,
-               finished_at
+            "SELECT id, message_id, destination, state, events, attempts, iif(due_at = 0, created_at, due_at), last_status, last_error,
+               created_at, finished_at
              FROM deliveries
              WHERE {state} AND (?2 IS NULL OR destination = ?2) AND id < ?3 ORDER BY id DESC LIMIT ?4"
         ))?

@@ -2,7 +2,11 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{Effect, Health, Hold, Ids, State, batch, destinations::Wards, line::Line};
+use super::{
+    Effect, Health, Hold, Ids, State, batch,
+    destinations::Wards,
+    line::{AT_ITS_TURN, Line},
+};
 use crate::model::Timestamp;
 
 /// What became of one claim.
@@ -104,7 +108,8 @@ pub fn settle(
             *health = health.after(settlement.effect, settlement.error.as_deref(), now);
         }
         match settlement.verdict {
-            Verdict::Delivered | Verdict::Dead => line.advance(tx, now)?,
+            Verdict::Delivered | Verdict::Dead | Verdict::Held(_) => line.advance(tx, now)?,
+            Verdict::Retry { .. } | Verdict::Unsent => line.give_way(tx, settlement.delivery_id, now)?,
             Verdict::Split { remember } => {
                 let half = batch::take_apart(tx, settlement.delivery_id, ids, now)?;
                 if remember {
@@ -113,7 +118,6 @@ pub fn settle(
                     health.batch_limit = Some(health.batch_limit.map_or(half, |known| known.min(half)));
                 }
             }
-            Verdict::Retry { .. } | Verdict::Held(_) | Verdict::Unsent => {}
         }
     }
     let turned = wards.store(tx)?.into_iter();
@@ -185,11 +189,12 @@ fn unclaim(
 ) -> rusqlite::Result<Option<Line>> {
     let given_back = tx
         .prepare_cached(
-            "UPDATE deliveries SET claim = NULL, attempts = attempts - 1, due_at = ?3,
+            "UPDATE deliveries SET claim = NULL, attempts = attempts - 1,
+               due_at = CASE attempts WHEN 1 THEN ?4 ELSE ?3 END,
                state = CASE attempts WHEN 1 THEN 'waiting' ELSE 'retrying' END
              WHERE id = ?1 AND claim = ?2 RETURNING destination, customer_id, events > 1 AND attempts = 0",
         )?
-        .query_row(params![settlement.delivery_id, settlement.token, now], |row| {
+        .query_row(params![settlement.delivery_id, settlement.token, now, AT_ITS_TURN], |row| {
             Ok((Line { destination: row.get(0)?, customer_id: row.get(1)? }, row.get::<_, bool>(2)?))
         })
         .optional()?;

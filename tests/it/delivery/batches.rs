@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use quintile::outbox::{Action, Cursor, Filter, Ids, State};
+use quintile::outbox::{self, Action, Cursor, Filter, Ids, Resume, State};
 
 use super::fixture::Shop;
 use crate::support::receiver::{Answer, Received, Receiver};
@@ -223,4 +223,132 @@ async fn a_split_half_stays_whole_when_the_destination_takes_single_events_now()
     let mut sorted = told.clone();
     sorted.sort_unstable();
     assert_eq!(sorted, [1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 10], "everybody's event, none lost: {told:?}");
+}
+
+#[tokio::test]
+async fn one_customer_s_news_can_be_dropped_out_of_a_batch_that_was_not_sent() {
+    let tool = Receiver::start().await;
+    let shop = batching(&tool, 10);
+    shop.moves(&(1..=20).collect::<Vec<_>>(), "lost");
+    assert_eq!(shop.deliveries().iter().map(|delivery| delivery.events).collect::<Vec<_>>(), [10, 10]);
+    let filter = Filter { customer_id: Some(13), state: Some(State::Waiting), ..Filter::default() };
+    let counted = outbox::count_matching(&shop.db().readers().get().unwrap(), Action::Discard, &filter).unwrap();
+    assert_eq!((counted, discard(&shop, &filter)), (1, 1));
+    shop.deliver().await;
+    let told: Vec<_> = tool.received().iter().map(customers_of).collect();
+    assert_eq!(told, [(1..=10).collect::<Vec<_>>(), vec![11, 12, 14, 15, 16, 17, 18, 19, 20]]);
+    assert_eq!(discard(&shop, &filter), 0);
+}
+
+#[tokio::test]
+async fn a_dry_run_counts_the_events_that_a_segment_has_in_unsent_batches() {
+    let tool = Receiver::start().await;
+    let shop = batching(&tool, 100);
+    shop.moves(&(1..=150).collect::<Vec<_>>(), "lost");
+    shop.moves(&[200, 201], "loyal");
+    let filter = Filter { segment: Some("lost".to_owned()), state: Some(State::Waiting), ..Filter::default() };
+    let counted = outbox::count_matching(&shop.db().readers().get().unwrap(), Action::Discard, &filter).unwrap();
+    assert_eq!((counted, discard(&shop, &filter)), (150, 150));
+    shop.deliver().await;
+    assert_eq!(tool.received().iter().map(customers_of).collect::<Vec<_>>(), [vec![200, 201]]);
+}
+
+/// Discards slice by slice; returns how many deliveries it was.
+fn discard(shop: &Shop, filter: &Filter) -> usize {
+    let (now, filter) = (shop.now(), filter.clone());
+    shop.write(move |tx| {
+        let (mut cursor, mut total) = (Some(Cursor::default()), 0);
+        while let Some(from) = cursor {
+            let (count, next) = outbox::act(tx, Action::Discard, &filter, from, 7, &mut Ids::random(now), now)?;
+            (cursor, total) = (next, total + count);
+        }
+        Ok(total)
+    })
+}
+
+#[tokio::test]
+async fn resuming_with_the_latest_looks_into_batches() {
+    let tool = Receiver::start().await;
+    let shop = batching(&tool, 10);
+    let now = shop.now();
+    shop.write(move |tx| Ok(outbox::pause(tx, "tool", now)?));
+    shop.moves(&(1..=20).collect::<Vec<_>>(), "lost");
+    shop.moves(&[2, 14], "champion");
+    shop.resume("tool", Resume::Latest);
+    shop.deliver().await;
+    let mut told: Vec<_> = tool.received().iter().flat_map(customers_of).collect();
+    assert_eq!(told[18..], [2, 14], "the newest goes last, with its run");
+    told.sort_unstable();
+    assert_eq!(told, (1..=20).collect::<Vec<_>>(), "each customer once");
+    let states = shop.deliveries();
+    assert_eq!(states.iter().filter(|delivery| delivery.state == State::Superseded).count(), 2);
+}
+
+#[tokio::test]
+async fn queued_batches_follow_what_the_destination_takes_now() {
+    // A size learnt meanwhile, and a file in which the merchant asks for single events.
+    let tool = Receiver::start().await;
+    let mut shop = batching(&tool, 20);
+    shop.moves(&(1..=40).collect::<Vec<_>>(), "lost");
+    shop.config.destination[0].batch = 8;
+    shop.deliver().await;
+    let sizes: Vec<_> = tool.received().iter().map(|request| customers_of(request).len()).collect();
+    assert_eq!(sizes, [8, 8, 4, 8, 8, 4]);
+
+    shop.config.destination[0].batch = 20;
+    shop.moves(&(1..=40).collect::<Vec<_>>(), "loyal");
+    shop.config.destination[0].batch = 1;
+    shop.moves(&[7], "new");
+    shop.deliver().await;
+    let single: Vec<Received> = tool.received().split_off(6);
+    assert_eq!(single.len(), 41);
+    let of_seven: Vec<_> = single
+        .iter()
+        .filter(|request| request.customer() == "7")
+        .map(|r| r.json()["data"]["newSegment"].clone())
+        .collect();
+    assert_eq!(of_seven, ["loyal", "new"]);
+}
+
+#[tokio::test]
+async fn who_withdraws_consent_is_left_out_of_a_queued_batch() {
+    let tool = Receiver::start().await;
+    let mut shop = Shop::with_tool("klaviyo", &tool);
+    shop.config.destination[0].batch = 100;
+    tool.answers(202);
+    shop.moves(&(1..=30).collect::<Vec<_>>(), "lost");
+    assert_eq!(shop.deliveries().len(), 1);
+    shop.says_consent([4, 5], Some("unsubscribed"));
+    shop.says_consent([6], None);
+    shop.deliver().await;
+    let [request] = tool.received().try_into().unwrap();
+    let body = String::from_utf8(request.body).unwrap();
+    for customer in 1..=30 {
+        assert_eq!(body.contains(&format!("customer{customer}@")), !(4..=6).contains(&customer), "{customer}");
+    }
+    let mut states: Vec<_> = shop.deliveries().iter().map(|delivery| (delivery.state, delivery.events)).collect();
+    states.sort_unstable_by_key(|(state, events)| (state.as_str(), *events));
+    assert_eq!(states, [(State::Delivered, 27), (State::Discarded, 1), (State::Discarded, 1), (State::Held, 1)]);
+}
+
+/// Deliveries that were queued alone stand between those that were queued together, and are put
+/// together with them later: their ids and the order of their events differ then.
+#[tokio::test]
+async fn events_of_a_batch_ascend_also_when_they_were_queued_apart() {
+    let tool = Receiver::start().await;
+    tool.decides(|request| if customers_of(request).len() > 2 { 413.into() } else { 200.into() });
+    let shop = batching(&tool, 10);
+    let now = shop.now();
+    shop.moves(&[3], "loyal");
+    shop.write(move |tx| Ok(outbox::pause(tx, "tool", now)?));
+    shop.moves(&[1, 2, 3, 4], "lost");
+    shop.resume("tool", Resume::Latest);
+    shop.deliver().await;
+    for request in tool.received() {
+        let seqs: Vec<_> = events(&request).iter().map(|event| event["seq"].as_i64().unwrap()).collect();
+        assert!(seqs.is_sorted(), "{seqs:?}");
+    }
+    let mut told: Vec<_> = tool.received().iter().skip(1).flat_map(customers_of).collect();
+    told.sort_unstable();
+    assert_eq!((customers_of(&tool.received()[0]), told), (vec![1, 2, 3, 4], vec![1, 2, 3, 4]));
 }

@@ -274,13 +274,49 @@ async fn a_clock_that_was_wrong_does_not_put_a_delivery_off_for_years() {
     let shop = Shop::new(&[&tool]);
     let right = shop.now();
     shop.set_clock(right.plus_millis(73 * 365 * Timestamp::DAY));
-    shop.moves(&[1], "lost");
-    shop.set_clock(right);
+    shop.moves(&[1, 2], "lost");
+    tool.decides(|request| if request.customer() == "1" { 500.into() } else { 200.into() });
     shop.deliver().await;
+    tool.answers(200);
+    shop.set_clock(right);
+    assert_eq!(shop.deliver().await.delivered, 0);
     let latest = right.plus_millis(Timestamp::DAY * 12 / 10);
-    assert_eq!(next_attempt(&shop), latest);
+    assert_eq!(shop.deliveries().iter().find_map(|delivery| delivery.next_attempt_at), Some(latest));
     shop.set_clock(latest);
     assert_eq!(shop.deliver().await.delivered, 1);
+}
+
+#[tokio::test]
+async fn what_was_never_tried_goes_in_its_order_under_any_clock() {
+    for batch in [1, 10] {
+        let tool = Receiver::start().await;
+        let mut shop = Shop::new(&[&tool]);
+        shop.config.destination[0].batch = batch;
+        let right = shop.now();
+        let told = ["lost", "loyal", "champion", "new"];
+        for (segment, days) in told.into_iter().zip([400, -3, 30, 0]) {
+            shop.set_clock(right.plus_millis(days * Timestamp::DAY));
+            shop.moves(&[1, 2], segment);
+        }
+        shop.set_clock(right);
+        while shop.deliver().await.delivered > 0 {}
+        let received = tool.received();
+        let segments: Vec<&str> = received
+            .iter()
+            .map(|request| std::str::from_utf8(&request.body).unwrap())
+            .map(|body| *told.iter().find(|segment| body.contains(&format!("\"newSegment\":\"{segment}\""))).unwrap())
+            .collect();
+        if batch == 1 {
+            assert_eq!(segments.len(), 8);
+            for customer in ["1", "2"] {
+                let own: Vec<_> =
+                    received.iter().zip(&segments).filter(|(request, _)| request.customer() == customer).collect();
+                assert_eq!(own.iter().map(|(_, segment)| **segment).collect::<Vec<_>>(), told);
+            }
+        } else {
+            assert_eq!(segments, told);
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,144 @@
+//! Handing out to a destination that takes several events in one request.
+
+use rusqlite::params;
+
+use super::{
+    Claim, Claimed,
+    desk::{Desk, ROUNDS},
+    due::Due,
+};
+use crate::{
+    model::Timestamp,
+    outbox::{
+        Event,
+        batch::{BODY_LIMIT, Member, events_of, put_together},
+        route::Consent,
+    },
+};
+
+/// Due deliveries among which those are looked for that a batch has to wait for.
+const BLOCKING: usize = 1000;
+
+impl Desk<'_> {
+    /// A destination of batches gets one request after the other, so several may be claimed ahead:
+    /// the batch that was tried before anything else, then what has its own time, then what is new,
+    /// in the order in which it was queued.
+    pub(super) fn serve_batches(
+        &mut self,
+        claimed: &mut Claimed,
+        limit: usize,
+        before: Timestamp,
+    ) -> rusqlite::Result<Option<Timestamp>> {
+        let size = self.batch_limit.map_or(self.route().batch, |learnt| learnt.clamp(1, self.route().batch)) as usize;
+        let mut given = 0;
+        for _ in 0..limit + ROUNDS {
+            if given == limit {
+                return Ok(None);
+            }
+            let batch = self.first_batch()?;
+            let claim = match batch {
+                Some(tried) if tried.attempts > 0 => {
+                    if self.is_blocked(tried.id)? {
+                        return self.serve_blocking(claimed, before);
+                    }
+                    if tried.due_at.is_some_and(|due| due > before) {
+                        return Ok(tried.due_at);
+                    }
+                    self.take_batch(tried, size)?
+                }
+                fresh => match (self.due(before, size, fresh.as_ref())?, fresh) {
+                    (due, Some(batch)) if due.is_empty() => self.take_batch(batch, size)?,
+                    (due, None) if due.is_empty() => return self.next_due(),
+                    (due, _) => self.take_together(due)?,
+                },
+            };
+            if let Some(claim) = claim {
+                claimed.claims.push(claim);
+                given += 1;
+            }
+        }
+        self.next_due()
+    }
+
+    /// Single events before which a batch has to wait, and nothing else.
+    fn serve_blocking(&mut self, claimed: &mut Claimed, before: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
+        let first = self.due(before, BLOCKING, None)?.into_iter().find(|due| !due.is_fresh());
+        let Some(first) = first else { return self.next_retry() };
+        claimed.claims.extend(self.take_together(vec![first])?);
+        Ok(None)
+    }
+
+    /// Claims one request of what is due: what was tried goes alone, what is new with what is like
+    /// it. `None`: nobody in it agrees any more.
+    fn take_together(&mut self, mut due: Vec<Due>) -> rusqlite::Result<Option<Claim>> {
+        match due.first() {
+            Some(first) if first.is_fresh() => {
+                let (run_id, kind) = (first.event.run_id, first.event.kind);
+                due.retain(|due| due.is_fresh() && due.event.run_id == run_id && due.event.kind == kind);
+            }
+            _ => due.truncate(1),
+        }
+        let mut members = Vec::with_capacity(due.len());
+        for due in due {
+            if self.vet(&due)? {
+                members.push(due);
+            }
+        }
+        members.sort_by_key(|member| member.id);
+        let body = loop {
+            let Some(last) = members.last() else { return Ok(None) };
+            let mut events: Vec<Event> = members.iter().map(|member| member.event.clone()).collect();
+            events.sort_by_key(|event| event.seq);
+            let body = self.body_of(&last.message_id, &events);
+            if body.len() <= BODY_LIMIT || members.len() == 1 {
+                break body;
+            }
+            members.truncate((members.len() * BODY_LIMIT / body.len()).clamp(1, members.len() - 1));
+        };
+        let count = members.len();
+        if count > 1 {
+            let rows: Vec<Member> = members
+                .iter()
+                .map(|due| Member { id: due.id, seq: due.event.seq, customer_id: due.customer_id() })
+                .collect();
+            put_together(self.tx, &self.route().name, &rows, self.claims.now)?;
+        }
+        let Some(leader) = members.pop() else { return Ok(None) };
+        self.take(Due { events: count, ..leader }, body).map(Some)
+    }
+
+    /// Claims a batch. One that was never sent is taken apart instead when it cannot go as it is: it
+    /// is too large, an event before it has not ended, or somebody does not agree any more (for that
+    /// also one that was). Then `None`.
+    fn take_batch(&mut self, batch: Due, size: usize) -> rusqlite::Result<Option<Claim>> {
+        let fresh = batch.attempts == 0;
+        if fresh && (batch.events > size || self.is_blocked(batch.id)?) {
+            self.dissolve(&batch)?;
+            return Ok(None);
+        }
+        let events = events_of(self.tx, batch.id)?;
+        let agree = events.iter().all(|event| self.consent(event) == Consent::Given);
+        let body = self.body_of(&batch.message_id, &events);
+        if !agree || (fresh && body.len() > BODY_LIMIT) {
+            self.dissolve(&batch)?;
+            return Ok(None);
+        }
+        self.take(batch, body).map(Some)
+    }
+
+    fn body_of(&self, message_id: &[u8; 16], events: &[Event]) -> Vec<u8> {
+        crate::outbox::body_of(&self.claims.shop, self.route(), message_id, events)
+    }
+
+    /// Whether an older event of one of its customers stands alone and has not ended.
+    fn is_blocked(&self, batch: i64) -> rusqlite::Result<bool> {
+        self.tx
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM batched b CROSS JOIN deliveries d INDEXED BY deliveries_open
+                   WHERE b.delivery_id = ?1 AND d.destination = ?2 AND d.customer_id = b.customer_id
+                     AND d.finished_at IS NULL AND d.id < b.row_id
+                     AND (d.hold IS NULL OR d.hold NOT IN ('baseline', 'consent')))",
+            )?
+            .query_row(params![batch, self.route().name], |row| row.get(0))
+    }
+}

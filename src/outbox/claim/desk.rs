@@ -1,0 +1,156 @@
+//! Hands out the deliveries of one destination.
+
+use rusqlite::{Transaction, params};
+
+use super::{Claim, Claimed, Claims, due::Due};
+use crate::{
+    model::Timestamp,
+    outbox::{self, Event, Ids, Route, State, batch, line::Line, route::Consent},
+};
+
+/// How often more is read in one transaction because customers do not agree any more, or a batch is
+/// taken apart.
+pub(super) const ROUNDS: usize = 16;
+
+/// Hands out the deliveries of one destination.
+pub(super) struct Desk<'a> {
+    pub tx: &'a Transaction<'a>,
+    pub claims: &'a Claims,
+    /// Of the destination, among [`Claims::routes`].
+    pub index: usize,
+    pub probe: bool,
+    /// Claims made before.
+    pub made: u64,
+    /// Events per request at most, as learnt from its answers.
+    pub batch_limit: Option<u32>,
+}
+
+impl Desk<'_> {
+    pub fn route(&self) -> &Route {
+        &self.claims.routes[self.index]
+    }
+
+    /// Claims up to `limit` deliveries that are due before `before`. Returns when the next is due.
+    pub fn serve(
+        &mut self,
+        claimed: &mut Claimed,
+        limit: usize,
+        before: Timestamp,
+    ) -> rusqlite::Result<Option<Timestamp>> {
+        self.clamp()?;
+        if limit == 0 {
+            return self.next_due();
+        }
+        if self.route().batch > 1 {
+            return self.serve_batches(claimed, limit, before);
+        }
+        // Of a destination that takes single events now, a batch from before: one at a time.
+        if self.has_tried_batch()? {
+            let busy = self.claims.places[self.index].in_flight > 0;
+            return if busy { Ok(None) } else { self.serve_batches(claimed, 1, before) };
+        }
+        let mut given = 0;
+        for _ in 0..ROUNDS {
+            let batch = self.first_batch()?;
+            let due = self.due(before, limit - given, batch.as_ref())?;
+            if due.is_empty() {
+                match batch {
+                    Some(batch) => self.dissolve(&batch)?,
+                    None => return self.next_due(),
+                }
+            }
+            for due in due {
+                if self.vet(&due)? {
+                    claimed.claims.push(self.take_alone(due)?);
+                    given += 1;
+                }
+            }
+            if given == limit {
+                // With all its places taken the next answer is the reason to look again.
+                return Ok(None);
+            }
+        }
+        self.next_due()
+    }
+
+    pub(super) fn dissolve(&self, batch: &Due) -> rusqlite::Result<()> {
+        batch::dissolve(self.tx, batch.id, &mut Ids::random(self.claims.now), self.claims.now)?;
+        Ok(())
+    }
+
+    pub(super) fn consent(&self, event: &Event) -> Consent {
+        event.customer.as_ref().map_or(Consent::Given, |customer| {
+            self.route().consent(customer.email.as_deref(), customer.consent.as_deref())
+        })
+    }
+
+    /// Whether the customer agrees still; if not, the delivery is held or dropped.
+    pub(super) fn vet(&self, due: &Due) -> rusqlite::Result<bool> {
+        match self.consent(&due.event) {
+            Consent::Given => return Ok(true),
+            Consent::Unknown => {
+                self.tx
+                    .prepare_cached(
+                        "UPDATE deliveries SET state = 'held', hold = 'consent', due_at = NULL WHERE id = ?1",
+                    )?
+                    .execute([due.id])?;
+                self.line(due).advance(self.tx, self.claims.now)?;
+            }
+            Consent::Refused(reason) => {
+                self.tx
+                    .prepare_cached("UPDATE deliveries SET last_error = ?2 WHERE id = ?1")?
+                    .execute(params![due.id, reason])?;
+                self.line(due).finish(self.tx, due.id, State::Discarded, self.claims.now)?;
+            }
+        }
+        Ok(false)
+    }
+
+    fn line(&self, due: &Due) -> Line {
+        Line { destination: self.route().name.clone(), customer_id: due.customer_id() }
+    }
+
+    fn take_alone(&mut self, due: Due) -> rusqlite::Result<Claim> {
+        let body = outbox::body_of(&self.claims.shop, self.route(), &due.message_id, std::slice::from_ref(&due.event));
+        self.take(due, body)
+    }
+
+    /// `body`: what is sent, if nothing is frozen yet.
+    pub(super) fn take(&mut self, due: Due, body: Vec<u8>) -> rusqlite::Result<Claim> {
+        let (claims, attempt) = (self.claims, due.attempts + 1);
+        let body = due.body.unwrap_or(body);
+        let token = format!("{}:{}", claims.boot, claims.number + self.made);
+        self.made += 1;
+        self.tx
+            .prepare_cached(
+                "UPDATE deliveries SET state = 'sending', claim = ?2, attempts = ?3, due_at = NULL,
+                   body = coalesce(body, ?4)
+                 WHERE id = ?1",
+            )?
+            .execute(params![due.id, token, attempt, body])?;
+        Ok(Claim {
+            delivery_id: due.id,
+            route: self.index,
+            token,
+            message_id: due.message_id,
+            replay_of: due.replay_of,
+            kind: due.event.kind,
+            events: due.events,
+            initial: due.event.is_initial(),
+            attempt,
+            counted: attempt - due.spared,
+            probe: self.probe,
+            early: due.due_at.filter(|at| *at > claims.now),
+            step: due.step,
+            created_at: due.created_at,
+            body,
+        })
+    }
+
+    fn clamp(&self) -> rusqlite::Result<()> {
+        self.tx
+            .prepare_cached("UPDATE deliveries SET due_at = ?2 WHERE destination = ?1 AND due_at > ?2")?
+            .execute(params![self.route().name, self.claims.latest])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,171 @@
+//! Finding what a destination may be given next.
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::desk::Desk;
+use crate::{
+    model::Timestamp,
+    outbox::{Event, envelope::event_columns, line::AT_ITS_TURN},
+};
+
+/// One row of `deliveries` that can be claimed.
+pub(super) struct Due {
+    pub id: i64,
+    pub message_id: [u8; 16],
+    pub replay_of: Option<[u8; 16]>,
+    pub attempts: u32,
+    pub spared: u32,
+    /// Events in it; more than 1: a batch, of which `event` is the last.
+    pub events: usize,
+    pub step: usize,
+    pub due_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    pub body: Option<Vec<u8>>,
+    pub event: Event,
+}
+
+macro_rules! due_columns {
+    () => {
+        concat!(
+            "d.id, d.message_id, d.replay_of, d.attempts, d.spared, d.events, d.step, d.due_at, d.created_at, d.body, ",
+            event_columns!()
+        )
+    };
+}
+
+/// `FROM` of [`due_columns`], by the named index: without statistics the planner takes another one
+/// and walks over the whole queue.
+macro_rules! due_from {
+    ($index:literal) => {
+        concat!(
+            " FROM deliveries d INDEXED BY ",
+            $index,
+            " CROSS JOIN outbox o ON o.seq = d.seq LEFT JOIN customers c ON c.id = o.customer_id"
+        )
+    };
+}
+
+impl Due {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        const OWN_COLUMNS: usize = 10;
+        Ok(Self {
+            id: row.get(0)?,
+            message_id: row.get(1)?,
+            replay_of: row.get(2)?,
+            attempts: row.get(3)?,
+            spared: row.get(4)?,
+            events: row.get(5)?,
+            step: row.get(6)?,
+            due_at: row.get(7)?,
+            created_at: row.get(8)?,
+            body: row.get(9)?,
+            event: Event::from_row(row, OWN_COLUMNS)?,
+        })
+    }
+
+    /// Never tried, so it may still go together with others.
+    pub fn is_fresh(&self) -> bool {
+        self.attempts == 0 && self.body.is_none() && self.replay_of.is_none()
+    }
+
+    /// Of one event; several have none.
+    pub fn customer_id(&self) -> Option<i64> {
+        self.event.customer.as_ref().filter(|_| self.events == 1).map(|customer| customer.id)
+    }
+}
+
+/// `limit` as SQLite knows it.
+fn most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+impl Desk<'_> {
+    /// The next deliveries of one event that are due before `before`, `limit` at most: those whose
+    /// time has come, then those that were never tried, in the order in which they were queued, then
+    /// (for a probe) those whose time is to come. What was queued after the batch `behind` waits for
+    /// it.
+    pub(super) fn due(&self, before: Timestamp, limit: usize, behind: Option<&Due>) -> rusqlite::Result<Vec<Due>> {
+        let now = self.claims.now.min(before);
+        let mut found = self.due_between(AT_ITS_TURN, now, limit)?;
+        found.extend(self.untried(behind, limit - found.len())?);
+        found.extend(self.due_between(now, before, limit - found.len())?);
+        Ok(found)
+    }
+
+    fn due_between(&self, after: Timestamp, until: Timestamp, limit: usize) -> rusqlite::Result<Vec<Due>> {
+        if limit == 0 || after >= until {
+            return Ok(Vec::new());
+        }
+        self.tx
+            .prepare_cached(concat!(
+                "SELECT ",
+                due_columns!(),
+                due_from!("deliveries_due"),
+                " WHERE d.destination = ?1 AND d.due_at > ?2 AND d.due_at <= ?3 AND d.events = 1
+                  ORDER BY d.due_at, d.id LIMIT ?4"
+            ))?
+            .query_map(params![self.route().name, after, until, most(limit)], Due::from_row)?
+            .collect()
+    }
+
+    fn untried(&self, behind: Option<&Due>, limit: usize) -> rusqlite::Result<Vec<Due>> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        self.tx
+            .prepare_cached(concat!(
+                "SELECT ",
+                due_columns!(),
+                due_from!("deliveries_due"),
+                " WHERE d.destination = ?1 AND d.due_at = ?2 AND d.id < ?3 AND d.events = 1 ORDER BY d.id LIMIT ?4"
+            ))?
+            .query_map(
+                params![self.route().name, AT_ITS_TURN, behind.map_or(i64::MAX, |batch| batch.id), most(limit)],
+                Due::from_row,
+            )?
+            .collect()
+    }
+
+    /// The first batch that can be sent. Whichever was tried stands before those that were not.
+    pub(super) fn first_batch(&self) -> rusqlite::Result<Option<Due>> {
+        self.tx
+            .prepare_cached(concat!(
+                "SELECT ",
+                due_columns!(),
+                due_from!("deliveries_batches"),
+                " WHERE d.destination = ?1 AND d.events > 1 AND d.finished_at IS NULL
+                    AND d.state IN ('waiting', 'retrying')
+                  ORDER BY d.id LIMIT 1"
+            ))?
+            .query_row([&self.route().name], Due::from_row)
+            .optional()
+    }
+
+    /// Whether there is a batch that was tried or is being sent, and that is not held.
+    pub(super) fn has_tried_batch(&self) -> rusqlite::Result<bool> {
+        let state: Option<String> = self
+            .tx
+            .prepare_cached(
+                "SELECT state FROM deliveries INDEXED BY deliveries_batches
+                 WHERE destination = ?1 AND events > 1 AND finished_at IS NULL AND state <> 'held'
+                 ORDER BY id LIMIT 1",
+            )?
+            .query_row([&self.route().name], |row| row.get(0))
+            .optional()?;
+        Ok(state.is_some_and(|state| state != "waiting"))
+    }
+
+    /// When the next delivery is due; one that was never tried is due since the beginning of time.
+    pub(super) fn next_due(&self) -> rusqlite::Result<Option<Timestamp>> {
+        self.tx
+            .prepare_cached("SELECT min(due_at) FROM deliveries WHERE destination = ?1 AND due_at IS NOT NULL")?
+            .query_row([&self.route().name], |row| row.get(0))
+    }
+
+    /// When the next delivery that was tried is due.
+    pub(super) fn next_retry(&self) -> rusqlite::Result<Option<Timestamp>> {
+        self.tx
+            .prepare_cached("SELECT min(due_at) FROM deliveries WHERE destination = ?1 AND due_at > ?2")?
+            .query_row(params![self.route().name, AT_ITS_TURN], |row| row.get(0))
+    }
+}
