@@ -31,7 +31,7 @@ use rusqlite::OptionalExtension;
 
 use crate::{
     clock::Clock,
-    config::{Config, ConfigError, Environment, Loading, Missing},
+    config::{Config, ConfigError, Environment, Loading, Missing, Mistake},
     db::{Database, LockError, Readers},
     delivery::guard::NotANetwork,
     outbox::Misconfigured,
@@ -194,10 +194,15 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
     }
 }
 
-/// With this process's environment, and checked against the segments that there are.
+/// With this process's environment, and checked by the stages that use it: which segments there are,
+/// what a destination's templates make of a customer.
 fn load_config(path: &Path, secrets: Missing) -> Result<Config, ConfigError> {
     let environment = Environment::of_process();
-    Config::load_with(path, Loading { environment: &environment, secrets, also: segments::mistakes })
+    Config::load_with(path, Loading { environment: &environment, secrets, also: mistakes })
+}
+
+fn mistakes(config: &Config) -> Vec<Mistake> {
+    [segments::mistakes(config), destinations::mistakes(config)].concat()
 }
 
 /// What of the configuration a command cannot do without.

@@ -216,30 +216,6 @@ impl Plan {
         self.0.preset.per_minute
     }
 
-    /// Whether it is told only of customers who agreed.
-    #[must_use]
-    pub fn needs_consent(&self) -> bool {
-        self.0.preset.email
-    }
-
-    /// Whether it can set properties without starting automations.
-    #[must_use]
-    pub fn can_be_quiet(&self) -> bool {
-        self.0.preset.quiet
-    }
-
-    /// What the envelope has to carry whatever the destination's `fields` name.
-    #[must_use]
-    pub fn required_fields(&self) -> &'static [&'static str] {
-        if self.0.preset.email { &["email"] } else { &[] }
-    }
-
-    /// What the envelope carries when the destination does not say.
-    #[must_use]
-    pub fn default_fields(&self) -> &'static [&'static str] {
-        if self.0.preset.email { &["segment", "rfm", "counters", "email"] } else { &["segment", "rfm", "counters"] }
-    }
-
     /// Where requests go, without what may be secret in it: `https://hooks.example.com/…`.
     #[must_use]
     pub fn masked_url(&self) -> String {

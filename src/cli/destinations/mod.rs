@@ -7,7 +7,11 @@ mod rotate;
 mod test;
 
 use super::{Context, Format, Outcome, UsageError};
-use crate::{config, outbox};
+use crate::{
+    config::{self, Config, Mistake},
+    delivery::plan::Plan,
+    outbox::{self, Misconfigured, Route},
+};
 
 /// List destinations; test, pause, resume or give a new secret to one
 #[derive(Debug, clap::Args)]
@@ -45,6 +49,22 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         Some(Action::Test(which)) => test::run(which, context, args.format),
         Some(Action::Pause(named)) => pause(&named.name, context, args.format),
         Some(Action::Resume(which)) => resume::run(which, context, args.format),
+    }
+}
+
+/// What of the destinations cannot be used: filters and fields that there are not, templates that
+/// make no request of a made-up customer.
+pub fn mistakes(config: &Config) -> Vec<Mistake> {
+    let routes = Route::from_config(config).err();
+    let plans = config.destination.iter().filter_map(|destination| Plan::from_config(destination, &config.shop).err());
+    routes.into_iter().chain(plans).map(|wrong| mistake(config, &wrong)).collect()
+}
+
+fn mistake(config: &Config, wrong: &Misconfigured) -> Mistake {
+    let index = config.destination.iter().position(|destination| destination.name == wrong.destination);
+    Mistake {
+        path: vec!["destination".into(), index.unwrap_or(0).into(), wrong.key.into()],
+        message: wrong.problem.clone(),
     }
 }
 

@@ -269,3 +269,19 @@ fn filters_and_rules_must_fit_the_segments() {
     let error = home.fails(2, &["runs"]);
     assert!(error.starts_with("error: config.toml:3:1: segment: no rule covers "), "{error}");
 }
+
+#[test]
+fn a_template_that_makes_no_request_is_named_with_its_line() {
+    let home = Home::new(
+        "[[destination]]\nname = \"crm\"\nkind = \"template\"\ntoken_env = \"T\"\n[[destination.request]]\nmethod = \"PUT\"\nurl = \"https://crm.example/{{ secret.token }}\"\nbody = '{{ event.newSegmnt }}'\n",
+    );
+    for command in ["serve", "check"] {
+        let output =
+            crate::support::process::quintile(home.0.path(), &[command]).env("T", "tok-canary").output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.starts_with("error: config.toml:5:1: destination.request: "), "{error}");
+        assert!(error.contains("newSegmnt") && error.contains("body"), "{error}");
+        assert!(!error.contains("tok-canary"), "{error}");
+    }
+}
