@@ -1,6 +1,7 @@
 //! The one integration binary: the real program over its real ports, with real databases.
 
 mod cli;
+mod corpus;
 mod crash;
 mod crash_batches;
 mod crash_steps;
