@@ -256,7 +256,7 @@ CREATE TABLE deliveries (
   events       INTEGER NOT NULL DEFAULT 1,
   attempts     INTEGER NOT NULL DEFAULT 0, -- counted in the claim, before the call
   spared       INTEGER NOT NULL DEFAULT 0, -- of these, those that do not bring it nearer to its end (429)
-  due_at       INTEGER,                    -- when it may be claimed; NULL: not due by itself (behind an older one of its customer, held, done)
+  due_at       INTEGER,                    -- when it may be claimed; 0: never tried, at its turn by id; NULL: not due by itself (behind an older one of its customer, held, done)
   claim        TEXT,                       -- boot id : number, of the claim in flight
   body         BLOB,
   last_status  INTEGER,
@@ -279,13 +279,13 @@ CREATE INDEX deliveries_batches ON deliveries (destination) WHERE events > 1 AND
 -- A receipt counts what was sent again once.
 CREATE INDEX deliveries_replays ON deliveries (run_id, destination) WHERE replay_of IS NOT NULL;
 
--- The events of a delivery that holds several. Each had a delivery of its own until the first
--- claim put them together. Written by outbox.
+-- The events of a delivery that holds several: put together when they were queued, or at a claim
+-- those that had been queued alone. Written by outbox.
 CREATE TABLE batched (
   delivery_id INTEGER NOT NULL,            -- deliveries (id); not checked: put together a hundred at a time
   seq         INTEGER NOT NULL,            -- outbox (seq); not checked, as above
   customer_id INTEGER,
-  row_id      INTEGER NOT NULL,            -- id of its own delivery, which it gets back if the batch is split
+  row_id      INTEGER NOT NULL,            -- kept free for a delivery of its own, if the batch is split or dissolved
   PRIMARY KEY (delivery_id, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX batched_seq ON batched (seq);

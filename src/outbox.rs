@@ -1,7 +1,8 @@
 //! The durable queue between what became true and who is told.
 //!
 //! - [`enqueue`] writes one event per changed segment, inside the transaction that changed it.
-//! - [`fan_out`] turns events into deliveries, one per destination that wants the event.
+//! - [`fan_out`] turns events into deliveries, for each destination that wants the event; one that
+//!   takes several at once shares a delivery between them.
 //! - [`claim`] hands out what is due, [`settle`] records what became of it.
 //! - [`act`] does what the merchant says: release, discard, retry, replay; [`pause`] and
 //!   [`prepare_resume`] stop a destination and let it go on.

@@ -187,7 +187,8 @@ fn alone<T>(
     if result.is_err() {
         // An empty transaction is left to commit. SQLite may have rolled back by itself.
         let _ = transaction.execute_batch("ROLLBACK");
-        transaction.execute_batch("BEGIN IMMEDIATE")?;
+        // Without a transaction the group fails; the job's own error says more.
+        let _ = transaction.execute_batch("BEGIN IMMEDIATE");
     }
     result
 }

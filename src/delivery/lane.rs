@@ -48,8 +48,10 @@ struct Row {
     last: Option<oneshot::Receiver<()>>,
 }
 
-/// A request's place in a [`Row`]. The next one's turn comes when this is dropped.
+/// A request's place in a [`Row`]. The next one's turn comes when this is dropped; unless it was
+/// [`Self::done`], what stands behind it must not be sent.
 pub struct Place {
+    done: bool,
     broken: Stopped,
     before: Option<oneshot::Receiver<()>>,
     _next: oneshot::Sender<()>,
@@ -64,9 +66,18 @@ impl Place {
         !self.broken.get()
     }
 
-    /// What stands behind this must not be sent.
-    pub fn fail(&self) {
-        self.broken.set(true);
+    /// Its request was taken.
+    pub fn done(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Before the next one's turn comes, which is when the fields are dropped.
+        if !self.done {
+            self.broken.set(true);
+        }
     }
 }
 
@@ -125,7 +136,7 @@ impl Lane {
     pub fn queue(&mut self) -> Option<Place> {
         let row = self.row.as_mut()?;
         let (next, last) = oneshot::channel();
-        Some(Place { broken: row.broken.clone(), before: row.last.replace(last), _next: next })
+        Some(Place { done: false, broken: row.broken.clone(), before: row.last.replace(last), _next: next })
     }
 
     /// How the destination fares, as of the last write.

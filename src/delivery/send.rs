@@ -132,8 +132,8 @@ impl Job {
         let (started, started_at) = (Instant::now(), self.clock.now());
         let mut ended = self.requests(&claim, started_at).await;
         ended.settlement.duration_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
-        if let Some(place) = place.as_ref().filter(|_| ended.settlement.verdict != Verdict::Delivered) {
-            place.fail();
+        if let Some(place) = place.filter(|_| ended.settlement.verdict == Verdict::Delivered) {
+            place.done();
         }
         self.log(&claim, &ended);
         ended

@@ -187,27 +187,67 @@ pub fn act(
             },
         )?
         .collect::<Result<Vec<_>, _>>()?;
-    let (mut done, mut again) = (0, None);
+    let (mut done, mut reached) = (0, None);
     for one in &matched {
-        if action == Action::Discard && one.is_batch && filter.is_of_events() {
-            // Those of its events that are meant come up again one by one.
-            let first = dissolve(tx, one.id, ids, now)?;
-            again = again.or(Some(first - 1));
-            continue;
-        }
-        done += 1;
-        match (action, state) {
-            (Action::Release, _) => one.line.release(tx, one.id, now)?,
-            (Action::Discard, _) => one.line.finish(tx, one.id, State::Discarded, now)?,
-            (Action::Retry, State::Retrying) => hurry(tx, one, now)?,
-            (Action::Retry | Action::Replay, _) => replay(tx, one, filter, ids, now)?,
+        reached = Some(one.id);
+        done += match (action, state) {
+            (Action::Discard, _) if one.is_batch && filter.is_of_events() => {
+                discard_of_batch(tx, one, filter, ids, now)?
+            }
+            _ => {
+                act_on(tx, one, (action, state), filter, ids, now)?;
+                1
+            }
+        };
+        if done >= limit {
+            break;
         }
     }
-    let next = match again.or(matched.last().map(|last| last.id)) {
+    let next = match reached {
         Some(id) => Cursor { id, ..cursor },
         None => Cursor { state: cursor.state + 1, id: 0, ..cursor },
     };
     Ok((done, (next.state < action.states_of(filter).len()).then_some(next)))
+}
+
+fn act_on(
+    tx: &Transaction<'_>,
+    one: &Matched,
+    (action, state): (Action, State),
+    filter: &Filter,
+    ids: &mut Ids,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    match (action, state) {
+        (Action::Release, _) => one.line.release(tx, one.id, now),
+        (Action::Discard, _) => one.line.finish(tx, one.id, State::Discarded, now),
+        (Action::Retry, State::Retrying) => hurry(tx, one, now),
+        (Action::Retry | Action::Replay, _) => replay(tx, one, filter, ids, now),
+    }
+}
+
+/// Takes a batch apart that was never sent, and drops those of its events that are meant. Returns
+/// how many.
+fn discard_of_batch(
+    tx: &Transaction<'_>,
+    batch: &Matched,
+    filter: &Filter,
+    ids: &mut Ids,
+    now: Timestamp,
+) -> rusqlite::Result<usize> {
+    let mut is_meant = tx.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM outbox
+           WHERE seq = ?1 AND (?2 IS NULL OR new_segment = ?2) AND (?3 IS NULL OR customer_id = ?3))",
+    )?;
+    let mut dropped = 0;
+    for member in dissolve(tx, batch.id, ids, now)? {
+        if is_meant.query_row(params![member.seq, filter.segment, filter.customer_id], |row| row.get(0))? {
+            let line = Line { destination: batch.line.destination.clone(), customer_id: member.customer_id };
+            line.finish(tx, member.id, State::Discarded, now)?;
+            dropped += 1;
+        }
+    }
+    Ok(dropped)
 }
 
 struct Matched {

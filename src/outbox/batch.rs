@@ -20,6 +20,10 @@ use crate::model::Timestamp;
 /// Bytes of a body at most; one event alone may be larger.
 pub(super) const BODY_LIMIT: usize = 256 * 1024;
 
+/// Events that fit into [`BODY_LIMIT`] also with names and addresses: more would be put together in
+/// vain.
+const FITTING: u32 = 300;
+
 /// A delivery of one event that is put into a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Member {
@@ -44,7 +48,14 @@ pub(super) struct Gathering<'a> {
 
 impl<'a> Gathering<'a> {
     pub fn new(destination: &'a str, size: u32) -> Self {
-        Self { destination, size, kind: None, run_id: None, message_id: [0; 16], members: Vec::new() }
+        Self {
+            destination,
+            size: size.min(FITTING),
+            kind: None,
+            run_id: None,
+            message_id: [0; 16],
+            members: Vec::new(),
+        }
     }
 
     /// Adds an event that nothing stands before in its customer's line.
@@ -176,7 +187,7 @@ pub(super) fn take_apart(
         if alone {
             tx.prepare_cached("DELETE FROM batched WHERE delivery_id = ?1 AND seq = ?2")?
                 .execute(params![delivery_id, last.seq])?;
-            enter_line(tx, last)?;
+            enter_line(tx, last, now)?;
         } else if last.id != delivery_id {
             tx.prepare_cached("UPDATE batched SET delivery_id = ?2 WHERE delivery_id = ?1 AND row_id <= ?2")?
                 .execute(params![delivery_id, last.id])?;
@@ -186,8 +197,13 @@ pub(super) fn take_apart(
 }
 
 /// Gives every event of a batch its own delivery back, as if they had never been put together.
-/// Returns the lowest of their ids.
-pub(super) fn dissolve(tx: &Transaction<'_>, delivery_id: i64, ids: &mut Ids, now: Timestamp) -> rusqlite::Result<i64> {
+/// Returns them.
+pub(super) fn dissolve(
+    tx: &Transaction<'_>,
+    delivery_id: i64,
+    ids: &mut Ids,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Member>> {
     let destination: String = tx
         .prepare_cached("SELECT destination FROM deliveries WHERE id = ?1")?
         .query_row([delivery_id], |row| row.get(0))?;
@@ -204,7 +220,7 @@ pub(super) fn dissolve(tx: &Transaction<'_>, delivery_id: i64, ids: &mut Ids, no
     // Its message id was given to other bytes.
     tx.prepare_cached(
         "UPDATE deliveries SET events = 1, customer_id = ?2, body = NULL, message_id = ?3, state = 'waiting',
-           due_at = NULL, attempts = 0, spared = 0, claim = NULL
+           due_at = NULL, attempts = 0, spared = 0, step = 0, last_status = NULL, last_error = NULL, claim = NULL
          WHERE id = ?1",
     )?
     .execute(params![delivery_id, own, ids.next()])?;
@@ -214,7 +230,7 @@ pub(super) fn dissolve(tx: &Transaction<'_>, delivery_id: i64, ids: &mut Ids, no
         line.hold_back(tx, member.id)?;
         line.advance(tx, now)?;
     }
-    Ok(members.first().map_or(delivery_id, |member| member.id))
+    Ok(members)
 }
 
 /// The next batches of a destination that were never sent, with an id above `after`.
@@ -234,12 +250,14 @@ fn members_of(tx: &Transaction<'_>, delivery_id: i64) -> rusqlite::Result<Vec<Me
         .collect()
 }
 
-/// It stands before what was queued after it.
-fn enter_line(tx: &Transaction<'_>, member: &Member) -> rusqlite::Result<()> {
+/// It stands before what was queued after it, and behind what was released before it meanwhile.
+fn enter_line(tx: &Transaction<'_>, member: &Member, now: Timestamp) -> rusqlite::Result<()> {
     let destination = tx
         .prepare_cached("SELECT destination FROM deliveries WHERE id = ?1")?
         .query_row([member.id], |row| row.get(0))?;
-    Line { destination, customer_id: member.customer_id }.hold_back(tx, member.id)
+    let line = Line { destination, customer_id: member.customer_id };
+    line.hold_back(tx, member.id)?;
+    line.give_way(tx, member.id, now)
 }
 
 /// The body of a batch.

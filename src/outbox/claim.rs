@@ -89,7 +89,8 @@ pub struct Claim {
     pub body: Vec<u8>,
 }
 
-/// Claims what is due, oldest first, counts the attempt, and freezes the body of what is sent for
+/// Claims what is due, first what was tried and has its time, then the rest in the order in which it
+/// was queued; counts the attempt, and freezes the body of what is sent for
 /// the first time. Deliveries of destinations that are not in `routes` stay where they are.
 ///
 /// # Errors

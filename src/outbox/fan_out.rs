@@ -48,7 +48,7 @@ pub struct Slice {
 /// stores the position in the same transaction: that makes the step resumable and each event's
 /// deliveries exactly one per route.
 ///
-/// `ids` name the messages; `now` is when they become due.
+/// `ids` name the messages; `now` is when they are queued.
 ///
 /// # Errors
 /// Those of SQLite; then the caller's transaction must not be committed.

@@ -215,7 +215,7 @@ pub fn stranded<'a>(
 ) -> rusqlite::Result<Vec<(String, i64)>> {
     let names: Vec<&str> = names.into_iter().collect();
     let mut count = connection.prepare_cached(
-        "SELECT destination, count(*) FROM deliveries WHERE finished_at IS NULL GROUP BY destination",
+        "SELECT destination, sum(events) FROM deliveries WHERE finished_at IS NULL GROUP BY destination",
     )?;
     let all = count.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     all.filter(|found| found.as_ref().map_or(true, |(name, _): &(String, i64)| !names.contains(&name.as_str())))

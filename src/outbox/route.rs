@@ -110,6 +110,11 @@ impl Route {
         })
     }
 
+    /// Whether it is told only of customers who agreed.
+    pub(super) const fn asks_consent(&self) -> bool {
+        self.consent.is_some()
+    }
+
     /// Whether the destination may be told of a customer with this e-mail and this state of consent.
     pub(super) fn consent(&self, email: Option<&str>, state: Option<&str>) -> Consent {
         let Some(consent) = &self.consent else { return Consent::Given };

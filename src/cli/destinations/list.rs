@@ -70,7 +70,7 @@ type Counts = BTreeMap<(String, String), i64>;
 
 fn counts(connection: &Connection) -> rusqlite::Result<Counts> {
     connection
-        .prepare("SELECT destination, state, count(*) FROM deliveries GROUP BY destination, state")?
+        .prepare("SELECT destination, state, sum(events) FROM deliveries GROUP BY destination, state")?
         .query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?
         .collect()
 }

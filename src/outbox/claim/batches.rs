@@ -1,7 +1,5 @@
 //! Handing out to a destination that takes several events in one request.
 
-use rusqlite::params;
-
 use super::{
     Claim, Claimed,
     desk::{Desk, ROUNDS},
@@ -15,9 +13,6 @@ use crate::{
         route::Consent,
     },
 };
-
-/// Due deliveries among which those are looked for that a batch has to wait for.
-const BLOCKING: usize = 1000;
 
 impl Desk<'_> {
     /// A destination of batches gets one request after the other, so several may be claimed ahead:
@@ -38,8 +33,8 @@ impl Desk<'_> {
             let batch = self.first_batch()?;
             let claim = match batch {
                 Some(tried) if tried.attempts > 0 => {
-                    if self.is_blocked(tried.id)? {
-                        return self.serve_blocking(claimed, before);
+                    if let (true, next) = self.blocked(tried.id)? {
+                        return self.serve_blocking(claimed, &tried, before, next);
                     }
                     if tried.due_at.is_some_and(|due| due > before) {
                         return Ok(tried.due_at);
@@ -60,12 +55,22 @@ impl Desk<'_> {
         self.next_due()
     }
 
-    /// Single events before which a batch has to wait, and nothing else.
-    fn serve_blocking(&mut self, claimed: &mut Claimed, before: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
-        let first = self.due(before, BLOCKING, None)?.into_iter().find(|due| !due.is_fresh());
-        let Some(first) = first else { return self.next_retry() };
-        claimed.claims.extend(self.take_together(vec![first])?);
-        Ok(None)
+    /// A single delivery that a batch has to wait for, and nothing else; `next` is due of those.
+    fn serve_blocking(
+        &mut self,
+        claimed: &mut Claimed,
+        batch: &Due,
+        before: Timestamp,
+        next: Option<Timestamp>,
+    ) -> rusqlite::Result<Option<Timestamp>> {
+        let Some(blocker) = self.blocker(batch.id, before)? else { return Ok(next) };
+        match self.take_together(vec![blocker])? {
+            Some(claim) => {
+                claimed.claims.push(claim);
+                Ok(None)
+            }
+            None => Ok(Some(self.claims.now)), // it was dropped; the next may be
+        }
     }
 
     /// Claims one request of what is due: what was tried goes alone, what is new with what is like
@@ -112,7 +117,7 @@ impl Desk<'_> {
     /// also one that was). Then `None`.
     fn take_batch(&mut self, batch: Due, size: usize) -> rusqlite::Result<Option<Claim>> {
         let fresh = batch.attempts == 0;
-        if fresh && (batch.events > size || self.is_blocked(batch.id)?) {
+        if fresh && (batch.events > size || self.blocked(batch.id)?.0) {
             self.dissolve(&batch)?;
             return Ok(None);
         }
@@ -123,22 +128,13 @@ impl Desk<'_> {
             self.dissolve(&batch)?;
             return Ok(None);
         }
+        for event in &events {
+            self.outdate(event)?;
+        }
         self.take(batch, body).map(Some)
     }
 
     fn body_of(&self, message_id: &[u8; 16], events: &[Event]) -> Vec<u8> {
         crate::outbox::body_of(&self.claims.shop, self.route(), message_id, events)
-    }
-
-    /// Whether an older event of one of its customers stands alone and has not ended.
-    fn is_blocked(&self, batch: i64) -> rusqlite::Result<bool> {
-        self.tx
-            .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM batched b CROSS JOIN deliveries d INDEXED BY deliveries_open
-                   WHERE b.delivery_id = ?1 AND d.destination = ?2 AND d.customer_id = b.customer_id
-                     AND d.finished_at IS NULL AND d.id < b.row_id
-                     AND (d.hold IS NULL OR d.hold NOT IN ('baseline', 'consent')))",
-            )?
-            .query_row(params![batch, self.route().name], |row| row.get(0))
     }
 }

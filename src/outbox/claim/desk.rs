@@ -87,7 +87,10 @@ impl Desk<'_> {
     /// Whether the customer agrees still; if not, the delivery is held or dropped.
     pub(super) fn vet(&self, due: &Due) -> rusqlite::Result<bool> {
         match self.consent(&due.event) {
-            Consent::Given => return Ok(true),
+            Consent::Given => {
+                self.outdate(&due.event)?;
+                return Ok(true);
+            }
             Consent::Unknown => {
                 self.tx
                     .prepare_cached(
@@ -104,6 +107,22 @@ impl Desk<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// Older news of the same type that waits for the consent which this customer has given since:
+    /// sent later, they would be the last word.
+    pub(super) fn outdate(&self, event: &Event) -> rusqlite::Result<()> {
+        let Some(customer) = event.customer.as_ref().filter(|_| self.route().asks_consent()) else { return Ok(()) };
+        self.tx
+            .prepare_cached(
+                "UPDATE deliveries SET state = 'superseded', finished_at = ?5
+                 WHERE id IN (SELECT id FROM deliveries WHERE destination = ?1 AND customer_id = ?2
+                                 AND finished_at IS NULL ORDER BY id LIMIT 100)
+                   AND hold = 'consent' AND seq < ?3
+                   AND (SELECT type FROM outbox WHERE outbox.seq = deliveries.seq) = ?4",
+            )?
+            .execute(params![self.route().name, customer.id, event.seq, event.kind, self.claims.now])?;
+        Ok(())
     }
 
     fn line(&self, due: &Due) -> Line {

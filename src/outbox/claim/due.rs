@@ -45,6 +45,14 @@ macro_rules! due_from {
     };
 }
 
+/// Joins `batched b`, of the batch `?1`, to `deliveries d` of the destination `?2`.
+macro_rules! blocking {
+    () => {
+        "b.delivery_id = ?1 AND d.destination = ?2 AND d.customer_id = b.customer_id AND d.finished_at IS NULL
+         AND d.id < b.row_id AND (d.hold IS NULL OR d.hold NOT IN ('baseline', 'consent'))"
+    };
+}
+
 impl Due {
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         const OWN_COLUMNS: usize = 10;
@@ -155,17 +163,38 @@ impl Desk<'_> {
         Ok(state.is_some_and(|state| state != "waiting"))
     }
 
+    /// Of the single deliveries that a batch has to wait for, the next that is due before `before`:
+    /// older ones of its customers.
+    pub(super) fn blocker(&self, batch: i64, before: Timestamp) -> rusqlite::Result<Option<Due>> {
+        self.tx
+            .prepare_cached(concat!(
+                "SELECT ",
+                due_columns!(),
+                " FROM batched b CROSS JOIN deliveries d INDEXED BY deliveries_open
+                  CROSS JOIN outbox o ON o.seq = d.seq LEFT JOIN customers c ON c.id = o.customer_id
+                  WHERE ",
+                blocking!(),
+                " AND d.due_at <= ?3 ORDER BY d.due_at, d.id LIMIT 1"
+            ))?
+            .query_row(params![batch, self.route().name, before], Due::from_row)
+            .optional()
+    }
+
+    /// Whether there are any, and when the next of them is due.
+    pub(super) fn blocked(&self, batch: i64) -> rusqlite::Result<(bool, Option<Timestamp>)> {
+        self.tx
+            .prepare_cached(concat!(
+                "SELECT count(*) > 0, min(d.due_at) FROM batched b CROSS JOIN deliveries d INDEXED BY deliveries_open
+                  WHERE ",
+                blocking!()
+            ))?
+            .query_row(params![batch, self.route().name], |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
     /// When the next delivery is due; one that was never tried is due since the beginning of time.
     pub(super) fn next_due(&self) -> rusqlite::Result<Option<Timestamp>> {
         self.tx
             .prepare_cached("SELECT min(due_at) FROM deliveries WHERE destination = ?1 AND due_at IS NOT NULL")?
             .query_row([&self.route().name], |row| row.get(0))
-    }
-
-    /// When the next delivery that was tried is due.
-    pub(super) fn next_retry(&self) -> rusqlite::Result<Option<Timestamp>> {
-        self.tx
-            .prepare_cached("SELECT min(due_at) FROM deliveries WHERE destination = ?1 AND due_at > ?2")?
-            .query_row(params![self.route().name, AT_ITS_TURN], |row| row.get(0))
     }
 }

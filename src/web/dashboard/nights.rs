@@ -170,21 +170,21 @@ struct Count {
 impl OpenCounts {
     fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut statement = connection.prepare_cached(
-            "SELECT destination, count(*), min(due_at)
-             FROM (SELECT destination, due_at FROM deliveries WHERE state = ?1 ORDER BY id DESC LIMIT ?2)
+            "SELECT destination, sum(events), min(due_at), count(*)
+             FROM (SELECT destination, events, due_at FROM deliveries WHERE state = ?1 ORDER BY id DESC LIMIT ?2)
              GROUP BY destination",
         )?;
         let mut found = Self { counts: HashMap::new(), more: Vec::new() };
         for state in ["waiting", "sending", "retrying", "held", "dead"] {
-            let mut total = 0;
+            let mut read = 0;
             for row in statement.query_map((state, COUNT_LIMIT), |row| {
-                Ok((row.get::<_, String>(0)?, Count { number: row.get(1)?, next: row.get(2)? }))
+                Ok((row.get::<_, String>(0)?, Count { number: row.get(1)?, next: row.get(2)? }, row.get::<_, i64>(3)?))
             })? {
-                let (destination, count) = row?;
-                total += count.number;
+                let (destination, count, deliveries) = row?;
+                read += deliveries;
                 found.counts.insert((state, destination), count);
             }
-            if total >= COUNT_LIMIT {
+            if read >= COUNT_LIMIT {
                 found.more.push(state);
             }
         }

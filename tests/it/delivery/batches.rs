@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use quintile::outbox::{self, Action, Cursor, Filter, Ids, Resume, State};
+use quintile::outbox::{self, Action, Cursor, Disposition, Filter, Hold, Ids, Resume, State};
+use tokio_util::sync::CancellationToken;
 
-use super::fixture::Shop;
+use super::fixture::{Shop, until};
 use crate::support::receiver::{Answer, Received, Receiver};
 
 fn batching(tool: &Receiver, batch: u32) -> Shop {
@@ -351,4 +352,78 @@ async fn events_of_a_batch_ascend_also_when_they_were_queued_apart() {
     let mut told: Vec<_> = tool.received().iter().skip(1).flat_map(customers_of).collect();
     told.sort_unstable();
     assert_eq!((customers_of(&tool.received()[0]), told), (vec![1, 2, 3, 4], vec![1, 2, 3, 4]));
+}
+
+/// An older event of another type that was held stands alone before a batch that was tried.
+#[tokio::test]
+async fn a_batch_that_failed_waits_for_what_was_released_before_it() {
+    for status in [503, 400] {
+        let tool = Receiver::start().await;
+        let shop = batching(&tool, 10);
+        shop.baseline(&[1], Disposition::Hold(Hold::Baseline));
+        shop.lapse(&[1, 2]);
+        tool.answers(status);
+        let now = shop.now();
+        if status == 503 {
+            shop.deliver().await;
+        }
+        shop.write(move |tx| {
+            let all = Filter { baseline: true, ..Filter::default() };
+            Ok(outbox::act(tx, Action::Release, &all, Cursor::default(), 10, &mut Ids::random(now), now)?)
+        });
+        tool.answers(200);
+        shop.pass(Duration::from_secs(120));
+        while shop.deliver().await.delivered > 0 {}
+        assert_eq!(shop.deliveries().iter().filter(|delivery| delivery.state != State::Delivered).count(), 0);
+        let received = tool.received();
+        let accepted = &received[usize::from(status == 503)..];
+        let of_one: Vec<_> = accepted.iter().filter(|request| customers_of(request).contains(&1)).collect();
+        assert_eq!(events(of_one[0])[0]["type"], "rfm/segment.changed", "the older one first");
+        assert_eq!(of_one.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn one_event_is_dropped_out_of_the_batch_that_is_named() {
+    let tool = Receiver::start().await;
+    let shop = batching(&tool, 10);
+    shop.moves(&[1, 2, 3, 4], "lost");
+    let delivery_id = Some(shop.deliveries()[0].id);
+    let filter = Filter { delivery_id, customer_id: Some(2), state: Some(State::Waiting), ..Filter::default() };
+    let counted = outbox::count_matching(&shop.db().readers().get().unwrap(), Action::Discard, &filter).unwrap();
+    assert_eq!((counted, discard(&shop, &filter)), (1, 1));
+    shop.deliver().await;
+    assert_eq!(tool.received().iter().map(customers_of).collect::<Vec<_>>(), [vec![1, 3, 4]]);
+}
+
+/// A customer whose older news waited for consent gets the newer ones that were queued before that.
+#[tokio::test]
+async fn what_waited_for_consent_is_no_news_after_newer_ones() {
+    let tool = Receiver::start().await;
+    tool.answers(202);
+    let mut shop = Shop::with_tool("klaviyo", &tool);
+    shop.config.destination[0].batch = 100;
+    shop.moves(&[1, 3], "lost");
+    shop.moves(&[1, 2], "champion");
+    shop.says_consent([1], None);
+    tool.answers(429);
+    // The first batch is taken apart, and the tool wants nothing for a while.
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(shop.forwarder().run(shutdown.clone()));
+    until(|| shop.states().contains(&"retrying")).await;
+    assert!(shop.states().contains(&"held"));
+    shop.says_consent([1], Some("subscribed"));
+    tool.answers(202);
+    shop.pass(Duration::from_secs(120));
+    until(|| shop.states().iter().filter(|state| **state == "delivered").count() == 2).await;
+    shutdown.cancel();
+    running.await.unwrap();
+    // The next forwarder looks at what is held.
+    shop.deliver().await;
+    let of_one = |request: &&Received| String::from_utf8_lossy(&request.body).contains("customer1@");
+    let bodies: Vec<_> =
+        tool.received().iter().filter(of_one).map(|r| String::from_utf8_lossy(&r.body).into_owned()).collect();
+    assert_eq!(bodies.len(), 1);
+    assert!(bodies[0].contains("champion"));
+    assert!(shop.states().contains(&"superseded"));
 }

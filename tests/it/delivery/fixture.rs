@@ -16,7 +16,8 @@ use quintile::{
     delivery::{Forwarder, Report, client::Client},
     model::Timestamp,
     outbox::{
-        self, Cause, Delivery, DeliveryFilter, Disposition, Health, Ids, Position, Resume, Route, SegmentChange, Slice,
+        self, Cause, Delivery, DeliveryFilter, Disposition, Health, Ids, Lapse, Position, Resume, Route, SegmentChange,
+        Slice,
     },
 };
 use rusqlite::{Transaction, params};
@@ -142,6 +143,18 @@ impl Shop {
         self.write(move |tx| {
             let (after, last) = changes(tx, &customers, (None, "champion", Cause::Baseline), now)?;
             let slice = Slice { after, last, limit: 10_000, disposition };
+            assert_eq!(outbox::fan_out(tx, &routes, slice, &mut Ids::random(now), now)?, Some(last));
+            Ok(())
+        });
+    }
+
+    /// A run in which these customers lapsed, and its fan-out.
+    pub fn lapse(&self, customers: &[i64]) {
+        let routes = Route::from_config(&self.config).unwrap();
+        let (now, customers) = (self.now(), customers.to_vec());
+        self.write(move |tx| {
+            let (after, last) = lapses(tx, &customers, now);
+            let slice = Slice { after, last, limit: 10_000, disposition: Disposition::Send };
             assert_eq!(outbox::fan_out(tx, &routes, slice, &mut Ids::random(now), now)?, Some(last));
             Ok(())
         });
@@ -281,6 +294,19 @@ pub fn email_tool(kind: &str, receiver: &Receiver) -> config::Destination {
 /// Writes a run and its events; returns the seq before the first and the last.
 pub fn events(tx: &Transaction<'_>, customers: &[i64], segment: &str, now: Timestamp) -> anyhow::Result<(i64, i64)> {
     changes(tx, customers, (Some("loyal"), segment, Cause::Order), now)
+}
+
+/// A run in which these customers lapsed; the seq before the first event and the last.
+pub fn lapses(tx: &Transaction<'_>, customers: &[i64], now: Timestamp) -> (i64, i64) {
+    tx.execute(
+        "INSERT INTO runs (trigger, state, as_of, started_at, ties, window_days, rules)
+         VALUES ('manual', 'scored', ?1, ?1, 'together', 0, '')",
+        [now],
+    )
+    .unwrap();
+    let lapses = customers.iter().map(|id| Lapse { customer_id: *id, days: 30 });
+    let range = outbox::enqueue_lapsed(tx, tx.last_insert_rowid(), now, &mut Ids::random(now), lapses).unwrap();
+    range.map(|(first, last)| (first - 1, last)).unwrap()
 }
 
 fn changes(

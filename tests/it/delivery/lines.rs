@@ -14,7 +14,7 @@ use quintile::{
 };
 use rusqlite::{Connection, Transaction};
 
-use super::fixture::events;
+use super::fixture::{events, lapses};
 
 const CUSTOMERS: i64 = 3;
 const LATER_MS: i64 = 1000;
@@ -22,9 +22,10 @@ const LATER_MS: i64 = 1000;
 /// What can happen to the queue.
 #[derive(Debug, Clone)]
 enum Step {
-    /// Each of these has an event, of one run.
+    /// Each of these has an event, of one run and type.
     Change {
         customers: Vec<i64>,
+        lapsed: bool,
         disposition: Disposition,
     },
     Claim {
@@ -90,8 +91,8 @@ fn step() -> impl Strategy<Value = Step> {
         Filter { baseline, run_id, destination, customer_id, state, ..Filter::default() }
     });
     prop_oneof![
-        5 => (proptest::sample::subsequence((1..=CUSTOMERS).collect::<Vec<_>>(), 1..=3), disposition)
-            .prop_map(|(customers, disposition)| Step::Change { customers, disposition }),
+        5 => (proptest::sample::subsequence((1..=CUSTOMERS).collect::<Vec<_>>(), 1..=3), any::<bool>(), disposition)
+            .prop_map(|(customers, lapsed, disposition)| Step::Change { customers, lapsed, disposition }),
         4 => (0usize..4).prop_map(|places| Step::Claim { places }),
         6 => (any::<usize>(), ending).prop_map(|(index, verdict)| Step::End { index, verdict }),
         2 => (action, filter).prop_map(|(action, filter)| Step::Act { action, filter }),
@@ -138,8 +139,9 @@ impl Queue {
         self.just_claimed.clear();
         let tx = self.connection.unchecked_transaction().unwrap();
         match *step {
-            Step::Change { ref customers, disposition } => {
-                let (after, last) = events(&tx, customers, "lost", now).unwrap();
+            Step::Change { ref customers, lapsed, disposition } => {
+                let (after, last) =
+                    if lapsed { lapses(&tx, customers, now) } else { events(&tx, customers, "lost", now).unwrap() };
                 let slice = Slice { after, last, limit: 10, disposition };
                 outbox::fan_out(&tx, &self.routes, slice, &mut Ids::random(now), now).unwrap();
             }
