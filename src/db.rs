@@ -4,6 +4,7 @@
 //! Deliberately absent: a storage trait. Stages write SQL beside the function whose name says
 //! what it does, and tests use a real file in a temporary folder.
 
+mod key;
 mod lock;
 mod migrate;
 mod writer;
@@ -17,6 +18,7 @@ use anyhow::{Context, bail};
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags};
 
+pub use key::{make_private_key, private_key};
 pub use lock::{Lock, LockError};
 pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
 pub use writer::{QueueFull, Writer};
@@ -147,6 +149,16 @@ impl Readers {
     pub fn checkpoint(&self) -> anyhow::Result<()> {
         self.get()?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         Ok(())
+    }
+
+    /// Copies the whole write-ahead log into the database file and empties it, so that what was
+    /// overwritten is in neither. Waits for readers, up to five seconds; whether it came to its end.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn empty_log(&self) -> anyhow::Result<bool> {
+        let busy: i64 = self.get()?.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        Ok(busy == 0)
     }
 
     /// Runs `read` on a blocking thread, in one read transaction, so that all its statements see

@@ -204,7 +204,7 @@ pub(super) fn dissolve(tx: &Transaction<'_>, delivery_id: i64, ids: &mut Ids, no
     // Its message id was given to other bytes.
     tx.prepare_cached(
         "UPDATE deliveries SET events = 1, customer_id = ?2, body = NULL, message_id = ?3, state = 'waiting',
-           due_at = NULL, attempts = 0, spared = 0, claim = NULL
+           hold = NULL, due_at = NULL, attempts = 0, spared = 0, claim = NULL
          WHERE id = ?1",
     )?
     .execute(params![delivery_id, own, ids.next()])?;
