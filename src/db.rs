@@ -25,6 +25,8 @@ pub use writer::{QueueFull, Writer};
 
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long readers are waited for when the log is emptied: writers wait as long.
+const EMPTYING: Duration = Duration::from_millis(500);
 /// Reader connections: pages, exports and scoring read at the same time; more would only share
 /// the same cores.
 const READERS: u32 = 8;
@@ -152,13 +154,17 @@ impl Readers {
     }
 
     /// Copies the whole write-ahead log into the database file and empties it, so that what was
-    /// overwritten is in neither. Waits for readers, up to five seconds; whether it came to its end.
+    /// overwritten is in neither. Whether it came to that: somebody who reads for long keeps it as it
+    /// is, and is not waited for long, since writers wait meanwhile.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn empty_log(&self) -> anyhow::Result<bool> {
-        let busy: i64 = self.get()?.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-        Ok(busy == 0)
+        let connection = self.get()?;
+        connection.busy_timeout(EMPTYING)?;
+        let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(busy? == 0)
     }
 
     /// Runs `read` on a blocking thread, in one read transaction, so that all its statements see
