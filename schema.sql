@@ -4,19 +4,21 @@
 -- Conventions: money is INTEGER minor units of the shop's currency; times are INTEGER Unix
 -- milliseconds, UTC; ids given by a shop are TEXT (they pass 2^53). Ids without a comment are ours.
 
--- Which version of the program brought this file to which schema. Written by db.
+-- Which version of the program brought this file to which schema, and the key of the tombstones.
+-- Written by db.
 CREATE TABLE meta (
   key   TEXT PRIMARY KEY,
   value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- What the shop sent, byte for byte, and what became of it. Written by intake.
+-- What the shop sent, byte for byte, and what became of it. Of an erased person only what an order
+-- is worth stays in a body. Written by intake.
 CREATE TABLE inbox (
   id           INTEGER PRIMARY KEY,
   source       TEXT    NOT NULL CHECK (source IN ('shopify', 'woocommerce', 'api')),
   topic        TEXT    NOT NULL,
   delivery_key TEXT,                       -- the sender's id of this message, if it gave one
-  body_hash    BLOB    NOT NULL,           -- SHA-256 of body
+  body_hash    BLOB    NOT NULL,           -- SHA-256 of the body as it came
   headers      TEXT    NOT NULL,           -- JSON object, signatures left out
   body         BLOB    NOT NULL,
   state        TEXT    NOT NULL CHECK (state IN ('done', 'stale', 'ignored', 'quarantined')),
@@ -29,6 +31,21 @@ CREATE INDEX inbox_body ON inbox (body_hash);
 -- Counted at every scrape of the metrics, so never from the bodies.
 CREATE INDEX inbox_state ON inbox (state);
 CREATE INDEX inbox_quarantined ON inbox (id) WHERE state = 'quarantined';
+-- What the merchant has to know of; the Overview asks at every look.
+CREATE INDEX inbox_notices ON inbox (topic, id) WHERE topic IN ('app/uninstalled', 'customers/data_request', 'customers/redact', 'shop/redact');
+
+-- What is still to be done for a person: the search for what the inbox holds of an erased one, or the
+-- file that answers a request for data. Gone when done, and with it what is looked for. Written by
+-- intake.
+CREATE TABLE privacy_tasks (
+  id        INTEGER PRIMARY KEY,
+  kind      TEXT    NOT NULL CHECK (kind IN ('erase', 'export')),
+  keys      TEXT    NOT NULL,              -- JSON: ids, e-mails, phones and orders to look for
+  position  INTEGER NOT NULL,              -- the inbox is searched up to and including this id
+  last      INTEGER NOT NULL,              -- up to which it is searched: what came later was looked at when it came
+  inbox_id  INTEGER,                       -- the message that asked for it, if one did
+  begun_at  INTEGER NOT NULL
+) STRICT;
 
 -- People. A customer is known by the source's id (external_id) or, a guest, by e-mail alone.
 -- Counters are recomputed from orders in the transaction that touches an order. Written by ledger.
@@ -77,6 +94,17 @@ CREATE TABLE aliases (
   PRIMARY KEY (kind, source, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX aliases_customer ON aliases (customer_id);
+
+-- By what erased people were known, as keyed hashes (HMAC-SHA256 under the key in meta), so that no
+-- way in brings them back: their orders count for the nameless customer. Written by ledger.
+CREATE TABLE tombstones (
+  kind        TEXT    NOT NULL CHECK (kind IN ('id', 'email', 'phone')),
+  source      TEXT    NOT NULL,            -- '' for e-mail and phone
+  hash        BLOB    NOT NULL,
+  customer_id INTEGER NOT NULL REFERENCES customers (id),
+  erased_at   INTEGER NOT NULL,
+  PRIMARY KEY (kind, source, hash)
+) STRICT, WITHOUT ROWID;
 
 -- One row per order of the shop, its latest known state. Written by ledger.
 CREATE TABLE orders (

@@ -4,6 +4,7 @@
 //! Deliberately absent: a storage trait. Stages write SQL beside the function whose name says
 //! what it does, and tests use a real file in a temporary folder.
 
+mod key;
 mod lock;
 mod migrate;
 mod writer;
@@ -17,12 +18,15 @@ use anyhow::{Context, bail};
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags};
 
+pub use key::{make_private_key, private_key};
 pub use lock::{Lock, LockError};
 pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
 pub use writer::{QueueFull, Writer};
 
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long readers are waited for when the log is emptied: writers wait as long.
+const EMPTYING: Duration = Duration::from_millis(500);
 /// Reader connections: pages, exports and scoring read at the same time; more would only share
 /// the same cores.
 const READERS: u32 = 8;
@@ -147,6 +151,20 @@ impl Readers {
     pub fn checkpoint(&self) -> anyhow::Result<()> {
         self.get()?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         Ok(())
+    }
+
+    /// Copies the whole write-ahead log into the database file and empties it, so that what was
+    /// overwritten is in neither. Whether it came to that: somebody who reads for long keeps it as it
+    /// is, and is not waited for long, since writers wait meanwhile.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn empty_log(&self) -> anyhow::Result<bool> {
+        let connection = self.get()?;
+        connection.busy_timeout(EMPTYING)?;
+        let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(busy? == 0)
     }
 
     /// Runs `read` on a blocking thread, in one read transaction, so that all its statements see

@@ -11,22 +11,32 @@
 //! A live order that is its customer's first one that counts becomes an event, in the same
 //! transaction ([`first_order`]).
 //!
-//! Messages without a version (files) fill what no versioned message has told. The tables
-//! `orders`, `customers` and `aliases` are written here and nowhere else.
+//! Messages without a version (files) fill what no versioned message has told.
+//!
+//! Who was erased ([`erase`](erase())) stays nameless: every way in ends here, and here their marks are
+//! known ([`Tombstones`]). Their orders go on counting.
+//!
+//! The tables `orders`, `customers`, `aliases` and `tombstones` are written here and nowhere else.
 
 mod batch;
 mod counters;
+mod erase;
 mod first_order;
 mod identity;
 mod orders;
 mod people;
+mod persons;
+mod tombstones;
 mod worth;
 
 pub use batch::apply_orders;
 pub use counters::average;
+pub use erase::{Erased, erase, is_erased_person};
 pub use identity::merge_customers;
 pub use orders::{apply_order, check_order, delete_order};
 pub use people::{Version, apply_person, check_person, delete_customer};
+pub use persons::{Cluster, Who, find_persons, sourced};
+pub use tombstones::{Mark, Tombstones};
 pub use worth::net;
 
 use crate::{

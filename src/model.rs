@@ -236,3 +236,33 @@ pub fn email_key(email: &str) -> Option<String> {
     let key = email.trim().to_lowercase();
     (!key.is_empty()).then_some(key)
 }
+
+/// Digits fewer than which tell nobody apart.
+const SHORTEST_PHONE: usize = 6;
+
+/// The form under which phone numbers are compared: their digits, without what stands for dialling
+/// out ("+", "00"); `None` when they are too few to be somebody's.
+#[must_use]
+pub fn phone_key(phone: &str) -> Option<String> {
+    let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
+    let key = digits.strip_prefix("00").unwrap_or(&digits);
+    (key.len() >= SHORTEST_PHONE).then(|| key.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phones_are_compared_by_their_digits() {
+        for (phone, key) in [
+            ("+49 (30) 123-456", Some("4930123456")),
+            ("0049 30 123456", Some("4930123456")),
+            ("555-625-1199", Some("5556251199")),
+            ("12345", None),
+            ("", None),
+        ] {
+            assert_eq!(phone_key(phone).as_deref(), key, "{phone}");
+        }
+    }
+}

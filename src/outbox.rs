@@ -13,6 +13,9 @@
 //! line has `due_at` set, so finding what is due never walks over deliveries that have to wait for
 //! an older one. When the head ends, [`settle`] makes the next one due.
 //!
+//! Who was erased is spoken of no more, but for `customer/redacted` itself: [`withdraw`] empties the
+//! queue of them, and nothing about them is queued or claimed from then on ([`ERASED`]).
+//!
 //! All tables written here (`outbox`, `deliveries`, `batched`, `destinations`, `attempts`) are
 //! written nowhere else.
 
@@ -32,11 +35,12 @@ mod read;
 mod retention;
 mod route;
 mod settle;
+mod withdraw;
 
 use crate::model::text_enum;
 
 pub use act::{Action, Cursor, Filter, act, count_matching};
-pub use claim::{Claim, Claimed, Claims, Places, claim, reclaim};
+pub use claim::{Claim, Claimed, Claims, Places, claim, may_send, reclaim};
 pub use consent::review_consent;
 pub use destinations::{Position, Resume, activate, health, pause, prepare_resume};
 pub use enqueue::{Lapse, SegmentChange, enqueue, enqueue_lapsed};
@@ -49,6 +53,10 @@ pub use read::{Delivery, DeliveryFilter, Open, Receipt, deliveries, events, open
 pub use retention::{Expired, forget};
 pub use route::{Misconfigured, Route};
 pub use settle::{Settled, Settlement, Turned, Verdict, settle};
+pub use withdraw::{Withdrawn, withdraw};
+
+/// Why a delivery was dropped whose customer was erased.
+pub const ERASED: &str = "the customer was erased on request";
 
 /// The body with which `events`, of one run and type, go to a destination.
 #[must_use]
@@ -65,6 +73,7 @@ text_enum!(EventType {
     SegmentChanged = "rfm/segment.changed",
     FirstOrder = "customer/first_order",
     Lapsed = "customer/lapsed",
+    Redacted = "customer/redacted",
     Test = "test",
 });
 
@@ -105,6 +114,8 @@ pub enum EventType {
     FirstOrder,
     /// A run found that the last order lies so many days back as the merchant asked about.
     Lapsed,
+    /// What named the customer was erased on request; whoever holds it should erase it too.
+    Redacted,
     /// The merchant tried a destination. Never queued.
     Test,
 }

@@ -1,6 +1,7 @@
 //! Starts everything that runs: both listeners, the night watch and the forwarder; and stops it in
 //! an order that loses nothing.
 
+mod privacy;
 mod retention;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -91,6 +92,8 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     let metrics = Metrics::default();
     let forwarder = Forwarder::new(&config, writer.clone(), readers.clone(), clock.clone(), wake.clone())?
         .counting(metrics.clone());
+    let asked_for_data = Arc::new(Notify::new());
+    let privacy = privacy::run(database.clone(), asked_for_data.clone(), shutdown.clone());
     let night = Night::new(&config, database, clock.clone(), wake.clone())?;
     let database_writer = writer.clone();
     let rules = Rules::from_config(&config);
@@ -100,6 +103,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         writer,
         clock: clock.clone(),
         wake: wake.clone(),
+        privacy: asked_for_data,
     });
     let forgetting = retention::run(readers.clone(), database_writer, clock.clone(), shutdown.clone());
     let dashboard = dashboard::router(DashboardState { config, config_path, readers, clock, metrics, score_now });
@@ -115,6 +119,10 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     });
     parts.spawn(async {
         forgetting.await;
+        Ok(())
+    });
+    parts.spawn(async {
+        privacy.await;
         Ok(())
     });
     let mut outcome = Ok(());

@@ -9,8 +9,10 @@ mod deliver;
 mod deliveries;
 pub mod demo;
 mod destinations;
+mod erase;
 mod events;
 mod import;
+mod inbox;
 mod init;
 mod output;
 mod runs;
@@ -66,6 +68,8 @@ enum Command {
     Events(events::Args),
     Deliveries(deliveries::Args),
     Destinations(destinations::Args),
+    Inbox(inbox::Args),
+    Erase(erase::Args),
     Verify(verify::Args),
     Check(check::Args),
     Completions(completions::Args),
@@ -188,6 +192,8 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Events(args) => events::run(args, &context),
         Command::Deliveries(args) => deliveries::run(args, &context),
         Command::Destinations(args) => destinations::run(args, &context),
+        Command::Inbox(args) => inbox::run(args, &context),
+        Command::Erase(args) => erase::run(args, &context),
         Command::Verify(args) => verify::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Completions(args) => completions::run(args, &context),

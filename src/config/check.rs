@@ -9,7 +9,8 @@ use super::{
 use crate::clock::EARLIEST;
 
 /// Kinds of event that this version makes.
-pub(super) const EVENTS: [&str; 3] = ["rfm/segment.changed", "customer/first_order", "customer/lapsed"];
+pub(super) const EVENTS: [&str; 4] =
+    ["rfm/segment.changed", "customer/first_order", "customer/lapsed", "customer/redacted"];
 pub(super) const CAUSES: [&str; 5] = ["order", "refund", "ranking", "baseline", "remap"];
 /// What `fields` of a destination may name.
 pub const DESTINATION_FIELDS: [&str; 6] = ["segment", "rfm", "counters", "email", "name", "phone"];

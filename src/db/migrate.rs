@@ -42,8 +42,8 @@ INSERT INTO history (customer_id, run_id, r, f, m, segment, moved)
   SELECT customer_id, run_id, r, f, m, segment, moved FROM history_by_customer ORDER BY run_id, customer_id;
 DROP TABLE history_by_customer;";
 
-/// Batches, requests of several steps, replays, how each destination fares, and events that belong
-/// to no run.
+/// Batches, requests of several steps, replays, how each destination fares, events that belong to no
+/// run, and erased people.
 const FROM_3: &str = "
 ALTER TABLE outbox ADD COLUMN lapsed_days INTEGER;
 CREATE UNIQUE INDEX outbox_first_order ON outbox (customer_id) WHERE type = 'customer/first_order';
@@ -74,6 +74,24 @@ CREATE TABLE destinations (
   probe_at      INTEGER,
   wait_until    INTEGER,
   batch_limit   INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX inbox_notices ON inbox (topic, id) WHERE topic IN ('app/uninstalled', 'customers/data_request', 'customers/redact', 'shop/redact');
+CREATE TABLE privacy_tasks (
+  id        INTEGER PRIMARY KEY,
+  kind      TEXT    NOT NULL CHECK (kind IN ('erase', 'export')),
+  keys      TEXT    NOT NULL,
+  position  INTEGER NOT NULL,
+  last      INTEGER NOT NULL,
+  inbox_id  INTEGER,
+  begun_at  INTEGER NOT NULL
+) STRICT;
+CREATE TABLE tombstones (
+  kind        TEXT    NOT NULL CHECK (kind IN ('id', 'email', 'phone')),
+  source      TEXT    NOT NULL,
+  hash        BLOB    NOT NULL,
+  customer_id INTEGER NOT NULL REFERENCES customers (id),
+  erased_at   INTEGER NOT NULL,
+  PRIMARY KEY (kind, source, hash)
 ) STRICT, WITHOUT ROWID;";
 
 /// How a file comes to the current schema: an empty one at once, an older one step by step. An

@@ -243,7 +243,8 @@ impl Inner {
         // Of a template, what the destination lets through; a preset knows what it has no words for.
         let wanted = |kind: &&str| {
             let events = &destination.events;
-            !self.preset.is_template() || events.is_empty() || events.iter().any(|event| event == kind)
+            let named = events.iter().any(|event| event == kind);
+            !self.preset.is_template() || named || (events.is_empty() && *kind != sample::REDACTED)
         };
         let kinds: Vec<&str> = sample::TYPES.into_iter().filter(wanted).collect();
         for (kind, sample) in sample::samples(destination, shop, self.preset, &kinds) {

@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    db::Readers,
     model::Timestamp,
-    outbox::{Claim, Effect, Settlement, Verdict, msg_id},
+    outbox::{self, Claim, Effect, Settlement, Verdict, msg_id},
 };
 
 /// What the loop tells the requests.
@@ -98,6 +99,7 @@ impl Ended {
 /// What a request needs.
 pub struct Job {
     pub client: Client,
+    pub readers: Readers,
     pub destinations: Arc<[Destination]>,
     pub clock: Clock,
     pub slots: Arc<Semaphore>,
@@ -126,7 +128,7 @@ impl Job {
             () = self.signals.closing.cancelled() => return Ended::unsent(&claim, self.clock.now()),
             free = free => free,
         };
-        if !in_turn || (self.stopped.get() && !claim.probe) {
+        if !in_turn || (self.stopped.get() && !claim.probe) || !self.may_send(&claim).await {
             return Ended::unsent(&claim, self.clock.now());
         }
         let (started, started_at) = (Instant::now(), self.clock.now());
@@ -137,6 +139,17 @@ impl Job {
         }
         self.log(&claim, &ended);
         ended
+    }
+
+    /// Whether the claim still stands: it may have waited long for its turn, and somebody in it may
+    /// have been erased meanwhile, by this process or another one.
+    async fn may_send(&self, claim: &Claim) -> bool {
+        let (id, token) = (claim.delivery_id, claim.token.clone());
+        let asked = self.readers.read(move |connection| Ok(outbox::may_send(connection, id, &token)?)).await;
+        asked.unwrap_or_else(|error| {
+            tracing::warn!(delivery_id = id, error = format!("{error:#}"), "not sent: the queue could not be asked");
+            false
+        })
     }
 
     /// Sends the requests that are left of this delivery. That the tool asked for nothing more counts
@@ -163,6 +176,12 @@ impl Job {
         let mut ended =
             Ended::new(claim, started_at, Judgement { verdict: Verdict::Delivered, effect: Effect::Success });
         for step in claim.step..destination.plan.steps() {
+            if step > claim.step && !self.may_send(claim).await {
+                let now = self.clock.now();
+                ended.settlement.verdict = Verdict::Retry { at: now, spared: true };
+                ended.settlement.effect = Effect::None;
+                return ended;
+            }
             let exchange = match destination.request(step, &message, self.clock.now()) {
                 Ok(None) => {
                     ended.settlement.step = step + 1;

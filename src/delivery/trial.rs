@@ -145,6 +145,7 @@ fn claim(shop: &Shop, route: &Route, email: &str, now: Timestamp) -> Claim {
             total_spent: Money(41_250),
             last_order_at: Some(now),
             consent: None,
+            redacted: false,
         }),
     };
     let message_id = ids.next();

@@ -195,6 +195,7 @@ impl Forwarder {
         lane.claimed(now);
         let job = Job {
             client: self.client.clone(),
+            readers: self.readers.clone(),
             destinations: self.destinations.clone(),
             clock: self.clock.clone(),
             slots: lane.slots.clone(),

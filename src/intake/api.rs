@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::{Message, Received, Rules, inbox, json, json::Told, undoable};
+use super::{Decided, Message, Received, Rules, inbox, json, json::Told, privacy, undoable};
 use crate::{
     ledger::{self, Change, LedgerError},
     model::{Currency, Money, Order, OrderStatus, Origin, Person, Source, Timestamp},
@@ -67,27 +67,39 @@ impl Prepared {
     /// Only those of the database: then nothing may be kept of it and the sender must try again.
     pub fn store(&self, tx: &Transaction<'_>, rules: &Rules) -> anyhow::Result<Outcome> {
         let duplicate = inbox::count_duplicate(tx, &self.message, &self.body_hash)?;
-        let orders = match &self.orders {
-            Ok(orders) => orders,
-            Err(reason) => {
-                if !duplicate {
-                    let quarantined = Received::Quarantined(reason.clone());
-                    inbox::insert(tx, &self.message, &self.body_hash, &quarantined, None)?;
-                }
-                return Ok(Outcome::Unreadable(reason.clone()));
-            }
-        };
         if duplicate {
+            let Ok(orders) = &self.orders else { return Ok(self.unreadable()) };
             // Worked out again for the answer alone.
             tx.execute_batch("SAVEPOINT again")?;
-            let answer = self.apply(tx, rules, orders);
+            let answer = self.apply(tx, rules, orders, self.message.received_at);
             tx.execute_batch("ROLLBACK TO again; RELEASE again")?;
             return Ok(Outcome::Answered(answer?));
         }
-        let answer = self.apply(tx, rules, orders)?;
-        let (received, note) = answer.summary();
-        inbox::insert(tx, &self.message, &self.body_hash, &received, note.as_deref())?;
-        Ok(Outcome::Answered(answer))
+        let (decided, outcome) = self.decide(tx, rules, self.message.received_at)?;
+        inbox::insert(tx, &self.message, &self.body_hash, &decided)?;
+        Ok(outcome)
+    }
+
+    fn unreadable(&self) -> Outcome {
+        Outcome::Unreadable(self.orders.as_ref().err().cloned().unwrap_or_default())
+    }
+
+    /// Applies the orders, and says what is to be stored of the message.
+    pub(super) fn decide(
+        &self,
+        tx: &Transaction<'_>,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> rusqlite::Result<(Decided, Outcome)> {
+        let (received, note, outcome) = match &self.orders {
+            Ok(orders) => {
+                let answer = self.apply(tx, rules, orders, now)?;
+                let (received, note) = answer.summary();
+                (received, note, Outcome::Answered(answer))
+            }
+            Err(reason) => (Received::Quarantined(reason.clone()), None, self.unreadable()),
+        };
+        Ok((Decided { received, note, stripped: privacy::of_the_erased(tx, &self.message)? }, outcome))
     }
 
     fn apply(
@@ -95,6 +107,7 @@ impl Prepared {
         tx: &Transaction<'_>,
         rules: &Rules,
         orders: &[Result<Order, Rejected>],
+        now: Timestamp,
     ) -> rusqlite::Result<Answer> {
         let mut answer = Answer::default();
         for order in orders {
@@ -105,7 +118,7 @@ impl Prepared {
                     continue;
                 }
             };
-            match undoable(tx, || ledger::apply_order(tx, rules, order, self.message.received_at)) {
+            match undoable(tx, || ledger::apply_order(tx, rules, order, now)) {
                 Ok(applied) if applied.order == Change::Stale => answer.stale += 1,
                 Ok(_) => answer.accepted += 1,
                 Err(LedgerError::Rejected(reason)) => {

@@ -1,12 +1,14 @@
 //! The record of what was sent to us and what became of it.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params};
+use serde_json::Value;
 
-use super::{Message, Received};
+use super::{Decided, Message, Prepared, Received, Rules, api};
+use crate::model::{Source, Timestamp, text_enum};
 
 /// Counts another copy of a message that is stored already; `false`: it is not. The sender's id
 /// tells copies apart from repetitions; a message without one is known by its bytes.
-pub fn count_duplicate(tx: &Transaction<'_>, message: &Message, body_hash: &[u8; 32]) -> rusqlite::Result<bool> {
+pub(super) fn count_duplicate(tx: &Transaction<'_>, message: &Message, body_hash: &[u8; 32]) -> rusqlite::Result<bool> {
     let earlier: Option<i64> = match &message.delivery_key {
         Some(key) => tx
             .prepare_cached("SELECT id FROM inbox WHERE delivery_key = ?1 AND topic = ?2 AND source = ?3")?
@@ -22,20 +24,14 @@ pub fn count_duplicate(tx: &Transaction<'_>, message: &Message, body_hash: &[u8;
     Ok(earlier.is_some())
 }
 
-/// Stores a message with what became of it. `note` is its reason when it was not quarantined.
-pub fn insert(
+/// Stores a message with what became of it; returns its id.
+pub(super) fn insert(
     tx: &Transaction<'_>,
     message: &Message,
     body_hash: &[u8; 32],
-    received: &Received,
-    note: Option<&str>,
-) -> rusqlite::Result<()> {
-    let (state, reason) = match received {
-        Received::Done | Received::Duplicate => ("done", note),
-        Received::Stale => ("stale", note.or(Some("a newer state was known when it came"))),
-        Received::Ignored => ("ignored", note),
-        Received::Quarantined(reason) => ("quarantined", Some(reason.as_str())),
-    };
+    decided: &Decided,
+) -> rusqlite::Result<i64> {
+    let (state, reason) = decided.state();
     tx.prepare_cached(
         "INSERT INTO inbox (source, topic, delivery_key, body_hash, headers, body, state, reason, received_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -46,10 +42,216 @@ pub fn insert(
         message.delivery_key,
         body_hash,
         message.headers.to_string(),
-        message.body,
+        decided.stripped.as_ref().unwrap_or(&message.body),
         state,
         reason,
         message.received_at,
     ])?;
-    Ok(())
+    Ok(tx.last_insert_rowid())
+}
+
+impl Decided {
+    /// `state` and `reason` of the row.
+    fn state(&self) -> (State, Option<&str>) {
+        let note = self.note.as_deref();
+        match &self.received {
+            Received::Done | Received::Duplicate => (State::Done, note),
+            Received::Stale => (State::Stale, note.or(Some("a newer state was known when it came"))),
+            Received::Ignored => (State::Ignored, note),
+            Received::Quarantined(reason) => (State::Quarantined, Some(reason.as_str())),
+        }
+    }
+}
+
+text_enum!(State { Done = "done", Stale = "stale", Ignored = "ignored", Quarantined = "quarantined" });
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// It changed what it was to change, or nothing was left to.
+    Done,
+    /// A newer state was known.
+    Stale,
+    /// Nothing here acts on messages like it.
+    Ignored,
+    /// It could not be used.
+    Quarantined,
+}
+
+impl State {
+    /// What may be read again.
+    pub const AGAIN: &'static [Self] = &[Self::Quarantined, Self::Ignored];
+}
+
+/// Which messages are meant: those that all of the named conditions hold for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub id: Option<i64>,
+    pub state: Option<State>,
+    pub source: Option<Source>,
+    pub topic: Option<String>,
+    /// Received at or after this.
+    pub since: Option<Timestamp>,
+    /// Received before this.
+    pub until: Option<Timestamp>,
+}
+
+/// Conditions of [`Filter::params`], behind one on the state.
+const MATCHING: &str = "(?1 IS NULL OR id = ?1) AND (?2 IS NULL OR source = ?2) AND (?3 IS NULL OR topic = ?3)
+    AND (?4 IS NULL OR received_at >= ?4) AND (?5 IS NULL OR received_at < ?5)";
+
+impl Filter {
+    fn params(&self) -> [&dyn ToSql; 5] {
+        [&self.id, &self.source, &self.topic, &self.since, &self.until]
+    }
+}
+
+/// A row of the inbox without its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub id: i64,
+    pub source: Source,
+    pub topic: String,
+    pub state: State,
+    pub reason: Option<String>,
+    pub duplicates: i64,
+    /// Of its body.
+    pub bytes: i64,
+    pub received_at: Timestamp,
+}
+
+/// Messages with an id below `before`, the newest first, `limit` at most.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn list(connection: &Connection, filter: &Filter, before: i64, limit: usize) -> rusqlite::Result<Vec<Stored>> {
+    // In the text, not behind an OR, so that the index on the state is used.
+    let state = filter.state.map_or_else(|| "TRUE".to_owned(), |state| format!("state = '{state}'"));
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut params = filter.params().to_vec();
+    params.extend([&before as &dyn ToSql, &limit]);
+    connection
+        .prepare_cached(&format!(
+            "SELECT id, source, topic, state, reason, duplicates, length(body), received_at
+             FROM inbox WHERE {state} AND {MATCHING} AND id < ?6 ORDER BY id DESC LIMIT ?7"
+        ))?
+        .query_map(&params[..], |row| {
+            Ok(Stored {
+                id: row.get(0)?,
+                source: row.get(1)?,
+                topic: row.get(2)?,
+                state: row.get(3)?,
+                reason: row.get(4)?,
+                duplicates: row.get(5)?,
+                bytes: row.get(6)?,
+                received_at: row.get(7)?,
+            })
+        })?
+        .collect()
+}
+
+/// What became of messages that were read again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Replayed {
+    pub done: u64,
+    pub stale: u64,
+    pub ignored: u64,
+    pub quarantined: u64,
+}
+
+/// How many messages [`replay`] would read again.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn count_replayable(connection: &Connection, filter: &Filter) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(&format!("SELECT count(*) FROM inbox WHERE {} AND {MATCHING}", replayable(filter)))?
+        .query_row(&filter.params()[..], |row| row.get(0))
+}
+
+fn replayable(filter: &Filter) -> String {
+    let states = State::AGAIN.iter().filter(|state| filter.state.is_none_or(|wanted| wanted == **state));
+    let states: Vec<String> = states.map(|state| format!("'{state}'")).collect();
+    format!("state IN ({})", states.join(", "))
+}
+
+/// Reads quarantined and ignored messages again, under the rules of today: `limit` at most, with ids
+/// above `after`, the oldest first. Each takes its place by its version, as if it came only now, and
+/// its row says what became of it. Adds to `replayed`; returns the last id, `None` when none was left.
+///
+/// # Errors
+/// Those of the database; then the caller's transaction must not be committed.
+pub fn replay(
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    filter: &Filter,
+    after: i64,
+    limit: usize,
+    now: Timestamp,
+    replayed: &mut Replayed,
+) -> anyhow::Result<Option<i64>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut params = filter.params().to_vec();
+    params.extend([&after as &dyn ToSql, &limit]);
+    let found: Vec<(i64, Message)> = tx
+        .prepare_cached(&format!(
+            "SELECT id, source, topic, delivery_key, headers, body, received_at FROM inbox
+             WHERE {} AND {MATCHING} AND id > ?6 ORDER BY id LIMIT ?7",
+            replayable(filter)
+        ))?
+        .query_map(&params[..], |row| Ok((row.get(0)?, message(row)?)))?
+        .collect::<Result<_, _>>()?;
+    let last = found.last().map(|(id, _)| *id);
+    for (id, message) in found {
+        let decided = match message.source {
+            Source::Api => api::Prepared::new(message, rules).decide(tx, rules, now)?.0,
+            _ => {
+                let prepared = Prepared::new(message, rules);
+                let decided = prepared.decide(tx, rules, now)?;
+                prepared.follow_up(tx, id, now)?;
+                decided
+            }
+        };
+        let (state, reason) = decided.state();
+        match state {
+            State::Done => replayed.done += 1,
+            State::Stale => replayed.stale += 1,
+            State::Ignored => replayed.ignored += 1,
+            State::Quarantined => replayed.quarantined += 1,
+        }
+        tx.prepare_cached("UPDATE inbox SET state = ?2, reason = ?3, body = coalesce(?4, body) WHERE id = ?1")?
+            .execute(params![id, state, reason, decided.stripped])?;
+    }
+    Ok(last)
+}
+
+/// A message as it came, from columns 1 to 6.
+fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+    let source: Source = row.get(1)?;
+    let headers: Value = serde_json::from_str(row.get_ref(4)?.as_str()?).unwrap_or_default();
+    Ok(Message {
+        source,
+        topic: row.get(2)?,
+        delivery_key: row.get(3)?,
+        triggered_at: triggered_at(source, &headers),
+        headers,
+        body: row.get(5)?,
+        received_at: row.get(6)?,
+    })
+}
+
+/// When the source sent a message, by the headers that were kept of it.
+fn triggered_at(source: Source, headers: &Value) -> Option<Timestamp> {
+    let text = |name: &str| headers.get(name).and_then(Value::as_str);
+    match source {
+        Source::Shopify => {
+            let told = text("x-shopify-triggered-at").or_else(|| text("shopify-triggered-at"))?;
+            Timestamp::parse_rfc3339(told.trim()).ok()
+        }
+        Source::Api => {
+            let seconds: i64 = text("webhook-timestamp")?.trim().parse().ok()?;
+            Some(Timestamp::from_millis(seconds.checked_mul(1000)?))
+        }
+        Source::WooCommerce | Source::Csv => None,
+    }
 }

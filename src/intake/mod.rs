@@ -6,8 +6,9 @@
 
 pub mod api;
 pub mod csv;
-mod inbox;
+pub mod inbox;
 mod json;
+pub mod privacy;
 mod shopify;
 pub mod signature;
 
@@ -16,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 pub use crate::ledger::Rules;
 use crate::{
-    ledger::{self, Change, LedgerError},
+    ledger::{self, Change, LedgerError, Who},
     model::{Order, Person, Source, Timestamp},
 };
 
@@ -71,10 +72,34 @@ enum Reading {
 #[derive(Debug)]
 enum Event {
     Order(Order),
-    OrderDeleted { source_id: String, at: Timestamp },
+    OrderDeleted {
+        source_id: String,
+        at: Timestamp,
+    },
     Person(Person),
-    CustomerDeleted { external_id: String, at: Timestamp },
-    CustomersMerged { deleted_id: String, kept_id: String },
+    CustomerDeleted {
+        external_id: String,
+        at: Timestamp,
+    },
+    CustomersMerged {
+        deleted_id: String,
+        kept_id: String,
+    },
+    /// The shop asks to forget somebody.
+    Erasure(Who),
+    /// Somebody asks what is known of them.
+    DataRequest(Who),
+}
+
+impl Event {
+    /// Of whom it tells something that may be stored.
+    fn person(&self) -> Option<&Person> {
+        match self {
+            Self::Order(order) => order.person.as_ref(),
+            Self::Person(person) => Some(person),
+            _ => None,
+        }
+    }
 }
 
 /// A message with its body read, ready for the transaction.
@@ -107,18 +132,61 @@ impl Prepared {
         if inbox::count_duplicate(tx, message, &self.body_hash)? {
             return Ok(Received::Duplicate);
         }
+        let decided = self.decide(tx, rules, message.received_at)?;
+        let id = inbox::insert(tx, message, &self.body_hash, &decided)?;
+        self.follow_up(tx, id, message.received_at)?;
+        Ok(decided.received)
+    }
+
+    /// Makes the change, and says what is to be stored of the message.
+    fn decide(&self, tx: &Transaction<'_>, rules: &Rules, now: Timestamp) -> rusqlite::Result<Decided> {
+        let message = &self.message;
         let (received, note) = match &self.reading {
             Reading::Event { event, note } => {
-                let done = undoable(tx, || apply(tx, rules, event, message));
-                (received(done)?, note.as_deref())
+                let done = undoable(tx, || apply(tx, rules, event, message.source, now));
+                (received(done)?, note.clone())
             }
-            Reading::Noted(note) => (Received::Done, Some(*note)),
-            Reading::Ignored(reason) => (Received::Ignored, Some(reason.as_str())),
+            Reading::Noted(note) => (Received::Done, Some((*note).to_owned())),
+            Reading::Ignored(reason) => (Received::Ignored, Some(reason.clone())),
             Reading::Unreadable(reason) => (Received::Quarantined(reason.clone()), None),
         };
-        inbox::insert(tx, message, &self.body_hash, &received, note)?;
-        Ok(received)
+        Ok(Decided { received, note, stripped: self.stripped(tx)? })
     }
+
+    /// What alone may be kept of the body, if it is about somebody who was erased.
+    fn stripped(&self, tx: &Transaction<'_>) -> rusqlite::Result<Option<Vec<u8>>> {
+        match &self.reading {
+            Reading::Event { event, .. } if matches!(**event, Event::Erasure(_)) => {
+                privacy::numbers_alone(&self.message)
+            }
+            Reading::Event { event, .. } => match event.person() {
+                Some(person) if ledger::is_erased_person(tx, person)? => privacy::numbers_alone(&self.message),
+                _ => Ok(None),
+            },
+            _ => privacy::of_the_erased(tx, &self.message),
+        }
+    }
+
+    /// What needs to know the row of the message.
+    fn follow_up(&self, tx: &Transaction<'_>, inbox_id: i64, now: Timestamp) -> rusqlite::Result<()> {
+        match &self.reading {
+            Reading::Event { event, .. } => match &**event {
+                Event::DataRequest(who) => privacy::begin_export(tx, who, inbox_id, now),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What became of a message, and what of it is stored.
+#[derive(Debug)]
+struct Decided {
+    received: Received,
+    /// For the merchant, when it was not quarantined.
+    note: Option<String>,
+    /// Instead of the body, which speaks of somebody who was erased.
+    stripped: Option<Vec<u8>>,
 }
 
 fn received(done: Result<Change, LedgerError>) -> rusqlite::Result<Received> {
@@ -130,16 +198,36 @@ fn received(done: Result<Change, LedgerError>) -> rusqlite::Result<Received> {
     }
 }
 
-fn apply(tx: &Transaction<'_>, rules: &Rules, event: &Event, message: &Message) -> Result<Change, LedgerError> {
-    let (source, now) = (message.source, message.received_at);
+fn apply(
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    event: &Event,
+    source: Source,
+    now: Timestamp,
+) -> Result<Change, LedgerError> {
     match event {
         Event::Order(order) => Ok(ledger::apply_order(tx, rules, order, now)?.order),
         Event::OrderDeleted { source_id, at } => ledger::delete_order(tx, rules, source, source_id, *at, now),
         Event::Person(person) => ledger::apply_person(tx, rules, person, now),
         Event::CustomerDeleted { external_id, at } => ledger::delete_customer(tx, rules, source, external_id, *at),
         Event::CustomersMerged { deleted_id, kept_id } => {
-            ledger::merge_customers(tx, rules, source, deleted_id, kept_id, now)
+            let change = ledger::merge_customers(tx, rules, source, deleted_id, kept_id, now)?;
+            // Whoever is one person with somebody erased is erased too, whichever was told first.
+            for id in [deleted_id, kept_id] {
+                let person = Person { external_id: Some(id.clone()), ..Person::unknown(source) };
+                if ledger::is_erased_person(tx, &person)? {
+                    let external_id = Some((source, id.clone()));
+                    privacy::erase(tx, &Who { external_id, ..Who::default() }, now)?;
+                    break;
+                }
+            }
+            Ok(change)
         }
+        Event::Erasure(who) => {
+            privacy::erase(tx, who, now)?;
+            Ok(Change::Updated)
+        }
+        Event::DataRequest(_) => Ok(Change::Unchanged),
     }
 }
 

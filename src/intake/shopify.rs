@@ -6,7 +6,10 @@ mod person;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{Event, Message, Reading, Rules, json, json::Told};
-use crate::model::{Person, Source};
+use crate::{
+    ledger::Who,
+    model::{Person, Source},
+};
 
 /// Reads a body by its topic. The signature does not cover the topic, so the body must also have
 /// the shape of it: an order sent again as "orders/delete" deletes nothing.
@@ -22,9 +25,9 @@ pub fn read(message: &Message, rules: &Rules) -> Reading {
         "bulk_operations/finish" => return noted(message, "kept; the pull from the shop asks for its result"),
         "app/uninstalled" => return noted(message, "stored; the shop has removed the app, so its webhooks end"),
         "customers/data_request" => {
-            return noted(message, "stored; to act on: send this customer's data within 30 days");
+            return privacy(message, Event::DataRequest, "a file with this customer's data is being written");
         }
-        "customers/redact" => return noted(message, "stored; to act on: forget this customer within 30 days"),
+        "customers/redact" => return privacy(message, Event::Erasure, "the customer was forgotten"),
         "shop/redact" => return noted(message, "stored; to act on: the shop is gone, forget its customers"),
         topic => return Reading::Ignored(format!("nothing here acts on the topic {topic}")),
     };
@@ -40,6 +43,50 @@ fn noted(message: &Message, note: &'static str) -> Reading {
         Ok(_) => Reading::Noted(note),
         Err(reason) => Reading::Unreadable(reason),
     }
+}
+
+/// `{"customer": {"id", "email", "phone"}, "orders_to_redact": []}`; each of them may be missing.
+#[derive(Deserialize)]
+struct Privacy {
+    customer: Option<Customer>,
+    #[serde(default)]
+    orders_to_redact: Option<Vec<serde_json::Value>>,
+    #[serde(default)]
+    orders_requested: Option<Vec<serde_json::Value>>,
+}
+
+#[derive(Deserialize)]
+struct Customer {
+    #[serde(default, deserialize_with = "json::told")]
+    id: Told,
+    #[serde(default, deserialize_with = "json::told")]
+    email: Told,
+    #[serde(default, deserialize_with = "json::told")]
+    phone: Told,
+}
+
+fn privacy(message: &Message, event: fn(Who) -> Event, note: &'static str) -> Reading {
+    match whom(message) {
+        Ok(who) => Reading::Event { event: Box::new(event(who)), note: Some(note.to_owned()) },
+        Err(reason) => Reading::Unreadable(reason),
+    }
+}
+
+fn whom(message: &Message) -> Result<Who, String> {
+    let body: Privacy = json::parse(json::body(&message.body)?, "a request about a customer's data")?;
+    let mut who = Who::default();
+    if let Some(customer) = &body.customer {
+        who.external_id = json::id("the customer's id", &customer.id, false)?.map(|id| (Source::Shopify, id));
+        who.email = json::some_text(&customer.email);
+        who.phone = json::some_text(&customer.phone);
+    }
+    for order in body.orders_to_redact.into_iter().chain(body.orders_requested).flatten() {
+        who.orders.extend(json::id("an order's id", &Some(order), false)?.map(|id| (Source::Shopify, id)));
+    }
+    if who == Who::default() {
+        return Err("it does not say whose data it is about: there is no id, e-mail, phone or order".to_owned());
+    }
+    Ok(who)
 }
 
 fn order(message: &Message, rules: &Rules) -> Reading {

@@ -6,6 +6,7 @@ use super::{
     Applied, LedgerError, Rules,
     counters::recompute_one,
     orders::{apply, apply_order, check_order},
+    tombstones::Tombstones,
 };
 use crate::model::{Money, Order, Timestamp};
 
@@ -41,9 +42,10 @@ fn together(
 ) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
     let mut touched = Vec::with_capacity(orders.len());
     let mut applied = Vec::with_capacity(orders.len());
+    let tombstones = Tombstones::load(tx)?;
     for order in orders {
         applied.push(match check_order(order, rules, now) {
-            Ok(()) => Ok(apply(tx, rules, order, now, &mut touched)?),
+            Ok(()) => Ok(apply(tx, rules, &tombstones, order, now, &mut touched)?),
             Err(rejected) => Err(rejected),
         });
     }

@@ -31,6 +31,7 @@ pub(super) fn tell(tx: &Transaction<'_>, order: &Order, owner: i64, now: Timesta
     let counts: Option<bool> = tx
         .prepare_cached(
             "SELECT o.counted = 1 AND o.historical = 0 AND o.customer_id = c.id AND c.order_count = 1
+               AND c.redacted_at IS NULL
              FROM orders o JOIN customers c ON c.id = ?3 WHERE o.source_id = ?1 AND o.source = ?2",
         )?
         .query_row(params![order.source_id, order.source, owner], |row| row.get(0))

@@ -4,14 +4,15 @@
 //! customer's), `customers.merged_into` and `orders.customer_id` what follows from all of them, so
 //! that nobody has to follow chains when reading.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{Change, LedgerError, Rules, counters::recompute, people::place_id};
+use super::{Change, LedgerError, Rules, counters::recompute, erase, people::place_id};
 use crate::model::{Source, Timestamp};
 
 /// The row that counts the orders of customer `id`.
-pub(super) fn owner(tx: &Transaction<'_>, id: i64) -> rusqlite::Result<i64> {
-    tx.prepare_cached("SELECT coalesce(merged_into, id) FROM customers WHERE id = ?1")?
+pub(super) fn owner(connection: &Connection, id: i64) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("SELECT coalesce(merged_into, id) FROM customers WHERE id = ?1")?
         .query_row([id], |row| row.get(0))
 }
 
@@ -99,7 +100,7 @@ pub fn merge_customers(
     let followers = followers(tx, deleted.id)?;
     let mut touched = Vec::new();
     for follower in &followers {
-        touched.extend(resettle(tx, source, follower)?);
+        touched.extend(resettle(tx, follower)?);
     }
     for key in followers.iter().filter_map(|follower| follower.email_key.as_deref()) {
         settle_guest(tx, rules, key, now)?;
@@ -109,8 +110,10 @@ pub fn merge_customers(
 }
 
 /// A customer in the graph of merges.
-struct Node {
-    id: i64,
+pub(super) struct Node {
+    pub id: i64,
+    source: Source,
+    /// Empty: a guest, into whom only erased customers are merged.
     external_id: String,
     email_key: Option<String>,
 }
@@ -121,34 +124,45 @@ fn rank(external_id: &str) -> (usize, &str) {
 }
 
 fn node(row: &rusqlite::Row<'_>) -> rusqlite::Result<Node> {
-    Ok(Node { id: row.get(0)?, external_id: row.get(1)?, email_key: row.get(2)? })
+    Ok(Node { id: row.get(0)?, source: row.get(1)?, external_id: row.get(2)?, email_key: row.get(3)? })
+}
+
+/// What [`node`] reads of the row `$c` of `customers`.
+macro_rules! node_columns {
+    ($c:literal) => {
+        concat!($c, ".id, ", $c, ".source, coalesce(", $c, ".external_id, ''), ", $c, ".email_key")
+    };
 }
 
 /// Whom the shop merged this customer into, directly.
 fn merged(tx: &Transaction<'_>, id: i64) -> rusqlite::Result<Option<Node>> {
-    tx.prepare_cached(
-        "SELECT kept.id, kept.external_id, kept.email_key
-         FROM customers deleted
+    tx.prepare_cached(concat!(
+        "SELECT ",
+        node_columns!("kept"),
+        " FROM customers deleted
          JOIN aliases ON aliases.kind = 'id' AND aliases.source = deleted.source AND aliases.key = deleted.external_id
          JOIN customers kept ON kept.id = aliases.customer_id
-         WHERE deleted.id = ?1",
-    )?
+         WHERE deleted.id = ?1"
+    ))?
     .query_row([id], node)
     .optional()
 }
 
 /// The customer itself and all who were merged into it, directly or through others.
-fn followers(tx: &Transaction<'_>, id: i64) -> rusqlite::Result<Vec<Node>> {
+pub(super) fn followers(connection: &Connection, id: i64) -> rusqlite::Result<Vec<Node>> {
     let mut found = vec![
-        tx.prepare_cached("SELECT id, external_id, email_key FROM customers WHERE id = ?1")?.query_row([id], node)?,
+        connection
+            .prepare_cached(concat!("SELECT ", node_columns!("c"), " FROM customers c WHERE c.id = ?1"))?
+            .query_row([id], node)?,
     ];
     let mut next = 0;
     while next < found.len() {
-        let mut statement = tx.prepare_cached(
-            "SELECT deleted.id, deleted.external_id, deleted.email_key
-             FROM aliases JOIN customers deleted ON deleted.external_id = aliases.key AND deleted.source = aliases.source
-             WHERE aliases.customer_id = ?1 AND aliases.kind = 'id'",
-        )?;
+        let mut statement = connection.prepare_cached(concat!(
+            "SELECT ",
+            node_columns!("deleted"),
+            " FROM aliases JOIN customers deleted ON deleted.external_id = aliases.key AND deleted.source = aliases.source
+             WHERE aliases.customer_id = ?1 AND aliases.kind = 'id'"
+        ))?;
         for follower in statement.query_map([found[next].id], node)? {
             let follower = follower?;
             if found.iter().all(|known| known.id != follower.id) {
@@ -177,7 +191,7 @@ fn root(tx: &Transaction<'_>, id: i64) -> rusqlite::Result<i64> {
 
 /// Brings `merged_into` and the customer's own orders in line with the merges; returns whose
 /// counters changed.
-fn resettle(tx: &Transaction<'_>, source: Source, customer: &Node) -> rusqlite::Result<Vec<i64>> {
+fn resettle(tx: &Transaction<'_>, customer: &Node) -> rusqlite::Result<Vec<i64>> {
     let (old, new) = (owner(tx, customer.id)?, root(tx, customer.id)?);
     if old == new {
         return Ok(Vec::new());
@@ -186,7 +200,19 @@ fn resettle(tx: &Transaction<'_>, source: Source, customer: &Node) -> rusqlite::
     tx.prepare_cached(
         "UPDATE orders SET customer_id = ?2 WHERE customer_id = ?1 AND customer_ref = ?3 AND source = ?4",
     )?
-    .execute(params![old, new, customer.external_id, source])?;
+    .execute(params![old, new, customer.external_id, customer.source])?;
+    if old == customer.id && erase::is_erased(tx, old)? {
+        // Guests who were erased with them are known by nothing else any more.
+        tx.execute(
+            "UPDATE orders SET customer_id = ?2 WHERE customer_id = ?1 AND customer_ref IS NULL AND email_key IS NULL",
+            [old, new],
+        )?;
+        tx.execute(
+            "UPDATE customers SET merged_into = ?2
+             WHERE merged_into = ?1 AND external_id IS NULL AND email_key IS NULL",
+            [old, new],
+        )?;
+    }
     Ok(vec![old, new])
 }
 

@@ -4,7 +4,10 @@ use std::cmp::{Ordering, Reverse};
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{Applied, Change, LedgerError, Rules, check_date, counters::recompute, first_order, people, worth};
+use super::{
+    Applied, Change, LedgerError, Rules, check_date, counters::recompute, erase, first_order, people,
+    tombstones::Tombstones, worth,
+};
 use crate::model::{Money, Order, OrderStatus, Origin, Source, Timestamp, email_key};
 
 /// An order's stored columns. The derived order decides which of two states with one version is
@@ -141,7 +144,7 @@ pub fn check_order(order: &Order, rules: &Rules, now: Timestamp) -> Result<(), L
 pub fn apply_order(tx: &Transaction<'_>, rules: &Rules, order: &Order, now: Timestamp) -> Result<Applied, LedgerError> {
     check_order(order, rules, now)?;
     let mut touched = Vec::new();
-    let applied = apply(tx, rules, order, now, &mut touched)?;
+    let applied = apply(tx, rules, &Tombstones::load(tx)?, order, now, &mut touched)?;
     // Who had none before, and may have their first now: for everyone else nothing is asked.
     let beginner = match applied.owner {
         Some(owner) if touched.contains(&owner) && first_order::is_live(order, now) => {
@@ -161,17 +164,21 @@ pub fn apply_order(tx: &Transaction<'_>, rules: &Rules, order: &Order, now: Time
 pub(super) fn apply(
     tx: &Transaction<'_>,
     rules: &Rules,
+    tombstones: &Tombstones,
     order: &Order,
     now: Timestamp,
     touched: &mut Vec<i64>,
 ) -> Result<Applied, LedgerError> {
     // Also of a stale order: the person it names exists, and their fields have versions of their own.
     let placed = match &order.person {
-        Some(person) => people::place(tx, rules, person, now)?,
+        Some(person) => people::place(tx, rules, tombstones, person, now)?,
         None => None,
     };
     let owner = placed.as_ref().map(|placed| placed.owner);
-    let state = State::of(order, rules);
+    let mut state = State::of(order, rules);
+    if placed.as_ref().is_some_and(|placed| placed.erased) {
+        state.email = None;
+    }
     let change = match find(tx, order.source, &order.source_id)? {
         None => {
             insert(tx, order, &state, owner, now)?;
@@ -180,7 +187,14 @@ pub(super) fn apply(
             }
             Change::New
         }
-        Some(known) => update(tx, order, state, owner, &known, now, touched)?,
+        Some(known) => {
+            // A shop that forgot somebody names nobody in their orders any more.
+            let owner = match (owner, known.customer) {
+                (None, Some(customer)) if erase::is_erased(tx, customer)? => Some(customer),
+                _ => owner,
+            };
+            update(tx, order, state, owner, &known, now, touched)?
+        }
     };
     let customer_id = placed.as_ref().map(|placed| placed.id);
     Ok(Applied { order: change, customer: placed.map(|placed| placed.change), customer_id, owner })

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{Change, LedgerError, Rules, check_date, identity};
+use super::{Change, LedgerError, Rules, check_date, erase, identity, tombstones::Tombstones};
 use crate::model::{Person, Source, Timestamp, email_key};
 
 /// When a field was told: the source's `updated_at`, and within it when the source sent it. Stored
@@ -95,7 +95,7 @@ const COLUMNS: &str = "email, email_version, first_name, first_name_version, las
     phone, phone_version, consent, consent_version, tags, tags_version";
 
 /// By what a customer is known.
-enum Key<'a> {
+pub(super) enum Key<'a> {
     Id(&'a str),
     Guest(String),
 }
@@ -126,6 +126,8 @@ pub(super) struct Placed {
     /// The row that counts their orders: their own, or whom they were merged into.
     pub owner: i64,
     pub change: Change,
+    /// The message speaks of somebody who was erased: nothing of it but numbers may be kept.
+    pub erased: bool,
 }
 
 /// Refuses persons with impossible dates.
@@ -148,7 +150,7 @@ pub fn apply_person(
     now: Timestamp,
 ) -> Result<Change, LedgerError> {
     check_person(person, now)?;
-    match place(tx, rules, person, now)? {
+    match place(tx, rules, &Tombstones::load(tx)?, person, now)? {
         Some(placed) => Ok(placed.change),
         None => Err(LedgerError::Rejected("this customer has neither an id nor an e-mail".to_owned())),
     }
@@ -193,21 +195,31 @@ pub(super) fn place_id(
     external_id: &str,
     now: Timestamp,
 ) -> Result<Option<Placed>, LedgerError> {
-    place(tx, rules, &Person { external_id: Some(external_id.to_owned()), ..Person::unknown(source) }, now)
+    let person = Person { external_id: Some(external_id.to_owned()), ..Person::unknown(source) };
+    place(tx, rules, &Tombstones::load(tx)?, &person, now)
 }
 
 /// Finds or makes the person's row and takes what is newer. `None`: they cannot be told from
-/// anybody else.
+/// anybody else. Of somebody who was erased nothing is taken.
 pub(super) fn place(
     tx: &Transaction<'_>,
     rules: &Rules,
+    tombstones: &Tombstones,
     person: &Person,
     now: Timestamp,
 ) -> Result<Option<Placed>, LedgerError> {
     let Some(key) = Key::of(person) else { return Ok(None) };
-    Ok(Some(match find(tx, person.source, &key)? {
-        None => insert(tx, rules, person, &key, now)?,
-        Some(known) => update(tx, rules, person, &key, known, now)?,
+    let known = find(tx, person.source, &key)?;
+    let erased = match &known {
+        Some(known) if known.redacted => Some(known.id),
+        _ => tombstones.of(tx, person)?,
+    };
+    Ok(Some(match (known, erased) {
+        (None, None) => insert(tx, rules, person, &key, now)?,
+        (Some(known), None) => update(tx, rules, person, &key, known, now)?,
+        // A row of their own may be somebody else's who has the e-mail now; its orders stay its own.
+        (Some(known), Some(_)) => Placed { id: known.id, owner: known.owner, change: Change::Unchanged, erased: true },
+        (None, Some(nameless)) => erase::place_again(tx, person.source, &key, nameless, now)?,
     }))
 }
 
@@ -300,7 +312,7 @@ fn insert(
             owner = identity::owner(tx, id)?;
         }
     }
-    Ok(Placed { id, owner, change: Change::New })
+    Ok(Placed { id, owner, change: Change::New, erased: false })
 }
 
 fn update(
@@ -311,10 +323,7 @@ fn update(
     mut known: Known,
     now: Timestamp,
 ) -> Result<Placed, LedgerError> {
-    let mut placed = Placed { id: known.id, owner: known.owner, change: Change::Unchanged };
-    if known.redacted {
-        return Ok(placed); // what was forgotten stays forgotten
-    }
+    let mut placed = Placed { id: known.id, owner: known.owner, change: Change::Unchanged, erased: false };
     let old_key = known.fields[EMAIL].value.as_deref().and_then(email_key);
     let taken = take_all(&mut known.fields, person);
     if taken.iter().any(|field| matches!(field, Taken::Changed | Taken::Confirmed)) {

@@ -220,7 +220,8 @@ pub(super) fn dissolve(
     // Its message id was given to other bytes.
     tx.prepare_cached(
         "UPDATE deliveries SET events = 1, customer_id = ?2, body = NULL, message_id = ?3, state = 'waiting',
-           due_at = NULL, attempts = 0, spared = 0, step = 0, last_status = NULL, last_error = NULL, claim = NULL
+           hold = NULL, due_at = NULL, attempts = 0, spared = 0, step = 0, last_status = NULL, last_error = NULL,
+           claim = NULL
          WHERE id = ?1",
     )?
     .execute(params![delivery_id, own, ids.next()])?;

@@ -7,7 +7,7 @@ mod due;
 
 use std::sync::Arc;
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 
 use self::desk::Desk;
 use super::{EventType, Gate, Health, Route, Shop, destinations, line::Line};
@@ -142,6 +142,17 @@ pub fn claim(tx: &Transaction<'_>, claims: &Claims) -> rusqlite::Result<Claimed>
         claimed.next_due = [claimed.next_due, next].into_iter().flatten().min();
     }
     Ok(claimed)
+}
+
+/// Whether a claim may still be sent: nobody in it was erased since, and it was not taken back. Asked
+/// before each request.
+///
+/// # Errors
+/// Those of SQLite; nothing may be sent then.
+pub fn may_send(connection: &Connection, delivery_id: i64, token: &str) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM deliveries WHERE id = ?1 AND claim = ?2 AND body IS NOT NULL")?
+        .exists(params![delivery_id, token])
 }
 
 /// Takes back what another start of the program left in flight: due at once, the cut-off attempt

@@ -2,7 +2,11 @@
 
 use rusqlite::{Transaction, params};
 
-use super::{Route, State, line::Line, route::Consent};
+use super::{
+    EventType, Route, State,
+    line::Line,
+    route::{Consent, Subject},
+};
 use crate::model::Timestamp;
 
 /// Looks again at up to `limit` deliveries with an id above `after` that are held because it was not
@@ -19,19 +23,21 @@ pub fn review_consent(
     now: Timestamp,
 ) -> rusqlite::Result<Option<i64>> {
     let mut select = tx.prepare_cached(
-        "SELECT d.id, d.destination, d.customer_id, c.email, c.consent
-         FROM deliveries d JOIN customers c ON c.id = d.customer_id
+        "SELECT d.id, d.destination, d.customer_id, c.email, c.consent, c.redacted_at, o.type
+         FROM deliveries d JOIN customers c ON c.id = d.customer_id JOIN outbox o ON o.seq = d.seq
          WHERE d.state = 'held' AND d.id > ?1 AND d.hold = 'consent' ORDER BY d.id LIMIT ?2",
     )?;
     let held = select
         .query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
             let line = Line { destination: row.get(1)?, customer_id: row.get(2)? };
-            Ok((row.get::<_, i64>(0)?, line, row.get::<_, Option<String>>(3)?, row.get::<_, Option<String>>(4)?))
+            let person: (Option<String>, Option<String>, Option<i64>) = (row.get(3)?, row.get(4)?, row.get(5)?);
+            Ok((row.get::<_, i64>(0)?, line, person, row.get::<_, EventType>(6)?))
         })?
         .collect::<Result<Vec<_>, _>>()?;
-    for (id, line, email, consent) in &held {
+    for (id, line, (email, consent, redacted_at), kind) in &held {
         let Some(route) = routes.iter().find(|route| route.name == line.destination) else { continue };
-        match route.consent(email.as_deref(), consent.as_deref()) {
+        let subject = Subject { email: email.as_deref(), consent: consent.as_deref(), erased: redacted_at.is_some() };
+        match route.consent(*kind, &subject) {
             Consent::Given => line.release(tx, *id, now)?,
             Consent::Unknown => {}
             Consent::Refused(reason) => {

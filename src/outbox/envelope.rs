@@ -40,11 +40,13 @@ pub struct Fields {
 impl Fields {
     /// Everything: for the merchant's own eyes.
     pub const ALL: Self = Self { rfm: true, counters: true, email: true, name: true, phone: true };
+    /// Ids alone.
+    const NONE: Self = Self { rfm: false, counters: false, email: false, name: false, phone: false };
 
     /// The allow-list of a destination; an empty one means segment, rfm and counters. The segment
     /// is what an event is about and always sent.
     pub(super) fn parse(names: &[String]) -> Result<Self, String> {
-        let mut fields = Self { rfm: false, counters: false, email: false, name: false, phone: false };
+        let mut fields = Self::NONE;
         if names.is_empty() {
             return Ok(Self { rfm: true, counters: true, ..fields });
         }
@@ -91,7 +93,7 @@ macro_rules! event_columns {
     () => {
         "o.seq, o.event_id, o.type, o.at, o.run_id, o.old_segment, o.new_segment, o.cause, o.r, o.f, o.m, c.id, \
          c.source, c.external_id, c.email, c.first_name, c.last_name, c.phone, c.order_count, c.total_spent, \
-         c.last_order_at, c.consent, o.lapsed_days"
+         c.last_order_at, c.consent, o.lapsed_days, c.redacted_at IS NOT NULL"
     };
 }
 pub(super) use event_columns;
@@ -111,6 +113,8 @@ pub struct EventCustomer {
     pub last_order_at: Option<Timestamp>,
     /// State of e-mail marketing consent; never leaves the shop.
     pub consent: Option<String>,
+    /// Erased on request.
+    pub redacted: bool,
 }
 
 impl Event {
@@ -137,6 +141,7 @@ impl Event {
                 total_spent: row.get(at(19))?,
                 last_order_at: row.get(at(20))?,
                 consent: row.get(at(21))?,
+                redacted: row.get(at(23))?,
             }),
             None => None,
         };
@@ -192,6 +197,7 @@ struct Data<'a>(Envelope<'a>);
 impl Serialize for Data<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Envelope { shop, fields, event } = self.0;
+        let fields = if event.kind == EventType::Redacted { Fields::NONE } else { fields };
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("shopId", &shop.id)?;
         map.serialize_entry("customerId", &event.customer.as_ref().map(|customer| customer.id.to_string()))?;
@@ -286,6 +292,7 @@ mod tests {
                 total_spent: Money(41_250),
                 last_order_at: Some(Timestamp::parse_rfc3339("2026-11-21T09:12:00Z").unwrap()),
                 consent: Some("subscribed".to_owned()),
+                redacted: false,
             }),
         }
     }
@@ -331,6 +338,15 @@ mod tests {
         assert!(first.contains(data), "{first}");
         let lapsed = text(&["segment"], &Event { kind: EventType::Lapsed, lapsed_days: Some(90), ..none });
         assert!(lapsed.contains(r#""runId":312,"cause":null,"lapsedDays":90,"customer":{"#), "{lapsed}");
+    }
+
+    #[test]
+    fn of_an_erased_customer_ids_are_told_and_nothing_else() {
+        let none = Event { old: None, new: None, cause: None, run_id: None, ..event() };
+        let redacted = text(&["rfm", "counters", "email", "name"], &Event { kind: EventType::Redacted, ..none });
+        assert!(redacted.starts_with(r#"{"type":"customer/redacted","#), "{redacted}");
+        let end = r#""runId":null,"cause":null,"customer":{"source":"shopify","externalId":"7001"}}}"#;
+        assert!(redacted.ends_with(end), "{redacted}");
     }
 
     #[test]

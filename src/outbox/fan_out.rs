@@ -7,7 +7,7 @@ use super::{
     batch::Gathering,
     destinations, has_unqueued,
     line::{Entry, Lines, Place},
-    route::{Candidate, Consent},
+    route::{Candidate, Consent, Subject},
 };
 use crate::model::{Money, Timestamp};
 
@@ -15,7 +15,7 @@ use crate::model::{Money, Timestamp};
 macro_rules! candidate_columns {
     () => {
         "o.seq, o.type, o.customer_id, o.run_id, o.old_segment, o.new_segment, o.cause, c.total_spent, c.email, \
-         c.consent"
+         c.consent, c.redacted_at"
     };
 }
 
@@ -132,9 +132,13 @@ fn queue(
             cause: row.get::<_, Option<Cause>>("cause")?,
             spent: row.get::<_, Option<Money>>("total_spent")?.unwrap_or_default(),
         };
-        let (email, consent) = (row.get_ref("email")?.as_str_or_null()?, row.get_ref("consent")?.as_str_or_null()?);
+        let subject = Subject {
+            email: row.get_ref("email")?.as_str_or_null()?,
+            consent: row.get_ref("consent")?.as_str_or_null()?,
+            erased: row.get::<_, Option<i64>>("redacted_at")?.is_some(),
+        };
         for (route, gathering) in routes.iter().zip(&mut gathering).filter(|(route, _)| route.wants(&candidate)) {
-            let place = match route.consent(email, consent) {
+            let place = match route.consent(candidate.kind, &subject) {
                 Consent::Refused(reason) => Place::Discard(Some(reason)),
                 consent => match (disposition, consent) {
                     (Disposition::Discard, _) => Place::Discard(None),

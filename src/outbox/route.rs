@@ -1,7 +1,7 @@
 //! What the queue has to know of a destination: its name, what it wants, what it may be told, and
 //! how many events fit into one of its requests.
 
-use super::{Cause, EventType, Fields};
+use super::{Cause, ERASED, EventType, Fields};
 use crate::{
     config::{self, Config, UnknownConsent},
     model::{Currency, Money},
@@ -19,6 +19,11 @@ pub struct Route {
     pub can_be_quiet: bool,
     /// Who may be told of; `None`: everyone, the destination is the merchant's own.
     consent: Option<config::Consent>,
+    /// Whether it is told who was erased when `events` names no type: a preset has no words for that,
+    /// and of a template only the merchant knows.
+    hears_of_erasures: bool,
+    /// It can never be told who was erased.
+    cannot_erase: bool,
     events: Vec<EventType>,
     to: Vec<String>,
     from: Vec<String>,
@@ -43,6 +48,15 @@ pub(super) enum Consent {
     Unknown,
     /// For good, with the reason.
     Refused(&'static str),
+}
+
+/// What decides whether a customer may be told of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Subject<'a> {
+    pub email: Option<&'a str>,
+    /// State of e-mail marketing consent.
+    pub consent: Option<&'a str>,
+    pub erased: bool,
 }
 
 /// What a filter looks at.
@@ -100,6 +114,8 @@ impl Route {
             batch: destination.batch.max(1),
             can_be_quiet: preset.quiet,
             consent: preset.email.then(|| config.consent.clone()),
+            hears_of_erasures: preset.sign,
+            cannot_erase: !preset.sign && !preset.is_template(),
             events: parse_all(&destination.events, EventType::parse, &names(EventType::ALL, EventType::as_str))
                 .map_err(|text| problem("events", text))?,
             to: destination.to.clone(),
@@ -115,11 +131,24 @@ impl Route {
         self.consent.is_some()
     }
 
-    /// Whether the destination may be told of a customer with this e-mail and this state of consent.
-    pub(super) fn consent(&self, email: Option<&str>, state: Option<&str>) -> Consent {
+    /// Whether the destination hears of it when somebody is erased; if not, the merchant has to erase
+    /// them there by hand.
+    #[must_use]
+    pub fn is_told_of_erasures(&self) -> bool {
+        let named = self.events.contains(&EventType::Redacted);
+        !self.cannot_erase && (named || (self.hears_of_erasures && self.events.is_empty()))
+    }
+
+    /// Whether the destination may be told this of a customer.
+    pub(super) fn consent(&self, kind: EventType, subject: &Subject<'_>) -> Consent {
+        match (kind, subject.erased) {
+            (EventType::Redacted, _) => return Consent::Given,
+            (_, true) => return Consent::Refused(ERASED),
+            (_, false) => {}
+        }
         let Some(consent) = &self.consent else { return Consent::Given };
-        let state = state.unwrap_or_default().trim();
-        if email.is_none_or(|email| email.trim().is_empty()) {
+        let state = subject.consent.unwrap_or_default().trim();
+        if subject.email.is_none_or(|email| email.trim().is_empty()) {
             Consent::Refused("the customer has no e-mail address")
         } else if state.is_empty() {
             match consent.unknown {
@@ -136,6 +165,9 @@ impl Route {
     /// Whether the destination asked for this event. An empty filter lets everything through; a
     /// filter on a segment never matches an event without one.
     pub(super) fn wants(&self, event: &Candidate<'_>) -> bool {
+        if event.kind == EventType::Redacted {
+            return self.is_told_of_erasures(); // whatever else was filtered, they may be known there
+        }
         let named = |wanted: &[String], segment: Option<&str>| {
             wanted.is_empty() || segment.is_some_and(|segment| wanted.iter().any(|name| name == segment))
         };
@@ -174,20 +206,50 @@ mod tests {
         use Consent::{Given, Refused, Unknown};
         let tool = route(|d| d.kind = "klaviyo".to_owned()).unwrap();
         let mail = Some("anna@example.com");
-        assert_eq!(tool.consent(mail, Some("subscribed")), Given);
-        assert_eq!(tool.consent(mail, Some("SUBSCRIBED")), Given);
-        assert_eq!(tool.consent(mail, None), Unknown);
-        assert_eq!(tool.consent(mail, Some(" ")), Unknown);
-        assert!(matches!(tool.consent(mail, Some("unsubscribed")), Refused(_)));
-        assert!(matches!(tool.consent(mail, Some("pending")), Refused(_)));
-        assert!(matches!(tool.consent(None, Some("subscribed")), Refused(_)));
-        assert!(matches!(tool.consent(Some(" "), Some("subscribed")), Refused(_)));
+        let of = |route: &Route, email, consent| {
+            route.consent(EventType::SegmentChanged, &Subject { email, consent, erased: false })
+        };
+        assert_eq!(of(&tool, mail, Some("subscribed")), Given);
+        assert_eq!(of(&tool, mail, Some("SUBSCRIBED")), Given);
+        assert_eq!(of(&tool, mail, None), Unknown);
+        assert_eq!(of(&tool, mail, Some(" ")), Unknown);
+        assert!(matches!(of(&tool, mail, Some("unsubscribed")), Refused(_)));
+        assert!(matches!(of(&tool, mail, Some("pending")), Refused(_)));
+        assert!(matches!(of(&tool, None, Some("subscribed")), Refused(_)));
+        assert!(matches!(of(&tool, Some(" "), Some("subscribed")), Refused(_)));
         let own = route(|_| {}).unwrap();
-        assert_eq!(own.consent(None, Some("unsubscribed")), Given, "the merchant's own tool");
+        assert_eq!(of(&own, None, Some("unsubscribed")), Given, "the merchant's own tool");
         assert!(tool.fields.email && !tool.fields.name && !own.fields.email);
         assert!(
             tool.can_be_quiet && !own.can_be_quiet && !route(|d| d.kind = "template".to_owned()).unwrap().can_be_quiet
         );
+    }
+
+    #[test]
+    fn of_the_erased_nothing_is_told_but_that() {
+        let erased = Subject { email: None, consent: None, erased: true };
+        let events = |kind: &'static str, events: &'static [&'static str]| {
+            route(move |d| {
+                d.kind = kind.to_owned();
+                d.events = events.iter().map(|name| (*name).to_owned()).collect();
+                d.to = vec!["lost".to_owned()];
+            })
+            .unwrap()
+        };
+        for (told, route) in [
+            (true, events("webhook", &[])),
+            (true, events("webhook", &["customer/redacted"])),
+            (false, events("webhook", &["rfm/segment.changed"])),
+            (false, events("template", &[])),
+            (true, events("template", &["customer/redacted"])),
+            (false, events("klaviyo", &[])),
+            (false, events("klaviyo", &["customer/redacted"])),
+        ] {
+            assert_eq!(route.consent(EventType::SegmentChanged, &erased), Consent::Refused(ERASED));
+            assert_eq!(route.consent(EventType::Redacted, &erased), Consent::Given);
+            assert_eq!(route.wants(&Candidate { kind: EventType::Redacted, new: None, ..MOVE }), told, "{route:?}");
+            assert_eq!(route.is_told_of_erasures(), told);
+        }
     }
 
     const MOVE: Candidate<'_> = Candidate {

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{
-    Effect, Health, Hold, Ids, State, batch,
+    ERASED, Effect, Health, Hold, Ids, State, batch,
     destinations::Wards,
     line::{AT_ITS_TURN, Line},
 };
@@ -139,11 +139,13 @@ fn record(
         Verdict::Held(hold) => (State::Held, Some(hold), None, None, false),
         Verdict::Unsent => return Ok(None),
     };
+    // Somebody in it was erased while it was on its way: of what the tool says no word is kept.
     let line = tx
         .prepare_cached(
             "UPDATE deliveries SET claim = NULL, state = ?3, hold = ?4, due_at = ?5, finished_at = ?6,
-               spared = spared + ?7, last_status = ?8, last_error = ?9, step = ?10
-             WHERE id = ?1 AND claim = ?2 RETURNING destination, customer_id",
+               spared = spared + ?7, last_status = ?8, last_error = CASE WHEN body IS NULL AND ?9 IS NOT NULL THEN ?11 ELSE ?9 END,
+               step = ?10
+             WHERE id = ?1 AND claim = ?2 RETURNING destination, customer_id, body IS NULL",
         )?
         .query_row(
             params![
@@ -156,12 +158,15 @@ fn record(
                 spared,
                 settlement.status,
                 settlement.error,
-                settlement.step
+                settlement.step,
+                ERASED
             ],
-            |row| Ok(Line { destination: row.get(0)?, customer_id: row.get(1)? }),
+            |row| Ok((Line { destination: row.get(0)?, customer_id: row.get(1)? }, row.get::<_, bool>(2)?)),
         )
         .optional()?;
-    if line.is_some() {
+    if let Some((_, erased)) = line {
+        let error = settlement.error.as_deref().map(|error| if erased { ERASED } else { error });
+        let answer: &[u8] = if erased { &[] } else { &settlement.answer };
         tx.prepare_cached(
             "INSERT OR REPLACE INTO attempts (delivery_id, number, started_at, duration_ms, status, error, answer)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -172,11 +177,11 @@ fn record(
             settlement.started_at,
             settlement.duration_ms,
             settlement.status,
-            settlement.error,
-            settlement.answer
+            error,
+            answer
         ])?;
     }
-    Ok(line)
+    Ok(line.map(|(line, _)| line))
 }
 
 /// As if it had not been claimed. A batch that was never sent is taken apart: something before it

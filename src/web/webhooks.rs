@@ -48,6 +48,8 @@ pub struct WebhookState {
     pub clock: Clock,
     /// Wakes the forwarder. Nothing here waits for it.
     pub wake: Arc<Notify>,
+    /// Wakes what works off requests about somebody's data.
+    pub privacy: Arc<Notify>,
 }
 
 /// `POST /webhooks/shopify`, `POST /webhooks/orders`, `GET /healthz`.
@@ -164,6 +166,10 @@ async fn shopify(State(state): State<WebhookState>, request: Request) -> Result<
     let received = store(&state, move |tx| prepared.store(tx, &rules)).await?;
     if matches!(received, Received::Quarantined(_)) {
         tracing::warn!(topic, "quarantined a signed webhook; its reason is in the inbox");
+    }
+    // A merge may erase somebody too.
+    if matches!(topic.as_str(), "customers/redact" | "customers/data_request" | "customers/merge") {
+        state.privacy.notify_one();
     }
     Ok(StatusCode::OK)
 }

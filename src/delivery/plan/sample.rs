@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use crate::config::{self, Preset};
 
 /// Types of events that there are. The first is what most templates are about.
-pub const TYPES: [&str; 4] = ["rfm/segment.changed", "customer/first_order", "customer/lapsed", "test"];
+pub const TYPES: [&str; 5] = ["rfm/segment.changed", "customer/first_order", "customer/lapsed", REDACTED, "test"];
+/// Told to a template only where `events` names it.
+pub const REDACTED: &str = "customer/redacted";
 
 /// Envelopes as the destination would get them, each with its type, and as a batch where the kind
 /// takes batches.
@@ -70,6 +72,16 @@ fn envelope(destination: &config::Destination, shop: &config::Shop, kind: &str) 
             }
             if has("rfm") {
                 event["data"]["rfm"] = Value::Null;
+            }
+        }
+        REDACTED => {
+            let data = &mut event["data"];
+            for name in ["oldSegment", "newSegment", "cause", "runId"] {
+                data[name] = Value::Null;
+            }
+            data["customer"] = json!({"source": "shopify", "externalId": "7001"});
+            if let Some(data) = data.as_object_mut() {
+                data.remove("rfm");
             }
         }
         _ => {}

@@ -5,7 +5,11 @@ use rusqlite::{Transaction, params};
 use super::{Claim, Claimed, Claims, due::Due};
 use crate::{
     model::Timestamp,
-    outbox::{self, Event, Ids, Route, State, batch, line::Line, route::Consent},
+    outbox::{
+        self, Event, Ids, Route, State, batch,
+        line::Line,
+        route::{Consent, Subject},
+    },
 };
 
 /// How often more is read in one transaction because customers do not agree any more, or a batch is
@@ -80,7 +84,8 @@ impl Desk<'_> {
 
     pub(super) fn consent(&self, event: &Event) -> Consent {
         event.customer.as_ref().map_or(Consent::Given, |customer| {
-            self.route().consent(customer.email.as_deref(), customer.consent.as_deref())
+            let (email, consent) = (customer.email.as_deref(), customer.consent.as_deref());
+            self.route().consent(event.kind, &Subject { email, consent, erased: customer.redacted })
         })
     }
 

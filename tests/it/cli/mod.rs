@@ -133,6 +133,8 @@ fn help_and_wrong_usage() {
         "events",
         "deliveries",
         "destinations",
+        "inbox",
+        "erase",
         "verify",
         "check",
         "completions",

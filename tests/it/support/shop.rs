@@ -88,6 +88,7 @@ impl Shop {
             rules: Rules::from_config(&config),
             writer: database.writer().clone(),
             wake: Arc::clone(&wake),
+            privacy: Arc::default(),
             clock: Clock::from_fn(move || Timestamp::from_millis(clock.load(Ordering::Relaxed))),
         });
         Self { database, config, router, wake, now, sent: AtomicI64::new(0), _folder: folder }

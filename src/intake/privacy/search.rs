@@ -1,0 +1,226 @@
+//! Finds the messages of one person among all that the shop has sent.
+
+use aho_corasick::AhoCorasick;
+use rusqlite::{Connection, Transaction, params};
+use serde_json::Value;
+
+use super::{
+    strip::strip,
+    traces::{Traces, emails_in},
+};
+use crate::{ledger::Cluster, model::Source};
+
+/// Messages of one slice.
+pub const ROWS: usize = 1000;
+/// Bytes of their bodies: one may be 8 MiB.
+const BYTES: usize = 16 * 1024 * 1024;
+
+/// What is looked for: cheap to compare with most messages, exact where that does not rule it out.
+pub struct Search<'a> {
+    person: &'a Cluster,
+    /// Parts of e-mails and ids that stand in a body as they are, however it is written.
+    parts: Option<AhoCorasick>,
+}
+
+/// A message that speaks of the person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    pub id: i64,
+    pub topic: String,
+    /// What may stay of it; `None`: all.
+    body: Option<Vec<u8>>,
+    headers: Option<String>,
+}
+
+/// A part of the inbox that was searched.
+#[derive(Debug, Default)]
+pub struct Slice {
+    pub hits: Vec<Hit>,
+    /// Searched up to and including this id; `None`: there was nothing left.
+    pub position: Option<i64>,
+}
+
+impl<'a> Search<'a> {
+    pub fn new(person: &'a Cluster) -> Self {
+        let ids = person.ids.iter().chain(&person.orders).filter_map(|id| id.split_once(':')).map(|(_, id)| id);
+        let emails = person.emails.iter().map(|email| plain_part(email));
+        let parts: Vec<&str> = ids.chain(emails).filter(|part| !part.is_empty()).collect();
+        // Fails only beyond gigabytes of what is looked for; then every message is read.
+        let parts = AhoCorasick::builder().ascii_case_insensitive(true).build(parts).ok();
+        Self { person, parts }
+    }
+
+    /// Looks through the next slice of the messages after `after` and up to `last`.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn slice(&self, connection: &Connection, after: i64, last: i64) -> rusqlite::Result<Slice> {
+        let mut select = connection.prepare_cached(
+            "SELECT id, source, topic, headers, body FROM inbox WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+        )?;
+        let mut rows = select.query(params![after, last, i64::try_from(ROWS).unwrap_or(i64::MAX)])?;
+        let (mut slice, mut bytes) = (Slice::default(), 0);
+        while let Some(row) = rows.next()? {
+            let id = row.get(0)?;
+            slice.position = Some(id);
+            let (headers, body) = (row.get_ref(3)?.as_str()?, row.get_ref(4)?.as_blob()?);
+            bytes += body.len();
+            if self.may_speak(body) || self.may_speak(headers.as_bytes()) {
+                let (source, topic): (Source, String) = (row.get(1)?, row.get(2)?);
+                let body = strip(&topic, body, &mut |traces| Ok(self.is_meant(source, traces)))?;
+                let headers = self.without_headers(headers);
+                if body.is_some() || headers.is_some() {
+                    slice.hits.push(Hit { id, topic, body, headers });
+                }
+            }
+            if bytes >= BYTES {
+                break;
+            }
+        }
+        Ok(slice)
+    }
+
+    /// Whether a part of a message means the person.
+    pub fn is_meant(&self, source: Source, traces: &Traces) -> bool {
+        let any = |known: &std::collections::BTreeSet<String>, told: &std::collections::BTreeSet<String>| {
+            told.iter().any(|id| known.contains(&crate::ledger::sourced(source, id)))
+        };
+        any(&self.person.ids, &traces.ids)
+            || any(&self.person.orders, &traces.orders)
+            || traces.emails.iter().any(|email| self.person.emails.contains(email))
+            || traces.phones().any(|phone| self.person.phones.contains(phone))
+    }
+
+    fn may_speak(&self, bytes: &[u8]) -> bool {
+        self.parts.as_ref().is_none_or(|parts| parts.is_match(bytes))
+            || self.person.phones.iter().any(|phone| has_digits(bytes, phone.as_bytes()))
+    }
+
+    /// The headers but those that name the person; `None`: none does.
+    fn without_headers(&self, headers: &str) -> Option<String> {
+        let Ok(Value::Object(mut members)) = serde_json::from_str::<Value>(headers) else { return None };
+        let count = members.len();
+        members.retain(|_, value| {
+            !emails_in(value.as_str().unwrap_or_default()).any(|email| self.person.emails.contains(&email))
+        });
+        (members.len() < count).then(|| Value::Object(members).to_string())
+    }
+}
+
+/// Takes the person out of the messages that were found.
+///
+/// # Errors
+/// Those of SQLite; then the caller's transaction must not be committed.
+pub fn scrub(tx: &Transaction<'_>, hits: &[Hit]) -> rusqlite::Result<()> {
+    let mut update =
+        tx.prepare_cached("UPDATE inbox SET body = coalesce(?2, body), headers = coalesce(?3, headers) WHERE id = ?1")?;
+    for hit in hits {
+        update.execute(params![hit.id, hit.body, hit.headers])?;
+    }
+    Ok(())
+}
+
+/// The longest part of an e-mail that JSON never writes in another way.
+fn plain_part(email: &str) -> &str {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@.-_".contains(c);
+    email.split(|c| !plain(c)).max_by_key(|part| part.len()).unwrap_or_default()
+}
+
+/// Whether these digits stand in the bytes one after the other, with nothing between them but what
+/// people write between digits.
+fn has_digits(bytes: &[u8], digits: &[u8]) -> bool {
+    let mut held: Vec<u8> = Vec::with_capacity(2 * digits.len());
+    for byte in bytes {
+        match byte {
+            b'0'..=b'9' => {
+                held.push(*byte);
+                if held.ends_with(digits) {
+                    return true;
+                }
+                if held.len() == 2 * digits.len() {
+                    held.drain(..digits.len());
+                }
+            }
+            b' ' | b'-' | b'.' | b'(' | b')' | b'/' | b'\\' | b'+' => {}
+            _ => held.clear(),
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phones_are_found_however_they_are_written() {
+        for (text, found) in [
+            ("\"phone\":\"+49 (30) 123-456\"", true),
+            ("4930123456", true),
+            ("004930123456789", true),
+            ("49 30 12345, 6", false),
+            ("", false),
+        ] {
+            assert_eq!(has_digits(text.as_bytes(), b"4930123456"), found, "{text}");
+        }
+        let long = format!("{}4930123456", "7".repeat(1000));
+        assert!(has_digits(long.as_bytes(), b"4930123456"));
+    }
+
+    #[test]
+    fn an_email_is_looked_for_by_what_is_never_escaped() {
+        assert_eq!(plain_part("anna@example.com"), "anna@example.com");
+        assert_eq!(plain_part("anna+shop@example.com"), "shop@example.com");
+        assert_eq!(plain_part("jürgen@example.com"), "rgen@example.com");
+    }
+
+    #[test]
+    fn a_message_is_found_by_any_of_what_the_person_is_known_by() {
+        let set = |text: &str| std::iter::once(text.to_owned()).collect();
+        let person = Cluster {
+            customers: std::iter::once(1).collect(),
+            ids: set("shopify:7001"),
+            emails: set("jürgen@example.com"),
+            phones: set("4930123456"),
+            orders: set("shopify:1001"),
+        };
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(crate::db::SCHEMA).unwrap();
+        let bodies = [
+            ("shopify", "orders/create", r#"{"id":1,"email":"J\u00fcrgen@example.com"}"#, true),
+            ("shopify", "customers/update", r#"{"id":7001,"first_name":"J"}"#, true),
+            ("shopify", "customers/update", r#"{"id":7002,"phone":"+49 30 123456","first_name":"J"}"#, true),
+            ("shopify", "customers/update", r#"{"id":7002,"email":"b@x.example","phone":"+49 30 123456"}"#, false),
+            ("shopify", "orders/updated", r#"{"id":1001,"shipping_address":{"name":"J"}}"#, true),
+            ("shopify", "orders/updated", r#"{"id":7001,"shipping_address":{"name":"B"}}"#, false),
+            ("api", "orders", r#"{"id":"1001","customer":{"id":"7001","firstName":"B"}}"#, false),
+            ("shopify", "checkouts/create", r#"{"id":3,"note":"write to jürgen@example.com"}"#, true),
+            ("shopify", "orders/create", "{\"email\":\"jürgen@example.com\"", true),
+            ("shopify", "orders/delete", r#"{"id":1002}"#, false),
+        ];
+        for (source, topic, body, _) in bodies {
+            connection
+                .execute(
+                    "INSERT INTO inbox (source, topic, body_hash, headers, body, state, received_at)
+                     VALUES (?1, ?2, x'', '{}', ?3, 'done', 1)",
+                    params![source, topic, body.as_bytes()],
+                )
+                .unwrap();
+        }
+        let headers = r#"{"user-agent":"shop","x-shopify-note":"jürgen@example.com"}"#;
+        connection
+            .execute(
+                "INSERT INTO inbox (source, topic, body_hash, headers, body, state, received_at)
+                 VALUES ('shopify', 'x', x'', ?1, x'7b7d', 'done', 1)",
+                [headers],
+            )
+            .unwrap();
+        let found = Search::new(&person).slice(&connection, 0, 100).unwrap();
+        let hits: Vec<i64> = found.hits.iter().map(|hit| hit.id).collect();
+        let expected: Vec<i64> =
+            (1..).zip(bodies).filter(|(_, (.., found))| *found).map(|(id, _)| id).chain([11]).collect();
+        assert_eq!((hits, found.position), (expected, Some(11)));
+        assert_eq!(found.hits.last().unwrap().headers.as_deref(), Some(r#"{"user-agent":"shop"}"#));
+        assert_eq!(Search::new(&person).slice(&connection, 11, 100).unwrap().position, None);
+    }
+}

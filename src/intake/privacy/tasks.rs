@@ -1,0 +1,168 @@
+//! What is still to be done for a person, slice by slice, and after a crash from where it was.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::{
+    export,
+    search::{Search, scrub},
+};
+use crate::{
+    db::{Readers, Writer},
+    ledger::{Cluster, Who, find_persons},
+    model::Timestamp,
+};
+
+/// What [`work_off`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Worked {
+    /// Messages out of which a person was taken.
+    pub messages: usize,
+    /// Files that answer requests for data.
+    pub files: Vec<PathBuf>,
+    /// Erasures whose search came to its end.
+    pub erasures: usize,
+}
+
+/// A row of `privacy_tasks`.
+struct Task {
+    id: i64,
+    is_export: bool,
+    person: Cluster,
+    position: i64,
+    last: i64,
+    inbox_id: Option<i64>,
+}
+
+/// Searches a first slice of the inbox at once; notes the rest as a task. Returns how many messages
+/// were scrubbed and whether there is a rest.
+pub(super) fn begin_erasure(tx: &Transaction<'_>, person: &Cluster, now: Timestamp) -> rusqlite::Result<(usize, bool)> {
+    let last = newest(tx)?;
+    let slice = Search::new(person).slice(tx, 0, last)?;
+    scrub(tx, &slice.hits)?;
+    let goes_on = slice.position.is_some_and(|position| position < last);
+    if goes_on {
+        insert(tx, "erase", person, slice.position.unwrap_or(0), last, None, now)?;
+    }
+    Ok((slice.hits.len(), goes_on))
+}
+
+/// Notes that somebody asked for what is known of a person, in the message `inbox_id`.
+pub fn begin_export(tx: &Transaction<'_>, who: &Who, inbox_id: i64, now: Timestamp) -> rusqlite::Result<()> {
+    let person = find_persons(tx, who)?;
+    insert(tx, "export", &person, 0, inbox_id, Some(inbox_id), now)
+}
+
+fn newest(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT coalesce(max(id), 0) FROM inbox", [], |row| row.get(0))
+}
+
+fn insert(
+    tx: &Transaction<'_>,
+    kind: &str,
+    person: &Cluster,
+    position: i64,
+    last: i64,
+    inbox_id: Option<i64>,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let keys = serde_json::to_string(person).unwrap_or_default(); // texts and numbers: nothing here can fail
+    tx.execute(
+        "INSERT INTO privacy_tasks (kind, keys, position, last, inbox_id, begun_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![kind, keys, position, last, inbox_id, now],
+    )?;
+    Ok(())
+}
+
+/// Does what is still to be done: searches on for erased people, writes the files that were asked for
+/// into `folder`. Empty the write-ahead log after an erasure: it holds the past. Blocking, in short
+/// transactions; may run in two processes at a time.
+///
+/// # Errors
+/// The database cannot be read or written, or a file not be written. What is left is done by the next
+/// call.
+pub fn work_off(readers: &Readers, writer: &Writer, folder: &Path) -> anyhow::Result<Worked> {
+    let mut worked = Worked::default();
+    while let Some(task) = next(&*readers.get()?)? {
+        if task.is_export {
+            let name = export::file_name(task.inbox_id.unwrap_or(task.id));
+            let path = folder.join(&name);
+            let mut reader = readers.get()?;
+            let snapshot = reader.transaction()?;
+            export::write(&snapshot, &task.person, task.last, &path)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            drop(snapshot);
+            drop(reader);
+            let inbox_id = task.inbox_id;
+            writer.write_blocking(move |tx| {
+                let note = format!(
+                    "{name}, beside the database, holds what is known of this customer; send it to them within 30 days"
+                );
+                tx.execute("UPDATE inbox SET reason = ?2 WHERE id = ?1", params![inbox_id, note])?;
+                Ok(end(tx, task.id)?)
+            })?;
+            worked.files.push(path);
+        } else {
+            worked.messages += search_on(readers, writer, &task)?;
+            worked.erasures += 1;
+        }
+    }
+    Ok(worked)
+}
+
+/// Looks while others write, writes what it found.
+fn search_on(readers: &Readers, writer: &Writer, task: &Task) -> anyhow::Result<usize> {
+    let search = Search::new(&task.person);
+    let (id, last) = (task.id, task.last);
+    let (mut position, mut messages) = (task.position, 0);
+    loop {
+        let slice = search.slice(&*readers.get()?, position, last)?;
+        messages += slice.hits.len();
+        let reached = slice.position;
+        writer.write_blocking(move |tx| {
+            scrub(tx, &slice.hits)?;
+            match reached.filter(|reached| *reached < last) {
+                Some(reached) => {
+                    tx.execute("UPDATE privacy_tasks SET position = max(position, ?2) WHERE id = ?1", [id, reached])?;
+                }
+                None => end(tx, id)?,
+            }
+            Ok(())
+        })?;
+        match reached.filter(|reached| *reached < last) {
+            Some(reached) => position = reached,
+            None => return Ok(messages),
+        }
+    }
+}
+
+fn next(connection: &Connection) -> anyhow::Result<Option<Task>> {
+    let found = connection
+        .prepare_cached("SELECT id, kind, keys, position, last, inbox_id FROM privacy_tasks ORDER BY id LIMIT 1")?
+        .query_row([], |row| {
+            let keys: String = row.get(2)?;
+            let is_export = row.get::<_, String>(1)? == "export";
+            let person = Cluster::default();
+            Ok((
+                keys,
+                Task {
+                    id: row.get(0)?,
+                    is_export,
+                    person,
+                    position: row.get(3)?,
+                    last: row.get(4)?,
+                    inbox_id: row.get(5)?,
+                },
+            ))
+        })
+        .optional()?;
+    let Some((keys, task)) = found else { return Ok(None) };
+    let person = serde_json::from_str(&keys).with_context(|| format!("privacy task {} cannot be read", task.id))?;
+    Ok(Some(Task { person, ..task }))
+}
+
+fn end(tx: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
+    tx.execute("DELETE FROM privacy_tasks WHERE id = ?1", [id]).map(drop)
+}

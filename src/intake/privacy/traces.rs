@@ -1,0 +1,135 @@
+//! Whom a message speaks of: the ids, e-mails and phones in it. Pure.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::model::phone_key;
+
+/// What in a message may lead to a person.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Traces {
+    /// Customers, by the source's ids.
+    pub ids: BTreeSet<String>,
+    /// Normalised.
+    pub emails: BTreeSet<String>,
+    /// Orders, by the source's ids.
+    pub orders: BTreeSet<String>,
+    /// Normalised.
+    all_phones: BTreeSet<String>,
+}
+
+const CUSTOMER: &str = "gid://shopify/Customer/";
+
+impl Traces {
+    /// Of a JSON body, or of one element of a body with many.
+    pub fn of(topic: &str, value: &Value) -> Self {
+        let mut traces = Self::default();
+        traces.look("", value);
+        if let Some(id) = value.get("id").and_then(id) {
+            match topic.split(['/', '.', '_']).next() {
+                Some("customer" | "customers") => traces.ids.insert(id),
+                Some("order" | "orders") => traces.orders.insert(id),
+                _ => false,
+            };
+        }
+        traces
+    }
+
+    /// Of a body that is not JSON.
+    pub fn of_text(text: &str) -> Self {
+        Self { emails: emails_in(text).collect(), ..Self::default() }
+    }
+
+    /// Phones, where nothing better is told: households share one.
+    pub fn phones(&self) -> impl Iterator<Item = &String> {
+        self.all_phones.iter().filter(|_| self.emails.is_empty())
+    }
+
+    /// `key`: under which `value` stands.
+    fn look(&mut self, key: &str, value: &Value) {
+        match value {
+            Value::Object(members) => {
+                if key == "customer" {
+                    self.ids.extend(members.get("id").and_then(id));
+                }
+                members.iter().for_each(|(key, value)| self.look(key, value));
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.look(key, item)),
+            Value::String(text) => {
+                self.ids.extend(text.strip_prefix(CUSTOMER).map(str::to_owned));
+                if key.to_ascii_lowercase().contains("phone") {
+                    self.all_phones.extend(phone_key(text));
+                }
+                self.emails.extend(emails_in(text));
+                self.look_for_id(key, value);
+            }
+            Value::Number(_) => self.look_for_id(key, value),
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    fn look_for_id(&mut self, key: &str, value: &Value) {
+        match key {
+            "customer_id" | "customerId" => self.ids.extend(id(value)),
+            "order_id" | "orderId" => self.orders.extend(id(value)),
+            _ => {}
+        }
+    }
+}
+
+fn id(value: &Value) -> Option<String> {
+    match value {
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+        _ => None,
+    }
+}
+
+/// Every e-mail address in a text, normalised.
+pub fn emails_in(text: &str) -> impl Iterator<Item = String> {
+    let apart = |c: char| c.is_whitespace() || c.is_control() || "<>()[]{},;:\"'\\|".contains(c);
+    text.split(apart)
+        .map(|word| word.trim_matches('.'))
+        .filter(|word| word.find('@').is_some_and(|at| at > 0 && at + 1 < word.len()))
+        .map(str::to_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn set(texts: &[&str]) -> BTreeSet<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn an_order_leads_to_its_customer() {
+        let body = json!({
+            "id": 1001, "email": "Anna@Example.com ", "note": "gift for <joanna@example.com>, thanks.",
+            "customer": { "id": 7001, "phone": null, "default_address": { "id": 3, "customer_id": 7002, "phone": "+49 30 123456" } },
+            "refunds": [{ "id": 9, "order_id": 1002 }],
+        });
+        let traces = Traces::of("orders/create", &body);
+        assert_eq!(traces.ids, set(&["7001", "7002"]));
+        assert_eq!(traces.emails, set(&["anna@example.com", "joanna@example.com"]));
+        assert_eq!(traces.orders, set(&["1001", "1002"]));
+        assert_eq!(traces.phones().count(), 0, "an e-mail says more");
+    }
+
+    #[test]
+    fn other_bodies_do_too() {
+        let customer = Traces::of("customers/update", &json!({ "id": "7001", "phone": "0049 30 123456" }));
+        assert_eq!((customer.ids.clone(), customer.phones().count()), (set(&["7001"]), 1));
+        let merge = json!({ "admin_graphql_api_customer_kept_id": "gid://shopify/Customer/7001" });
+        assert_eq!(Traces::of("customers/merge", &merge).ids, set(&["7001"]));
+        let consent = Traces::of("customers_email_marketing_consent/update", &json!({ "customer_id": 7001 }));
+        assert_eq!(consent.ids, set(&["7001"]));
+        let product = Traces::of("products/update", &json!({ "id": 7001 }));
+        assert_eq!(product, Traces::default());
+        assert_eq!(Traces::of_text("{\"email\":\"Anna@example.com\",").emails, set(&["anna@example.com"]));
+        assert_eq!(Traces::of_text("@ a@ @b me at home").emails, set(&[]));
+    }
+}

@@ -1,0 +1,189 @@
+//! Forgetting a person: what names them goes, what they bought stays and counts for a customer
+//! without a name.
+//!
+//! The source's id of the customer stays in the row: it is the shop's number, later orders are
+//! counted by it, and destinations know by it whom to delete. Everything else by which the person was
+//! known stays as a keyed hash alone ([`Tombstones`]).
+
+use rusqlite::{Connection, Transaction, params};
+
+use super::{
+    Change, LedgerError,
+    people::{Key, Placed},
+    persons::{Cluster, Who, find_persons},
+    tombstones::{self, Mark, Tombstones},
+};
+use crate::{
+    model::{Person, Source, Timestamp},
+    outbox::{self, EventType, Ids, Withdrawn},
+};
+
+/// What [`erase`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Whom it was about; what has to be looked for elsewhere. Holds personal data.
+    pub person: Cluster,
+    /// Customers that had a name until now: our ids.
+    pub customers: Vec<i64>,
+    /// Orders that said who placed them.
+    pub orders: usize,
+    /// In the queue.
+    pub withdrawn: Withdrawn,
+    /// Events that tell destinations.
+    pub events: usize,
+}
+
+/// Forgets the person: in customers, orders and aliases, and in the queue, from which what is about
+/// them is withdrawn. Who was told of them is told of this. Counters stay. Somebody never seen leaves
+/// tombstones, so that a late message does not bring them in.
+///
+/// # Errors
+/// Those of SQLite; then the caller's transaction must not be committed.
+pub fn erase(tx: &Transaction<'_>, who: &Who, now: Timestamp) -> Result<Erased, LedgerError> {
+    let mut person = find_persons(tx, who)?;
+    let mut done = Erased::default();
+    let nameless = match person.customers.iter().next() {
+        Some(first) => super::identity::owner(tx, *first)?,
+        None => insert(tx, source_of(who), who.external_id.as_ref().map(|(_, id)| id.as_str()), now)?,
+    };
+    person.customers.insert(nameless);
+    if let Some((source, id)) = &who.external_id
+        && !is_known(tx, *source, id)?
+    {
+        person.customers.insert(merge_into(tx, *source, id, nameless, now)?);
+    }
+    for id in &person.customers {
+        if blank(tx, *id, now)? {
+            done.customers.push(*id);
+        }
+    }
+    done.orders = blank_orders(tx, &person, &who.orders)?;
+    bury(tx, &person, nameless, now)?;
+    done.withdrawn = outbox::withdraw(tx, &person.customers, now)?;
+    let mut ids = Ids::random(now);
+    for id in &done.customers {
+        outbox::enqueue_one(tx, EventType::Redacted, Some(*id), now, &mut ids)?;
+        done.events += 1;
+    }
+    done.person = person;
+    Ok(done)
+}
+
+/// Whether this customer was erased.
+pub(super) fn is_erased(connection: &Connection, customer: i64) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT redacted_at IS NOT NULL FROM customers WHERE id = ?1")?
+        .query_row([customer], |row| row.get(0))
+}
+
+/// Whether a message speaks of somebody who was erased.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn is_erased_person(connection: &Connection, person: &Person) -> rusqlite::Result<bool> {
+    Ok(Tombstones::load(connection)?.of(connection, person)?.is_some())
+}
+
+/// Places somebody whose tombstone leads to the customer `nameless`. An id that was never seen gets a
+/// row, merged into that one.
+pub(super) fn place_again(
+    tx: &Transaction<'_>,
+    source: Source,
+    key: &Key<'_>,
+    nameless: i64,
+    now: Timestamp,
+) -> rusqlite::Result<Placed> {
+    let owner = super::identity::owner(tx, nameless)?;
+    let id = match key {
+        Key::Guest(_) => nameless,
+        Key::Id(id) => {
+            let row = merge_into(tx, source, id, owner, now)?;
+            blank(tx, row, now)?;
+            tombstones::put(tx, Mark::Id(source, id), owner, now)?;
+            row
+        }
+    };
+    Ok(Placed { id, owner, change: Change::Unchanged, erased: true })
+}
+
+fn source_of(who: &Who) -> Source {
+    let named = who.external_id.as_ref().map(|(source, _)| *source);
+    named.or_else(|| who.orders.first().map(|(source, _)| *source)).unwrap_or(Source::Api)
+}
+
+fn is_known(tx: &Transaction<'_>, source: Source, external_id: &str) -> rusqlite::Result<bool> {
+    tx.prepare_cached("SELECT 1 FROM customers WHERE external_id = ?1 AND source = ?2")?
+        .exists(params![external_id, source])
+}
+
+/// A customer of whom nothing is known but that they were erased.
+fn insert(tx: &Transaction<'_>, source: Source, external_id: Option<&str>, now: Timestamp) -> rusqlite::Result<i64> {
+    tx.prepare_cached("INSERT INTO customers (source, external_id, redacted_at, created_at) VALUES (?1, ?2, ?3, ?3)")?
+        .execute(params![source, external_id, now])?;
+    Ok(tx.last_insert_rowid())
+}
+
+/// A row for an id that turned out to be the customer `nameless`, as if the shop had merged them.
+fn merge_into(tx: &Transaction<'_>, source: Source, id: &str, nameless: i64, now: Timestamp) -> rusqlite::Result<i64> {
+    let row = insert(tx, source, Some(id), now)?;
+    tx.execute("UPDATE customers SET merged_into = ?2 WHERE id = ?1", [row, nameless])?;
+    tx.execute(
+        "INSERT INTO aliases (kind, source, key, customer_id, created_at) VALUES ('id', ?1, ?2, ?3, ?4)
+         ON CONFLICT DO NOTHING",
+        params![source, id, nameless, now],
+    )?;
+    Ok(row)
+}
+
+/// Takes what names the customer out of the row. Whether they had not been erased before.
+fn blank(tx: &Transaction<'_>, id: i64, now: Timestamp) -> rusqlite::Result<bool> {
+    let blanked = tx.execute(
+        "UPDATE customers SET email = NULL, email_key = NULL, first_name = NULL, last_name = NULL, phone = NULL,
+           consent = NULL, tags = NULL, email_version = NULL, first_name_version = NULL, last_name_version = NULL,
+           phone_version = NULL, consent_version = NULL, tags_version = NULL, redacted_at = ?2
+         WHERE id = ?1 AND redacted_at IS NULL",
+        params![id, now],
+    )?;
+    Ok(blanked > 0)
+}
+
+/// Takes e-mails out of the person's orders, out of those that the request names, and out of others
+/// that were placed with one of theirs. Returns how many had one.
+fn blank_orders(tx: &Transaction<'_>, person: &Cluster, named: &[(Source, String)]) -> rusqlite::Result<usize> {
+    const BLANK: &str = "UPDATE orders SET email = NULL, email_key = NULL WHERE email IS NOT NULL AND";
+    let mut blanked = 0;
+    let mut by_customer = tx.prepare(&format!("{BLANK} customer_id = ?1"))?;
+    for id in &person.customers {
+        blanked += by_customer.execute([id])?;
+    }
+    let mut by_id = tx.prepare(&format!("{BLANK} source_id = ?1 AND source = ?2"))?;
+    for (source, id) in named {
+        blanked += by_id.execute(params![id, source])?;
+    }
+    // No index leads from an e-mail to the orders of customers with an id: each order is looked at.
+    let mut by_email = tx.prepare(&format!("{BLANK} email_key = ?1"))?;
+    for email in &person.emails {
+        blanked += by_email.execute([email])?;
+    }
+    Ok(blanked)
+}
+
+/// Leaves tombstones in place of what the person was known by.
+fn bury(tx: &Transaction<'_>, person: &Cluster, nameless: i64, now: Timestamp) -> rusqlite::Result<()> {
+    for email in &person.emails {
+        tombstones::put(tx, Mark::Email(email), nameless, now)?;
+        tx.execute("DELETE FROM aliases WHERE kind = 'email' AND key = ?1", [email])?;
+    }
+    for phone in &person.phones {
+        tombstones::put(tx, Mark::Phone(phone), nameless, now)?;
+    }
+    let mut known =
+        tx.prepare("SELECT source, external_id FROM customers WHERE id = ?1 AND external_id IS NOT NULL")?;
+    for id in &person.customers {
+        for row in known.query_map([id], |row| Ok((row.get::<_, Source>(0)?, row.get::<_, String>(1)?)))? {
+            let (source, external_id) = row?;
+            tombstones::put(tx, Mark::Id(source, &external_id), *id, now)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! Works off what webhooks ask for somebody's data: searches the inbox for erased people, writes the
+//! files of those who asked.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    db::Database,
+    intake::privacy::{self, Worked},
+};
+
+/// How long until it is tried again when the disk is full or a file cannot be written.
+const AGAIN: Duration = Duration::from_secs(60 * 60);
+
+/// Works at start, where a crash may have left something, and whenever it is woken, until `shutdown`.
+pub(super) async fn run(database: Arc<Database>, asked: Arc<Notify>, shutdown: CancellationToken) {
+    // Whether the log may hold somebody who was erased.
+    let mut log_is_full = false;
+    loop {
+        let worker = Arc::clone(&database);
+        let worked = tokio::task::spawn_blocking(move || work(&worker, log_is_full)).await;
+        match worked {
+            Ok(Ok((worked, emptied))) => {
+                log_is_full &= !emptied;
+                let Worked { messages, files, erasures } = &worked;
+                if worked != Worked::default() {
+                    tracing::info!(
+                        messages,
+                        files = files.len(),
+                        erasures,
+                        "worked off requests about customers' data"
+                    );
+                }
+            }
+            Ok(Err(error)) => {
+                let error = format!("{error:#}");
+                tracing::error!(error, "a request about a customer's data is not done; tried again in an hour");
+            }
+            Err(error) => tracing::error!(%error, "a bug in quintile stopped a request about a customer's data"),
+        }
+        tokio::select! {
+            () = asked.notified() => log_is_full = true,
+            () = tokio::time::sleep(AGAIN) => {}
+            () = shutdown.cancelled() => return,
+        }
+    }
+}
+
+/// Whether the log was emptied comes second.
+fn work(database: &Database, log_is_full: bool) -> anyhow::Result<(Worked, bool)> {
+    let readers = database.readers();
+    let worked = privacy::work_off(readers, database.writer(), &folder_of(database.path()))?;
+    let emptied = (log_is_full || worked.erasures > 0) && readers.empty_log()?;
+    Ok((worked, emptied))
+}
+
+/// Files about people lie beside the database, in the folder that is kept as private as it is.
+fn folder_of(database: &Path) -> PathBuf {
+    database.parent().map(Path::to_owned).unwrap_or_default()
+}
