@@ -1,4 +1,4 @@
-//! Starts everything that runs: both listeners, the night watch and the forwarder; and stops it in
+//! Starts everything that runs: both listeners, the night watch, the pull from the shop and the forwarder; and stops it in
 //! an order that loses nothing.
 
 mod retention;
@@ -21,6 +21,7 @@ use crate::{
     ledger::Rules,
     metrics::Metrics,
     scoring::Night,
+    sync::{self, Sync, Timer},
     web::{
         self,
         dashboard::{self, DashboardState},
@@ -91,7 +92,14 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     let metrics = Metrics::default();
     let forwarder = Forwarder::new(&config, writer.clone(), readers.clone(), clock.clone(), wake.clone())?
         .counting(metrics.clone());
+    let sync = config
+        .shopify
+        .is_configured()
+        .then(|| Sync::new(&config, database.clone(), clock.clone(), Timer::system()))
+        .transpose()?;
     let night = Night::new(&config, database, clock.clone(), wake.clone())?;
+    let next_night = night.clone();
+    let news = wake.clone();
     let database_writer = writer.clone();
     let rules = Rules::from_config(&config);
     let webhooks = webhooks::router(WebhookState {
@@ -108,6 +116,13 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     parts.spawn(web::listen(listeners.webhooks, webhooks, shutdown.clone(), GRACE));
     parts.spawn(web::listen(listeners.dashboard, dashboard, shutdown.clone(), GRACE));
     parts.spawn(watch(night, asked, shutdown.clone()));
+    if let Some(sync) = sync {
+        let stop = shutdown.clone();
+        parts.spawn(async move {
+            sync::watch(sync, move || next_night.next().map(|slot| slot.at), news, stop).await;
+            Ok(())
+        });
+    }
     let stop = shutdown.clone();
     parts.spawn(async {
         forwarder.run(stop).await;
