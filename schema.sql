@@ -343,3 +343,33 @@ CREATE TABLE attempts (
   answer      BLOB,                        -- first 4 KiB
   PRIMARY KEY (delivery_id, number)
 ) STRICT, WITHOUT ROWID;
+
+-- Pulls from the shop's own API, one row each, those that failed included. Written by sync.
+CREATE TABLE syncs (
+  id            INTEGER PRIMARY KEY,
+  trigger       TEXT    NOT NULL CHECK (trigger IN ('scheduled', 'before_scoring', 'manual')),
+  mode          TEXT    NOT NULL CHECK (mode IN ('full', 'incremental')), -- full: a bulk operation of the shop
+  state         TEXT    NOT NULL CHECK (state IN ('running', 'done', 'failed')),
+  since         INTEGER, -- what changed from then on; NULL: everything
+  watermark     INTEGER NOT NULL, -- done: the next one asks from here on
+  position      TEXT, -- where to go on, JSON; NULL: at the start, or done
+  started_at    INTEGER NOT NULL,
+  finished_at   INTEGER,
+  attempts      INTEGER NOT NULL DEFAULT 1, -- taken up again after a crash or a failure
+  orders_read       INTEGER NOT NULL DEFAULT 0,
+  orders_new        INTEGER NOT NULL DEFAULT 0,
+  orders_updated    INTEGER NOT NULL DEFAULT 0,
+  orders_rejected   INTEGER NOT NULL DEFAULT 0,
+  orders_deleted    INTEGER NOT NULL DEFAULT 0, -- gone from the shop without a word
+  orders_missed     INTEGER, -- states that no webhook had told of; NULL: there are no webhooks
+  customers_read    INTEGER NOT NULL DEFAULT 0,
+  customers_new     INTEGER NOT NULL DEFAULT 0,
+  customers_updated INTEGER NOT NULL DEFAULT 0,
+  customers_rejected INTEGER NOT NULL DEFAULT 0,
+  customers_deleted INTEGER NOT NULL DEFAULT 0,
+  subscribed    INTEGER NOT NULL DEFAULT 0, -- webhooks made in the shop
+  swept         INTEGER NOT NULL DEFAULT 0 CHECK (swept IN (0, 1)), -- it looked for what was deleted
+  notes         TEXT, -- what the merchant should know, a sentence per line
+  error         TEXT
+) STRICT;
+CREATE UNIQUE INDEX syncs_running ON syncs ((1)) WHERE state = 'running';

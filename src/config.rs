@@ -11,6 +11,7 @@ mod problem;
 mod read;
 mod secret;
 mod secrets;
+mod shopify;
 pub mod signing;
 mod tree;
 mod values;
@@ -36,6 +37,8 @@ pub struct Config {
     pub database: Database,
     pub webhooks: Webhooks,
     pub dashboard: Dashboard,
+    pub shopify: Shopify,
+    pub sync: Sync,
     pub orders: Orders,
     pub import: Import,
     pub scoring: Scoring,
@@ -96,6 +99,33 @@ pub struct Dashboard {
     pub allowed_hosts: Vec<String>,
     /// For the sign-in of a later version, which a `listen` that others can reach will need.
     pub password_hash: Secret,
+}
+
+/// `[shopify]`: with what the shop's orders are fetched from its Admin API. An app's id and secret, or
+/// a token; each may also stand in the environment (`token_env`) or in a file (`token_file`).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shopify {
+    pub client_id: Secret,
+    pub client_secret: Secret,
+    /// `shpat_…`, of an app that was made in the shop's own settings.
+    pub token: Secret,
+    /// "2026-07"
+    pub api_version: String,
+    /// Stands in for `https://` and the shop's domain; empty: those.
+    pub base_url: String,
+    /// Why credentials that are named are not here, where the command may go on without them.
+    #[serde(skip)]
+    pub missing: Vec<String>,
+}
+
+/// `[sync]`: when the shop is asked, and what it is asked to send.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sync {
+    pub every_hours: u32,
+    /// Where the shop can reach `/webhooks/shopify`; empty: webhooks are not looked after.
+    pub webhook_address: String,
 }
 
 /// `[orders]`: what counts.
@@ -310,6 +340,33 @@ impl Default for Webhooks {
 impl Default for Dashboard {
     fn default() -> Self {
         Self { listen: ([127, 0, 0, 1], 8787).into(), allowed_hosts: Vec::new(), password_hash: Secret::default() }
+    }
+}
+
+impl Shopify {
+    /// Whether there is anything to ask the shop with.
+    #[must_use]
+    pub const fn is_configured(&self) -> bool {
+        !self.token.is_empty() || !self.client_secret.is_empty() || !self.missing.is_empty()
+    }
+}
+
+impl Default for Shopify {
+    fn default() -> Self {
+        Self {
+            client_id: Secret::default(),
+            client_secret: Secret::default(),
+            token: Secret::default(),
+            api_version: "2026-07".to_owned(),
+            base_url: String::new(),
+            missing: Vec::new(),
+        }
+    }
+}
+
+impl Default for Sync {
+    fn default() -> Self {
+        Self { every_hours: 6, webhook_address: String::new() }
     }
 }
 

@@ -14,6 +14,9 @@
 //!                   an Order  counters  segment     queue     sends, retries
 //! ```
 //!
+//! [`sync`] is the other way in: it fetches from the shop's own API what no webhook brought, and ends
+//! in the same functions of intake and ledger.
+//!
 //! One event does not wait for the night: the ledger writes `customer/first_order` into the outbox
 //! with the order itself.
 //!
@@ -21,7 +24,7 @@
 //!
 //! [`model`], [`db`], [`config`], [`clock`] and [`metrics`] are the shared floor: no stage is imported there.
 //! [`invariants`] says in SQL what must be true of every database.
-//! Then the story: [`intake`], [`ledger`], [`scoring`], [`outbox`], [`delivery`]. [`web`] is the
+//! Then the story: [`intake`], [`ledger`], [`sync`], [`scoring`], [`outbox`], [`delivery`]. [`web`] is the
 //! only module that knows axum; [`serve`] starts everything; [`cli`] knows every stage and no
 //! stage knows it. A test (`tests/it/edges.rs`) reads the `use crate::` lines and holds this.
 //!
@@ -45,4 +48,5 @@ pub mod model;
 pub mod outbox;
 pub mod scoring;
 pub mod serve;
+pub mod sync;
 pub mod web;

@@ -1,5 +1,5 @@
-//! Starts everything that runs: both listeners, the night watch and the forwarder; and stops it in
-//! an order that loses nothing.
+//! Starts everything that runs: both listeners, the night watch, the pull from the shop and the
+//! forwarder; and stops it in an order that loses nothing.
 
 mod privacy;
 mod retention;
@@ -22,6 +22,7 @@ use crate::{
     ledger::Rules,
     metrics::Metrics,
     scoring::Night,
+    sync::{self, Sync, Timer},
     web::{
         self,
         dashboard::{self, DashboardState},
@@ -94,7 +95,14 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         .counting(metrics.clone());
     let asked_for_data = Arc::new(Notify::new());
     let privacy = privacy::run(database.clone(), asked_for_data.clone(), shutdown.clone());
+    let sync = config
+        .shopify
+        .is_configured()
+        .then(|| Sync::new(&config, database.clone(), clock.clone(), Timer::system()))
+        .transpose()?;
     let night = Night::new(&config, database, clock.clone(), wake.clone())?;
+    let next_night = night.clone();
+    let news = wake.clone();
     let database_writer = writer.clone();
     let rules = Rules::from_config(&config);
     let webhooks = webhooks::router(WebhookState {
@@ -112,6 +120,13 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     parts.spawn(web::listen(listeners.webhooks, webhooks, shutdown.clone(), GRACE));
     parts.spawn(web::listen(listeners.dashboard, dashboard, shutdown.clone(), GRACE));
     parts.spawn(watch(night, asked, shutdown.clone()));
+    if let Some(sync) = sync {
+        let stop = shutdown.clone();
+        parts.spawn(async move {
+            sync::watch(sync, move || next_night.next().map(|slot| slot.at), news, stop).await;
+            Ok(())
+        });
+    }
     let stop = shutdown.clone();
     parts.spawn(async {
         forwarder.run(stop).await;

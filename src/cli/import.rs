@@ -2,24 +2,28 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Instant,
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
+use rusqlite::Transaction;
 use serde_json::json;
 
 use super::{Context, Format, Outcome, UsageError};
 use crate::{
     db::Database,
-    intake::csv::{self, FileReport, Input, Limits, Settings},
+    intake::{
+        bulk,
+        csv::{self, FileReport, Limits, Settings},
+    },
     ledger::Rules,
     model::Timestamp,
 };
 
 /// Below the options in `--help`.
 const HELP: &str = "\
-Reads Shopify's orders export, and any CSV with the columns order_id, ordered_at, total, and \
+Reads Shopify's orders export, the JSON lines of its bulk operations (also gzip), and any CSV with the columns order_id, ordered_at, total, and \
 customer_id or email (further: refunded, currency, status, first_name, last_name). [import] in \
 config.toml maps other names and says how dates and amounts are written.
 
@@ -30,7 +34,7 @@ with line number and reason, and the exit code is 3.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// CSV files
+    /// CSV or JSONL files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// What the files are
@@ -71,6 +75,71 @@ impl SourceFormat {
     }
 }
 
+/// A file of either kind, ready to be imported.
+enum Input {
+    Table(csv::Input),
+    Lines(bulk::Input),
+}
+
+impl Input {
+    fn open(path: &Path, wanted: Option<csv::Format>, settings: &Settings) -> Result<Self, csv::Unusable> {
+        let lines = wanted.map_or_else(|| bulk::recognises(path), |wanted| wanted == csv::Format::ShopifyJsonl);
+        if lines { bulk::open(path).map(Self::Lines) } else { csv::open(path, wanted, settings).map(Self::Table) }
+    }
+
+    /// Stores the file, with a bar.
+    fn store(self, database: &Database, rules: &Rules, now: Timestamp) -> anyhow::Result<FileReport> {
+        let bar = self.progress_bar();
+        let progress = |bytes| bar.set_position(bytes);
+        let report = match self {
+            Self::Table(input) => csv::store(input, database.writer(), rules, now, Limits::ALONE, &progress),
+            Self::Lines(input) => {
+                let mut apply = |nodes: Vec<bulk::Node>| {
+                    let rules = rules.clone();
+                    database.writer().write_blocking(move |tx| {
+                        let outcomes = bulk::apply(tx, &rules, &nodes, now)?;
+                        Ok((nodes, outcomes))
+                    })
+                };
+                bulk::import(input, rules, true, &mut apply, &progress)
+            }
+        };
+        bar.finish_and_clear();
+        report
+    }
+
+    /// Applies the file in `tx`, with a bar; rejected rows are not written.
+    fn try_out(self, tx: &Transaction<'_>, rules: &Rules, now: Timestamp) -> anyhow::Result<FileReport> {
+        let bar = self.progress_bar();
+        let progress = |bytes| bar.set_position(bytes);
+        let report = match self {
+            Self::Table(input) => csv::import(input, false, &mut |batch| csv::apply(tx, rules, batch, now), &progress),
+            Self::Lines(input) => {
+                let mut apply = |nodes: Vec<bulk::Node>| {
+                    let outcomes = bulk::apply(tx, rules, &nodes, now)?;
+                    Ok((nodes, outcomes))
+                };
+                bulk::import(input, rules, false, &mut apply, &progress)
+            }
+        };
+        bar.finish_and_clear();
+        report
+    }
+
+    /// On standard error, and only when that is a terminal.
+    fn progress_bar(&self) -> ProgressBar {
+        let (path, size) = match self {
+            Self::Table(input) => (&input.path, input.size),
+            Self::Lines(input) => (&input.path, input.size),
+        };
+        let bar = if size > 0 { ProgressBar::new(size) } else { ProgressBar::new_spinner() };
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left") {
+            bar.set_style(style);
+        }
+        bar.with_message(path.display().to_string())
+    }
+}
+
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let started = Instant::now();
     // Every file is looked at before anything is stored.
@@ -79,7 +148,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let inputs = args
         .files
         .iter()
-        .map(|path| csv::open(path, args.source_format.wanted(), &settings).map_err(unusable))
+        .map(|path| Input::open(path, args.source_format.wanted(), &settings).map_err(unusable))
         .collect::<Result<Vec<_>, _>>()?;
 
     let database = context.open_database("quintile import")?;
@@ -103,13 +172,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 fn store(inputs: Vec<Input>, database: &Database, rules: &Rules, now: Timestamp) -> anyhow::Result<Vec<FileReport>> {
-    let one = |input: Input| {
-        let bar = progress_bar(&input);
-        let report = csv::store(input, database.writer(), rules, now, Limits::ALONE, &|bytes| bar.set_position(bytes));
-        bar.finish_and_clear();
-        report
-    };
-    inputs.into_iter().map(one).collect()
+    inputs.into_iter().map(|input| input.store(database, rules, now)).collect()
 }
 
 /// All files in one transaction, which is undone: the report is what [`store`] would say.
@@ -117,12 +180,7 @@ fn try_out(inputs: Vec<Input>, database: &Database, rules: Rules, now: Timestamp
     let undone = database.writer().write_blocking(move |tx| -> anyhow::Result<std::convert::Infallible> {
         let mut reports = Vec::with_capacity(inputs.len());
         for input in inputs {
-            let bar = progress_bar(&input);
-            let report = csv::import(input, false, &mut |batch| csv::apply(tx, &rules, batch, now), &|bytes| {
-                bar.set_position(bytes);
-            });
-            bar.finish_and_clear();
-            reports.push(report?);
+            reports.push(input.try_out(tx, &rules, now)?);
         }
         Err(Undone(reports).into())
     });
@@ -136,15 +194,6 @@ fn try_out(inputs: Vec<Input>, database: &Database, rules: Rules, now: Timestamp
 #[derive(Debug, thiserror::Error)]
 #[error("nothing was stored: this was a dry run")]
 struct Undone(Vec<FileReport>);
-
-/// On standard error, and only when that is a terminal.
-fn progress_bar(input: &Input) -> ProgressBar {
-    let bar = if input.size > 0 { ProgressBar::new(input.size) } else { ProgressBar::new_spinner() };
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left") {
-        bar.set_style(style);
-    }
-    bar.with_message(input.path.display().to_string())
-}
 
 fn as_json(reports: &[FileReport], duration_ms: u128) -> serde_json::Value {
     let files: Vec<_> = reports
@@ -202,6 +251,7 @@ fn for_people(out: &mut impl Write, reports: &[FileReport], duration_ms: u128, d
     for FileReport { file, format, rows, orders, customers, rejected_file, rejections, rounded } in reports {
         let kind = match format {
             csv::Format::ShopifyCsv => "a Shopify orders export",
+            csv::Format::ShopifyJsonl => "lines of a Shopify bulk operation",
             _ => "a CSV of orders",
         };
         writeln!(out, "{}: {kind}, {rows} rows", file.display())?;

@@ -20,6 +20,7 @@ mod score;
 mod segments;
 mod serve;
 mod signal;
+mod sync;
 mod verify;
 
 use std::{
@@ -38,6 +39,7 @@ use crate::{
     delivery::guard::NotANetwork,
     outbox::Misconfigured,
     scoring::{night::BadSchedule, segment},
+    sync::ApiError,
 };
 
 pub use output::Format;
@@ -58,6 +60,7 @@ enum Command {
     Init(init::Args),
     Serve(serve::Args),
     Import(import::Args),
+    Sync(sync::Args),
     Score(score::Args),
     Backfill(backfill::Args),
     Deliver(deliver::Args),
@@ -182,6 +185,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Init(args) => init::run(args, &context),
         Command::Serve(args) => serve::run(args, &context),
         Command::Import(args) => import::run(args, &context),
+        Command::Sync(args) => sync::run(args, &context),
         Command::Score(args) => score::run(args, &context),
         Command::Backfill(args) => backfill::run(args, &context),
         Command::Deliver(args) => deliver::run(args, &context),
@@ -255,6 +259,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
             || cause.is::<segment::Unusable>()
             || cause.is::<Misconfigured>()
             || cause.is::<NotANetwork>()
+            || matches!(cause.downcast_ref(), Some(ApiError::Refused(_)))
     })
 }
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr, str::FromStr};
 use super::{
     Config, SegmentScheme,
     problem::{Path, Problem, Step, choose},
+    shopify,
 };
 use crate::clock::EARLIEST;
 
@@ -44,6 +45,7 @@ pub fn all(config: &Config) -> Vec<Problem> {
     shop(config, &mut findings);
     listeners(config, &mut findings);
     webhook_secrets(config, &mut findings);
+    shopify::check(config, &mut findings);
     import(config, &mut findings);
     scoring(config, &mut findings);
     segments(config, &mut findings);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path};
 use super::{
     keys::{Kind, KnownKey},
     problem::{Path, Place, Problem, nearest},
-    secrets,
+    secrets, shopify,
     tree::{Entry, Node, Value},
 };
 
@@ -82,6 +82,17 @@ fn apply_one(root: &mut Node, name: &str, value: &str, keys: &[KnownKey], folder
     let in_map =
         |key: &KnownKey| key.kind == Kind::Map && path.strip_prefix(&key.path).is_some_and(|p| p.starts_with('.'));
 
+    if let [section, key] = parts.as_slice()
+        && section == shopify::SECTION
+        && let Some(keys) = shopify::forms_of(key)
+    {
+        // As below: the variable is the last word, whatever form it has.
+        for key in keys {
+            node.take_in(section, &key);
+        }
+        node.set(&parts, Value::Variable(value.to_owned()), &place);
+        return Ok(());
+    }
     if is_key(&path).is_some() || keys.iter().any(in_map) {
         if matches!(rest[rest.len() - 1].as_str(), "secret" | "secret_env" | "secret_file") {
             // The variable is the merchant's last word: what the file says of this secret is void.
@@ -160,6 +171,15 @@ fn list_item<'a>(root: &'a mut Node, section: &str, name: &str) -> Option<&'a mu
 }
 
 impl Node {
+    /// Takes the value of `key` in `section` out, when there is one.
+    fn take_in(&mut self, section: &str, key: &str) {
+        if let Value::Table(entries) = &mut self.value
+            && let Some(entry) = entries.get_mut(section)
+        {
+            entry.node.take(key);
+        }
+    }
+
     /// Puts `value` at `path`, making tables on the way.
     fn set(&mut self, path: &[String], value: Value, place: &Place) {
         let Some((key, rest)) = path.split_first() else {

@@ -9,6 +9,7 @@ use super::{
     keys::{self, Kind, KnownKey},
     problem::{Path, Problem, Step, choose, nearest},
     secrets::{self, keys_of},
+    shopify,
     tree::{Entry, Node, Value},
 };
 
@@ -83,6 +84,7 @@ fn parse(text: &str, loading: Loading<'_>, folder: &path::Path) -> Result<Config
     let mut problems = environment::apply(&mut root, environment, &keys, folder);
     problems.extend(destination::kinds(&root));
     let written = secrets::take(&mut root, &mut problems);
+    let credentials = shopify::take(&mut root, &mut problems);
     unknown_keys(&root, "", &keys, &[], &mut problems);
     if !problems.is_empty() {
         return Err(problems);
@@ -92,6 +94,7 @@ fn parse(text: &str, loading: Loading<'_>, folder: &path::Path) -> Result<Config
     let mut problems = destination::written(&config, &written);
     problems.extend(resolve_secrets(&mut config, environment, folder, missing));
     problems.extend(secrets::resolve(&mut config, written, environment, folder, missing));
+    problems.extend(shopify::resolve(&mut config, credentials, environment, folder, missing));
     problems.extend(check::all(&config));
     if problems.is_empty() {
         problems.extend(also(&config).into_iter().map(|mistake| Problem::new(mistake.path, mistake.message)));
@@ -170,7 +173,8 @@ fn unknown_keys(node: &Node, section: &str, keys: &[KnownKey], more: &[String], 
                 match keys.iter().find(|known| known.path == path).map(|known| known.kind) {
                     Some(Kind::Section(_) | Kind::List(_)) => {
                         let before = problems.len();
-                        unknown_keys(&entry.node, &path, keys, &[], problems);
+                        let more = if path == shopify::SECTION { shopify::keys() } else { Vec::new() };
+                        unknown_keys(&entry.node, &path, keys, &more, problems);
                         add_step(&mut problems[before..], &key.as_str().into());
                     }
                     Some(Kind::Value | Kind::Map) => {}

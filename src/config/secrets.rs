@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path};
 use super::{
     Config, Environment, Missing, Preset, Secret,
     preset::secrets_in,
-    problem::{Place, Problem},
+    problem::{Place, Problem, Step},
     tree::{Node, Value},
 };
 
@@ -20,9 +20,9 @@ pub type Written = Vec<BTreeMap<String, Source>>;
 /// Where one secret is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    key: String,
+    pub(super) key: String,
     text: String,
-    place: Place,
+    pub(super) place: Place,
 }
 
 /// Every key with which a secret of this destination may be written.
@@ -71,29 +71,40 @@ pub fn take(root: &mut Node, problems: &mut Vec<Problem>) -> Written {
     };
     let mut written = Vec::with_capacity(destinations.len());
     for (index, destination) in destinations.iter_mut().enumerate() {
-        let mut found = BTreeMap::new();
-        for name in names_of(destination) {
-            let mut given: Vec<String> = Vec::new();
-            for key in keys(&name) {
-                let Some(node) = destination.take(&key) else { continue };
-                let path = || vec!["destination".into(), index.into(), key.as_str().into()];
-                given.push(key.clone());
-                if given.len() > 1 {
-                    let message = format!("write only one of {}", given.join(", "));
-                    problems.push(Problem::new(path(), message).at(&node.place));
-                    continue;
-                }
-                match node.value {
-                    Value::Text(text) | Value::Variable(text) => {
-                        found.insert(name.clone(), Source { key, text, place: node.place });
-                    }
-                    _ => problems.push(Problem::new(path(), "write text in quotes").at(&node.place)),
-                }
-            }
-        }
-        written.push(found);
+        let names = names_of(destination);
+        written.push(take_from(destination, &["destination".into(), index.into()], &names, problems));
     }
     written
+}
+
+/// Takes the secrets with these names out of `section`, which stands at `path`.
+pub fn take_from(
+    section: &mut Node,
+    path: &[Step],
+    names: &[String],
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, Source> {
+    let mut found = BTreeMap::new();
+    for name in names {
+        let mut given: Vec<String> = Vec::new();
+        for key in keys(name) {
+            let Some(node) = section.take(&key) else { continue };
+            let path = || path.iter().cloned().chain([key.as_str().into()]).collect();
+            given.push(key.clone());
+            if given.len() > 1 {
+                let message = format!("write only one of {}", given.join(", "));
+                problems.push(Problem::new(path(), message).at(&node.place));
+                continue;
+            }
+            match node.value {
+                Value::Text(text) | Value::Variable(text) => {
+                    found.insert(name.clone(), Source { key, text, place: node.place });
+                }
+                _ => problems.push(Problem::new(path(), "write text in quotes").at(&node.place)),
+            }
+        }
+    }
+    found
 }
 
 /// Puts the secrets into `config`, from where they are.
@@ -129,12 +140,14 @@ pub fn resolve(
     problems
 }
 
-enum Absent {
+/// Why a secret is not where it should be.
+pub(super) enum Absent {
+    /// What names it leads nowhere; says what to do.
     Gone(String),
     Empty,
 }
 
-fn read(source: &Source, environment: &Environment, folder: &path::Path) -> Result<String, Absent> {
+pub(super) fn read(source: &Source, environment: &Environment, folder: &path::Path) -> Result<String, Absent> {
     let text = if source.key.ends_with("_env") {
         let message = || format!("the environment variable {} is not set; set it to the secret", source.text);
         environment.get(&source.text).map(str::to_owned).ok_or_else(|| Absent::Gone(message()))?

@@ -72,7 +72,9 @@ fn the_shipped_file_names_every_key_and_no_other() {
     let chosen = ["import.columns", "destination.vars", "destination.names", "destination.headers"];
     let chosen = chosen.into_iter().chain(["destination.request.headers", "destination.request.form"]);
     let chosen: Vec<String> = chosen.map(|map| format!("{map}.")).collect();
-    let is_secret = |key: &str| ["destination.api_key_env", "destination.token_env"].contains(&key);
+    let secrets =
+        ["destination.api_key_env", "destination.token_env", "shopify.client_secret_env", "shopify.token_env"];
+    let is_secret = |key: &str| secrets.contains(&key);
     for key in written.iter().filter(|key| !is_secret(key) && !chosen.iter().any(|map| key.starts_with(map))) {
         assert!(known_keys().contains(key), "config.toml shows {key}, which does not exist");
     }

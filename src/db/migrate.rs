@@ -92,7 +92,35 @@ CREATE TABLE tombstones (
   customer_id INTEGER NOT NULL REFERENCES customers (id),
   erased_at   INTEGER NOT NULL,
   PRIMARY KEY (kind, source, hash)
-) STRICT, WITHOUT ROWID;";
+) STRICT, WITHOUT ROWID;
+CREATE TABLE syncs (
+  id            INTEGER PRIMARY KEY,
+  trigger       TEXT    NOT NULL CHECK (trigger IN ('scheduled', 'before_scoring', 'manual')),
+  mode          TEXT    NOT NULL CHECK (mode IN ('full', 'incremental')),
+  state         TEXT    NOT NULL CHECK (state IN ('running', 'done', 'failed')),
+  since         INTEGER,
+  watermark     INTEGER NOT NULL,
+  position      TEXT,
+  started_at    INTEGER NOT NULL,
+  finished_at   INTEGER,
+  attempts      INTEGER NOT NULL DEFAULT 1,
+  orders_read       INTEGER NOT NULL DEFAULT 0,
+  orders_new        INTEGER NOT NULL DEFAULT 0,
+  orders_updated    INTEGER NOT NULL DEFAULT 0,
+  orders_rejected   INTEGER NOT NULL DEFAULT 0,
+  orders_deleted    INTEGER NOT NULL DEFAULT 0,
+  orders_missed     INTEGER,
+  customers_read    INTEGER NOT NULL DEFAULT 0,
+  customers_new     INTEGER NOT NULL DEFAULT 0,
+  customers_updated INTEGER NOT NULL DEFAULT 0,
+  customers_rejected INTEGER NOT NULL DEFAULT 0,
+  customers_deleted INTEGER NOT NULL DEFAULT 0,
+  subscribed    INTEGER NOT NULL DEFAULT 0,
+  swept         INTEGER NOT NULL DEFAULT 0 CHECK (swept IN (0, 1)),
+  notes         TEXT,
+  error         TEXT
+) STRICT;
+CREATE UNIQUE INDEX syncs_running ON syncs ((1)) WHERE state = 'running';";
 
 /// How a file comes to the current schema: an empty one at once, an older one step by step. An
 /// argument, so that tests can bring a real file up by steps of their own.

@@ -80,18 +80,7 @@ impl Client {
     /// # Errors
     /// One of them is no certificate; the TLS library cannot start.
     pub fn trusting(guard: Guard, connections: usize, limits: Limits, authorities: &[&[u8]]) -> anyhow::Result<Self> {
-        // Already installed by another part of the process: the same one, so no fault.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mozillas = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(AsRef::as_ref);
-        let roots = mozillas.chain(authorities.iter().copied()).map(Certificate::from_der);
-        let http = reqwest::Client::builder()
-            .tls_certs_merge(roots.collect::<Result<Vec<_>, _>>()?)
-            .dns_resolver(guard.clone())
-            .http1_only()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
+        let http = builder(&guard, authorities)?
             .connect_timeout(limits.connect)
             .timeout(limits.whole)
             .pool_idle_timeout(IDLE_LIMIT)
@@ -121,6 +110,26 @@ impl Exchange {
     pub fn failed(failure: Failure) -> Self {
         Self { reply: Reply::Failure(failure), headers: HeaderMap::new(), body: Vec::new() }
     }
+}
+
+/// What every client of this program is made of: certificates, the guard, and what is absent. Without
+/// limits of time, which are the caller's to set.
+///
+/// # Errors
+/// One of the `authorities` is no certificate.
+pub fn builder(guard: &Guard, authorities: &[&[u8]]) -> anyhow::Result<reqwest::ClientBuilder> {
+    // Already installed by another part of the process: the same one, so no fault.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mozillas = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(AsRef::as_ref);
+    let roots = mozillas.chain(authorities.iter().copied()).map(Certificate::from_der);
+    Ok(reqwest::Client::builder()
+        .tls_certs_merge(roots.collect::<Result<Vec<_>, _>>()?)
+        .dns_resolver(guard.clone())
+        .http1_only()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false))
 }
 
 async fn read(mut response: reqwest::Response) -> Exchange {
@@ -156,7 +165,7 @@ fn few(headers: &HeaderMap) -> HeaderMap {
 
 /// What stands behind the error. The client's own text is not used as it stands: it quotes the
 /// address, which of some tools is a secret.
-fn classify(error: &reqwest::Error) -> Failure {
+pub fn classify(error: &reqwest::Error) -> Failure {
     let mut innermost: &(dyn std::error::Error + 'static) = error;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -5,6 +5,7 @@
 //! a merchant can read. Reading a body is pure and is done before the transaction ([`Prepared`]).
 
 pub mod api;
+pub mod bulk;
 pub mod csv;
 pub mod inbox;
 mod json;

@@ -1,5 +1,6 @@
 //! Shopify's webhooks: what each topic says.
 
+pub mod node;
 mod order;
 mod person;
 

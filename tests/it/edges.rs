@@ -27,13 +27,15 @@ const EDGES: &[(&str, &[&str])] = &[
     ("delivery", &["outbox"]),
     // Its pages read with queries of their own; they borrow the words for segments and states, and
     // the rule that says when the next night is.
+    // It shares the HTTP client and its guard with those who send.
+    ("sync", &["intake", "ledger", "outbox::has_unqueued", "delivery::client", "delivery::guard", "delivery::retry"]),
     ("web", &["scoring::segment", "scoring::night", "outbox"]),
     // It wakes the forwarder when what it stored became an event.
     ("web::webhooks", &["intake", "web::error", "outbox::has_unqueued"]),
     // The demo's receiver checks signatures with what checks them on the way in.
     ("web::receiver", &["intake::signature"]),
-    ("serve", &["intake", "ledger", "scoring", "outbox", "delivery", "web"]),
-    ("cli", &["intake", "ledger", "scoring", "outbox", "delivery", "web", "serve"]),
+    ("serve", &["intake", "ledger", "scoring", "outbox", "delivery", "sync", "web"]),
+    ("cli", &["intake", "ledger", "scoring", "outbox", "delivery", "sync", "web", "serve"]),
 ];
 
 /// Which floor the floor itself stands on.
@@ -48,7 +50,7 @@ const FLOOR_EDGES: &[(&str, &[&str])] = &[
 
 /// Crates that one room alone knows.
 const ONLY_IN: &[(&str, &[&str])] =
-    &[("axum", &["web"]), ("tower_http", &["web"]), ("reqwest", &["delivery"]), ("clap", &["cli"])];
+    &[("axum", &["web"]), ("tower_http", &["web"]), ("reqwest", &["delivery", "sync"]), ("clap", &["cli"])];
 
 /// Decisions without input or output.
 const PURE: &[&str] = &[
@@ -60,6 +62,8 @@ const PURE: &[&str] = &[
     "delivery::verify",
     "delivery::plan",
     "delivery::destination",
+    "sync::schedule",
+    "sync::throttle",
 ];
 const IMPURE: &[&str] =
     &["rusqlite", "r2d2", "tokio", "reqwest", "std::fs", "std::net", "std::io", "std::env", "std::process"];

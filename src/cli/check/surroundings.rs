@@ -8,10 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Finding;
+use super::{Context, Finding};
 use crate::{
     config::{Config, Destination, Shop},
     delivery::{guard::Guard, plan::Plan},
+    sync::{self, Timer},
 };
 
 const MIB: u64 = 1 << 20;
@@ -185,6 +186,23 @@ pub fn shop_secrets(config: &Config) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Asks the shop with the credentials of `[shopify]`; nothing to say without any.
+pub fn credentials(context: &Context) -> Option<Finding> {
+    const CHECK: &str = "shop credentials";
+    let config = &context.config;
+    if !config.shopify.is_configured() {
+        return None;
+    }
+    let asked =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
+            |runtime| runtime.block_on(sync::check_credentials(config, context.clock.clone(), Timer::system())),
+        );
+    Some(match asked {
+        Ok(()) => Finding::ok(CHECK, format!("{} lets quintile in", config.shop.id)),
+        Err(error) => Finding::fail(CHECK, format!("{error:#}")),
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use anyhow::Context;
 use csv::ByteRecord;
 use rusqlite::Transaction;
 
-use super::{Format, Input, Parsed, Parser, rejected::RejectedFile, rows::Rows};
+use super::{Format, Input, Parsed, Parser, customers::Counter, rejected::RejectedFile, rows::Rows};
 use crate::{
     ledger::{self, Applied, Change, Rules},
     model::{Order, Timestamp},
@@ -45,6 +45,23 @@ pub struct FileReport {
     pub rounded: u64,
 }
 
+impl FileReport {
+    /// Of a file of which nothing has been read.
+    #[must_use]
+    pub fn empty(file: PathBuf, format: Format) -> Self {
+        Self {
+            file,
+            format,
+            rows: 0,
+            orders: OrderCounts::default(),
+            customers: CustomerCounts::default(),
+            rejected_file: None,
+            rejections: Vec::new(),
+            rounded: 0,
+        }
+    }
+}
+
 /// Orders by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct OrderCounts {
@@ -53,6 +70,17 @@ pub struct OrderCounts {
     /// Known already, or known better from elsewhere.
     pub unchanged: u64,
     pub rejected: u64,
+}
+
+impl OrderCounts {
+    /// Adds one that was not rejected.
+    pub(in crate::intake) const fn count(&mut self, change: Change) {
+        match change {
+            Change::New => self.new += 1,
+            Change::Updated => self.updated += 1,
+            Change::Unchanged | Change::Stale => self.unchanged += 1,
+        }
+    }
 }
 
 /// Customers by what became of them; each is counted once.
@@ -223,23 +251,12 @@ impl Stretch {
 /// Counts what happened, for the report.
 struct Tally {
     report: FileReport,
-    new: IdSet,
-    updated: IdSet,
+    people: Counter,
 }
 
 impl Tally {
     fn new(file: PathBuf, format: Format) -> Self {
-        let report = FileReport {
-            file,
-            format,
-            rows: 0,
-            orders: OrderCounts::default(),
-            customers: CustomerCounts::default(),
-            rejected_file: None,
-            rejections: Vec::new(),
-            rounded: 0,
-        };
-        Self { report, new: IdSet::default(), updated: IdSet::default() }
+        Self { report: FileReport::empty(file, format), people: Counter::default() }
     }
 
     /// Adds one stretch; the ledger's refusals take their place among the parser's.
@@ -248,12 +265,8 @@ impl Tally {
         for (&Place { row, line, .. }, outcome) in stretch.places.iter().zip(outcomes) {
             match outcome {
                 Ok(applied) => {
-                    match applied.order {
-                        Change::New => report.orders.new += 1,
-                        Change::Updated => report.orders.updated += 1,
-                        Change::Unchanged | Change::Stale => report.orders.unchanged += 1,
-                    }
-                    count_customer(&mut report.customers, &mut self.new, &mut self.updated, applied);
+                    report.orders.count(applied.order);
+                    self.people.count(&mut report.customers, applied);
                 }
                 Err(reason) => stretch.refused.push(Refused { row, line, reason }),
             }
@@ -266,45 +279,4 @@ impl Tally {
         let shown = stretch.refused.iter().take(room);
         report.rejections.extend(shown.map(|refused| Rejection { line: refused.line, reason: refused.reason.clone() }));
     }
-}
-
-/// A new customer is one who had no row; an updated one has other fields, or other orders.
-fn count_customer(counts: &mut CustomerCounts, new: &mut IdSet, updated: &mut IdSet, applied: Applied) {
-    let Some(owner) = applied.owner else { return };
-    if applied.customer == Some(Change::New) && applied.customer_id == applied.owner {
-        counts.new += u64::from(new.insert(owner));
-    } else if [Some(applied.order), applied.customer]
-        .iter()
-        .flatten()
-        .any(|c| matches!(c, Change::New | Change::Updated))
-        && !new.contains(owner)
-    {
-        counts.updated += u64::from(updated.insert(owner));
-    }
-}
-
-/// A set of our ids, which are dense: a bit each, so that a million customers take 125 kB.
-#[derive(Default)]
-struct IdSet(Vec<u64>);
-
-impl IdSet {
-    /// Whether it was not in the set before.
-    fn insert(&mut self, id: i64) -> bool {
-        let Some((word, bit)) = place(id) else { return false };
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
-        }
-        let fresh = self.0[word] & bit == 0;
-        self.0[word] |= bit;
-        fresh
-    }
-
-    fn contains(&self, id: i64) -> bool {
-        place(id).and_then(|(word, bit)| Some(self.0.get(word)? & bit != 0)).unwrap_or(false)
-    }
-}
-
-fn place(id: i64) -> Option<(usize, u64)> {
-    let id = usize::try_from(id).ok()?;
-    Some((id / 64, 1 << (id % 64)))
 }

@@ -12,11 +12,12 @@
 //! applied one after the other: such an order is reported as updated by every import of the file.
 
 mod cell;
+pub(super) mod customers;
 mod detect;
 mod generic;
 mod header;
 mod import;
-mod rejected;
+pub(super) mod rejected;
 mod rows;
 mod settings;
 mod shopify_orders;
@@ -63,7 +64,7 @@ impl Format {
 pub struct Unusable(String);
 
 impl Unusable {
-    fn new(message: impl Into<String>) -> Self {
+    pub(super) fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
 }

@@ -14,7 +14,7 @@ use csv::ByteRecord;
 use super::cell::decode;
 
 /// Writes `<input>.rejected.csv`.
-pub(super) struct RejectedFile {
+pub(in crate::intake) struct RejectedFile {
     path: PathBuf,
     writer: Option<csv::Writer<BufWriter<File>>>,
 }

@@ -1,0 +1,388 @@
+//! Files of JSON lines, as a bulk operation of Shopify's writes them: one object per line, orders and
+//! customers, plain or gzip, told by content. Flat, or with children on lines of their own that name
+//! their parent (`__parentId`) and need not follow it: an order is read by itself wherever it stands.
+//!
+//! [`open`] and [`import`] serve `quintile import`; the pull from the shop uses [`Lines`] and
+//! [`apply`] on files that it fetched.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use csv::ByteRecord;
+use flate2::read::MultiGzDecoder;
+use rusqlite::Transaction;
+
+use super::{
+    MAX_BODY,
+    csv::{FileReport, Format, Rejection, Unusable, customers::Counter, rejected::RejectedFile},
+};
+use crate::{
+    ledger::{self, Applied, Change, LedgerError, Rules},
+    model::{Order, Person, Timestamp},
+};
+
+pub use super::shopify::node::{History, Node, Refused, kind_and_number, read};
+
+/// Lines that share a transaction: enough to hide the cost of its fsync, few enough that a webhook
+/// does not wait long behind them.
+pub const LINES_PER_BATCH: usize = 1_000;
+/// Bytes of lines that share a transaction; an ordinary line has one KiB.
+const BYTES_PER_BATCH: u64 = MAX_BODY as u64;
+/// How much of a file is looked at to tell what it is.
+const HEAD: u64 = 64 * 1024;
+const BOM: &[u8] = b"\xef\xbb\xbf";
+const GZIP: &[u8] = b"\x1f\x8b";
+const READ_AHEAD: usize = 256 * 1024;
+/// Reasons kept for a person to read; the file of rejected lines has them all.
+const REASONS_SHOWN: usize = 5;
+
+/// Lines of a reader with their numbers, within bounds of memory whatever the file holds.
+pub struct Lines<R> {
+    reader: R,
+    line: u64,
+    byte: u64,
+}
+
+/// A line that is not blank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// 1 is the file's first.
+    pub number: u64,
+    /// Without the line's end; `None`: longer than any message may be, and not kept.
+    pub text: Option<Vec<u8>>,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// From the start of `reader`.
+    pub const fn new(reader: R) -> Self {
+        Self { reader, line: 0, byte: 0 }
+    }
+
+    /// Lines that have been read, blank ones included.
+    pub const fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// Where the next line starts.
+    pub const fn byte(&self) -> u64 {
+        self.byte
+    }
+
+    /// The next line that is not blank; `None` at the end.
+    ///
+    /// # Errors
+    /// The file cannot be read on.
+    pub fn read(&mut self) -> io::Result<Option<Line>> {
+        loop {
+            let mut text = Vec::new();
+            let read = self.reader.by_ref().take(MAX_BODY as u64 + 1).read_until(b'\n', &mut text)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.line += 1;
+            self.byte += read as u64;
+            let number = self.line;
+            if read > MAX_BODY && !text.ends_with(b"\n") {
+                self.skip_line()?;
+                return Ok(Some(Line { number, text: None }));
+            }
+            let content = if number == 1 { text.strip_prefix(BOM).unwrap_or(&text) } else { &text };
+            if !content.trim_ascii().is_empty() {
+                return Ok(Some(Line { number, text: Some(content.trim_ascii().to_vec()) }));
+            }
+        }
+    }
+
+    /// Up to [`LINES_PER_BATCH`] lines; none at the end.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn batch(&mut self) -> io::Result<Vec<Line>> {
+        let mut lines = Vec::with_capacity(LINES_PER_BATCH);
+        let start = self.byte;
+        while lines.len() < LINES_PER_BATCH && self.byte - start < BYTES_PER_BATCH {
+            match self.read()? {
+                Some(line) => lines.push(line),
+                None => break,
+            }
+        }
+        Ok(lines)
+    }
+
+    fn skip_line(&mut self) -> io::Result<()> {
+        loop {
+            let buffer = self.reader.fill_buf()?;
+            let (taken, ended) = match buffer.iter().position(|byte| *byte == b'\n') {
+                Some(at) => (at + 1, true),
+                None => (buffer.len(), buffer.is_empty()),
+            };
+            self.reader.consume(taken);
+            self.byte += taken as u64;
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Lines<BufReader<File>> {
+    /// From `byte` of an uncompressed file, where the line after `line` starts: what [`Self::byte`]
+    /// and [`Self::line`] said.
+    ///
+    /// # Errors
+    /// The file is not there, or shorter.
+    pub fn resume(path: &Path, line: u64, byte: u64) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        if file.metadata()?.len() < byte {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than what was read of it"));
+        }
+        file.seek(SeekFrom::Start(byte))?;
+        Ok(Self { reader: BufReader::with_capacity(READ_AHEAD, file), line, byte })
+    }
+}
+
+impl Line {
+    /// What the line says.
+    ///
+    /// # Errors
+    /// As [`read`]; the line is too long.
+    pub fn node(&self, rules: &Rules, history: History) -> Result<Node, Refused> {
+        match &self.text {
+            Some(text) => read(text, rules, history),
+            None => Err(Refused { id: None, reason: format!("the line is longer than {MAX_BODY} bytes") }),
+        }
+    }
+}
+
+/// What became of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Order(Applied),
+    Person(Change),
+    Part,
+    /// Why the ledger refused it.
+    Rejected(String),
+}
+
+/// Applies nodes to the ledger, in the caller's transaction; says of each what it did. Live orders
+/// become events as they do when a webhook brings them.
+///
+/// # Errors
+/// The database could not be written; the caller undoes everything.
+pub fn apply(tx: &Transaction<'_>, rules: &Rules, nodes: &[Node], now: Timestamp) -> anyhow::Result<Vec<Outcome>> {
+    let mut outcomes = vec![Outcome::Part; nodes.len()];
+    let (mut history, mut places) = (Vec::new(), Vec::new());
+    for (place, node) in nodes.iter().enumerate() {
+        match node {
+            Node::Order { order, .. } if order.historical => {
+                history.push(Order::clone(order));
+                places.push(place);
+            }
+            Node::Order { order, .. } => {
+                let applied = super::undoable(tx, || ledger::apply_order(tx, rules, order, now));
+                outcomes[place] = order_outcome(applied)?;
+            }
+            Node::Person(person) => outcomes[place] = apply_person(tx, rules, person, now)?,
+            Node::Part => {}
+        }
+    }
+    // Of people and orders whichever comes first: the end is the same.
+    for (place, applied) in places.into_iter().zip(ledger::apply_orders(tx, rules, &history, now)?) {
+        outcomes[place] = order_outcome(applied)?;
+    }
+    Ok(outcomes)
+}
+
+fn order_outcome(applied: Result<Applied, LedgerError>) -> rusqlite::Result<Outcome> {
+    match applied {
+        Ok(applied) => Ok(Outcome::Order(applied)),
+        Err(LedgerError::Rejected(reason)) => Ok(Outcome::Rejected(reason)),
+        Err(LedgerError::Sqlite(error)) => Err(error),
+    }
+}
+
+fn apply_person(tx: &Transaction<'_>, rules: &Rules, person: &Person, now: Timestamp) -> rusqlite::Result<Outcome> {
+    match super::undoable(tx, || ledger::apply_person(tx, rules, person, now)) {
+        Ok(change) => Ok(Outcome::Person(change)),
+        Err(LedgerError::Rejected(reason)) => Ok(Outcome::Rejected(reason)),
+        Err(LedgerError::Sqlite(error)) => Err(error),
+    }
+}
+
+/// A file of JSON lines, ready to be imported.
+#[derive(Debug)]
+pub struct Input {
+    pub path: PathBuf,
+    /// In bytes, as it stands on the disk; 0 when it is not known (a pipe).
+    pub size: u64,
+    file: File,
+    /// What was read of the file to look at it.
+    head: Vec<u8>,
+}
+
+/// Whether a file holds JSON lines, plain or gzip.
+#[must_use]
+pub fn recognises(path: &Path) -> bool {
+    open(path).is_ok_and(|input| input.starts_an_object())
+}
+
+/// Opens a file.
+///
+/// # Errors
+/// It cannot be read, or is empty. The message starts with the path.
+pub fn open(path: &Path) -> Result<Input, Unusable> {
+    let unusable = |problem: String| Unusable::new(format!("{} {problem}", path.display()));
+    let look = || -> io::Result<Input> {
+        let mut file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+        }
+        let mut head = Vec::new();
+        file.by_ref().take(HEAD).read_to_end(&mut head)?;
+        Ok(Input { path: path.to_owned(), size: if metadata.is_file() { metadata.len() } else { 0 }, file, head })
+    };
+    let input = look().map_err(|error| unusable(format!("cannot be read: {error}; is the path right?")))?;
+    if input.head.strip_prefix(BOM).unwrap_or(&input.head).trim_ascii().is_empty() {
+        return Err(unusable("is empty".to_owned()));
+    }
+    Ok(input)
+}
+
+impl Input {
+    fn is_gzip(&self) -> bool {
+        self.head.starts_with(GZIP)
+    }
+
+    fn starts_an_object(&self) -> bool {
+        let mut start = Vec::new();
+        if self.is_gzip() {
+            // The head ends somewhere inside; what came before counts.
+            let _ = MultiGzDecoder::new(self.head.as_slice()).take(HEAD).read_to_end(&mut start);
+        } else {
+            start.clone_from(&self.head);
+        }
+        start.strip_prefix(BOM).unwrap_or(&start).trim_ascii_start().starts_with(b"{")
+    }
+}
+
+/// Streams a file through `apply`, which applies nodes whole and says for each what it did.
+/// `keep_rejected`: write rejected lines beside the input, or remove those of an earlier import when
+/// there are none. `progress` is told bytes of the file.
+///
+/// # Errors
+/// The file cannot be read on, or `apply` failed. Batches applied before stay.
+pub fn import(
+    input: Input,
+    rules: &Rules,
+    keep_rejected: bool,
+    apply: &mut dyn FnMut(Vec<Node>) -> anyhow::Result<(Vec<Node>, Vec<Outcome>)>,
+    progress: &dyn Fn(u64),
+) -> anyhow::Result<FileReport> {
+    let mut report = FileReport::empty(input.path.clone(), Format::ShopifyJsonl);
+    let mut people = Counter::default();
+    let mut rejected = RejectedFile::beside(&input.path);
+    let header = ByteRecord::from(vec!["json"]);
+    let gzip = input.is_gzip();
+    let counted = Counted { inner: io::Cursor::new(input.head).chain(input.file), bytes: 0 };
+    let mut source = if gzip { Source::Gzip(Box::new(MultiGzDecoder::new(counted))) } else { Source::Plain(counted) };
+    let mut lines = Lines::new(BufReader::with_capacity(READ_AHEAD, &mut source));
+    let stopped =
+        || format!("the import of {} stopped; run it again, nothing is stored twice", report_path(&input.path));
+    loop {
+        let first = lines.line() + 1;
+        let batch =
+            lines.batch().with_context(|| format!("cannot read on after line {first}")).with_context(stopped)?;
+        if batch.is_empty() {
+            break;
+        }
+        let (mut nodes, mut kept, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, line) in batch.iter().enumerate() {
+            match line.node(rules, History::All) {
+                Ok(node) => {
+                    report.rounded += u64::from(matches!(node, Node::Order { rounded: true, .. }));
+                    nodes.push(node);
+                    kept.push(place);
+                }
+                Err(Refused { reason, .. }) => refused.push((place, reason)),
+            }
+        }
+        let (_, outcomes) = apply(nodes).with_context(stopped)?;
+        for (place, outcome) in kept.into_iter().zip(outcomes) {
+            match outcome {
+                Outcome::Order(applied) => {
+                    report.orders.count(applied.order);
+                    people.count(&mut report.customers, applied);
+                }
+                Outcome::Person(Change::New) => report.customers.new += 1,
+                Outcome::Person(Change::Updated) => report.customers.updated += 1,
+                Outcome::Person(_) | Outcome::Part => {}
+                Outcome::Rejected(reason) => refused.push((place, reason)),
+            }
+        }
+        report.rows += batch.len() as u64;
+        report.orders.rejected += refused.len() as u64;
+        refused.sort_by_key(|(place, _)| *place);
+        for (place, reason) in refused {
+            let line = &batch[place];
+            if keep_rejected {
+                let row = ByteRecord::from(vec![line.text.as_deref().unwrap_or_default()]);
+                rejected.write(&header, line.number, &reason, &row)?;
+            }
+            if report.rejections.len() < REASONS_SHOWN {
+                report.rejections.push(Rejection { line: line.number, reason });
+            }
+        }
+        progress(lines.reader.get_ref().taken());
+    }
+    if keep_rejected {
+        report.rejected_file = rejected.finish()?;
+    }
+    Ok(report)
+}
+
+fn report_path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// The bytes of a file, unpacked where they are packed.
+enum Source<R: Read> {
+    Plain(Counted<R>),
+    Gzip(Box<MultiGzDecoder<Counted<R>>>),
+}
+
+impl<R: Read> Source<R> {
+    /// Bytes of the file that have been read.
+    fn taken(&self) -> u64 {
+        match self {
+            Self::Plain(counted) => counted.bytes,
+            Self::Gzip(decoder) => decoder.get_ref().bytes,
+        }
+    }
+}
+
+impl<R: Read> Read for Source<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(counted) => counted.read(buffer),
+            Self::Gzip(decoder) => decoder.read(buffer),
+        }
+    }
+}
+
+struct Counted<R> {
+    inner: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}
