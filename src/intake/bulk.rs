@@ -18,7 +18,7 @@ use rusqlite::Transaction;
 
 use super::{
     MAX_BODY,
-    csv::{FileReport, Format, Rejection, Unusable, customers::Counter, rejected::RejectedFile},
+    csv::{FileReport, Format, Rejection, Unusable, counter::Counter, rejected::RejectedFile},
 };
 use crate::{
     ledger::{self, Applied, Change, LedgerError, Rules},

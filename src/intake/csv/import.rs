@@ -9,7 +9,7 @@ use anyhow::Context;
 use csv::ByteRecord;
 use rusqlite::Transaction;
 
-use super::{Format, Input, Parsed, Parser, customers::Counter, rejected::RejectedFile, rows::Rows};
+use super::{Format, Input, Parsed, Parser, counter::Counter, rejected::RejectedFile, rows::Rows};
 use crate::{
     ledger::{self, Applied, Change, Rules},
     model::{Order, Timestamp},

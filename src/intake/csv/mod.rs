@@ -12,7 +12,7 @@
 //! applied one after the other: such an order is reported as updated by every import of the file.
 
 mod cell;
-pub(super) mod customers;
+pub(super) mod counter;
 mod detect;
 mod generic;
 mod header;
