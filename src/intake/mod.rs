@@ -72,10 +72,19 @@ enum Reading {
 #[derive(Debug)]
 enum Event {
     Order(Order),
-    OrderDeleted { source_id: String, at: Timestamp },
+    OrderDeleted {
+        source_id: String,
+        at: Timestamp,
+    },
     Person(Person),
-    CustomerDeleted { external_id: String, at: Timestamp },
-    CustomersMerged { deleted_id: String, kept_id: String },
+    CustomerDeleted {
+        external_id: String,
+        at: Timestamp,
+    },
+    CustomersMerged {
+        deleted_id: String,
+        kept_id: String,
+    },
     /// The shop asks to forget somebody.
     Erasure(Who),
     /// Somebody asks what is known of them.

@@ -24,7 +24,9 @@ pub fn read(message: &Message, rules: &Rules) -> Reading {
         "refunds/create" => return noted(message, "kept as a hint; the order's own message brings the new amounts"),
         "bulk_operations/finish" => return noted(message, "kept; the pull from the shop asks for its result"),
         "app/uninstalled" => return noted(message, "stored; the shop has removed the app, so its webhooks end"),
-        "customers/data_request" => return privacy(message, Event::DataRequest, "a file with this customer's data is being written"),
+        "customers/data_request" => {
+            return privacy(message, Event::DataRequest, "a file with this customer's data is being written");
+        }
         "customers/redact" => return privacy(message, Event::Erasure, "the customer was forgotten"),
         "shop/redact" => return noted(message, "stored; to act on: the shop is gone, forget its customers"),
         topic => return Reading::Ignored(format!("nothing here acts on the topic {topic}")),

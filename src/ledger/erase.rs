@@ -177,7 +177,8 @@ fn bury(tx: &Transaction<'_>, person: &Cluster, nameless: i64, now: Timestamp) -
     for phone in &person.phones {
         tombstones::put(tx, Mark::Phone(phone), nameless, now)?;
     }
-    let mut known = tx.prepare("SELECT source, external_id FROM customers WHERE id = ?1 AND external_id IS NOT NULL")?;
+    let mut known =
+        tx.prepare("SELECT source, external_id FROM customers WHERE id = ?1 AND external_id IS NOT NULL")?;
     for id in &person.customers {
         for row in known.query_map([id], |row| Ok((row.get::<_, Source>(0)?, row.get::<_, String>(1)?)))? {
             let (source, external_id) = row?;

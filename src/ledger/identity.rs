@@ -11,7 +11,8 @@ use crate::model::{Source, Timestamp};
 
 /// The row that counts the orders of customer `id`.
 pub(super) fn owner(connection: &Connection, id: i64) -> rusqlite::Result<i64> {
-    connection.prepare_cached("SELECT coalesce(merged_into, id) FROM customers WHERE id = ?1")?
+    connection
+        .prepare_cached("SELECT coalesce(merged_into, id) FROM customers WHERE id = ?1")?
         .query_row([id], |row| row.get(0))
 }
 

@@ -218,9 +218,7 @@ pub(super) fn place(
         (None, None) => insert(tx, rules, person, &key, now)?,
         (Some(known), None) => update(tx, rules, person, &key, known, now)?,
         // A row of their own may be somebody else's who has the e-mail now; its orders stay its own.
-        (Some(known), Some(_)) => {
-            Placed { id: known.id, owner: known.owner, change: Change::Unchanged, erased: true }
-        }
+        (Some(known), Some(_)) => Placed { id: known.id, owner: known.owner, change: Change::Unchanged, erased: true },
         (None, Some(nameless)) => erase::place_again(tx, person.source, &key, nameless, now)?,
     }))
 }

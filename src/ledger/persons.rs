@@ -162,7 +162,8 @@ impl Search<'_> {
     }
 
     fn orders(&self) -> rusqlite::Result<Vec<String>> {
-        let mut select = self.connection.prepare_cached("SELECT source || ':' || source_id FROM orders WHERE customer_id = ?1")?;
+        let mut select =
+            self.connection.prepare_cached("SELECT source || ':' || source_id FROM orders WHERE customer_id = ?1")?;
         let mut orders = Vec::new();
         for id in &self.found.customers {
             for order in select.query_map([id], |row| row.get(0))? {

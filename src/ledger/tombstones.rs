@@ -157,9 +157,11 @@ mod tests {
             assert_eq!(tombstones.of(&tx, &who).unwrap(), erased.then_some(7), "{who:?}");
         }
         let plain: i64 = tx
-            .query_row("SELECT count(*) FROM tombstones WHERE instr(hash, 'anna') > 0 OR length(hash) <> 32", [], |row| {
-                row.get(0)
-            })
+            .query_row(
+                "SELECT count(*) FROM tombstones WHERE instr(hash, 'anna') > 0 OR length(hash) <> 32",
+                [],
+                |row| row.get(0),
+            )
             .unwrap();
         assert_eq!(plain, 0);
     }

@@ -36,8 +36,7 @@ pub fn review_consent(
         .collect::<Result<Vec<_>, _>>()?;
     for (id, line, (email, consent, redacted_at), kind) in &held {
         let Some(route) = routes.iter().find(|route| route.name == line.destination) else { continue };
-        let subject =
-            Subject { email: email.as_deref(), consent: consent.as_deref(), erased: redacted_at.is_some() };
+        let subject = Subject { email: email.as_deref(), consent: consent.as_deref(), erased: redacted_at.is_some() };
         match route.consent(*kind, &subject) {
             Consent::Given => line.release(tx, *id, now)?,
             Consent::Unknown => {}

@@ -30,8 +30,16 @@ pub struct Withdrawn {
 macro_rules! without_quote {
     ($column:literal) => {
         concat!(
-            "CASE WHEN instr(", $column, ", ' refused the event: ') > 0
-               THEN substr(", $column, ", 1, instr(", $column, ", ' refused the event: ') + 17) ELSE ", $column, " END"
+            "CASE WHEN instr(",
+            $column,
+            ", ' refused the event: ') > 0
+               THEN substr(",
+            $column,
+            ", 1, instr(",
+            $column,
+            ", ' refused the event: ') + 17) ELSE ",
+            $column,
+            " END"
         )
     };
 }

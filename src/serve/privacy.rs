@@ -30,7 +30,12 @@ pub(super) async fn run(database: Arc<Database>, asked: Arc<Notify>, shutdown: C
                 log_is_full &= !emptied;
                 let Worked { messages, files, erasures } = &worked;
                 if worked != Worked::default() {
-                    tracing::info!(messages, files = files.len(), erasures, "worked off requests about customers' data");
+                    tracing::info!(
+                        messages,
+                        files = files.len(),
+                        erasures,
+                        "worked off requests about customers' data"
+                    );
                 }
             }
             Ok(Err(error)) => {

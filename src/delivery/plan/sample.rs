@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 use crate::config::{self, Preset};
 
 /// Types of events that there are. The first is what most templates are about.
-pub const TYPES: [&str; 5] =
-    ["rfm/segment.changed", "customer/first_order", "customer/lapsed", REDACTED, "test"];
+pub const TYPES: [&str; 5] = ["rfm/segment.changed", "customer/first_order", "customer/lapsed", REDACTED, "test"];
 /// Told to a template only where `events` names it.
 pub const REDACTED: &str = "customer/redacted";
 

@@ -9,10 +9,7 @@ use std::{
 use rusqlite::{Connection, Row, types::ValueRef};
 use serde_json::{Map, Value, json};
 
-use super::{
-    search::Search,
-    traces::Traces,
-};
+use super::{search::Search, traces::Traces};
 use crate::{
     ledger::Cluster,
     model::{Source, Timestamp},
@@ -117,8 +114,7 @@ fn object(row: &Row<'_>, columns: &[String]) -> rusqlite::Result<Value> {
 /// What the shop sent about the person; of a message with many orders theirs alone.
 fn messages(connection: &Connection, person: &Cluster, last: i64) -> rusqlite::Result<Vec<Value>> {
     let search = Search::new(person);
-    let mut select =
-        connection.prepare("SELECT source, topic, received_at, body FROM inbox WHERE id = ?1")?;
+    let mut select = connection.prepare("SELECT source, topic, received_at, body FROM inbox WHERE id = ?1")?;
     let (mut position, mut found) = (0, Vec::new());
     loop {
         let slice = search.slice(connection, position, last)?;

@@ -112,9 +112,8 @@ impl<'a> Search<'a> {
 /// # Errors
 /// Those of SQLite; then the caller's transaction must not be committed.
 pub fn scrub(tx: &Transaction<'_>, hits: &[Hit]) -> rusqlite::Result<()> {
-    let mut update = tx.prepare_cached(
-        "UPDATE inbox SET body = coalesce(?2, body), headers = coalesce(?3, headers) WHERE id = ?1",
-    )?;
+    let mut update =
+        tx.prepare_cached("UPDATE inbox SET body = coalesce(?2, body), headers = coalesce(?3, headers) WHERE id = ?1")?;
     for hit in hits {
         update.execute(params![hit.id, hit.body, hit.headers])?;
     }

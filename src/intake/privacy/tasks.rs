@@ -38,11 +38,7 @@ struct Task {
 
 /// Searches a first slice of the inbox at once; notes the rest as a task. Returns how many messages
 /// were scrubbed and whether there is a rest.
-pub(super) fn begin_erasure(
-    tx: &Transaction<'_>,
-    person: &Cluster,
-    now: Timestamp,
-) -> rusqlite::Result<(usize, bool)> {
+pub(super) fn begin_erasure(tx: &Transaction<'_>, person: &Cluster, now: Timestamp) -> rusqlite::Result<(usize, bool)> {
     let last = newest(tx)?;
     let slice = Search::new(person).slice(tx, 0, last)?;
     scrub(tx, &slice.hits)?;
@@ -101,7 +97,9 @@ pub fn work_off(readers: &Readers, writer: &Writer, folder: &Path) -> anyhow::Re
             drop(reader);
             let inbox_id = task.inbox_id;
             writer.write_blocking(move |tx| {
-                let note = format!("{name}, beside the database, holds what is known of this customer; send it to them within 30 days");
+                let note = format!(
+                    "{name}, beside the database, holds what is known of this customer; send it to them within 30 days"
+                );
                 tx.execute("UPDATE inbox SET reason = ?2 WHERE id = ?1", params![inbox_id, note])?;
                 Ok(end(tx, task.id)?)
             })?;
@@ -147,7 +145,17 @@ fn next(connection: &Connection) -> anyhow::Result<Option<Task>> {
             let keys: String = row.get(2)?;
             let is_export = row.get::<_, String>(1)? == "export";
             let person = Cluster::default();
-            Ok((keys, Task { id: row.get(0)?, is_export, person, position: row.get(3)?, last: row.get(4)?, inbox_id: row.get(5)? }))
+            Ok((
+                keys,
+                Task {
+                    id: row.get(0)?,
+                    is_export,
+                    person,
+                    position: row.get(3)?,
+                    last: row.get(4)?,
+                    inbox_id: row.get(5)?,
+                },
+            ))
         })
         .optional()?;
     let Some((keys, task)) = found else { return Ok(None) };

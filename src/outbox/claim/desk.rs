@@ -5,7 +5,11 @@ use rusqlite::{Transaction, params};
 use super::{Claim, Claimed, Claims, due::Due};
 use crate::{
     model::Timestamp,
-    outbox::{self, Event, Ids, Route, State, batch, line::Line, route::{Consent, Subject}},
+    outbox::{
+        self, Event, Ids, Route, State, batch,
+        line::Line,
+        route::{Consent, Subject},
+    },
 };
 
 /// How often more is read in one transaction because customers do not agree any more, or a batch is

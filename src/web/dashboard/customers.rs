@@ -30,6 +30,7 @@ struct Customers {
     segments: Vec<Choice>,
     scores: Vec<ScoreChoice>,
     sort: &'static str,
+    same_email: bool,
     /// Who is in the chosen segment, and what to do about them.
     about: Option<[String; 2]>,
     filtered: bool,
@@ -125,6 +126,7 @@ fn view(
         search: filter.search.clone().unwrap_or_default(),
         segments: segment_choices(app, filter, used),
         scores: score_choices(filter),
+        same_email: filter.same_email,
         sort: if filter.sort == Sort::Known { "" } else { filter.sort.as_str() },
         about: filter
             .segment

@@ -35,11 +35,12 @@ async fn somebody_is_erased_while_serve_runs() {
     let receiver = Receiver::start().await;
     let merchant = Merchant::new(receiver.url());
     tokio::task::block_in_place(|| {
-        merchant.run(&["check"]);
         let server = Server::start(merchant.path());
         post(&server, "orders/create", "w-1", &annas_order(1));
         eventually("the news of her first order", || told(&receiver, "customer/first_order").pop());
-        eventually("its delivery", || (merchant.json(&["deliveries", "--state", "delivered"]) != json!([])).then_some(()));
+        eventually("its delivery", || {
+            (merchant.json(&["deliveries", "--state", "delivered"]) != json!([])).then_some(())
+        });
         assert!(database_holds(&merchant, ANNA));
 
         let report = merchant.json(&["erase", "--email", "ANNA@example.com"]);
@@ -70,14 +71,17 @@ async fn somebody_is_erased_while_serve_runs() {
         });
         assert!(file.contains("c7003@example.com") && !file.contains("c7001@"), "{file}");
         assert!(server.terminate().success());
-        merchant.run(&["check", "--deep"]);
+        assert_eq!(quintile::invariants::violations(&merchant.sql()).unwrap(), Vec::<String>::new());
     });
 }
 
 #[test]
 fn a_report_says_what_was_done_and_what_is_left_to_do() {
     let merchant = Merchant::sending("[[destination]]\nname = \"news\"\nkind = \"klaviyo\"\napi_key = \"k\"\n");
-    merchant.write("orders.csv", "order_id,customer_id,email,ordered_at,total\n1,c1,anna@example.com,2025-11-20T10:00:00Z,10.00\n");
+    merchant.write(
+        "orders.csv",
+        "order_id,customer_id,email,ordered_at,total\n1,c1,anna@example.com,2025-11-20T10:00:00Z,10.00\n",
+    );
     merchant.run(&["import", "orders.csv"]);
     std::fs::remove_file(merchant.path().join("orders.csv")).unwrap();
     let said = |arguments: &[&str]| {
@@ -107,13 +111,12 @@ Backups, and files of earlier requests for data, still hold what they held.
     assert!(said(&["erase", "--email", "anna"]).2.contains("write it whole, like anna@example.com"));
     assert_eq!(said(&["erase"]).0, Some(2), "nobody is meant");
     assert_eq!(said(&["erase", "--email", ANNA, "--customer", "1"]).0, Some(2), "it may be two people");
-    merchant.run(&["check", "--deep"]);
+    assert_eq!(quintile::invariants::violations(&merchant.sql()).unwrap(), Vec::<String>::new());
 }
 
 #[test]
 fn messages_are_listed_and_read_again_while_serve_runs() {
     let merchant = Merchant::sending("");
-    merchant.run(&["check"]);
     let server = Server::start(merchant.path());
     let mut dollars = shopify_order(1, 7001, "49.90", "2026-11-01T10:00:00Z");
     dollars["currency"] = json!("USD");
@@ -125,7 +128,10 @@ fn messages_are_listed_and_read_again_while_serve_runs() {
     let states: Vec<&str> = listed.as_array().unwrap().iter().map(|it| it["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["ignored", "done", "quarantined"], "the newest first");
     let one = merchant.json(&["inbox", "--state", "quarantined"]);
-    assert_eq!((&one[0]["id"], &one[0]["topic"], &one[0]["duplicates"]), (&json!("1"), &json!("orders/create"), &json!(1)));
+    assert_eq!(
+        (&one[0]["id"], &one[0]["topic"], &one[0]["duplicates"]),
+        (&json!("1"), &json!("orders/create"), &json!(1))
+    );
     assert!(one[0]["reason"].as_str().unwrap().contains("it is in USD"));
     let replay = |more: &[&str]| {
         let output = process::run(merchant.path(), &[&["inbox", "replay"], more, &["--format", "json"]].concat());

@@ -2,6 +2,7 @@
 
 mod beside;
 mod inbox;
+mod large;
 mod queue;
 mod redact;
 mod request;
@@ -32,13 +33,14 @@ fn holds(shop: &Shop, text: &str) -> bool {
 fn files_hold(database: &Path, text: &str) -> bool {
     let wanted = text.to_lowercase().into_bytes();
     let folder = std::fs::read_dir(database.parent().unwrap()).unwrap();
-    folder.map(|entry| std::fs::read(entry.unwrap().path()).unwrap().to_ascii_lowercase()).any(|bytes| {
-        bytes.windows(wanted.len()).any(|window| window == wanted)
-    })
+    folder
+        .map(|entry| std::fs::read(entry.unwrap().path()).unwrap().to_ascii_lowercase())
+        .any(|bytes| bytes.windows(wanted.len()).any(|window| window == wanted))
 }
 
 /// What of each customer's row could name somebody, and whether it was erased.
-const NAMES: &str = "SELECT coalesce(external_id, 'guest'), email, email_key, first_name, last_name, phone, consent, tags,
+const NAMES: &str =
+    "SELECT coalesce(external_id, 'guest'), email, email_key, first_name, last_name, phone, consent, tags,
     redacted_at IS NOT NULL FROM customers ORDER BY id";
 
 fn invariants_hold(shop: &Shop) {

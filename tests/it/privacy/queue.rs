@@ -197,14 +197,17 @@ async fn what_is_on_its_way_ends_and_is_not_sent_again() {
 async fn what_was_claimed_and_not_sent_yet_stays_here() {
     let tool = Receiver::start().await;
     let shop = speaking(&tool);
+    let stop = CancellationToken::new();
+    let forwarder = tokio::spawn(shop.forwarder().run(stop.clone()));
+    // Only a tool that takes everything is claimed for ahead.
+    shop.moves(&(300..340).collect::<Vec<_>>(), "lost");
+    until(|| shop.states().iter().filter(|state| **state == "delivered").count() == 40).await;
     tool.answers(Answer::from(200).hanging());
     // Sixteen connections; customer 2 is the last in the queue.
     let mut customers: Vec<i64> = (3..=30).collect();
     customers.push(2);
     shop.moves(&customers, "lost");
-    let stop = CancellationToken::new();
-    let forwarder = tokio::spawn(shop.forwarder().run(stop.clone()));
-    tool.wait_for(16).await;
+    tool.wait_for(56).await;
     let claimed = || shop.states().iter().filter(|state| **state == "sending").count();
     until(|| claimed() == 29).await;
     assert_eq!(erase(&shop).on_their_way, 1, "as far as the queue knows");

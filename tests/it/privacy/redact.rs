@@ -109,7 +109,9 @@ async fn who_was_merged_is_forgotten_as_one_whichever_is_told_first() {
         ("customers/merge", merge(7001, 7002)),
         ("customers/redact", redact(Some(7001), Some("old@example.com"), None)),
     ];
-    for sequence in [[0, 1, 2, 3, 4], [0, 1, 2, 4, 3], [4, 3, 2, 1, 0], [3, 4, 0, 2, 1], [0, 4, 1, 3, 2], [1, 0, 4, 2, 3]] {
+    for sequence in
+        [[0, 1, 2, 3, 4], [0, 1, 2, 4, 3], [4, 3, 2, 1, 0], [3, 4, 0, 2, 1], [0, 4, 1, 3, 2], [1, 0, 4, 2, 3]]
+    {
         let shop = Shop::open();
         for index in sequence {
             let (topic, body) = &messages[index];
@@ -141,7 +143,10 @@ async fn other_ids_with_the_email_are_the_same_person_but_not_a_tills_customers(
     shop.tell("customers/redact", &redact(Some(100), Some("till@example.com"), None)).await;
     assert_eq!(shop.row("SELECT count(*) FROM customers WHERE redacted_at IS NOT NULL"), "3", "one more");
     shop.tell("orders/create", &order(200).by(&customer(200, "till@example.com")).json()).await;
-    assert_eq!(shop.row("SELECT redacted_at IS NULL, email FROM customers WHERE external_id = '200'"), "1 | till@example.com");
+    assert_eq!(
+        shop.row("SELECT redacted_at IS NULL, email FROM customers WHERE external_id = '200'"),
+        "1 | till@example.com"
+    );
 }
 
 #[tokio::test]
@@ -170,9 +175,13 @@ async fn an_email_on_somebody_elses_order_goes_too() {
     assert_eq!(shop.last().0, "quarantined");
     shop.tell("customers/redact", &redact(Some(7001), Some(ANNA), None)).await;
     assert!(!holds(&shop, ANNA));
-    let bodies = shop.rows("SELECT CAST(body AS TEXT) FROM inbox WHERE topic IN ('checkouts/create') OR state = 'quarantined'");
+    let bodies =
+        shop.rows("SELECT CAST(body AS TEXT) FROM inbox WHERE topic IN ('checkouts/create') OR state = 'quarantined'");
     assert_eq!(bodies, ["{\"id\":5,\"total_price\":\"1.00\"}", ""]);
-    assert_eq!(shop.row("SELECT email, first_name FROM customers WHERE external_id = '7002'"), "bert@example.com | Anna");
+    assert_eq!(
+        shop.row("SELECT email, first_name FROM customers WHERE external_id = '7002'"),
+        "bert@example.com | Anna"
+    );
 }
 
 #[tokio::test]

@@ -35,7 +35,10 @@ async fn everything_that_is_known_of_the_customer_is_in_it_and_nothing_of_others
     ]});
     shop.post_orders("m1", &many.to_string()).await;
     let (name, known) = answered(&shop, &redact(Some(7001), Some(ANNA), None)).await;
-    assert_eq!(shop.last().1, format!("{name}, beside the database, holds what is known of this customer; send it to them within 30 days"));
+    assert_eq!(
+        shop.last().1,
+        format!("{name}, beside the database, holds what is known of this customer; send it to them within 30 days")
+    );
     assert_eq!(known["customers"][0]["email"], ANNA);
     assert_eq!(known["customers"][0]["orderCount"], 3);
     let orders: Vec<&str> = known["orders"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap()).collect();
