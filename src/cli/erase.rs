@@ -157,7 +157,7 @@ fn for_people(report: &Report, ids: &[String]) -> io::Result<()> {
     if !report.by_hand.is_empty() {
         writeln!(out, "Delete them by hand in: {}.", report.by_hand.join(", "))?;
     }
-    writeln!(out, "Backups, and files of earlier requests for data, still hold what they held.")?;
+    writeln!(out, "Backups, imported files and files of earlier requests for data still hold what they held.")?;
     if report.log_is_full {
         writeln!(out, "Something reads the database at the moment; run this again in a minute to empty its log too.")?;
     }

@@ -23,6 +23,7 @@ const PAGE: usize = 50;
 
 #[derive(Template)]
 #[template(path = "customers.html")]
+#[expect(clippy::struct_excessive_bools, reason = "what the page shows or not")]
 struct Customers {
     chrome: Chrome,
     total: String,

@@ -6,7 +6,7 @@ use super::{ANNA, files_hold, redact};
 use crate::support::{
     merchant::{Merchant, post_shopify, shopify_order},
     process::{self, Server, eventually},
-    receiver::Receiver,
+    receiver::{Received, Receiver},
 };
 
 /// Placed this moment: the first order of a customer is news.
@@ -27,7 +27,7 @@ fn database_holds(merchant: &Merchant, text: &str) -> bool {
 }
 
 fn told(receiver: &Receiver, kind: &str) -> Vec<Value> {
-    receiver.received().iter().map(|request| request.json()).filter(|event| event["type"] == kind).collect()
+    receiver.received().iter().map(Received::json).filter(|event| event["type"] == kind).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,7 +99,7 @@ fn a_report_says_what_was_done_and_what_is_left_to_do() {
   deliveries that are never sent      0
   deliveries of the past, scrubbed    0
 Delete them by hand in: news.
-Backups, and files of earlier requests for data, still hold what they held.
+Backups, imported files and files of earlier requests for data still hold what they held.
 "
         )
     );

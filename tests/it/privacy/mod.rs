@@ -3,6 +3,7 @@
 mod beside;
 mod inbox;
 mod large;
+mod permutations;
 mod queue;
 mod redact;
 mod request;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quintile::{
     ledger::{self, Who},
-    outbox::{ERASED, State, Withdrawn},
+    outbox::{self, Action, Cursor, ERASED, Filter, Ids, State, Withdrawn},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -150,6 +150,25 @@ async fn a_batch_that_arrived_is_scrubbed_whole() {
     shop.moves(&[1, 2, 3], "lost");
     shop.deliver().await;
     assert_eq!(erase(&shop), Withdrawn { cancelled: 0, scrubbed: 1, on_their_way: 0 });
+    nothing_is_kept(&shop);
+}
+
+#[tokio::test]
+async fn nobody_who_was_erased_is_sent_again_by_hand() {
+    let tool = Receiver::start().await;
+    let shop = speaking(&tool);
+    shop.moves(&[1, 2], "lost");
+    shop.deliver().await;
+    erase(&shop);
+    let filter = Filter { state: Some(State::Delivered), ..Filter::default() };
+    let now = shop.now();
+    shop.write(move |tx| {
+        Ok(outbox::act(tx, Action::Replay, &filter, Cursor::default(), 10, &mut Ids::random(now), now)?)
+    });
+    shop.deliver().await;
+    let mut told = kinds(&tool.received()).split_off(2);
+    told.sort();
+    assert_eq!(told, [event("redacted", 2), event("segment.changed", 1)]);
     nothing_is_kept(&shop);
 }
 
