@@ -32,7 +32,7 @@ async fn shop_with(messages: i64) -> Shop {
 async fn work(database: &Database) -> Worked {
     let (readers, writer) = (database.readers().clone(), database.writer().clone());
     let folder = database.path().parent().unwrap().to_owned();
-    tokio::task::spawn_blocking(move || work_off(&readers, &writer, &folder)).await.unwrap().unwrap()
+    tokio::task::spawn_blocking(move || work_off(&readers, &writer, &folder, &|| false)).await.unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -54,6 +54,23 @@ async fn it_is_searched_to_its_end_also_after_a_crash() {
     assert!(!holds(&shop, ANNA));
     assert_eq!(shop.row("SELECT count(*) FROM inbox WHERE instr(body, '@example.com')"), "4496");
     assert_eq!(work(&shop.database).await, Worked::default());
+}
+
+#[tokio::test]
+async fn it_stops_when_told_and_goes_on_later() {
+    let shop = shop_with(4500).await;
+    shop.tell("customers/redact", &redact(Some(7001), Some(ANNA), None)).await;
+    let (readers, writer) = (shop.database.readers().clone(), shop.database.writer().clone());
+    let folder = shop.config.database.path.parent().unwrap().to_owned();
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    // Asked before the task and after each slice.
+    let stop = move || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= 2;
+    let stopped =
+        tokio::task::spawn_blocking(move || work_off(&readers, &writer, &folder, &stop)).await.unwrap().unwrap();
+    assert_eq!((stopped.messages, stopped.erasures), (2, 0));
+    assert_eq!(shop.row("SELECT position FROM privacy_tasks"), "3000");
+    assert_eq!(work(&shop.database).await.messages, 1);
+    assert!(!holds(&shop, ANNA));
 }
 
 #[tokio::test]

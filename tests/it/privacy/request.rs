@@ -11,7 +11,8 @@ async fn answered(shop: &Shop, request: &Value) -> (String, Value) {
     assert!(shop.last().1.contains("being written"));
     let folder = shop.config.database.path.parent().unwrap().to_owned();
     let (readers, writer) = (shop.database.readers().clone(), shop.database.writer().clone());
-    let worked = tokio::task::spawn_blocking(move || work_off(&readers, &writer, &folder)).await.unwrap().unwrap();
+    let worked =
+        tokio::task::spawn_blocking(move || work_off(&readers, &writer, &folder, &|| false)).await.unwrap().unwrap();
     let [path] = worked.files.try_into().unwrap();
     assert_eq!(shop.row("SELECT count(*) FROM privacy_tasks"), "0");
     let text = std::fs::read_to_string(&path).unwrap();

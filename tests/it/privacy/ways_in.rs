@@ -46,6 +46,10 @@ async fn not_by_a_webhook() {
     shop.deliver(shop.webhook("orders/create", format!("{{\"email\":\"{ANNA}\""))).await;
     shop.tell("orders/create", &order(4).by(&again).set("currency", "USD").json()).await;
     assert_eq!(shop.last().0, "quarantined");
+    // Her order without her, but with where it went.
+    let nobodys = order(1).updated("2026-11-22T10:00:00Z").set("shipping_address", json!({ "name": "Annabelle" }));
+    shop.tell("orders/updated", &nobodys.json()).await;
+    shop.tell("refunds/create", &json!({ "id": 1, "order_id": 2, "note": "Annabelle called" })).await;
     assert!(!holds(&shop, ANNA) && !holds(&shop, "Annabelle"));
     invariants_hold(&shop);
 }
