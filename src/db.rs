@@ -143,6 +143,13 @@ impl Readers {
         self.0.get().context("no reader connection came free")
     }
 
+    /// A connection if one is free at this moment: for a look so short that it need not leave its
+    /// thread.
+    #[must_use]
+    pub fn try_get(&self) -> Option<Reader> {
+        self.0.try_get()
+    }
+
     /// Copies the write-ahead log into the database file, beside the writer and without making it
     /// wait. What a reader still needs stays in the log.
     ///

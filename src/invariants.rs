@@ -37,6 +37,17 @@ const INVARIANTS: &[Invariant] = &[
               FROM orders JOIN customers ON customers.id = orders.customer_id WHERE merged_into IS NOT NULL",
     },
     Invariant {
+        says: "who was erased has no name, and nothing that was sent about them is kept",
+        broken_by: "
+            SELECT format('customer %d', id) FROM customers
+             WHERE redacted_at IS NOT NULL
+               AND coalesce(email, email_key, first_name, last_name, phone, consent, tags) IS NOT NULL
+             UNION ALL
+            SELECT format('delivery %d', d.id)
+              FROM deliveries AS d JOIN outbox AS o ON o.seq = d.seq JOIN customers AS c ON c.id = o.customer_id
+             WHERE d.body IS NOT NULL AND d.events = 1 AND c.redacted_at IS NOT NULL AND o.type <> 'customer/redacted'",
+    },
+    Invariant {
         says: "a run scored everyone or nobody",
         broken_by: "
             SELECT format('run %d scored %d customers, its segments hold %d', id, scored, held)
@@ -199,6 +210,15 @@ mod tests {
             (
                 "INSERT INTO customers (source, created_at) VALUES ('csv', 1); UPDATE customers SET merged_into = 2 WHERE id = 1",
                 "order 1 belongs to customer 1",
+            ),
+            (
+                "UPDATE customers SET redacted_at = 1",
+                "has no name, and nothing that was sent about them is kept: customer 1",
+            ),
+            (
+                "UPDATE customers SET redacted_at = 1, email = NULL, email_key = NULL, first_name = NULL;
+                 UPDATE deliveries SET body = x'7b7d'",
+                "is kept: delivery 1",
             ),
             ("UPDATE runs SET scored = 2", "run 1 scored 2 customers, its segments hold 1"),
             ("UPDATE runs SET scored_at = NULL", "run 1 scored 1 customers, its segments hold 1"),

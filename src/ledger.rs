@@ -31,7 +31,7 @@ mod worth;
 
 pub use batch::apply_orders;
 pub use counters::average;
-pub use erase::{Erased, erase, is_erased_person};
+pub use erase::{Erased, erase, is_erased_person, is_erased_persons_order};
 pub use identity::merge_customers;
 pub use orders::{apply_order, check_order, delete_order};
 pub use people::{Version, apply_person, check_person, delete_customer};

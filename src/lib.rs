@@ -20,6 +20,9 @@
 //! One event does not wait for the night: the ledger writes `customer/first_order` into the outbox
 //! with the order itself.
 //!
+//! Forgetting a person goes the same way: `intake::privacy` asks the ledger, which takes them out of
+//! its tables and of the outbox, and then searches what the shop has sent.
+//!
 //! # Reading order
 //!
 //! [`model`], [`db`], [`config`], [`clock`] and [`metrics`] are the shared floor: no stage is imported there.

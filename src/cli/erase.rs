@@ -17,6 +17,7 @@ use crate::{
     intake::privacy::{self, Forgotten},
     ledger::Who,
     outbox::Route,
+    scoring,
 };
 
 /// Below the options in `--help`.
@@ -74,11 +75,16 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let database = context.open_beside("quintile erase")?;
     let who = who(&args.whom, &database)?;
     let now = context.clock.now();
-    let mut forgotten = database.writer().write_blocking(move |tx| Ok(privacy::erase(tx, &who, now)?))?;
+    let mut forgotten = database.writer().write_blocking(move |tx| {
+        let forgotten = privacy::erase(tx, &who, now)?;
+        // It may have been the last that a run waited for.
+        scoring::note_decided(tx)?;
+        Ok(forgotten)
+    })?;
     // Before the search, which may take a while: what is on its way to the tools stops now.
     database.nudge();
     let folder = database.path().parent().unwrap_or(Path::new(""));
-    forgotten.messages += privacy::work_off(database.readers(), database.writer(), folder)?.messages;
+    forgotten.messages += privacy::work_off(database.readers(), database.writer(), folder, &|| false)?.messages;
     let (told, by_hand): (Vec<&Route>, Vec<&Route>) = routes.iter().partition(|route| route.is_told_of_erasures());
     let names = |routes: Vec<&Route>| routes.into_iter().map(|route| route.name.clone()).collect::<Vec<_>>();
     let report = Report {
@@ -157,7 +163,7 @@ fn for_people(report: &Report, ids: &[String]) -> io::Result<()> {
     if !report.by_hand.is_empty() {
         writeln!(out, "Delete them by hand in: {}.", report.by_hand.join(", "))?;
     }
-    writeln!(out, "Backups, and files of earlier requests for data, still hold what they held.")?;
+    writeln!(out, "Backups, imported files and files of earlier requests for data still hold what they held.")?;
     if report.log_is_full {
         writeln!(out, "Something reads the database at the moment; run this again in a minute to empty its log too.")?;
     }

@@ -1,7 +1,10 @@
 //! `quintile inbox`: what the shop sent, what became of it, and trying it again. Works beside a
 //! running `serve`.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
@@ -14,6 +17,7 @@ use crate::{
     intake::{
         Rules,
         inbox::{self, Filter, Replayed, State, Stored, replay},
+        privacy,
     },
     model::{Source, Timestamp},
 };
@@ -171,6 +175,9 @@ fn read_again(args: &ReplayArgs, filter: &Filter, format: Format, context: &Cont
         })?;
     }
     database.nudge();
+    // A request about somebody's data may have been among them.
+    let folder = database.path().parent().unwrap_or(Path::new(""));
+    privacy::work_off(database.readers(), database.writer(), folder, &|| false)?;
     print(matched, replayed, false, format)?;
     Ok(if replayed.quarantined > 0 { Outcome::Partly } else { Outcome::Done })
 }

@@ -71,7 +71,7 @@ impl Prepared {
             let Ok(orders) = &self.orders else { return Ok(self.unreadable()) };
             // Worked out again for the answer alone.
             tx.execute_batch("SAVEPOINT again")?;
-            let answer = self.apply(tx, rules, orders, self.message.received_at);
+            let answer = Self::apply(tx, rules, orders, self.message.received_at);
             tx.execute_batch("ROLLBACK TO again; RELEASE again")?;
             return Ok(Outcome::Answered(answer?));
         }
@@ -93,7 +93,7 @@ impl Prepared {
     ) -> rusqlite::Result<(Decided, Outcome)> {
         let (received, note, outcome) = match &self.orders {
             Ok(orders) => {
-                let answer = self.apply(tx, rules, orders, now)?;
+                let answer = Self::apply(tx, rules, orders, now)?;
                 let (received, note) = answer.summary();
                 (received, note, Outcome::Answered(answer))
             }
@@ -103,7 +103,6 @@ impl Prepared {
     }
 
     fn apply(
-        &self,
         tx: &Transaction<'_>,
         rules: &Rules,
         orders: &[Result<Order, Rejected>],

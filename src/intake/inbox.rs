@@ -203,14 +203,13 @@ pub fn replay(
         .collect::<Result<_, _>>()?;
     let last = found.last().map(|(id, _)| *id);
     for (id, message) in found {
-        let decided = match message.source {
-            Source::Api => api::Prepared::new(message, rules).decide(tx, rules, now)?.0,
-            _ => {
-                let prepared = Prepared::new(message, rules);
-                let decided = prepared.decide(tx, rules, now)?;
-                prepared.follow_up(tx, id, now)?;
-                decided
-            }
+        let decided = if message.source == Source::Api {
+            api::Prepared::new(message, rules).decide(tx, rules, now)?.0
+        } else {
+            let prepared = Prepared::new(message, rules);
+            let decided = prepared.decide(tx, rules, now)?;
+            prepared.follow_up(tx, id, now)?;
+            decided
         };
         let (state, reason) = decided.state();
         match state {

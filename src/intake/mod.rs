@@ -3,6 +3,7 @@
 //! A signed message is stored in `inbox` byte for byte and applied to the ledger, in one
 //! transaction; only then is the sender answered. What cannot be used is quarantined with a reason
 //! a merchant can read. Reading a body is pure and is done before the transaction ([`Prepared`]).
+//! What was stored can be read again ([`inbox`]), and who is to be forgotten is ([`privacy`]).
 
 pub mod api;
 pub mod bulk;
@@ -162,7 +163,8 @@ impl Prepared {
             }
             Reading::Event { event, .. } => match event.person() {
                 Some(person) if ledger::is_erased_person(tx, person)? => privacy::numbers_alone(&self.message),
-                _ => Ok(None),
+                Some(_) => Ok(None),
+                None => privacy::of_the_erased(tx, &self.message),
             },
             _ => privacy::of_the_erased(tx, &self.message),
         }

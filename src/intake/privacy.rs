@@ -77,5 +77,10 @@ fn is_erased(
             return Ok(true);
         }
     }
+    for order in &traces.orders {
+        if ledger::is_erased_persons_order(connection, source, order)? {
+            return Ok(true);
+        }
+    }
     Ok(false)
 }

@@ -84,6 +84,19 @@ pub fn is_erased_person(connection: &Connection, person: &Person) -> rusqlite::R
     Ok(Tombstones::load(connection)?.of(connection, person)?.is_some())
 }
 
+/// Whether this order is of somebody who was erased.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn is_erased_persons_order(connection: &Connection, source: Source, source_id: &str) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT 1 FROM orders o JOIN customers c ON c.id = o.customer_id
+             WHERE o.source_id = ?1 AND o.source = ?2 AND c.redacted_at IS NOT NULL",
+        )?
+        .exists(params![source_id, source])
+}
+
 /// Places somebody whose tombstone leads to the customer `nameless`. An id that was never seen gets a
 /// row, merged into that one.
 pub(super) fn place_again(

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::model::{Source, email_key, phone_key};
 
-/// Customers with one e-mail beyond which it is no person's, but a till's or the shop's own. Then it
-/// leads from one of them to no other.
-const SHARED: usize = 20;
+/// Customers with one e-mail beyond which it is no person's, but a till's or the shop's own: a person
+/// has an id in each of a few sources, hardly more. Then it leads from one of them to no other.
+const SHARED: usize = 5;
 
 /// Whom a request means, by whatever it says. Each part may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -23,8 +23,8 @@ pub(super) async fn run(database: Arc<Database>, asked: Arc<Notify>, shutdown: C
     // Whether the log may hold somebody who was erased.
     let mut log_is_full = false;
     loop {
-        let worker = Arc::clone(&database);
-        let worked = tokio::task::spawn_blocking(move || work(&worker, log_is_full)).await;
+        let (worker, stop) = (Arc::clone(&database), shutdown.clone());
+        let worked = tokio::task::spawn_blocking(move || work(&worker, log_is_full, &stop)).await;
         match worked {
             Ok(Ok((worked, emptied))) => {
                 log_is_full &= !emptied;
@@ -53,9 +53,9 @@ pub(super) async fn run(database: Arc<Database>, asked: Arc<Notify>, shutdown: C
 }
 
 /// Whether the log was emptied comes second.
-fn work(database: &Database, log_is_full: bool) -> anyhow::Result<(Worked, bool)> {
+fn work(database: &Database, log_is_full: bool, stop: &CancellationToken) -> anyhow::Result<(Worked, bool)> {
     let readers = database.readers();
-    let worked = privacy::work_off(readers, database.writer(), &folder_of(database.path()))?;
+    let worked = privacy::work_off(readers, database.writer(), &folder_of(database.path()), &|| stop.is_cancelled())?;
     let emptied = (log_is_full || worked.erasures > 0) && readers.empty_log()?;
     Ok((worked, emptied))
 }

@@ -10,6 +10,7 @@ mod edges;
 mod import;
 mod intake;
 mod pages;
+mod privacy;
 mod readme;
 mod scoring;
 mod store;

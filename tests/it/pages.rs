@@ -4,4 +4,5 @@ mod customers;
 mod machines;
 mod overview;
 mod plans;
+mod privacy;
 mod security;

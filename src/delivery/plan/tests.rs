@@ -116,7 +116,9 @@ fn every_preset_keeps_the_rules() {
     for preset in Preset::all() {
         let (kind, plan) = (preset.kind.as_str(), plan(&preset.kind));
         for (email, name) in people {
-            let singles = sample::TYPES.map(|kind| envelope(kind, email, name));
+            // Of an erasure presets have no words.
+            let told = sample::TYPES.into_iter().filter(|kind| *kind != sample::REDACTED || preset.sign);
+            let singles: Vec<Value> = told.map(|kind| envelope(kind, email, name)).collect();
             let batches = [batch(&singles[..1]), batch(&[singles[0].clone(), singles[0].clone()])];
             let batches = if plan.batch_limit() > 1 { &batches[..] } else { &[] };
             for (envelope, quiet) in singles.iter().chain(batches).flat_map(|one| [(one, false), (one, true)]) {

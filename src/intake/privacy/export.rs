@@ -13,7 +13,6 @@ use super::{search::Search, traces::Traces};
 use crate::{
     ledger::Cluster,
     model::{Source, Timestamp},
-    outbox::evt_id,
 };
 
 /// Of the file that answers the message `inbox_id`.
@@ -45,7 +44,7 @@ const TABLES: [(&str, &str); 4] = [
     ),
     (
         "events",
-        "SELECT o.event_id AS id, o.type, o.old_segment AS oldSegment, o.new_segment AS newSegment, o.at AS happenedAt,
+        "SELECT o.seq, o.type, o.old_segment AS oldSegment, o.new_segment AS newSegment, o.at AS happenedAt,
            (SELECT json_group_array(DISTINCT d.destination) FROM deliveries d
              WHERE d.state = 'delivered' AND ((d.seq = o.seq AND d.events = 1)
                 OR d.id IN (SELECT delivery_id FROM batched b WHERE b.seq = o.seq))) AS sentTo
@@ -96,7 +95,7 @@ fn object(row: &Row<'_>, columns: &[String]) -> rusqlite::Result<Value> {
     let mut members = Map::new();
     for (index, name) in columns.iter().enumerate() {
         let value = match row.get_ref(index)? {
-            ValueRef::Null => Value::Null,
+            ValueRef::Null | ValueRef::Blob(_) => Value::Null,
             ValueRef::Integer(millis) if name.ends_with("At") => json!(Timestamp::from_millis(millis)),
             ValueRef::Integer(number) => number.into(),
             ValueRef::Real(number) => json!(number),
@@ -104,7 +103,6 @@ fn object(row: &Row<'_>, columns: &[String]) -> rusqlite::Result<Value> {
                 let text = String::from_utf8_lossy(text).into_owned();
                 if name == "sentTo" { serde_json::from_str(&text).unwrap_or_default() } else { text.into() }
             }
-            ValueRef::Blob(bytes) => bytes.try_into().map_or(Value::Null, |id| evt_id(&id).into()),
         };
         members.insert(name.clone(), value);
     }

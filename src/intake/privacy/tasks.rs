@@ -77,15 +77,18 @@ fn insert(
 }
 
 /// Does what is still to be done: searches on for erased people, writes the files that were asked for
-/// into `folder`. Empty the write-ahead log after an erasure: it holds the past. Blocking, in short
+/// into `folder`, until `stop` says so. Empty the write-ahead log after an erasure: it holds the past. Blocking, in short
 /// transactions; may run in two processes at a time.
 ///
 /// # Errors
 /// The database cannot be read or written, or a file not be written. What is left is done by the next
 /// call.
-pub fn work_off(readers: &Readers, writer: &Writer, folder: &Path) -> anyhow::Result<Worked> {
+pub fn work_off(readers: &Readers, writer: &Writer, folder: &Path, stop: &dyn Fn() -> bool) -> anyhow::Result<Worked> {
     let mut worked = Worked::default();
     while let Some(task) = next(&*readers.get()?)? {
+        if stop() {
+            break;
+        }
         if task.is_export {
             let name = export::file_name(task.inbox_id.unwrap_or(task.id));
             let path = folder.join(&name);
@@ -105,15 +108,22 @@ pub fn work_off(readers: &Readers, writer: &Writer, folder: &Path) -> anyhow::Re
             })?;
             worked.files.push(path);
         } else {
-            worked.messages += search_on(readers, writer, &task)?;
-            worked.erasures += 1;
+            let (messages, ended) = search_on(readers, writer, &task, stop)?;
+            worked.messages += messages;
+            worked.erasures += usize::from(ended);
         }
     }
     Ok(worked)
 }
 
-/// Looks while others write, writes what it found.
-fn search_on(readers: &Readers, writer: &Writer, task: &Task) -> anyhow::Result<usize> {
+/// Looks while others write, writes what it found. Returns in how many messages that was, and whether
+/// it came to its end.
+fn search_on(
+    readers: &Readers,
+    writer: &Writer,
+    task: &Task,
+    stop: &dyn Fn() -> bool,
+) -> anyhow::Result<(usize, bool)> {
     let search = Search::new(&task.person);
     let (id, last) = (task.id, task.last);
     let (mut position, mut messages) = (task.position, 0);
@@ -132,8 +142,9 @@ fn search_on(readers: &Readers, writer: &Writer, task: &Task) -> anyhow::Result<
             Ok(())
         })?;
         match reached.filter(|reached| *reached < last) {
+            Some(_) if stop() => return Ok((messages, false)),
             Some(reached) => position = reached,
-            None => return Ok(messages),
+            None => return Ok((messages, true)),
         }
     }
 }

@@ -23,6 +23,7 @@ const PAGE: usize = 50;
 
 #[derive(Template)]
 #[template(path = "customers.html")]
+#[expect(clippy::struct_excessive_bools, reason = "what the page shows or not")]
 struct Customers {
     chrome: Chrome,
     total: String,
@@ -30,6 +31,7 @@ struct Customers {
     segments: Vec<Choice>,
     scores: Vec<ScoreChoice>,
     sort: &'static str,
+    same_email: bool,
     /// Who is in the chosen segment, and what to do about them.
     about: Option<[String; 2]>,
     filtered: bool,
@@ -125,6 +127,7 @@ fn view(
         search: filter.search.clone().unwrap_or_default(),
         segments: segment_choices(app, filter, used),
         scores: score_choices(filter),
+        same_email: filter.same_email,
         sort: if filter.sort == Sort::Known { "" } else { filter.sort.as_str() },
         about: filter
             .segment

@@ -15,6 +15,8 @@ pub struct Filter {
     pub r: Option<Quintile>,
     pub f: Option<Quintile>,
     pub m: Option<Quintile>,
+    /// Only those of whom another has the same e-mail.
+    pub same_email: bool,
     pub sort: Sort,
     pub ascending: bool,
 }
@@ -59,7 +61,10 @@ impl Filter {
         };
         let quintile = |name| value(name).and_then(|text| text.parse().ok()).and_then(Quintile::new);
         let sort = Sort::ALL.into_iter().find(|(_, text)| value("sort") == Some(text));
-        let sort = sort.map_or_else(Sort::default, |(sort, _)| sort);
+        let same_email = value("same_email") == Some("1");
+        // So that those who share one stand together.
+        let usual = if same_email { Sort::Email } else { Sort::default() };
+        let sort = sort.map_or(usual, |(sort, _)| sort);
         let ascending = match value("dir") {
             Some("asc") => true,
             Some("desc") => false,
@@ -71,6 +76,7 @@ impl Filter {
             r: quintile("r"),
             f: quintile("f"),
             m: quintile("m"),
+            same_email,
             sort,
             ascending,
         }
@@ -78,7 +84,7 @@ impl Filter {
 
     /// Nothing is filtered; everybody is shown.
     pub fn is_everybody(&self) -> bool {
-        self.search.is_none() && self.segment.is_none() && !self.has_scores()
+        self.search.is_none() && self.segment.is_none() && !self.has_scores() && !self.same_email
     }
 
     /// A score is asked for.
@@ -109,7 +115,10 @@ impl Filter {
                 query.append_pair(name, &value.to_string());
             }
         }
-        if self.sort != Sort::default() {
+        if self.same_email {
+            query.append_pair("same_email", "1");
+        }
+        if self.sort != if self.same_email { Sort::Email } else { Sort::default() } {
             query.append_pair("sort", self.sort.as_str());
         }
         if self.ascending != (self.sort == Sort::Email) {
@@ -198,6 +207,8 @@ mod tests {
             "sort=email",
             "sort=email&dir=desc",
             "dir=asc",
+            "same_email=1",
+            "same_email=1&sort=known&dir=asc",
         ] {
             assert_eq!(parse(query).to_query(None), query);
         }
@@ -207,10 +218,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn filters_round_trip(q in "\\PC{0,40}", segment in "\\PC{0,20}", r in 0u8..7, sort in 0usize..5, ascending: bool) {
+        fn filters_round_trip(q in "\\PC{0,40}", segment in "\\PC{0,20}", r in 0u8..7, sort in 0usize..5, ascending: bool, same in 0u8..3) {
             let filter = Filter::from_pairs(&[
                 ("q".into(), q), ("segment".into(), segment), ("r".into(), r.to_string()),
-                ("sort".into(), Sort::ALL[sort].1.into()), ("dir".into(), if ascending { "asc" } else { "desc" }.into()),
+                ("same_email".into(), same.to_string()), ("sort".into(), Sort::ALL[sort].1.into()), ("dir".into(), if ascending { "asc" } else { "desc" }.into()),
             ]);
             prop_assert_eq!(parse(&filter.to_query(None)), filter);
         }

@@ -24,6 +24,13 @@ use crate::model::{Money, Timestamp};
 pub const SORTABLE: i64 = 20_000;
 /// Merged and deleted customers are in no list.
 const PRESENT: &str = "c.merged_into IS NULL AND c.deleted_at IS NULL";
+/// Customers with an id of whom another has the same e-mail. Guests are one with whoever has theirs.
+/// The index alone tells which e-mails there are twice; only their customers are looked at.
+const SAME_EMAIL: &str = "c.external_id IS NOT NULL AND c.email_key IN (
+    SELECT email_key FROM customers WHERE email_key IS NOT NULL AND external_id IS NOT NULL
+     GROUP BY email_key HAVING count(*) > 1)
+  AND EXISTS (SELECT 1 FROM customers o WHERE o.email_key = c.email_key AND o.external_id IS NOT NULL AND o.id <> c.id
+                 AND o.merged_into IS NULL AND o.deleted_at IS NULL)";
 
 /// A customer as a list shows them.
 #[derive(Debug, Clone)]
@@ -164,7 +171,8 @@ pub fn total(connection: &Connection, filter: &Filter) -> rusqlite::Result<Total
     }
     let highest: i64 =
         connection.prepare_cached("SELECT coalesce(max(id), 0) FROM customers")?.query_row([], |row| row.get(0))?;
-    if highest <= SORTABLE {
+    // Few share an e-mail, however many customers there are.
+    if highest <= SORTABLE || filter.same_email {
         let source = Source::of(filter);
         let sql = format!("SELECT count(*) FROM {} WHERE {} > 0 AND {}", source.from, source.key, source.conditions);
         let values: Vec<&dyn ToSql> = source.values.iter().map(AsRef::as_ref).collect();
@@ -211,6 +219,9 @@ impl Source {
             // every hit would be looked up: the plus keeps SQLite from that index.
             let column = if filter.has_scores() { "+s.segment" } else { "s.segment" };
             source.and(column, Box::new(segment.clone()));
+        }
+        if filter.same_email {
+            source.conditions = format!("{} AND {SAME_EMAIL}", source.conditions);
         }
         for (column, wanted) in [("s.r", filter.r), ("s.f", filter.f), ("s.m", filter.m)] {
             if let Some(quintile) = wanted {

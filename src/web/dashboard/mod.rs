@@ -15,6 +15,7 @@ mod guard;
 mod health;
 mod heat;
 mod list;
+mod messages;
 mod metrics;
 mod names;
 mod nights;

@@ -14,6 +14,7 @@ use super::{
     chart::{self, Spark},
     definitions::{self, DEFINITIONS, Definition, Direction, Move, Share},
     heat::{self, Heat},
+    messages,
     nights::{self, Deliveries},
     notices::{Notice, notices},
     runs,
@@ -131,16 +132,12 @@ fn overview(app: &App, connection: &Connection, by_revenue: bool, now: Timestamp
         None if statistics::any_orders(connection)? => Some(if made { Empty::NothingCounts } else { Empty::NoRun }),
         None => Some(Empty::NoOrders { webhooks: app.config.webhooks.listen.to_string() }),
     };
+    let mut above = messages::notices(app, connection, now)?;
+    let deliveries = figures.as_ref().map(|figures| &figures.deliveries);
+    above.extend(notices(app, run.as_ref(), runs.first(), &held, deliveries, now));
     Ok(Overview {
         chrome,
-        notices: notices(
-            app,
-            run.as_ref(),
-            runs.first(),
-            &held,
-            figures.as_ref().map(|figures| &figures.deliveries),
-            now,
-        ),
+        notices: above,
         figures,
         empty,
         definitions: DEFINITIONS,

@@ -3,7 +3,7 @@
 mod batches;
 mod consent;
 mod faults;
-mod fixture;
+pub mod fixture;
 mod forwarder;
 mod hostile;
 mod klaviyo;

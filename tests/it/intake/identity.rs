@@ -93,6 +93,25 @@ async fn an_order_changes_hands() {
 }
 
 #[tokio::test]
+async fn an_order_goes_from_nobody_to_a_guest_to_a_customer_and_back() {
+    let shop = Shop::open();
+    let at = |day: u32| format!("2026-11-0{day}T10:00:00Z");
+    let owners = [
+        (order(1).json(), vec![]),
+        (order(1).guest("anna@example.com").updated(&at(2)).json(), vec!["guest:anna@example.com | 1 | 4990"]),
+        (
+            order(1).by(&customer(7001, "anna@shop.example")).updated(&at(3)).json(),
+            vec!["guest:anna@example.com | 0 | 0", "shopify:7001 | 1 | 4990"],
+        ),
+        (order(1).updated(&at(4)).json(), vec!["guest:anna@example.com | 0 | 0", "shopify:7001 | 0 | 0"]),
+    ];
+    for (body, counters) in owners {
+        shop.tell("orders/updated", &body).await;
+        assert_eq!(shop.counters(), counters);
+    }
+}
+
+#[tokio::test]
 async fn merges_follow_chains_whenever_they_are_told() {
     let messages = [
         ("orders/create", order(1).by(&customer(7001, "a@example.com")).json()),

@@ -161,11 +161,7 @@ async fn a_deleted_customer_stays_deleted() {
 #[tokio::test]
 async fn topics_that_are_only_kept() {
     let shop = Shop::open();
-    let redact = json!({ "shop_id": 954_889, "shop_domain": "apples.myshopify.com",
-        "customer": { "id": 191_167, "email": "john@example.com", "phone": "555-625-1199" }, "orders_to_redact": [299_938] });
     for (topic, body, state, reason) in [
-        ("customers/data_request", &redact, "done", "send this customer's data"),
-        ("customers/redact", &redact, "done", "forget this customer"),
         ("shop/redact", &json!({ "shop_id": 954_889 }), "done", "the shop is gone"),
         ("app/uninstalled", &json!({ "id": 954_889 }), "done", "removed the app"),
         (

@@ -1,0 +1,122 @@
+//! Reading messages again.
+
+use quintile::{
+    intake::{
+        Rules,
+        inbox::{Filter, Replayed, State, count_replayable, replay},
+    },
+    model::{Currency, Timestamp},
+};
+use serde_json::json;
+
+use super::{ANNA, holds, redact};
+use crate::support::shop::{Shop, Webhook, customer, order};
+
+/// Reads again, one message to a transaction.
+async fn again(shop: &Shop, filter: &Filter) -> Replayed {
+    let rules = Rules::from_config(&shop.config);
+    let (mut replayed, mut after) = (Replayed::default(), Some(0));
+    while let Some(last) = after {
+        let (rules, filter, now) = (rules.clone(), filter.clone(), Timestamp::from_millis(shop.now()));
+        (replayed, after) = shop
+            .database
+            .writer()
+            .write(move |tx| {
+                let mut replayed = replayed;
+                let after = replay(tx, &rules, &filter, last, 1, now, &mut replayed)?;
+                Ok((replayed, after))
+            })
+            .await
+            .unwrap();
+    }
+    replayed
+}
+
+fn matching(shop: &Shop, filter: &Filter) -> i64 {
+    count_replayable(&shop.database.readers().get().unwrap(), filter).unwrap()
+}
+
+/// A shop whose currency was set wrongly at first: three orders are in quarantine.
+async fn quarantined() -> Shop {
+    let mut shop = Shop::open_with(|config| config.shop.currency = Currency::new("USD").unwrap());
+    let anna = customer(7001, ANNA);
+    let newest = order(1).by(&anna).current("9.90").status("partially_refunded").updated("2026-11-02T10:00:00Z");
+    let webhook = |shop: &Shop, body: String, at| Webhook::triggered(shop.webhook("orders/updated", body), at);
+    shop.deliver(webhook(&shop, newest.json().to_string(), "2026-11-02T10:00:05Z")).await;
+    shop.deliver(webhook(&shop, order(1).by(&anna).json().to_string(), "2026-11-01T10:00:05Z")).await;
+    let till = json!({ "id": "p1", "customer": { "email": "bert@example.com" }, "currency": "EUR",
+        "orderedAt": "2026-11-20T10:00:00Z", "total": "5.00", "status": "paid" });
+    shop.post_orders("m1", &till.to_string()).await;
+    shop.tell("products/update", &json!({ "id": 1 })).await;
+    assert_eq!(
+        shop.rows("SELECT state FROM inbox ORDER BY id"),
+        ["quarantined", "quarantined", "quarantined", "ignored"]
+    );
+    shop.config.shop.currency = Currency::EUR;
+    shop.later(40 * Timestamp::DAY);
+    shop
+}
+
+#[tokio::test]
+async fn what_could_not_be_used_takes_its_place_by_its_version() {
+    let shop = quarantined().await;
+    assert_eq!(matching(&shop, &Filter::default()), 4);
+    let replayed = again(&shop, &Filter::default()).await;
+    assert_eq!(replayed, Replayed { done: 2, stale: 1, ignored: 1, quarantined: 0 });
+    assert_eq!(shop.rows("SELECT state FROM inbox ORDER BY id"), ["done", "stale", "done", "ignored"]);
+    assert_eq!(shop.counters(), ["guest:bert@example.com | 1 | 500", "shopify:7001 | 1 | 990"]);
+    assert_eq!(
+        shop.row("SELECT triggered_at FROM orders WHERE source_id = '1'"),
+        Timestamp::parse_rfc3339("2026-11-02T10:00:05Z").unwrap().millis().to_string()
+    );
+    assert_eq!(shop.row("SELECT count(*) FROM outbox"), "0", "orders of weeks ago are no news");
+
+    assert_eq!(matching(&shop, &Filter::default()), 1, "what was used is not read again");
+    assert_eq!(again(&shop, &Filter::default()).await, Replayed { ignored: 1, ..Replayed::default() });
+    assert_eq!(shop.counters(), ["guest:bert@example.com | 1 | 500", "shopify:7001 | 1 | 990"]);
+}
+
+#[tokio::test]
+async fn only_what_is_meant_is_read_again() {
+    let shop = quarantined().await;
+    let with = |change: fn(&mut Filter)| {
+        let mut filter = Filter::default();
+        change(&mut filter);
+        filter
+    };
+    for (count, filter) in [
+        (3, with(|filter| filter.state = Some(State::Quarantined))),
+        (1, with(|filter| filter.state = Some(State::Ignored))),
+        (0, with(|filter| filter.state = Some(State::Done))),
+        (1, with(|filter| filter.id = Some(2))),
+        (2, with(|filter| filter.topic = Some("orders/updated".into()))),
+        (1, with(|filter| filter.source = Some(quintile::model::Source::Api))),
+        (0, with(|filter| filter.since = Some(Timestamp::from_millis(i64::MAX)))),
+        (0, with(|filter| filter.until = Some(Timestamp::from_millis(0)))),
+    ] {
+        assert_eq!(matching(&shop, &filter), count, "{filter:?}");
+    }
+    again(&shop, &with(|filter| filter.id = Some(2))).await;
+    assert_eq!(shop.counters(), ["shopify:7001 | 1 | 4990"]);
+}
+
+#[tokio::test]
+async fn what_is_still_wrong_stays_with_todays_reason() {
+    let mut shop = quarantined().await;
+    shop.config.shop.currency = Currency::new("JPY").unwrap();
+    assert_eq!(again(&shop, &Filter::default()).await, Replayed { ignored: 1, quarantined: 3, ..Replayed::default() });
+    let reason = shop.row("SELECT reason FROM inbox WHERE id = 1");
+    assert!(reason.contains("this shop's currency is JPY"), "{reason}");
+    assert_eq!(shop.counters(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_order_of_somebody_erased_meanwhile_counts_without_a_name() {
+    let shop = quarantined().await;
+    shop.tell("customers/redact", &redact(Some(7001), Some(ANNA), None)).await;
+    assert!(!holds(&shop, ANNA));
+    let replayed = again(&shop, &Filter::default()).await;
+    assert_eq!(replayed, Replayed { done: 2, stale: 1, ignored: 1, quarantined: 0 });
+    assert_eq!(shop.counters(), ["guest:bert@example.com | 1 | 500", "shopify:7001 | 1 | 990"]);
+    assert!(!holds(&shop, ANNA));
+}

@@ -1,0 +1,87 @@
+//! An inbox that is too large to be searched at once.
+
+use quintile::{
+    db::Database,
+    intake::privacy::{Worked, work_off},
+};
+use rusqlite::params;
+
+use super::{ANNA, files_hold, holds, redact};
+use crate::support::shop::{Shop, customer, order};
+
+/// Messages of others, and every thousandth of Anna's.
+async fn shop_with(messages: i64) -> Shop {
+    let shop = Shop::open();
+    shop.tell("orders/create", &order(1).by(&customer(7001, ANNA)).json()).await;
+    let write = shop.database.writer().write(move |tx| {
+        let mut insert = tx.prepare(
+            "INSERT INTO inbox (source, topic, body_hash, headers, body, state, received_at)
+             VALUES ('shopify', 'checkouts/create', x'', '{}', ?1, 'ignored', 1)",
+        )?;
+        for number in 1..=messages {
+            let email = if number % 1000 == 0 { ANNA.to_owned() } else { format!("c{number}@example.com") };
+            let body = format!("{{\"id\":{number},\"email\":\"{email}\",\"note\":\"{}\"}}", "x".repeat(300));
+            insert.execute(params![body.as_bytes()])?;
+        }
+        Ok(())
+    });
+    write.await.unwrap();
+    shop
+}
+
+async fn work(database: &Database) -> Worked {
+    let (readers, writer) = (database.readers().clone(), database.writer().clone());
+    let folder = database.path().parent().unwrap().to_owned();
+    tokio::task::spawn_blocking(move || work_off(&readers, &writer, &folder, &|| false)).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn it_is_searched_to_its_end_also_after_a_crash() {
+    let shop = shop_with(4500).await;
+    shop.tell("customers/redact", &redact(Some(7001), Some(ANNA), None)).await;
+    // The first slice went with the message itself; orders were not kept waiting for the rest.
+    assert_eq!(shop.row("SELECT kind, position, last FROM privacy_tasks"), "erase | 1000 | 4501");
+    assert!(holds(&shop, ANNA));
+    // What comes meanwhile is looked at when it comes.
+    shop.tell("checkouts/create", &serde_json::json!({ "id": 9, "email": ANNA })).await;
+
+    // Cut off after another slice, as a crash would.
+    let cut = "UPDATE inbox SET body = x'7b7d' WHERE id <= 2000 AND instr(body, 'anna@'); UPDATE privacy_tasks SET position = 2000";
+    shop.database.writer().write(move |tx| Ok(tx.execute_batch(cut)?)).await.unwrap();
+    let worked = work(&shop.database).await;
+    assert_eq!((worked.messages, worked.erasures), (3, 1));
+    assert_eq!(shop.row("SELECT count(*) FROM privacy_tasks"), "0", "what was looked for is forgotten too");
+    assert!(!holds(&shop, ANNA));
+    assert_eq!(shop.row("SELECT count(*) FROM inbox WHERE instr(body, '@example.com')"), "4496");
+    assert_eq!(work(&shop.database).await, Worked::default());
+}
+
+#[tokio::test]
+async fn it_stops_when_told_and_goes_on_later() {
+    let shop = shop_with(4500).await;
+    shop.tell("customers/redact", &redact(Some(7001), Some(ANNA), None)).await;
+    let (readers, writer) = (shop.database.readers().clone(), shop.database.writer().clone());
+    let folder = shop.config.database.path.parent().unwrap().to_owned();
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    // Asked before the task and after each slice.
+    let stop = move || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= 2;
+    let stopped =
+        tokio::task::spawn_blocking(move || work_off(&readers, &writer, &folder, &stop)).await.unwrap().unwrap();
+    assert_eq!((stopped.messages, stopped.erasures), (2, 0));
+    assert_eq!(shop.row("SELECT position FROM privacy_tasks"), "3000");
+    assert_eq!(work(&shop.database).await.messages, 1);
+    assert!(!holds(&shop, ANNA));
+}
+
+#[tokio::test]
+async fn two_at_a_time_do_it_once() {
+    let shop = shop_with(4500).await;
+    shop.tell("customers/redact", &redact(Some(7001), Some(ANNA), None)).await;
+    let beside = Database::beside(&shop.config.database.path).unwrap();
+    let (here, there) = tokio::join!(work(&shop.database), work(&beside));
+    assert!(here.erasures + there.erasures >= 1);
+    drop(beside);
+    assert!(shop.database.readers().empty_log().unwrap());
+    assert!(!files_hold(&shop.config.database.path, ANNA));
+    assert_eq!(shop.row("SELECT count(*) FROM privacy_tasks"), "0");
+}

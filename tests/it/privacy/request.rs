@@ -1,0 +1,58 @@
+//! `customers/data_request`: the file that answers it.
+
+use quintile::intake::privacy::work_off;
+use serde_json::{Value, json};
+
+use super::{ANNA, redact};
+use crate::support::shop::{Shop, customer, order};
+
+async fn answered(shop: &Shop, request: &Value) -> (String, Value) {
+    shop.tell("customers/data_request", request).await;
+    assert!(shop.last().1.contains("being written"));
+    let folder = shop.config.database.path.parent().unwrap().to_owned();
+    let (readers, writer) = (shop.database.readers().clone(), shop.database.writer().clone());
+    let worked =
+        tokio::task::spawn_blocking(move || work_off(&readers, &writer, &folder, &|| false)).await.unwrap().unwrap();
+    let [path] = worked.files.try_into().unwrap();
+    assert_eq!(shop.row("SELECT count(*) FROM privacy_tasks"), "0");
+    let text = std::fs::read_to_string(&path).unwrap();
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    (path.file_name().unwrap().to_str().unwrap().to_owned(), serde_json::from_str(&text).unwrap())
+}
+
+#[tokio::test]
+async fn everything_that_is_known_of_the_customer_is_in_it_and_nothing_of_others() {
+    let shop = Shop::open();
+    shop.tell("orders/create", &order(1).by(&customer(7001, ANNA)).set("browser_ip", "192.0.2.7").json()).await;
+    shop.tell("orders/create", &order(2).guest(ANNA).json()).await;
+    shop.tell("orders/create", &order(3).by(&customer(7002, "bert@example.com")).json()).await;
+    let many = json!({ "orders": [
+        { "id": "p1", "customer": { "email": ANNA }, "orderedAt": "2026-11-20T10:00:00Z", "total": "1.00", "status": "paid" },
+        { "id": "p2", "customer": { "email": "bert@example.com" }, "orderedAt": "2026-11-20T10:00:00Z", "total": "1.00", "status": "paid" },
+    ]});
+    shop.post_orders("m1", &many.to_string()).await;
+    let (name, known) = answered(&shop, &redact(Some(7001), Some(ANNA), None)).await;
+    assert_eq!(
+        shop.last().1,
+        format!("{name}, beside the database, holds what is known of this customer; send it to them within 30 days")
+    );
+    assert_eq!(known["customers"][0]["email"], ANNA);
+    assert_eq!(known["customers"][0]["orderCount"], 3);
+    let orders: Vec<&str> = known["orders"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap()).collect();
+    assert_eq!(orders.len(), 3, "{orders:?}");
+    assert_eq!(known["orders"][0]["orderedAt"], "2026-11-01T09:00:00Z");
+    assert!(known.to_string().contains("192.0.2.7"), "what only the messages hold is in it too");
+    assert!(!known.to_string().contains("bert@"), "{known}");
+    assert_eq!(known["messages"].as_array().unwrap().len(), 4, "her request included");
+}
+
+#[tokio::test]
+async fn of_somebody_unknown_there_is_nothing_to_tell_but_that() {
+    let shop = Shop::open();
+    let (_, known) = answered(&shop, &redact(Some(7001), Some(ANNA), None)).await;
+    assert_eq!((&known["customers"], &known["orders"]), (&json!([]), &json!([])));
+}
