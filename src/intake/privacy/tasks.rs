@@ -77,8 +77,8 @@ fn insert(
 }
 
 /// Does what is still to be done: searches on for erased people, writes the files that were asked for
-/// into `folder`, until `stop` says so. Empty the write-ahead log after an erasure: it holds the past. Blocking, in short
-/// transactions; may run in two processes at a time.
+/// into `folder`, until `stop` says so. Empty the write-ahead log after an erasure: it holds the past.
+/// Blocking, in short transactions; may run in two processes at a time.
 ///
 /// # Errors
 /// The database cannot be read or written, or a file not be written. What is left is done by the next

@@ -69,7 +69,7 @@ async fn it_stops_when_told_and_goes_on_later() {
         tokio::task::spawn_blocking(move || work_off(&readers, &writer, &folder, &stop)).await.unwrap().unwrap();
     assert_eq!((stopped.messages, stopped.erasures), (2, 0));
     assert_eq!(shop.row("SELECT position FROM privacy_tasks"), "3000");
-    assert_eq!(work(&shop.database).await.messages, 1);
+    assert_eq!(work(&shop.database).await.messages, 2);
     assert!(!holds(&shop, ANNA));
 }
 
