@@ -9,11 +9,9 @@ use super::{
     Context, Outcome,
     output::{self, Column, Format, List},
 };
-use crate::{
-    sync::{
-        Sync, Timer,
-        log::{self, Entry, State, Trigger},
-    },
+use crate::sync::{
+    Sync, Timer,
+    log::{self, Entry, State, Trigger},
 };
 
 /// Below the options in `--help`.

@@ -128,7 +128,8 @@ fn sync(config: &Config, findings: &mut Findings) {
         );
     }
     let address = &config.sync.webhook_address;
-    let usable = Url::parse(address).is_ok_and(|url| url.scheme() == "https" && url.path().ends_with("/webhooks/shopify"));
+    let usable =
+        Url::parse(address).is_ok_and(|url| url.scheme() == "https" && url.path().ends_with("/webhooks/shopify"));
     if !address.is_empty() && !usable {
         findings.add(
             ["sync".into(), "webhook_address".into()],

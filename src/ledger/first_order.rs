@@ -13,7 +13,9 @@ const NEWS: i64 = 3 * Timestamp::DAY;
 
 /// Whether the message tells of something that happens now; the rest is asked of the stored order.
 pub(super) fn is_live(order: &Order, now: Timestamp) -> bool {
-    matches!(order.origin, Origin::Webhook | Origin::Sync | Origin::Api) && !order.historical && is_news(order.ordered_at, now)
+    matches!(order.origin, Origin::Webhook | Origin::Sync | Origin::Api)
+        && !order.historical
+        && is_news(order.ordered_at, now)
 }
 
 fn is_news(ordered_at: Timestamp, now: Timestamp) -> bool {

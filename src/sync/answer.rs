@@ -20,11 +20,17 @@ pub enum Verdict {
     /// The token is not accepted (any more).
     Unauthorized(String),
     /// The bucket was too low.
-    Throttled { cost: Option<Cost>, retry_after: Option<Duration> },
+    Throttled {
+        cost: Option<Cost>,
+        retry_after: Option<Duration>,
+    },
     /// The query asks for more than a bucket can ever hold.
     TooExpensive,
     /// The shop has trouble of its own.
-    Unavailable { reason: String, retry_after: Option<Duration> },
+    Unavailable {
+        reason: String,
+        retry_after: Option<Duration>,
+    },
     /// The shop will not give this; says what to change.
     Refused(String),
     /// The query is wrong, or the answer is none.
@@ -96,7 +102,10 @@ fn judge_body(body: Body) -> Verdict {
         ));
     }
     if has("INTERNAL_SERVER_ERROR") || has("TIMEOUT") {
-        return Verdict::Unavailable { reason: format!("Shopify has trouble of its own: {}", said()), retry_after: None };
+        return Verdict::Unavailable {
+            reason: format!("Shopify has trouble of its own: {}", said()),
+            retry_after: None,
+        };
     }
     match body.data {
         Some(data @ Value::Object(_)) if errors.iter().all(is_personal) => Verdict::Data(data, cost),

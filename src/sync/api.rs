@@ -53,7 +53,10 @@ pub enum ApiError {
 enum Credentials {
     Token(Secret),
     /// Exchanged for a token that lives for a day.
-    App { id: Secret, secret: Secret },
+    App {
+        id: Secret,
+        secret: Secret,
+    },
 }
 
 /// A token in use.
@@ -126,8 +129,9 @@ impl Api {
                         self.learn(&cost);
                         *points = cost.requested_query_cost;
                     }
-                    return serde_json::from_value(data)
-                        .map_err(|error| ApiError::Wrong(format!("the shop's answer to {} is odd: {}", query.name, kind(&error))));
+                    return serde_json::from_value(data).map_err(|error| {
+                        ApiError::Wrong(format!("the shop's answer to {} is odd: {}", query.name, kind(&error)))
+                    });
                 }
                 Verdict::Unauthorized(_) if !renewed && matches!(self.credentials, Credentials::App { .. }) => {
                     renewed = true;
@@ -230,8 +234,9 @@ impl Api {
                 .await;
             let (reason, retry_after) = match sent {
                 Ok(reply) if reply.status == 200 => {
-                    let granted: Granted = serde_json::from_slice(&reply.body)
-                        .map_err(|_| ApiError::Wrong("the shop's answer to the credentials holds no token".to_owned()))?;
+                    let granted: Granted = serde_json::from_slice(&reply.body).map_err(|_| {
+                        ApiError::Wrong("the shop's answer to the credentials holds no token".to_owned())
+                    })?;
                     let life = granted.expires_in.map(|seconds| seconds.saturating_mul(10 * RENEWED_AT_PERCENT));
                     let renew_at = life.map(|millis| asked_at.plus_millis(millis));
                     return Ok(Token { value: header("access token", &granted.access_token)?, renew_at });
@@ -256,7 +261,10 @@ impl Api {
             Credentials::Token(token) => [token.expose(), ""],
             Credentials::App { id, secret } => [secret.expose(), id.expose()],
         };
-        secrets.iter().filter(|secret| !secret.is_empty()).fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+        secrets
+            .iter()
+            .filter(|secret| !secret.is_empty())
+            .fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
     }
 }
 

@@ -130,7 +130,8 @@ impl Sync {
         }
         for _ in 0..POLLS_FOR_A_PLACE {
             let answer: Answer = self.api.ask(&RUN_BULK, &json!({ "query": query }), &mut 0.0).await?;
-            let payload = answer.bulk_operation_run_query.ok_or_else(|| anyhow!("the shop starts no bulk operation"))?;
+            let payload =
+                answer.bulk_operation_run_query.ok_or_else(|| anyhow!("the shop starts no bulk operation"))?;
             if let Some(started) = payload.bulk_operation {
                 return Ok(started.id);
             }
@@ -144,7 +145,8 @@ impl Sync {
             }
             self.timer.sleep(POLL).await;
         }
-        Err(ApiError::Unavailable("the shop has been running other bulk operations of this app for hours".to_owned()).into())
+        Err(ApiError::Unavailable("the shop has been running other bulk operations of this app for hours".to_owned())
+            .into())
     }
 
     /// The operation that runs this query already.
@@ -165,7 +167,8 @@ impl Sync {
             query: String,
         }
         let answer: Answer = self.api.ask(&OPERATIONS, &json!({}), &mut 0.0).await?;
-        let runs = |known: &Known| matches!(known.status.as_str(), "CREATED" | "RUNNING") && known.query.trim() == query;
+        let runs =
+            |known: &Known| matches!(known.status.as_str(), "CREATED" | "RUNNING") && known.query.trim() == query;
         Ok(answer.bulk_operations.nodes.into_iter().find(runs).map(|known| known.id))
     }
 

@@ -67,7 +67,9 @@ impl Batch {
         let mut rejected: Vec<String> = self
             .refused
             .iter()
-            .map(|Refused { id, reason }| format!("{} {}: {reason}", singular(kind), id.as_deref().unwrap_or("without id")))
+            .map(|Refused { id, reason }| {
+                format!("{} {}: {reason}", singular(kind), id.as_deref().unwrap_or("without id"))
+            })
             .collect();
         for (node, outcome) in self.nodes.iter().zip(bulk::apply(tx, rules, &self.nodes, now)?) {
             let change = match outcome {

@@ -104,8 +104,7 @@ mod tests {
 
     #[test]
     fn odd_answers_never_wait_for_ever() {
-        let throttle_status =
-            Status { maximum_available: f64::MAX, currently_available: -1e300, restore_rate: 1e-300 };
+        let throttle_status = Status { maximum_available: f64::MAX, currently_available: -1e300, restore_rate: 1e-300 };
         let mut bucket = Bucket::default();
         bucket.learn(&Cost { requested_query_cost: 1.0, throttle_status }, at(0));
         assert_eq!(bucket.wait(1.0, at(0)), LONGEST);

@@ -83,6 +83,10 @@ fn report(ended: &Ended) {
         tracing::info!(orders = orders.read, customers = customers.read, missed, "pulled from the shop");
     } else {
         let error = entry.error.as_deref().unwrap_or_default();
-        tracing::error!(error, orders = orders.read, "the pull from the shop did not get to its end; it is tried again");
+        tracing::error!(
+            error,
+            orders = orders.read,
+            "the pull from the shop did not get to its end; it is tried again"
+        );
     }
 }

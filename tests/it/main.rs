@@ -14,3 +14,4 @@ mod scoring;
 mod store;
 mod story;
 mod support;
+mod sync;

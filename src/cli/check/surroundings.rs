@@ -195,11 +195,10 @@ pub fn credentials(context: &Context) -> Option<Finding> {
     if !config.shopify.is_configured() {
         return None;
     }
-    let asked = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(sync::check_credentials(config, context.clock.clone(), Timer::system())));
+    let asked =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
+            |runtime| runtime.block_on(sync::check_credentials(config, context.clock.clone(), Timer::system())),
+        );
     Some(match asked {
         Ok(()) => Finding::ok(CHECK, format!("{} lets quintile in", config.shop.id)),
         Err(error) => Finding::fail(CHECK, format!("{error:#}")),
