@@ -369,7 +369,7 @@ CREATE TABLE syncs (
   customers_deleted INTEGER NOT NULL DEFAULT 0,
   subscribed    INTEGER NOT NULL DEFAULT 0, -- webhooks made in the shop
   swept         INTEGER NOT NULL DEFAULT 0 CHECK (swept IN (0, 1)), -- it looked for what was deleted
-  notes         TEXT, -- what the merchant should know, a sentence per line
+  remarks       TEXT, -- what the merchant should know, a sentence per line
   error         TEXT
 ) STRICT;
 CREATE UNIQUE INDEX syncs_running ON syncs ((1)) WHERE state = 'running';

@@ -77,14 +77,18 @@ impl SourceFormat {
 
 /// A file of either kind, ready to be imported.
 enum Input {
-    Table(csv::Input),
+    Table(Box<csv::Input>),
     Lines(bulk::Input),
 }
 
 impl Input {
     fn open(path: &Path, wanted: Option<csv::Format>, settings: &Settings) -> Result<Self, csv::Unusable> {
         let lines = wanted.map_or_else(|| bulk::recognises(path), |wanted| wanted == csv::Format::ShopifyJsonl);
-        if lines { bulk::open(path).map(Self::Lines) } else { csv::open(path, wanted, settings).map(Self::Table) }
+        if lines {
+            bulk::open(path).map(Self::Lines)
+        } else {
+            csv::open(path, wanted, settings).map(Box::new).map(Self::Table)
+        }
     }
 
     /// Stores the file, with a bar.
@@ -92,14 +96,11 @@ impl Input {
         let bar = self.progress_bar();
         let progress = |bytes| bar.set_position(bytes);
         let report = match self {
-            Self::Table(input) => csv::store(input, database.writer(), rules, now, Limits::ALONE, &progress),
+            Self::Table(input) => csv::store(*input, database.writer(), rules, now, Limits::ALONE, &progress),
             Self::Lines(input) => {
                 let mut apply = |nodes: Vec<bulk::Node>| {
                     let rules = rules.clone();
-                    database.writer().write_blocking(move |tx| {
-                        let outcomes = bulk::apply(tx, &rules, &nodes, now)?;
-                        Ok((nodes, outcomes))
-                    })
+                    database.writer().write_blocking(move |tx| bulk::apply(tx, &rules, &nodes, now))
                 };
                 bulk::import(input, rules, true, &mut apply, &progress)
             }
@@ -113,12 +114,9 @@ impl Input {
         let bar = self.progress_bar();
         let progress = |bytes| bar.set_position(bytes);
         let report = match self {
-            Self::Table(input) => csv::import(input, false, &mut |batch| csv::apply(tx, rules, batch, now), &progress),
+            Self::Table(input) => csv::import(*input, false, &mut |batch| csv::apply(tx, rules, batch, now), &progress),
             Self::Lines(input) => {
-                let mut apply = |nodes: Vec<bulk::Node>| {
-                    let outcomes = bulk::apply(tx, rules, &nodes, now)?;
-                    Ok((nodes, outcomes))
-                };
+                let mut apply = |nodes: Vec<bulk::Node>| bulk::apply(tx, rules, &nodes, now);
                 bulk::import(input, rules, false, &mut apply, &progress)
             }
         };

@@ -10,7 +10,7 @@ use std::{
 /// Held as long as this value lives.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 /// Why the lock was not taken.
@@ -49,7 +49,15 @@ impl Lock {
         file.set_len(0).map_err(io)?;
         file.rewind().map_err(io)?;
         writeln!(file, "process {} ({command})", std::process::id()).map_err(io)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    /// Frees the lock at once. Closing the file would only do so once a process that was being started
+    /// beside us at this moment has closed its copy.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
     }
 }
 

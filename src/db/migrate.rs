@@ -117,7 +117,7 @@ CREATE TABLE syncs (
   customers_deleted INTEGER NOT NULL DEFAULT 0,
   subscribed    INTEGER NOT NULL DEFAULT 0,
   swept         INTEGER NOT NULL DEFAULT 0 CHECK (swept IN (0, 1)),
-  notes         TEXT,
+  remarks       TEXT,
   error         TEXT
 ) STRICT;
 CREATE UNIQUE INDEX syncs_running ON syncs ((1)) WHERE state = 'running';";

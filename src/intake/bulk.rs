@@ -2,7 +2,7 @@
 //! customers, plain or gzip, told by content. Flat, or with children on lines of their own that name
 //! their parent (`__parentId`) and need not follow it: an order is read by itself wherever it stands.
 //!
-//! [`open`] and [`import`] serve `quintile import`; the pull from the shop uses [`Lines`] and
+//! [`open`] and [`import`](import()) serve `quintile import`; the pull from the shop uses [`Lines`] and
 //! [`apply`] on files that it fetched.
 
 use std::{
@@ -227,13 +227,13 @@ pub struct Input {
 /// Whether a file holds JSON lines, plain or gzip.
 #[must_use]
 pub fn recognises(path: &Path) -> bool {
-    open(path).is_ok_and(|input| input.starts_an_object())
+    open(path).is_ok()
 }
 
 /// Opens a file.
 ///
 /// # Errors
-/// It cannot be read, or is empty. The message starts with the path.
+/// It cannot be read, is empty, or holds something else. The message starts with the path.
 pub fn open(path: &Path) -> Result<Input, Unusable> {
     let unusable = |problem: String| Unusable::new(format!("{} {problem}", path.display()));
     let look = || -> io::Result<Input> {
@@ -249,6 +249,9 @@ pub fn open(path: &Path) -> Result<Input, Unusable> {
     let input = look().map_err(|error| unusable(format!("cannot be read: {error}; is the path right?")))?;
     if input.head.strip_prefix(BOM).unwrap_or(&input.head).trim_ascii().is_empty() {
         return Err(unusable("is empty".to_owned()));
+    }
+    if !input.starts_an_object() {
+        return Err(unusable("does not hold JSON lines: its first one does not start with {".to_owned()));
     }
     Ok(input)
 }
@@ -280,7 +283,7 @@ pub fn import(
     input: Input,
     rules: &Rules,
     keep_rejected: bool,
-    apply: &mut dyn FnMut(Vec<Node>) -> anyhow::Result<(Vec<Node>, Vec<Outcome>)>,
+    apply: &mut dyn FnMut(Vec<Node>) -> anyhow::Result<Vec<Outcome>>,
     progress: &dyn Fn(u64),
 ) -> anyhow::Result<FileReport> {
     let mut report = FileReport::empty(input.path.clone(), Format::ShopifyJsonl);
@@ -311,7 +314,7 @@ pub fn import(
                 Err(Refused { reason, .. }) => refused.push((place, reason)),
             }
         }
-        let (_, outcomes) = apply(nodes).with_context(stopped)?;
+        let outcomes = apply(nodes).with_context(stopped)?;
         for (place, outcome) in kept.into_iter().zip(outcomes) {
             match outcome {
                 Outcome::Order(applied) => {

@@ -141,7 +141,7 @@ const NOTES: usize = 10;
 const COLUMNS: &str = "id, trigger, mode, state, since, watermark, position, started_at, finished_at, attempts,
     orders_read, orders_new, orders_updated, orders_rejected, orders_deleted, orders_missed,
     customers_read, customers_new, customers_updated, customers_rejected, customers_deleted,
-    subscribed, swept, notes, error, (SELECT min(started_at) FROM syncs)";
+    subscribed, swept, remarks, error, (SELECT min(started_at) FROM syncs)";
 
 /// Makes the row of a new pull; one that cannot be taken up again any more counts as failed.
 pub(super) fn begin(tx: &Transaction<'_>, beginning: &Beginning, now: Timestamp) -> rusqlite::Result<i64> {
@@ -210,13 +210,13 @@ pub(super) fn advance(tx: &Transaction<'_>, id: i64, done: &Counts, position: &P
 
 /// Keeps a sentence for the merchant, once.
 pub(super) fn note(tx: &Transaction<'_>, id: i64, sentence: &str) -> rusqlite::Result<()> {
-    let notes: Option<String> = tx.query_row("SELECT notes FROM syncs WHERE id = ?1", [id], |row| row.get(0))?;
+    let notes: Option<String> = tx.query_row("SELECT remarks FROM syncs WHERE id = ?1", [id], |row| row.get(0))?;
     let mut notes: Vec<&str> = notes.as_deref().map(|notes| notes.lines().collect()).unwrap_or_default();
     if notes.len() >= NOTES || notes.contains(&sentence) {
         return Ok(());
     }
     notes.push(sentence);
-    tx.execute("UPDATE syncs SET notes = ?2 WHERE id = ?1", params![id, notes.join("\n")])?;
+    tx.execute("UPDATE syncs SET remarks = ?2 WHERE id = ?1", params![id, notes.join("\n")])?;
     Ok(())
 }
 

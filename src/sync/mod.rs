@@ -121,7 +121,7 @@ impl Sync {
         let (id, now) = (entry.id, self.clock.now());
         let told = worked.as_ref().err().map(|error| format!("{error:#}"));
         // What cannot be had any more is not gone back to.
-        let lost = worked.as_ref().err().is_some_and(|error| error.is::<operation::NoFile>());
+        let lost = worked.as_ref().err().is_some_and(anyhow::Error::is::<operation::NoFile>);
         if lost {
             (position.operation, position.file) = (None, None);
         }
@@ -174,23 +174,20 @@ impl Sync {
             goes_on && !full && now.millis() - entry.started_at.millis() < RESUMABLE
         });
         let has_webhooks = self.has_webhooks;
-        let id = match cut_off {
-            Some(entry) => {
-                self.database.writer().write(move |tx| Ok(log::resume(tx, entry.id).map(|()| entry.id)?)).await?
-            }
-            None => {
-                let since = history.watermark.filter(|_| !full);
-                let gap = since.is_none_or(|since| now.millis() - since.millis() > LONGEST_GAP);
-                let beginning = Beginning {
-                    trigger,
-                    mode: if gap { Mode::Full } else { Mode::Incremental },
-                    since,
-                    watermark: now.plus_millis(-OVERLAP),
-                    sweeps: history.swept_at.is_some_and(|at| now.millis() - at.millis() >= SWEEP_EVERY),
-                    counts_missed: has_webhooks && since.is_some(),
-                };
-                self.database.writer().write(move |tx| Ok(log::begin(tx, &beginning, now)?)).await?
-            }
+        let id = if let Some(entry) = cut_off {
+            self.database.writer().write(move |tx| Ok(log::resume(tx, entry.id).map(|()| entry.id)?)).await?
+        } else {
+            let since = history.watermark.filter(|_| !full);
+            let gap = since.is_none_or(|since| now.millis() - since.millis() > LONGEST_GAP);
+            let beginning = Beginning {
+                trigger,
+                mode: if gap { Mode::Full } else { Mode::Incremental },
+                since,
+                watermark: now.plus_millis(-OVERLAP),
+                sweeps: history.swept_at.is_some_and(|at| now.millis() - at.millis() >= SWEEP_EVERY),
+                counts_missed: has_webhooks && since.is_some(),
+            };
+            self.database.writer().write(move |tx| Ok(log::begin(tx, &beginning, now)?)).await?
         };
         let entry = self.database.readers().read(move |connection| Ok(log::find(connection, id)?)).await?;
         let position = entry.position.clone().unwrap_or_default();

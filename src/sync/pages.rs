@@ -16,6 +16,8 @@ use crate::{intake::bulk::Line, model::Timestamp};
 /// Nodes per page; fewer when the shop calls that too expensive.
 const FIRST: u32 = 100;
 const FEWEST: u32 = 5;
+/// Points that are waited for until an answer says what a page costs.
+const UNKNOWN_COST: f64 = 500.0;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -50,14 +52,14 @@ impl Sync {
     pub(super) async fn pages(&self, entry: &Entry, position: &mut Position, kind: Kind) -> anyhow::Result<()> {
         let from = position.reached.map(Timestamp::from_millis).or(entry.since);
         let filter = from.map(changed_since);
-        let (mut first, mut points, mut after) = (FIRST, 0.0, Value::Null);
+        let (mut first, mut points, mut after) = (FIRST, UNKNOWN_COST, Value::Null);
         loop {
             let variables = json!({ "first": first, "after": after, "query": filter });
             let page = match self.api.ask::<Value>(kind.page(), &variables, &mut points).await {
                 Ok(data) => page_of(&data).with_context(|| format!("the shop's page of {} is odd", kind.root()))?,
                 Err(ApiError::TooExpensive) if first > FEWEST => {
                     first = (first / 2).max(FEWEST);
-                    points = 0.0;
+                    points = UNKNOWN_COST;
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -80,8 +82,8 @@ impl Sync {
         kind: Kind,
         nodes: &[Box<RawValue>],
     ) -> anyhow::Result<()> {
-        let line = |(number, node): (u64, &Box<RawValue>)| Line { number, text: Some(node.get().as_bytes().to_vec()) };
-        let lines: Vec<Line> = (1..).zip(nodes).map(line).collect();
+        let line = |(number, node): (u64, &RawValue)| Line { number, text: Some(node.get().as_bytes().to_vec()) };
+        let lines: Vec<Line> = (1..).zip(nodes.iter().map(AsRef::as_ref)).map(line).collect();
         let batch = Batch::read(&lines, &self.rules, entry.history());
         self.store(batch, entry, kind, position).await
     }

@@ -52,9 +52,9 @@ mod tests {
         Timestamp::parse_rfc3339(&format!("2026-11-{text}Z")).unwrap()
     }
 
-    fn last(state: State, started: &str, failures: u32) -> Option<Last> {
+    fn last(state: State, started: &str, failures: u32) -> Last {
         let started_at = at(started);
-        Some(Last { state, started_at, finished_at: Some(started_at.plus_millis(MINUTE)), failures })
+        Last { state, started_at, finished_at: Some(started_at.plus_millis(MINUTE)), failures }
     }
 
     #[test]
@@ -63,21 +63,21 @@ mod tests {
         let night = Some(at("24T02:00:00"));
         for (last, scoring, now, expected) in [
             (None, None, "23T12:00:00", scheduled),
-            (last(State::Running, "23T12:00:00", 0), None, "23T12:00:01", scheduled),
-            (last(State::Done, "23T12:00:00", 0), night, "23T17:59:59", None),
-            (last(State::Done, "23T12:00:00", 0), night, "23T18:00:00", scheduled),
-            (last(State::Done, "23T22:00:00", 0), night, "24T01:29:59", None),
-            (last(State::Done, "23T22:00:00", 0), night, "24T01:30:00", before),
-            (last(State::Done, "24T01:30:00", 0), night, "24T01:45:00", None),
-            (last(State::Done, "24T01:31:00", 0), night, "24T01:59:59", None),
-            (last(State::Failed, "23T22:00:00", 9), night, "24T01:30:00", before),
-            (last(State::Failed, "23T12:00:00", 1), None, "23T12:10:59", None),
-            (last(State::Failed, "23T12:00:00", 1), None, "23T12:11:00", scheduled),
-            (last(State::Failed, "23T12:00:00", 3), None, "23T12:40:59", None),
-            (last(State::Failed, "23T12:00:00", 3), None, "23T12:41:00", scheduled),
-            (last(State::Failed, "23T12:00:00", 99), None, "23T18:00:59", None),
-            (last(State::Failed, "23T12:00:00", 99), None, "23T18:01:00", scheduled),
-            (last(State::Done, "23T12:00:00", 0), None, "22T12:00:00", scheduled),
+            (Some(last(State::Running, "23T12:00:00", 0)), None, "23T12:00:01", scheduled),
+            (Some(last(State::Done, "23T12:00:00", 0)), night, "23T17:59:59", None),
+            (Some(last(State::Done, "23T12:00:00", 0)), night, "23T18:00:00", scheduled),
+            (Some(last(State::Done, "23T22:00:00", 0)), night, "24T01:29:59", None),
+            (Some(last(State::Done, "23T22:00:00", 0)), night, "24T01:30:00", before),
+            (Some(last(State::Done, "24T01:30:00", 0)), night, "24T01:45:00", None),
+            (Some(last(State::Done, "24T01:31:00", 0)), night, "24T01:59:59", None),
+            (Some(last(State::Failed, "23T22:00:00", 9)), night, "24T01:30:00", before),
+            (Some(last(State::Failed, "23T12:00:00", 1)), None, "23T12:10:59", None),
+            (Some(last(State::Failed, "23T12:00:00", 1)), None, "23T12:11:00", scheduled),
+            (Some(last(State::Failed, "23T12:00:00", 3)), None, "23T12:40:59", None),
+            (Some(last(State::Failed, "23T12:00:00", 3)), None, "23T12:41:00", scheduled),
+            (Some(last(State::Failed, "23T12:00:00", 99)), None, "23T18:00:59", None),
+            (Some(last(State::Failed, "23T12:00:00", 99)), None, "23T18:01:00", scheduled),
+            (Some(last(State::Done, "23T12:00:00", 0)), None, "22T12:00:00", scheduled),
         ] {
             assert_eq!(due(last, 6, scoring, at(now)), expected, "{last:?} {now}");
         }

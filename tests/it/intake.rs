@@ -1,7 +1,7 @@
 //! Intake from outside: signed requests against the real router and a real database.
 
 mod answers;
-mod convergence;
+pub mod convergence;
 mod files;
 mod first_order;
 mod generic;

@@ -16,3 +16,4 @@ mod scoring;
 mod store;
 mod story;
 mod support;
+mod sync;

@@ -144,7 +144,7 @@ pub fn read(bytes: &[u8], rules: &Rules, history: History) -> Result<Node, Refus
     }
 }
 
-/// "gid://shopify/Order/1001" → ("Order", "1001"). Older ids end in a query, which says nothing.
+/// `gid://shopify/Order/1001` → ("Order", "1001"). Older ids end in a query, which says nothing.
 pub fn kind_and_number(global_id: &str) -> Option<(&str, &str)> {
     let (kind, rest) = global_id.strip_prefix("gid://shopify/")?.split_once('/')?;
     let number = rest.split('?').next().unwrap_or_default();
@@ -412,7 +412,7 @@ mod tests {
         for (value, reason) in [
             (json!({ "id": "gid://shopify/Product/1" }), "neither an order nor a customer"),
             (json!({ "id": 5 }), "neither an order nor a customer"),
-            (json!([]), "the body is not an order or a customer"),
+            (json!(5), "the body is not an order or a customer"),
             (with(order(), "totalPriceSet", Value::Null), "no totalPriceSet"),
             (with(order(), "totalPriceSet", bag("-")), "totalPriceSet is not usable"),
             (with(order(), "updatedAt", json!("yesterday")), "updatedAt is not usable"),
@@ -430,7 +430,7 @@ mod tests {
             Some("1001")
         );
         assert_eq!(read(b"{\"id\":\"gid", &RULES, History::All).unwrap_err().id, None);
-        let deep = [&b"["[..]; 10_000].concat();
+        let deep = vec![b'['; 10_000];
         assert!(read(&deep, &RULES, History::All).unwrap_err().reason.contains("64 levels"));
     }
 

@@ -56,13 +56,11 @@ fn a_file_that_cannot_be_used_stops_the_import_before_it_starts() {
     let desk = Desk::new();
     desk.file("good.csv", format!("{GENERIC_HEADER}\n1,c1,,2026-01-02,10.00,,,,,\n"))
         .file("bad.csv", "Bestellung/Datum/Summe\n")
-        .file("customers.csv", "First Name,Last Name,Email,Accepts Email Marketing,Total Spent,Total Orders\n")
-        .file("bulk.jsonl", "{\"id\":\"gid://shopify/Order/1\"}\n");
+        .file("customers.csv", "First Name,Last Name,Email,Accepts Email Marketing,Total Spent,Total Orders\n");
     let said: String = [
         &["good.csv", "bad.csv"][..],
         &["good.csv", "missing.csv"],
         &["customers.csv"],
-        &["bulk.jsonl"],
         &["good.csv", "--source-format", "shopify-csv"],
         &["good.csv", "--source-format", "shopify-jsonl"],
     ]
@@ -73,9 +71,8 @@ fn a_file_that_cannot_be_used_stops_the_import_before_it_starts() {
     error: bad.csv has no column order_id, ordered_at, total, customer_id or email; its columns are Bestellung/Datum/Summe. Say which is which under [import.columns], like order_id = "the file's name for it"
     error: missing.csv cannot be read: No such file or directory (os error 2); is the path right?
     error: customers.csv is read as shopify-customers-csv, which is not in this version yet; customers come with their orders: import a Shopify orders export (CSV)
-    error: bulk.jsonl is read as shopify-jsonl, which is not in this version yet; import a Shopify orders export (CSV)
     error: good.csv is read as a Shopify orders export, but has no column "Name"; its columns are order_id, customer_id, email, ordered_at, total, refunded, currency, status, and 2 more. Export the orders again as "Plain CSV file"
-    error: good.csv is read as shopify-jsonl, which is not in this version yet; import a Shopify orders export (CSV)
+    error: good.csv does not hold JSON lines: its first one does not start with {
     "##);
     assert!(!desk.path("quintile.db").exists());
     desk.import(&[]).ends_with(2);

@@ -14,26 +14,26 @@ use serde_json::{Value, json};
 
 use crate::support::shop::{LABEL, NOON, OrderBody, consent, customer, merge, order, rows};
 
-const RULES: Rules =
+pub const RULES: Rules =
     Rules { currency: Currency::EUR, count_pending: false, count_zero_value: false, merge_guests_by_email: true };
 const EMAILS: [&str; 4] = ["a@example.com", "b@example.com", "c@example.com", ""];
 
 /// Choices from one seed.
-struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 % 1_000_003).unwrap() % sides
     }
 
-    fn pick<T: Clone>(&mut self, of: &[T]) -> T {
+    pub fn pick<T: Clone>(&mut self, of: &[T]) -> T {
         of[self.roll(of.len())].clone()
     }
 
-    fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.roll(last + 1));
         }
@@ -42,12 +42,12 @@ impl Dice {
 
 /// A message without the time at which it arrives.
 #[derive(Clone, Debug)]
-struct Sent {
+pub struct Sent {
     source: Source,
-    topic: &'static str,
+    pub topic: &'static str,
     key: String,
     triggered_at: Option<i64>,
-    body: Value,
+    pub body: Value,
 }
 
 impl Sent {
@@ -58,9 +58,20 @@ impl Sent {
 
 /// Receives all messages in their order, a second apart, and returns the database.
 fn receive(messages: &[Sent]) -> Connection {
-    let mut connection = Connection::open_in_memory().unwrap();
+    let mut connection = empty();
+    receive_into(&mut connection, messages);
+    connection
+}
+
+pub fn empty() -> Connection {
+    let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch(SCHEMA).unwrap();
     connection.pragma_update(None, "foreign_keys", true).unwrap();
+    connection
+}
+
+/// Receives messages into what is there already.
+pub fn receive_into(connection: &mut Connection, messages: &[Sent]) {
     let tx = connection.transaction().unwrap();
     for (second, sent) in (0..).zip(messages) {
         let message = Message {
@@ -82,7 +93,6 @@ fn receive(messages: &[Sent]) -> Connection {
         }
     }
     tx.commit().unwrap();
-    connection
 }
 
 /// Everything but our own row ids and the times of arrival.
@@ -117,7 +127,7 @@ fn dump(connection: &Connection) -> Vec<String> {
 }
 
 /// Counters worked out from the orders in Rust: count, sum, average, first, last.
-fn check_counters(connection: &Connection) {
+pub fn check_counters(connection: &Connection) {
     type Counters = (i64, i64, i64, Option<i64>, Option<i64>);
     let mut expected: BTreeMap<i64, Vec<(i64, i64)>> = BTreeMap::new();
     let mut statement =
@@ -148,11 +158,11 @@ fn check_counters(connection: &Connection) {
     assert!(expected.is_empty(), "orders of unknown customers: {expected:?}");
 }
 
-fn second(number: usize) -> i64 {
+pub fn second(number: usize) -> i64 {
     NOON - 86_400_000 + i64::try_from(number).unwrap() * 1000
 }
 
-fn time(number: usize) -> String {
+pub fn time(number: usize) -> String {
     Timestamp::from_millis(second(number)).to_string()
 }
 
@@ -238,7 +248,7 @@ fn anything(dice: &mut Dice) -> Sent {
 }
 
 /// Shuffled, with copies: some under the same id, some under a new one.
-fn arrival(messages: &[Sent], dice: &mut Dice) -> Vec<Sent> {
+pub fn arrival(messages: &[Sent], dice: &mut Dice) -> Vec<Sent> {
     let mut arriving = messages.to_vec();
     for sent in messages {
         if dice.roll(3) == 0 {
@@ -252,14 +262,14 @@ fn arrival(messages: &[Sent], dice: &mut Dice) -> Vec<Sent> {
     arriving
 }
 
-fn with_keys(mut messages: Vec<Sent>) -> Vec<Sent> {
+pub fn with_keys(mut messages: Vec<Sent>) -> Vec<Sent> {
     for (number, sent) in messages.iter_mut().enumerate() {
         sent.key = format!("m{number}");
     }
     messages
 }
 
-fn dice(seed: u64) -> Dice {
+pub fn dice(seed: u64) -> Dice {
     Dice(seed | 1)
 }
 
@@ -305,7 +315,7 @@ proptest! {
 }
 
 /// Orders and money of everybody who has any.
-fn totals(connection: &Connection) -> BTreeMap<String, (i64, i64)> {
+pub fn totals(connection: &Connection) -> BTreeMap<String, (i64, i64)> {
     let mut statement = connection
         .prepare(&format!("SELECT {LABEL}, order_count, total_spent FROM customers c WHERE order_count > 0"))
         .unwrap();
@@ -315,26 +325,39 @@ fn totals(connection: &Connection) -> BTreeMap<String, (i64, i64)> {
 
 /// A shop that knows its own truth and tells of each change as Shopify would.
 #[derive(Default)]
-struct MadeUp {
-    clock: usize,
-    orders: BTreeMap<u64, Placed>,
-    customers: BTreeMap<u64, &'static str>,
-    merged: BTreeMap<u64, u64>,
-    sent: Vec<Sent>,
+pub struct MadeUp {
+    pub clock: usize,
+    pub orders: BTreeMap<u64, Placed>,
+    pub customers: BTreeMap<u64, &'static str>,
+    pub merged: BTreeMap<u64, u64>,
+    pub sent: Vec<Sent>,
 }
 
-struct Placed {
-    customer: Option<u64>,
-    email: &'static str,
-    total: i64,
-    refunded: i64,
-    paid: bool,
-    cancelled: bool,
-    deleted: bool,
+pub struct Placed {
+    pub customer: Option<u64>,
+    pub email: &'static str,
+    pub total: i64,
+    pub refunded: i64,
+    pub paid: bool,
+    pub cancelled: bool,
+    pub deleted: bool,
+    /// When it was last changed.
+    pub updated: usize,
+}
+
+impl Placed {
+    pub fn status(&self) -> &'static str {
+        match (self.paid, self.refunded) {
+            (false, _) => "pending",
+            (true, 0) => "paid",
+            (true, refunded) if refunded == self.total => "refunded",
+            (true, _) => "partially_refunded",
+        }
+    }
 }
 
 impl MadeUp {
-    fn something_happens(&mut self, dice: &mut Dice) {
+    pub fn something_happens(&mut self, dice: &mut Dice) {
         self.clock += 1;
         let known: Vec<u64> = self.orders.iter().filter(|(_, order)| !order.deleted).map(|(id, _)| *id).collect();
         let living: Vec<u64> = self.customers.keys().filter(|id| !self.merged.contains_key(id)).copied().collect();
@@ -368,12 +391,14 @@ impl MadeUp {
         };
         let total = 100 * (1 + i64::try_from(dice.roll(50)).unwrap());
         let paid = dice.roll(3) > 0;
-        self.orders.insert(id, Placed { customer, email, total, refunded: 0, paid, cancelled: false, deleted: false });
+        let (cancelled, deleted, updated) = (false, false, self.clock);
+        self.orders.insert(id, Placed { customer, email, total, refunded: 0, paid, cancelled, deleted, updated });
         self.tell_of("orders/create", id);
     }
 
     fn change(&mut self, id: u64, dice: &mut Dice) {
         let order = self.orders.get_mut(&id).unwrap();
+        order.updated = self.clock;
         let topic = match dice.roll(6) {
             0 => {
                 order.deleted = true;
@@ -400,12 +425,7 @@ impl MadeUp {
 
     fn tell_of(&mut self, topic: &'static str, id: u64) {
         let order = &self.orders[&id];
-        let status = match (order.paid, order.refunded) {
-            (false, _) => "pending",
-            (true, 0) => "paid",
-            (true, refunded) if refunded == order.total => "refunded",
-            (true, _) => "partially_refunded",
-        };
+        let status = order.status();
         let decimal = |minor| Money(minor).to_decimal(Currency::EUR);
         let mut body: OrderBody = crate::support::shop::order(id)
             .total(&decimal(order.total))
@@ -435,7 +455,7 @@ impl MadeUp {
         self.sent.push(Sent::shopify(topic, Some(second(self.clock) + 250), body));
     }
 
-    fn root(&self, mut id: u64) -> u64 {
+    pub fn root(&self, mut id: u64) -> u64 {
         while let Some(next) = self.merged.get(&id) {
             id = *next;
         }
@@ -443,7 +463,7 @@ impl MadeUp {
     }
 
     /// What the shop itself would say of its customers.
-    fn totals(&self) -> BTreeMap<String, (i64, i64)> {
+    pub fn totals(&self) -> BTreeMap<String, (i64, i64)> {
         let mut totals: BTreeMap<String, (i64, i64)> = BTreeMap::new();
         for order in self.orders.values() {
             let net = order.total - order.refunded;
