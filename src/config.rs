@@ -75,7 +75,7 @@ pub struct Webhooks {
     #[serde(deserialize_with = "values::address")]
     pub listen: SocketAddr,
     pub shopify: WebhookSecrets,
-    pub woocommerce: WebhookSecrets,
+    pub woocommerce: WooCommerceWebhooks,
     pub orders: WebhookSecrets,
 }
 
@@ -84,6 +84,17 @@ pub struct Webhooks {
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookSecrets {
     pub secrets: Vec<Secret>,
+}
+
+/// `[webhooks.woocommerce]`
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WooCommerceWebhooks {
+    /// Any of them may sign; with none the route answers 401.
+    pub secrets: Vec<Secret>,
+    /// The address of the one site whose webhooks are taken (`https://shop.example`): a copy of the
+    /// site made to try things out signs with the same secret. Empty: any.
+    pub source: String,
 }
 
 /// `[dashboard]`: the local page and the API.
@@ -108,6 +119,8 @@ pub struct Orders {
     pub count_zero_value: bool,
     /// When an id comes with a guest's e-mail, the guest's orders move to it.
     pub merge_guests_by_email: bool,
+    /// Statuses of WooCommerce that count; others do not.
+    pub paid_statuses: Vec<String>,
 }
 
 /// `[import]`: how to read the generic CSV.
@@ -302,8 +315,12 @@ impl Default for Database {
 
 impl Default for Webhooks {
     fn default() -> Self {
-        let none = WebhookSecrets::default;
-        Self { listen: ([127, 0, 0, 1], 8788).into(), shopify: none(), woocommerce: none(), orders: none() }
+        Self {
+            listen: ([127, 0, 0, 1], 8788).into(),
+            shopify: WebhookSecrets::default(),
+            woocommerce: WooCommerceWebhooks::default(),
+            orders: WebhookSecrets::default(),
+        }
     }
 }
 
@@ -315,7 +332,12 @@ impl Default for Dashboard {
 
 impl Default for Orders {
     fn default() -> Self {
-        Self { count_pending: false, count_zero_value: false, merge_guests_by_email: true }
+        Self {
+            count_pending: false,
+            count_zero_value: false,
+            merge_guests_by_email: true,
+            paid_statuses: ["processing", "completed"].map(str::to_owned).to_vec(),
+        }
     }
 }
 

@@ -4,7 +4,8 @@
 //!
 //! - an order is the greatest of its states by (`updated_at`, `triggered_at`, how far along it is);
 //! - each field of a person is the one told by the greatest [`Version`];
-//! - deletions stay, whichever way round they come; an older state still fills what is unknown;
+//! - deletions stay, whichever way round they come, but for shops that have a bin ([`restore_order`]);
+//!   an older state still fills what is unknown;
 //! - who owns an order follows from ids, e-mails and merges alone ([`identity`]);
 //! - counters are recomputed from the orders, never incremented ([`counters`]).
 //!
@@ -20,6 +21,7 @@ mod first_order;
 mod identity;
 mod orders;
 mod people;
+mod restore;
 mod worth;
 
 pub use batch::apply_orders;
@@ -27,6 +29,7 @@ pub use counters::average;
 pub use identity::merge_customers;
 pub use orders::{apply_order, check_order, delete_order};
 pub use people::{Version, apply_person, check_person, delete_customer};
+pub use restore::restore_order;
 pub use worth::net;
 
 use crate::{
@@ -45,16 +48,19 @@ pub struct Rules {
     pub count_zero_value: bool,
     /// A guest's orders belong to the customer who has the guest's e-mail.
     pub merge_guests_by_email: bool,
+    /// WooCommerce's words for orders that count, such as "processing".
+    pub paid_statuses: Vec<String>,
 }
 
 impl Rules {
     #[must_use]
-    pub const fn from_config(config: &Config) -> Self {
+    pub fn from_config(config: &Config) -> Self {
         Self {
             currency: config.shop.currency,
             count_pending: config.orders.count_pending,
             count_zero_value: config.orders.count_zero_value,
             merge_guests_by_email: config.orders.merge_guests_by_email,
+            paid_statuses: config.orders.paid_statuses.clone(),
         }
     }
 }

@@ -43,6 +43,7 @@ pub fn all(config: &Config) -> Vec<Problem> {
     shop(config, &mut findings);
     listeners(config, &mut findings);
     webhook_secrets(config, &mut findings);
+    paid_statuses(config, &mut findings);
     import(config, &mut findings);
     scoring(config, &mut findings);
     segments(config, &mut findings);
@@ -114,12 +115,12 @@ fn listeners(config: &Config, findings: &mut Findings) {
 
 fn webhook_secrets(config: &Config, findings: &mut Findings) {
     let sources = [
-        ("shopify", &config.webhooks.shopify),
-        ("woocommerce", &config.webhooks.woocommerce),
-        ("orders", &config.webhooks.orders),
+        ("shopify", &config.webhooks.shopify.secrets),
+        ("woocommerce", &config.webhooks.woocommerce.secrets),
+        ("orders", &config.webhooks.orders.secrets),
     ];
-    for (source, webhooks) in sources {
-        for (index, secret) in webhooks.secrets.iter().enumerate() {
+    for (source, secrets) in sources {
+        for (index, secret) in secrets.iter().enumerate() {
             let path = ["webhooks".into(), source.into(), "secrets".into(), index.into()];
             if secret.expose().trim().is_empty() {
                 findings.add(path, "an empty secret would let everyone in; write the secret, or secrets = []");
@@ -131,6 +132,23 @@ fn webhook_secrets(config: &Config, findings: &mut Findings) {
 }
 
 pub(super) const NOT_A_SIGNING_KEY: &str = "this is not a signing secret; write \"whsec_\" and the base64 of 24 to 64 random bytes, which `openssl rand -base64 32` prints";
+
+/// Those that say the opposite of paid would count what was never sold.
+fn paid_statuses(config: &Config, findings: &mut Findings) {
+    const NEVER: [&str; 4] = ["cancelled", "failed", "refunded", "trash"];
+    for (index, status) in config.orders.paid_statuses.iter().enumerate() {
+        let path = ["orders".into(), "paid_statuses".into(), index.into()];
+        let word = status.strip_prefix("wc-").unwrap_or(status);
+        if word.is_empty() || word.contains(|c: char| c.is_whitespace() || c.is_uppercase()) {
+            findings.add(
+                path,
+                format!("{status:?} is not a status of WooCommerce; write it as its database does, like \"on-hold\""),
+            );
+        } else if NEVER.contains(&word) {
+            findings.add(path, format!("{status:?} is no sale and cannot count; take it out"));
+        }
+    }
+}
 
 fn import(config: &Config, findings: &mut Findings) {
     use chrono::format::{Item, StrftimeItems};

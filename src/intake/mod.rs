@@ -10,6 +10,7 @@ mod inbox;
 mod json;
 mod shopify;
 pub mod signature;
+pub mod woocommerce;
 
 use rusqlite::Transaction;
 use sha2::{Digest, Sha256};
@@ -71,10 +72,24 @@ enum Reading {
 #[derive(Debug)]
 enum Event {
     Order(Order),
-    OrderDeleted { source_id: String, at: Timestamp },
+    /// Deletions before `alive_at` hold no longer.
+    LivingOrder {
+        order: Order,
+        alive_at: Timestamp,
+    },
+    OrderDeleted {
+        source_id: String,
+        at: Timestamp,
+    },
     Person(Person),
-    CustomerDeleted { external_id: String, at: Timestamp },
-    CustomersMerged { deleted_id: String, kept_id: String },
+    CustomerDeleted {
+        external_id: String,
+        at: Timestamp,
+    },
+    CustomersMerged {
+        deleted_id: String,
+        kept_id: String,
+    },
 }
 
 /// A message with its body read, ready for the transaction.
@@ -91,7 +106,8 @@ impl Prepared {
     pub fn new(message: Message, rules: &Rules) -> Self {
         let reading = match message.source {
             Source::Shopify => shopify::read(&message, rules),
-            Source::WooCommerce | Source::Csv | Source::Api => {
+            Source::WooCommerce => woocommerce::read(&message, rules),
+            Source::Csv | Source::Api => {
                 Reading::Ignored(format!("messages from {} are not read here", message.source))
             }
         };
@@ -134,6 +150,11 @@ fn apply(tx: &Transaction<'_>, rules: &Rules, event: &Event, message: &Message) 
     let (source, now) = (message.source, message.received_at);
     match event {
         Event::Order(order) => Ok(ledger::apply_order(tx, rules, order, now)?.order),
+        Event::LivingOrder { order, alive_at } => {
+            let restored = ledger::restore_order(tx, rules, source, &order.source_id, *alive_at)?;
+            let applied = ledger::apply_order(tx, rules, order, now)?.order;
+            Ok(if restored == Change::Updated { restored } else { applied })
+        }
         Event::OrderDeleted { source_id, at } => ledger::delete_order(tx, rules, source, source_id, *at, now),
         Event::Person(person) => ledger::apply_person(tx, rules, person, now),
         Event::CustomerDeleted { external_id, at } => ledger::delete_customer(tx, rules, source, external_id, *at),

@@ -91,7 +91,13 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 
     fn rules() -> Rules {
-        Rules { currency: Currency::EUR, count_pending: false, count_zero_value: false, merge_guests_by_email: true }
+        Rules {
+            currency: Currency::EUR,
+            count_pending: false,
+            count_zero_value: false,
+            merge_guests_by_email: true,
+            paid_statuses: Vec::new(),
+        }
     }
 
     fn text(of: impl Strategy<Value = Option<&'static str>>) -> impl Strategy<Value = Option<String>> {

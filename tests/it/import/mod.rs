@@ -211,7 +211,13 @@ fn worth(order: &Order) -> i64 {
 }
 
 fn rules() -> Rules {
-    Rules { currency: Currency::EUR, count_pending: false, count_zero_value: false, merge_guests_by_email: true }
+    Rules {
+        currency: Currency::EUR,
+        count_pending: false,
+        count_zero_value: false,
+        merge_guests_by_email: true,
+        paid_statuses: Vec::new(),
+    }
 }
 
 fn at(text: &str) -> Timestamp {
