@@ -19,9 +19,9 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
-use crate::model::Currency;
+use crate::model::{Currency, Source};
 
-pub use check::{DESTINATION_FIELDS, IMPORT_COLUMNS};
+pub use check::{CUSTOMER_COLUMNS, DESTINATION_FIELDS, IMPORT_COLUMNS};
 pub use environment::Environment;
 pub use load::{Loading, Missing, Mistake, known_keys};
 pub use preset::{AnswerRule, Means, Preset, Setting};
@@ -124,7 +124,7 @@ pub struct Orders {
 }
 
 /// `[import]`: how to read the generic CSV.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Import {
     /// strftime pattern of dates that are not RFC 3339; empty: `2026-11-23 02:00:00`, `2026-11-23`.
@@ -134,8 +134,15 @@ pub struct Import {
     /// IANA zone of dates without an offset; none: the shop's.
     #[serde(deserialize_with = "values::zone_or_none")]
     pub timezone: Option<chrono_tz::Tz>,
+    /// Whose ids the files hold: a shop that also sends webhooks must not come in twice.
+    #[serde(deserialize_with = "values::source")]
+    pub source: Source,
+    /// Largest file taken on the page, in megabytes.
+    pub upload_limit_mb: u32,
     /// Our column name → the file's.
     pub columns: BTreeMap<String, String>,
+    /// The same for lists of customers.
+    pub customer_columns: BTreeMap<String, String>,
 }
 
 /// `[scoring]`
@@ -337,6 +344,20 @@ impl Default for Orders {
             count_zero_value: false,
             merge_guests_by_email: true,
             paid_statuses: ["processing", "completed"].map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+impl Default for Import {
+    fn default() -> Self {
+        Self {
+            date_format: String::new(),
+            decimal_comma: false,
+            timezone: None,
+            source: Source::Csv,
+            upload_limit_mb: 2000,
+            columns: BTreeMap::new(),
+            customer_columns: BTreeMap::new(),
         }
     }
 }

@@ -12,7 +12,8 @@
 //! A live order that is its customer's first one that counts becomes an event, in the same
 //! transaction ([`first_order`]).
 //!
-//! Messages without a version (files) fill what no versioned message has told. The tables
+//! Messages without a version (files) fill what no versioned message has told, and among them a list
+//! of customers goes before what orders tell of theirs. The tables
 //! `orders`, `customers` and `aliases` are written here and nowhere else.
 
 mod batch;
@@ -24,7 +25,7 @@ mod people;
 mod restore;
 mod worth;
 
-pub use batch::apply_orders;
+pub use batch::{apply_orders, apply_people};
 pub use counters::average;
 pub use identity::merge_customers;
 pub use orders::{apply_order, check_order, delete_order};

@@ -1,5 +1,7 @@
 //! `quintile import`
 
+mod preview;
+
 use std::{
     io::{self, Write},
     path::PathBuf,
@@ -12,21 +14,23 @@ use serde_json::json;
 use super::{Context, Format, Outcome, UsageError};
 use crate::{
     db::Database,
-    intake::csv::{self, FileReport, Input, Limits, Settings},
+    intake::csv::{self, FileReport, Input, Limits, Preview, Settings},
     ledger::Rules,
     model::Timestamp,
 };
 
 /// Below the options in `--help`.
 const HELP: &str = "\
-Reads Shopify's orders export, and any CSV with the columns order_id, ordered_at, total, and \
-customer_id or email (further: refunded, currency, status, first_name, last_name). [import] in \
-config.toml maps other names and says how dates and amounts are written.
+Reads Shopify's exports of orders and of customers; any CSV with the columns order_id, ordered_at, \
+total, and customer_id or email (further: refunded, currency, status, first_name, last_name); and \
+lists of customers with customer_id or email (further: first_name, last_name, phone, consent, tags). \
+[import] in config.toml maps other names, and says how dates and amounts are written and whose ids \
+these are. --dry-run shows how the first rows are read and what would change.
 
 Importing a file again changes nothing. Rows that cannot be read are written to FILE.rejected.csv \
 with line number and reason, and the exit code is 3.";
 
-/// Bring orders in from files
+/// Bring orders and customers in from files
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
@@ -57,6 +61,8 @@ enum SourceFormat {
     ShopifyJsonl,
     /// Shopify's customers export
     ShopifyCustomersCsv,
+    /// The generic list of customers
+    CustomersCsv,
 }
 
 impl SourceFormat {
@@ -67,6 +73,7 @@ impl SourceFormat {
             Self::Csv => Some(csv::Format::Csv),
             Self::ShopifyJsonl => Some(csv::Format::ShopifyJsonl),
             Self::ShopifyCustomersCsv => Some(csv::Format::ShopifyCustomersCsv),
+            Self::CustomersCsv => Some(csv::Format::CustomersCsv),
         }
     }
 }
@@ -82,6 +89,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         .map(|path| csv::open(path, args.source_format.wanted(), &settings).map_err(unusable))
         .collect::<Result<Vec<_>, _>>()?;
 
+    let previews: Vec<_> = inputs.iter().map(Input::preview).collect();
     let database = context.open_database("quintile import")?;
     let rules = Rules::from_config(&context.config);
     let reports = if args.dry_run {
@@ -93,12 +101,20 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let duration_ms = started.elapsed().as_millis();
     let mut out = io::stdout().lock();
     match args.format {
-        Format::Table => for_people(&mut out, &reports, duration_ms, args.dry_run)?,
-        Format::Json => writeln!(out, "{}", as_json(&reports, duration_ms))?,
+        Format::Table => {
+            for (report, preview) in reports.iter().zip(&previews) {
+                for_people(&mut out, report, preview, args.dry_run)?;
+            }
+            closing(&mut out, duration_ms, args.dry_run)?;
+        }
+        Format::Json => {
+            let shown = args.dry_run.then_some(previews.as_slice());
+            writeln!(out, "{}", as_json(&reports, shown, duration_ms))?;
+        }
         Format::Csv => as_csv(&mut out, &reports)?,
     }
     out.flush()?;
-    let rejected = reports.iter().any(|report| report.orders.rejected > 0);
+    let rejected = reports.iter().any(|report| report.rejected() > 0);
     Ok(if rejected { Outcome::Partly } else { Outcome::Done })
 }
 
@@ -118,9 +134,7 @@ fn try_out(inputs: Vec<Input>, database: &Database, rules: Rules, now: Timestamp
         let mut reports = Vec::with_capacity(inputs.len());
         for input in inputs {
             let bar = progress_bar(&input);
-            let report = csv::import(input, false, &mut |batch| csv::apply(tx, &rules, batch, now), &|bytes| {
-                bar.set_position(bytes);
-            });
+            let report = csv::try_out(input, tx, &rules, now, &|bytes| bar.set_position(bytes));
             bar.finish_and_clear();
             reports.push(report?);
         }
@@ -146,11 +160,13 @@ fn progress_bar(input: &Input) -> ProgressBar {
     bar.with_message(input.path.display().to_string())
 }
 
-fn as_json(reports: &[FileReport], duration_ms: u128) -> serde_json::Value {
+/// `previews`: of a dry run.
+fn as_json(reports: &[FileReport], previews: Option<&[Preview]>, duration_ms: u128) -> serde_json::Value {
     let files: Vec<_> = reports
         .iter()
-        .map(|report| {
-            json!({
+        .enumerate()
+        .map(|(index, report)| {
+            let mut file = json!({
                 "file": report.file.display().to_string(),
                 "format": report.format.as_str(),
                 "rows": report.rows,
@@ -158,7 +174,12 @@ fn as_json(reports: &[FileReport], duration_ms: u128) -> serde_json::Value {
                 "customers": report.customers,
                 "rounded": report.rounded,
                 "rejectedFile": report.rejected_file.as_ref().map(|path| path.display().to_string()),
-            })
+            });
+            if let Some(preview) = previews.and_then(|previews| previews.get(index)) {
+                file["columns"] = preview::columns_as_json(preview);
+                file["preview"] = preview::rows_as_json(preview);
+            }
+            file
         })
         .collect();
     json!({ "files": files, "durationMs": duration_ms })
@@ -198,32 +219,46 @@ fn as_csv(out: &mut impl Write, reports: &[FileReport]) -> anyhow::Result<()> {
     Ok(writer.flush()?)
 }
 
-fn for_people(out: &mut impl Write, reports: &[FileReport], duration_ms: u128, dry_run: bool) -> io::Result<()> {
-    for FileReport { file, format, rows, orders, customers, rejected_file, rejections, rounded } in reports {
-        let kind = match format {
-            csv::Format::ShopifyCsv => "a Shopify orders export",
-            _ => "a CSV of orders",
-        };
-        writeln!(out, "{}: {kind}, {rows} rows", file.display())?;
+fn for_people(out: &mut impl Write, report: &FileReport, preview: &Preview, dry_run: bool) -> io::Result<()> {
+    let FileReport { file, format, rows, orders, customers, rejected_file, rejections, rounded } = report;
+    writeln!(out, "{}: {}, {rows} rows", file.display(), format.described())?;
+    if dry_run {
+        preview::columns_for_people(out, preview)?;
+        preview::rows_for_people(out, preview)?;
+    }
+    if format.is_of_customers() {
+        writeln!(
+            out,
+            "  customers  {} new, {} updated, {} unchanged, {} rejected",
+            customers.new, customers.updated, customers.unchanged, customers.rejected
+        )?;
+    } else {
         writeln!(
             out,
             "  orders     {} new, {} updated, {} unchanged, {} rejected",
             orders.new, orders.updated, orders.unchanged, orders.rejected
         )?;
         writeln!(out, "  customers  {} new, {} updated", customers.new, customers.updated)?;
-        if *rounded > 0 {
-            writeln!(out, "  orders with amounts of too many decimals, which were rounded: {rounded}")?;
-        }
-        for rejection in rejections {
-            writeln!(out, "  line {}: {}", rejection.line, rejection.reason)?;
-        }
-        if orders.rejected > rejections.len() as u64 {
-            writeln!(out, "  and {} more", orders.rejected - rejections.len() as u64)?;
-        }
-        if let Some(path) = rejected_file {
-            writeln!(out, "  rejected rows are in {}; correct and import that file", path.display())?;
-        }
     }
+    if *rounded > 0 {
+        writeln!(out, "  orders with amounts of too many decimals, which were rounded: {rounded}")?;
+    }
+    if let Some(warning) = preview.warning {
+        writeln!(out, "  note: {warning}")?;
+    }
+    for rejection in rejections {
+        writeln!(out, "  line {}: {}", rejection.line, rejection.reason)?;
+    }
+    if report.rejected() > rejections.len() as u64 {
+        writeln!(out, "  and {} more", report.rejected() - rejections.len() as u64)?;
+    }
+    if let Some(path) = rejected_file {
+        writeln!(out, "  rejected rows are in {}; correct and import that file", path.display())?;
+    }
+    Ok(())
+}
+
+fn closing(out: &mut impl Write, duration_ms: u128, dry_run: bool) -> io::Result<()> {
     let seconds = format!("{}.{} s", duration_ms / 1000, duration_ms % 1000 / 100);
     if dry_run { writeln!(out, "Dry run, {seconds}: nothing was stored.") } else { writeln!(out, "Done in {seconds}.") }
 }

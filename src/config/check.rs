@@ -27,6 +27,9 @@ pub const IMPORT_COLUMNS: [&str; 10] = [
     "last_name",
 ];
 
+/// What `[import.customer_columns]` may name.
+pub const CUSTOMER_COLUMNS: [&str; 7] = ["customer_id", "email", "first_name", "last_name", "phone", "consent", "tags"];
+
 /// What is wrong, collected.
 #[derive(Default)]
 pub(super) struct Findings(pub(super) Vec<Problem>);
@@ -158,10 +161,21 @@ fn import(config: &Config, findings: &mut Findings) {
             format!("{:?} is not a date format; write it like \"%d.%m.%Y %H:%M\"", config.import.date_format),
         );
     }
-    for column in config.import.columns.keys().filter(|column| !IMPORT_COLUMNS.contains(&column.as_str())) {
+    for (section, columns, known) in [
+        ("columns", &config.import.columns, &IMPORT_COLUMNS[..]),
+        ("customer_columns", &config.import.customer_columns, &CUSTOMER_COLUMNS[..]),
+    ] {
+        for column in columns.keys().filter(|column| !known.contains(&column.as_str())) {
+            findings.add(
+                ["import".into(), section.into(), column.as_str().into()],
+                format!("there is no such column; {}", choose(column, known)),
+            );
+        }
+    }
+    if config.import.upload_limit_mb == 0 {
         findings.add(
-            ["import".into(), "columns".into(), column.as_str().into()],
-            format!("there is no such column; {}", choose(column, &IMPORT_COLUMNS)),
+            ["import".into(), "upload_limit_mb".into()],
+            "0 would refuse every file; write how many megabytes a file may have, like 2000",
         );
     }
 }

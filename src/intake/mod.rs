@@ -10,7 +10,7 @@ mod inbox;
 mod json;
 mod shopify;
 pub mod signature;
-pub mod woocommerce;
+mod woocommerce;
 
 use rusqlite::Transaction;
 use sha2::{Digest, Sha256};

@@ -37,13 +37,14 @@ pub fn read(message: &Message, rules: &Rules) -> Reading {
 }
 
 /// An order, and until when its deletions hold no longer: until this state was made, or, where the
-/// shop says so, until now.
+/// shop says that it took the order back, any that we know of.
 fn living_order(message: &Message, rules: &Rules, notes: &mut Vec<String>, restored: bool) -> Result<Event, String> {
     let order = order::read(message, rules, notes)?;
     if order.status == OrderStatus::Cancelled && !restored {
         return Ok(Event::Order(order)); // it may well be in the bin
     }
-    let alive_at = if restored { message.received_at } else { order.updated_at.unwrap_or(order.ordered_at) };
+    let ever = Timestamp::from_millis(i64::MAX);
+    let alive_at = if restored { ever } else { order.updated_at.unwrap_or(order.ordered_at) };
     Ok(Event::LivingOrder { order, alive_at })
 }
 

@@ -4,7 +4,13 @@ use std::cmp::{Ordering, Reverse};
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{Applied, Change, LedgerError, Rules, check_date, counters::recompute, first_order, people, worth};
+use super::{
+    Applied, Change, LedgerError, Rules, check_date,
+    counters::recompute,
+    first_order,
+    people::{self, Teller},
+    worth,
+};
 use crate::model::{Money, Order, OrderStatus, Origin, Source, Timestamp, email_key};
 
 /// An order's stored columns. The derived order decides which of two states with one version is
@@ -167,7 +173,10 @@ pub(super) fn apply(
 ) -> Result<Applied, LedgerError> {
     // Also of a stale order: the person it names exists, and their fields have versions of their own.
     let placed = match &order.person {
-        Some(person) => people::place(tx, rules, person, now)?,
+        Some(person) => {
+            let teller = if order.updated_at.is_some() { Teller::Message } else { Teller::OrderInFile };
+            people::place(tx, rules, person, teller, now)?
+        }
         None => None,
     };
     let owner = placed.as_ref().map(|placed| placed.owner);

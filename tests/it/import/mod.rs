@@ -2,6 +2,7 @@
 
 mod again;
 mod command;
+mod customers;
 mod formats;
 mod large;
 mod rejected;
