@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     db::Database,
     delivery::Forwarder,
+    intake::uploads::Uploads,
     ledger::Rules,
     metrics::Metrics,
     scoring::Night,
@@ -91,6 +92,8 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     let metrics = Metrics::default();
     let forwarder = Forwarder::new(&config, writer.clone(), readers.clone(), clock.clone(), wake.clone())?
         .counting(metrics.clone());
+    let uploads = Uploads::new(Arc::clone(&config), &database, clock.clone());
+    uploads.recover().await?;
     let night = Night::new(&config, database, clock.clone(), wake.clone())?;
     let database_writer = writer.clone();
     let rules = Rules::from_config(&config);
@@ -102,11 +105,25 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         wake: wake.clone(),
     });
     let forgetting = retention::run(readers.clone(), database_writer, clock.clone(), shutdown.clone());
-    let dashboard = dashboard::router(DashboardState { config, config_path, readers, clock, metrics, score_now });
+    let dashboard = dashboard::router(DashboardState {
+        config,
+        config_path,
+        readers,
+        clock,
+        metrics,
+        score_now,
+        uploads: uploads.clone(),
+    });
 
     let mut parts = JoinSet::new();
     parts.spawn(web::listen(listeners.webhooks, webhooks, shutdown.clone(), GRACE));
     parts.spawn(web::listen(listeners.dashboard, dashboard, shutdown.clone(), GRACE));
+    let stopping = shutdown.clone();
+    parts.spawn(async move {
+        stopping.cancelled().await;
+        uploads.stop();
+        Ok(())
+    });
     parts.spawn(watch(night, asked, shutdown.clone()));
     let stop = shutdown.clone();
     parts.spawn(async {

@@ -5,6 +5,7 @@ mod preview;
 use std::{
     io::{self, Write},
     path::PathBuf,
+    sync::atomic::AtomicBool,
     time::Instant,
 };
 
@@ -134,7 +135,8 @@ fn try_out(inputs: Vec<Input>, database: &Database, rules: Rules, now: Timestamp
         let mut reports = Vec::with_capacity(inputs.len());
         for input in inputs {
             let bar = progress_bar(&input);
-            let report = csv::try_out(input, tx, &rules, now, &|bytes| bar.set_position(bytes));
+            let report =
+                csv::try_out(input, tx, &rules, now, &AtomicBool::new(false), &|bytes| bar.set_position(bytes));
             bar.finish_and_clear();
             reports.push(report?);
         }

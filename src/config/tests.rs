@@ -500,11 +500,11 @@ fn what_imports_and_shops_may_say() {
         ),
         (
             "[orders]\npaid_statuses = [\"completed\", \"cancelled\"]",
-            "config.toml:2:31: orders.paid_statuses[1]: \"cancelled\" is no sale and cannot count; take it out",
+            "config.toml:2:31: orders.paid_statuses: \"cancelled\" is no sale and cannot count; take it out",
         ),
         (
             "[orders]\npaid_statuses = [\"On Hold\"]",
-            "config.toml:2:18: orders.paid_statuses[0]: \"On Hold\" is not a status of WooCommerce; write it as its database does, like \"on-hold\"",
+            "config.toml:2:18: orders.paid_statuses: \"On Hold\" is not a status of WooCommerce; write it as its database does, like \"on-hold\"",
         ),
     ] {
         assert_eq!(error(text), message);

@@ -10,6 +10,7 @@ mod inbox;
 mod json;
 mod shopify;
 pub mod signature;
+pub mod uploads;
 mod woocommerce;
 
 use rusqlite::Transaction;

@@ -28,6 +28,11 @@ const EDGES: &[(&str, &[&str])] = &[
     // Its pages read with queries of their own; they borrow the words for segments and states, and
     // the rule that says when the next night is.
     ("web", &["scoring::segment", "scoring::night", "outbox"]),
+    // It hands on the files that come in through the page; what becomes of them is decided there.
+    (
+        "web::dashboard",
+        &["scoring::segment", "scoring::night", "outbox", "web::api", "web::error", "intake::uploads", "intake::csv"],
+    ),
     // It wakes the forwarder when what it stored became an event.
     ("web::webhooks", &["intake", "web::error", "outbox::has_unqueued"]),
     // The demo's receiver checks signatures with what checks them on the way in.

@@ -17,7 +17,7 @@ use crate::{
 
 /// Rows that share a transaction: enough to hide the cost of its fsync, few enough that the
 /// batches under way stay within some MiB.
-const ROWS_PER_BATCH: usize = 2_000;
+pub(super) const ROWS_PER_BATCH: usize = 2_000;
 /// Parsed batches that may wait to be applied.
 const BATCHES_AHEAD: usize = 2;
 /// Reasons kept for a person to read; the file of rejected rows has them all.
@@ -95,6 +95,12 @@ impl Batch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Adds what comes after.
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.orders.append(&mut other.orders);
+        self.people.append(&mut other.people);
     }
 
     fn clear(&mut self) {

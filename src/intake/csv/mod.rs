@@ -30,13 +30,16 @@ mod tests;
 mod tests_of_customers;
 mod try_out;
 
+use std::path::Path;
+
 use crate::model::{Order, Person};
 
 pub use detect::{Input, open};
 pub use import::{Batch, CustomerCounts, FileReport, OrderCounts, Outcomes, Rejection, apply, import};
 pub use preview::{Preview, Read, Shown};
+pub(super) use rejected::SUFFIX as REJECTED;
 pub use settings::Settings;
-pub use store::{Limits, store};
+pub use store::{Limits, store, store_until};
 pub use try_out::try_out;
 
 /// What a file can be.
@@ -94,6 +97,12 @@ pub struct Unusable(String);
 impl Unusable {
     fn new(message: impl Into<String>) -> Self {
         Self(message.into())
+    }
+
+    /// The same about a file that people know by another name than its path.
+    #[must_use]
+    pub fn calling(&self, path: &Path, name: &str) -> Self {
+        Self(self.0.replace(&path.display().to_string(), name))
     }
 }
 
