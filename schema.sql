@@ -47,6 +47,21 @@ CREATE TABLE privacy_tasks (
   begun_at  INTEGER NOT NULL
 ) STRICT;
 
+-- Files that came in through the page, and what became of them. Written by intake.
+CREATE TABLE imports (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again: a page may still be open
+  file_name   TEXT    NOT NULL,            -- as the browser named it
+  state       TEXT    NOT NULL CHECK (state IN ('uploading', 'ready', 'refused', 'trying', 'importing', 'done', 'interrupted', 'failed')),
+  size        INTEGER NOT NULL DEFAULT 0,  -- bytes
+  format      TEXT,                        -- what it is, in words
+  reason      TEXT,                        -- why it stands where it does; a sentence for the merchant
+  foreseen    TEXT,                        -- JSON: what the last dry run found
+  report      TEXT,                        -- JSON: what the import did
+  has_file    INTEGER NOT NULL DEFAULT 0 CHECK (has_file IN (0, 1)), -- the file is there to be imported
+  created_at  INTEGER NOT NULL,
+  finished_at INTEGER
+) STRICT;
+
 -- People. A customer is known by the source's id (external_id) or, a guest, by e-mail alone.
 -- Counters are recomputed from orders in the transaction that touches an order. Written by ledger.
 CREATE TABLE customers (

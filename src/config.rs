@@ -20,9 +20,9 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
-use crate::model::Currency;
+use crate::model::{Currency, Source};
 
-pub use check::{DESTINATION_FIELDS, IMPORT_COLUMNS};
+pub use check::{CUSTOMER_COLUMNS, DESTINATION_FIELDS, IMPORT_COLUMNS};
 pub use environment::Environment;
 pub use load::{Loading, Missing, Mistake, known_keys};
 pub use preset::{AnswerRule, Means, Preset, Setting};
@@ -78,7 +78,7 @@ pub struct Webhooks {
     #[serde(deserialize_with = "values::address")]
     pub listen: SocketAddr,
     pub shopify: WebhookSecrets,
-    pub woocommerce: WebhookSecrets,
+    pub woocommerce: WooCommerceWebhooks,
     pub orders: WebhookSecrets,
 }
 
@@ -87,6 +87,17 @@ pub struct Webhooks {
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookSecrets {
     pub secrets: Vec<Secret>,
+}
+
+/// `[webhooks.woocommerce]`
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WooCommerceWebhooks {
+    /// Any of them may sign; with none the route answers 401.
+    pub secrets: Vec<Secret>,
+    /// The address of the one site whose webhooks are taken (`https://shop.example`): a copy of the
+    /// site made to try things out signs with the same secret. Empty: any.
+    pub source: String,
 }
 
 /// `[dashboard]`: the local page and the API.
@@ -138,10 +149,12 @@ pub struct Orders {
     pub count_zero_value: bool,
     /// When an id comes with a guest's e-mail, the guest's orders move to it.
     pub merge_guests_by_email: bool,
+    /// Statuses of WooCommerce that count; others do not.
+    pub paid_statuses: Vec<String>,
 }
 
 /// `[import]`: how to read the generic CSV.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Import {
     /// strftime pattern of dates that are not RFC 3339; empty: `2026-11-23 02:00:00`, `2026-11-23`.
@@ -151,8 +164,15 @@ pub struct Import {
     /// IANA zone of dates without an offset; none: the shop's.
     #[serde(deserialize_with = "values::zone_or_none")]
     pub timezone: Option<chrono_tz::Tz>,
+    /// Whose ids the files hold: a shop that also sends webhooks must not come in twice.
+    #[serde(deserialize_with = "values::source")]
+    pub source: Source,
+    /// Largest file taken on the page, in megabytes.
+    pub upload_limit_mb: u32,
     /// Our column name → the file's.
     pub columns: BTreeMap<String, String>,
+    /// The same for lists of customers.
+    pub customer_columns: BTreeMap<String, String>,
 }
 
 /// `[scoring]`
@@ -332,8 +352,12 @@ impl Default for Database {
 
 impl Default for Webhooks {
     fn default() -> Self {
-        let none = WebhookSecrets::default;
-        Self { listen: ([127, 0, 0, 1], 8788).into(), shopify: none(), woocommerce: none(), orders: none() }
+        Self {
+            listen: ([127, 0, 0, 1], 8788).into(),
+            shopify: WebhookSecrets::default(),
+            woocommerce: WooCommerceWebhooks::default(),
+            orders: WebhookSecrets::default(),
+        }
     }
 }
 
@@ -372,7 +396,26 @@ impl Default for Sync {
 
 impl Default for Orders {
     fn default() -> Self {
-        Self { count_pending: false, count_zero_value: false, merge_guests_by_email: true }
+        Self {
+            count_pending: false,
+            count_zero_value: false,
+            merge_guests_by_email: true,
+            paid_statuses: ["processing", "completed"].map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+impl Default for Import {
+    fn default() -> Self {
+        Self {
+            date_format: String::new(),
+            decimal_comma: false,
+            timezone: None,
+            source: Source::Csv,
+            upload_limit_mb: 2000,
+            columns: BTreeMap::new(),
+            customer_columns: BTreeMap::new(),
+        }
     }
 }
 

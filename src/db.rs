@@ -174,6 +174,25 @@ impl Readers {
         Ok(busy? == 0)
     }
 
+    /// A copy of the database, as of now, in a new file at `path`, for work that is thrown away with
+    /// it: the copy does not survive a power cut. Nobody waits for it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn copy_to(&self, path: &Path) -> anyhow::Result<Connection> {
+        let mut copy = Connection::open(path)?;
+        {
+            let source = self.get()?;
+            let backup = rusqlite::backup::Backup::new(&source, &mut copy)?;
+            let all_pages = -1; // in one step, so one snapshot
+            anyhow::ensure!(backup.step(all_pages)? == rusqlite::backup::StepResult::Done, "the copy is not whole");
+        }
+        copy.pragma_update(None, "journal_mode", "TRUNCATE")?;
+        configure(&copy)?;
+        copy.pragma_update(None, "synchronous", "OFF")?;
+        Ok(copy)
+    }
+
     /// Runs `read` on a blocking thread, in one read transaction, so that all its statements see
     /// the same state.
     ///

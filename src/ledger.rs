@@ -4,14 +4,16 @@
 //!
 //! - an order is the greatest of its states by (`updated_at`, `triggered_at`, how far along it is);
 //! - each field of a person is the one told by the greatest [`Version`];
-//! - deletions stay, whichever way round they come; an older state still fills what is unknown;
+//! - deletions stay, whichever way round they come, but for shops that have a bin ([`restore_order`]);
+//!   an older state still fills what is unknown;
 //! - who owns an order follows from ids, e-mails and merges alone ([`identity`]);
 //! - counters are recomputed from the orders, never incremented ([`counters`]).
 //!
 //! A live order that is its customer's first one that counts becomes an event, in the same
 //! transaction ([`first_order`]).
 //!
-//! Messages without a version (files) fill what no versioned message has told.
+//! Messages without a version (files) fill what no versioned message has told, and among them a list
+//! of customers goes before what orders tell of theirs.
 //!
 //! Who was erased ([`erase`](erase())) stays nameless: every way in ends here, and here their marks are
 //! known ([`Tombstones`]). Their orders go on counting.
@@ -26,16 +28,18 @@ mod identity;
 mod orders;
 mod people;
 mod persons;
+mod restore;
 mod tombstones;
 mod worth;
 
-pub use batch::apply_orders;
+pub use batch::{apply_orders, apply_people};
 pub use counters::average;
 pub use erase::{Erased, erase, is_erased_person, is_erased_persons_order};
 pub use identity::merge_customers;
 pub use orders::{apply_order, check_order, delete_order};
 pub use people::{Version, apply_person, check_person, delete_customer};
 pub use persons::{Cluster, Who, find_persons, sourced};
+pub use restore::restore_order;
 pub use tombstones::{Mark, Tombstones};
 pub use worth::net;
 
@@ -55,16 +59,19 @@ pub struct Rules {
     pub count_zero_value: bool,
     /// A guest's orders belong to the customer who has the guest's e-mail.
     pub merge_guests_by_email: bool,
+    /// WooCommerce's words for orders that count, such as "processing".
+    pub paid_statuses: Vec<String>,
 }
 
 impl Rules {
     #[must_use]
-    pub const fn from_config(config: &Config) -> Self {
+    pub fn from_config(config: &Config) -> Self {
         Self {
             currency: config.shop.currency,
             count_pending: config.orders.count_pending,
             count_zero_value: config.orders.count_zero_value,
             merge_guests_by_email: config.orders.merge_guests_by_email,
+            paid_statuses: config.orders.paid_statuses.clone(),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     config::Config,
     db::Database,
     delivery::Forwarder,
+    intake::uploads::Uploads,
     ledger::Rules,
     metrics::Metrics,
     scoring::Night,
@@ -100,6 +101,8 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         .is_configured()
         .then(|| Sync::new(&config, database.clone(), clock.clone(), Timer::system()))
         .transpose()?;
+    let uploads = Uploads::new(Arc::clone(&config), &database, clock.clone());
+    uploads.recover().await?;
     let night = Night::new(&config, database, clock.clone(), wake.clone())?;
     let next_night = night.clone();
     let news = wake.clone();
@@ -114,11 +117,25 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         privacy: asked_for_data,
     });
     let forgetting = retention::run(readers.clone(), database_writer, clock.clone(), shutdown.clone());
-    let dashboard = dashboard::router(DashboardState { config, config_path, readers, clock, metrics, score_now });
+    let dashboard = dashboard::router(DashboardState {
+        config,
+        config_path,
+        readers,
+        clock,
+        metrics,
+        score_now,
+        uploads: uploads.clone(),
+    });
 
     let mut parts = JoinSet::new();
     parts.spawn(web::listen(listeners.webhooks, webhooks, shutdown.clone(), GRACE));
     parts.spawn(web::listen(listeners.dashboard, dashboard, shutdown.clone(), GRACE));
+    let stopping = shutdown.clone();
+    parts.spawn(async move {
+        stopping.cancelled().await;
+        uploads.stop();
+        Ok(())
+    });
     parts.spawn(watch(night, asked, shutdown.clone()));
     if let Some(sync) = sync {
         let stop = shutdown.clone();

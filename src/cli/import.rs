@@ -1,5 +1,7 @@
 //! `quintile import`
 
+mod preview;
+
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
@@ -15,7 +17,7 @@ use crate::{
     db::Database,
     intake::{
         bulk,
-        csv::{self, FileReport, Limits, Settings},
+        csv::{self, FileReport, Limits, Preview, Settings},
     },
     ledger::Rules,
     model::Timestamp,
@@ -23,14 +25,17 @@ use crate::{
 
 /// Below the options in `--help`.
 const HELP: &str = "\
-Reads Shopify's orders export, the JSON lines of its bulk operations (also gzip), and any CSV with the columns order_id, ordered_at, total, and \
-customer_id or email (further: refunded, currency, status, first_name, last_name). [import] in \
-config.toml maps other names and says how dates and amounts are written.
+Reads Shopify's exports of orders and of customers, and the JSON lines of its bulk operations (also \
+gzip); any CSV with the columns order_id, ordered_at, \
+total, and customer_id or email (further: refunded, currency, status, first_name, last_name); and \
+lists of customers with customer_id or email (further: first_name, last_name, phone, consent, tags). \
+[import] in config.toml maps other names, and says how dates and amounts are written and whose ids \
+these are. --dry-run shows how the first rows are read and what would change.
 
 Importing a file again changes nothing. Rows that cannot be read are written to FILE.rejected.csv \
 with line number and reason, and the exit code is 3.";
 
-/// Bring orders in from files
+/// Bring orders and customers in from files
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
@@ -61,6 +66,8 @@ enum SourceFormat {
     ShopifyJsonl,
     /// Shopify's customers export
     ShopifyCustomersCsv,
+    /// The generic list of customers
+    CustomersCsv,
 }
 
 impl SourceFormat {
@@ -71,6 +78,7 @@ impl SourceFormat {
             Self::Csv => Some(csv::Format::Csv),
             Self::ShopifyJsonl => Some(csv::Format::ShopifyJsonl),
             Self::ShopifyCustomersCsv => Some(csv::Format::ShopifyCustomersCsv),
+            Self::CustomersCsv => Some(csv::Format::CustomersCsv),
         }
     }
 }
@@ -88,6 +96,14 @@ impl Input {
             bulk::open(path).map(Self::Lines)
         } else {
             csv::open(path, wanted, settings).map(Box::new).map(Self::Table)
+        }
+    }
+
+    /// Of a table: how its first rows are read. The lines of a bulk operation say it themselves.
+    fn preview(&self) -> Option<Preview> {
+        match self {
+            Self::Table(input) => Some(input.preview()),
+            Self::Lines(_) => None,
         }
     }
 
@@ -149,6 +165,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         .map(|path| Input::open(path, args.source_format.wanted(), &settings).map_err(unusable))
         .collect::<Result<Vec<_>, _>>()?;
 
+    let previews: Vec<_> = inputs.iter().map(Input::preview).collect();
     let database = context.open_database("quintile import")?;
     let rules = Rules::from_config(&context.config);
     let reports = if args.dry_run {
@@ -160,12 +177,20 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let duration_ms = started.elapsed().as_millis();
     let mut out = io::stdout().lock();
     match args.format {
-        Format::Table => for_people(&mut out, &reports, duration_ms, args.dry_run)?,
-        Format::Json => writeln!(out, "{}", as_json(&reports, duration_ms))?,
+        Format::Table => {
+            for (report, preview) in reports.iter().zip(&previews) {
+                for_people(&mut out, report, preview.as_ref(), args.dry_run)?;
+            }
+            closing(&mut out, duration_ms, args.dry_run)?;
+        }
+        Format::Json => {
+            let shown = args.dry_run.then_some(previews.as_slice());
+            writeln!(out, "{}", as_json(&reports, shown, duration_ms))?;
+        }
         Format::Csv => as_csv(&mut out, &reports)?,
     }
     out.flush()?;
-    let rejected = reports.iter().any(|report| report.orders.rejected > 0);
+    let rejected = reports.iter().any(|report| report.rejected() > 0);
     Ok(if rejected { Outcome::Partly } else { Outcome::Done })
 }
 
@@ -193,11 +218,13 @@ fn try_out(inputs: Vec<Input>, database: &Database, rules: Rules, now: Timestamp
 #[error("nothing was stored: this was a dry run")]
 struct Undone(Vec<FileReport>);
 
-fn as_json(reports: &[FileReport], duration_ms: u128) -> serde_json::Value {
+/// `previews`: of a dry run.
+fn as_json(reports: &[FileReport], previews: Option<&[Option<Preview>]>, duration_ms: u128) -> serde_json::Value {
     let files: Vec<_> = reports
         .iter()
-        .map(|report| {
-            json!({
+        .enumerate()
+        .map(|(index, report)| {
+            let mut file = json!({
                 "file": report.file.display().to_string(),
                 "format": report.format.as_str(),
                 "rows": report.rows,
@@ -205,7 +232,12 @@ fn as_json(reports: &[FileReport], duration_ms: u128) -> serde_json::Value {
                 "customers": report.customers,
                 "rounded": report.rounded,
                 "rejectedFile": report.rejected_file.as_ref().map(|path| path.display().to_string()),
-            })
+            });
+            if let Some(preview) = previews.and_then(|previews| previews.get(index)?.as_ref()) {
+                file["columns"] = preview::columns_as_json(preview);
+                file["preview"] = preview::rows_as_json(preview);
+            }
+            file
         })
         .collect();
     json!({ "files": files, "durationMs": duration_ms })
@@ -245,33 +277,46 @@ fn as_csv(out: &mut impl Write, reports: &[FileReport]) -> anyhow::Result<()> {
     Ok(writer.flush()?)
 }
 
-fn for_people(out: &mut impl Write, reports: &[FileReport], duration_ms: u128, dry_run: bool) -> io::Result<()> {
-    for FileReport { file, format, rows, orders, customers, rejected_file, rejections, rounded } in reports {
-        let kind = match format {
-            csv::Format::ShopifyCsv => "a Shopify orders export",
-            csv::Format::ShopifyJsonl => "lines of a Shopify bulk operation",
-            _ => "a CSV of orders",
-        };
-        writeln!(out, "{}: {kind}, {rows} rows", file.display())?;
+fn for_people(out: &mut impl Write, report: &FileReport, preview: Option<&Preview>, dry_run: bool) -> io::Result<()> {
+    let FileReport { file, format, rows, orders, customers, rejected_file, rejections, rounded } = report;
+    writeln!(out, "{}: {}, {rows} rows", file.display(), format.described())?;
+    if let Some(preview) = preview.filter(|_| dry_run) {
+        preview::columns_for_people(out, preview)?;
+        preview::rows_for_people(out, preview)?;
+    }
+    if format.is_of_customers() {
+        writeln!(
+            out,
+            "  customers  {} new, {} updated, {} unchanged, {} rejected",
+            customers.new, customers.updated, customers.unchanged, customers.rejected
+        )?;
+    } else {
         writeln!(
             out,
             "  orders     {} new, {} updated, {} unchanged, {} rejected",
             orders.new, orders.updated, orders.unchanged, orders.rejected
         )?;
         writeln!(out, "  customers  {} new, {} updated", customers.new, customers.updated)?;
-        if *rounded > 0 {
-            writeln!(out, "  orders with amounts of too many decimals, which were rounded: {rounded}")?;
-        }
-        for rejection in rejections {
-            writeln!(out, "  line {}: {}", rejection.line, rejection.reason)?;
-        }
-        if orders.rejected > rejections.len() as u64 {
-            writeln!(out, "  and {} more", orders.rejected - rejections.len() as u64)?;
-        }
-        if let Some(path) = rejected_file {
-            writeln!(out, "  rejected rows are in {}; correct and import that file", path.display())?;
-        }
     }
+    if *rounded > 0 {
+        writeln!(out, "  orders with amounts of too many decimals, which were rounded: {rounded}")?;
+    }
+    if let Some(warning) = preview.and_then(|preview| preview.warning) {
+        writeln!(out, "  note: {warning}")?;
+    }
+    for rejection in rejections {
+        writeln!(out, "  line {}: {}", rejection.line, rejection.reason)?;
+    }
+    if report.rejected() > rejections.len() as u64 {
+        writeln!(out, "  and {} more", report.rejected() - rejections.len() as u64)?;
+    }
+    if let Some(path) = rejected_file {
+        writeln!(out, "  rejected rows are in {}; correct and import that file", path.display())?;
+    }
+    Ok(())
+}
+
+fn closing(out: &mut impl Write, duration_ms: u128, dry_run: bool) -> io::Result<()> {
     let seconds = format!("{}.{} s", duration_ms / 1000, duration_ms % 1000 / 100);
     if dry_run { writeln!(out, "Dry run, {seconds}: nothing was stored.") } else { writeln!(out, "Done in {seconds}.") }
 }

@@ -29,6 +29,9 @@ pub const IMPORT_COLUMNS: [&str; 10] = [
     "last_name",
 ];
 
+/// What `[import.customer_columns]` may name.
+pub const CUSTOMER_COLUMNS: [&str; 7] = ["customer_id", "email", "first_name", "last_name", "phone", "consent", "tags"];
+
 /// What is wrong, collected.
 #[derive(Default)]
 pub(super) struct Findings(pub(super) Vec<Problem>);
@@ -46,6 +49,7 @@ pub fn all(config: &Config) -> Vec<Problem> {
     listeners(config, &mut findings);
     webhook_secrets(config, &mut findings);
     shopify::check(config, &mut findings);
+    paid_statuses(config, &mut findings);
     import(config, &mut findings);
     scoring(config, &mut findings);
     segments(config, &mut findings);
@@ -117,12 +121,12 @@ fn listeners(config: &Config, findings: &mut Findings) {
 
 fn webhook_secrets(config: &Config, findings: &mut Findings) {
     let sources = [
-        ("shopify", &config.webhooks.shopify),
-        ("woocommerce", &config.webhooks.woocommerce),
-        ("orders", &config.webhooks.orders),
+        ("shopify", &config.webhooks.shopify.secrets),
+        ("woocommerce", &config.webhooks.woocommerce.secrets),
+        ("orders", &config.webhooks.orders.secrets),
     ];
-    for (source, webhooks) in sources {
-        for (index, secret) in webhooks.secrets.iter().enumerate() {
+    for (source, secrets) in sources {
+        for (index, secret) in secrets.iter().enumerate() {
             let path = ["webhooks".into(), source.into(), "secrets".into(), index.into()];
             if secret.expose().trim().is_empty() {
                 findings.add(path, "an empty secret would let everyone in; write the secret, or secrets = []");
@@ -135,6 +139,23 @@ fn webhook_secrets(config: &Config, findings: &mut Findings) {
 
 pub(super) const NOT_A_SIGNING_KEY: &str = "this is not a signing secret; write \"whsec_\" and the base64 of 24 to 64 random bytes, which `openssl rand -base64 32` prints";
 
+/// Those that say the opposite of paid would count what was never sold.
+fn paid_statuses(config: &Config, findings: &mut Findings) {
+    const NEVER: [&str; 4] = ["cancelled", "failed", "refunded", "trash"];
+    for (index, status) in config.orders.paid_statuses.iter().enumerate() {
+        let path = ["orders".into(), "paid_statuses".into(), index.into()];
+        let word = status.strip_prefix("wc-").unwrap_or(status);
+        if word.is_empty() || word.contains(|c: char| c.is_whitespace() || c.is_uppercase()) {
+            findings.add(
+                path,
+                format!("{status:?} is not a status of WooCommerce; write it as its database does, like \"on-hold\""),
+            );
+        } else if NEVER.contains(&word) {
+            findings.add(path, format!("{status:?} is no sale and cannot count; take it out"));
+        }
+    }
+}
+
 fn import(config: &Config, findings: &mut Findings) {
     use chrono::format::{Item, StrftimeItems};
     if StrftimeItems::new(&config.import.date_format).any(|item| item == Item::Error) {
@@ -143,10 +164,21 @@ fn import(config: &Config, findings: &mut Findings) {
             format!("{:?} is not a date format; write it like \"%d.%m.%Y %H:%M\"", config.import.date_format),
         );
     }
-    for column in config.import.columns.keys().filter(|column| !IMPORT_COLUMNS.contains(&column.as_str())) {
+    for (section, columns, known) in [
+        ("columns", &config.import.columns, &IMPORT_COLUMNS[..]),
+        ("customer_columns", &config.import.customer_columns, &CUSTOMER_COLUMNS[..]),
+    ] {
+        for column in columns.keys().filter(|column| !known.contains(&column.as_str())) {
+            findings.add(
+                ["import".into(), section.into(), column.as_str().into()],
+                format!("there is no such column; {}", choose(column, known)),
+            );
+        }
+    }
+    if config.import.upload_limit_mb == 0 {
         findings.add(
-            ["import".into(), "columns".into(), column.as_str().into()],
-            format!("there is no such column; {}", choose(column, &IMPORT_COLUMNS)),
+            ["import".into(), "upload_limit_mb".into()],
+            "0 would refuse every file; write how many megabytes a file may have, like 2000",
         );
     }
 }

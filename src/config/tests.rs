@@ -69,7 +69,8 @@ fn the_shipped_file_names_every_key_and_no_other() {
     for key in known_keys() {
         assert!(written.contains(&key), "config.toml does not show {key}");
     }
-    let chosen = ["import.columns", "destination.vars", "destination.names", "destination.headers"];
+    let chosen =
+        ["import.columns", "import.customer_columns", "destination.vars", "destination.names", "destination.headers"];
     let chosen = chosen.into_iter().chain(["destination.request.headers", "destination.request.form"]);
     let chosen: Vec<String> = chosen.map(|map| format!("{map}.")).collect();
     let secrets =
@@ -482,4 +483,32 @@ fn paths_start_from_the_folder_of_the_file() {
     );
     let missing = Config::load(Path::new("/nowhere/config.toml"));
     assert_eq!(missing.unwrap_err().to_string(), "no config.toml at /nowhere/config.toml; `quintile init` writes one");
+}
+
+#[test]
+fn what_imports_and_shops_may_say() {
+    for (text, message) in [
+        (
+            "[import]\nsource = \"woocomerce\"",
+            "config.toml:2:10: import.source: \"woocomerce\" is nowhere that orders come from; did you mean \"woocommerce\"?",
+        ),
+        (
+            "[import]\nupload_limit_mb = 0",
+            "config.toml:2:19: import.upload_limit_mb: 0 would refuse every file; write how many megabytes a file may have, like 2000",
+        ),
+        (
+            "[import.customer_columns]\nemial = \"Mail\"",
+            "config.toml:2:9: import.customer_columns.emial: there is no such column; did you mean \"email\"?",
+        ),
+        (
+            "[orders]\npaid_statuses = [\"completed\", \"cancelled\"]",
+            "config.toml:2:31: orders.paid_statuses: \"cancelled\" is no sale and cannot count; take it out",
+        ),
+        (
+            "[orders]\npaid_statuses = [\"On Hold\"]",
+            "config.toml:2:18: orders.paid_statuses: \"On Hold\" is not a status of WooCommerce; write it as its database does, like \"on-hold\"",
+        ),
+    ] {
+        assert_eq!(error(text), message);
+    }
 }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::problem::nearest;
+use super::problem::{choose, nearest};
+use crate::model::Source;
 
 /// An IANA time zone.
 pub fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<chrono_tz::Tz, D::Error> {
@@ -24,6 +25,15 @@ fn zone_named(name: &str) -> Result<chrono_tz::Tz, String> {
             |near| format!("did you mean \"{near}\"?"),
         );
         format!("{name:?} is not a time zone; {remedy}")
+    })
+}
+
+/// Whose ids a file holds.
+pub fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Source, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    Source::parse(&name).ok_or_else(|| {
+        let known: Vec<_> = Source::ALL.iter().map(|source| source.as_str()).collect();
+        D::Error::custom(format!("{name:?} is nowhere that orders come from; {}", choose(&name, &known)))
     })
 }
 

@@ -120,7 +120,20 @@ CREATE TABLE syncs (
   remarks       TEXT,
   error         TEXT
 ) STRICT;
-CREATE UNIQUE INDEX syncs_running ON syncs ((1)) WHERE state = 'running';";
+CREATE UNIQUE INDEX syncs_running ON syncs ((1)) WHERE state = 'running';
+CREATE TABLE imports (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  file_name   TEXT    NOT NULL,
+  state       TEXT    NOT NULL CHECK (state IN ('uploading', 'ready', 'refused', 'trying', 'importing', 'done', 'interrupted', 'failed')),
+  size        INTEGER NOT NULL DEFAULT 0,
+  format      TEXT,
+  reason      TEXT,
+  foreseen    TEXT,
+  report      TEXT,
+  has_file    INTEGER NOT NULL DEFAULT 0 CHECK (has_file IN (0, 1)),
+  created_at  INTEGER NOT NULL,
+  finished_at INTEGER
+) STRICT;";
 
 /// How a file comes to the current schema: an empty one at once, an older one step by step. An
 /// argument, so that tests can bring a real file up by steps of their own.

@@ -13,6 +13,8 @@ mod json;
 pub mod privacy;
 mod shopify;
 pub mod signature;
+pub mod uploads;
+mod woocommerce;
 
 use rusqlite::Transaction;
 use sha2::{Digest, Sha256};
@@ -74,6 +76,11 @@ enum Reading {
 #[derive(Debug)]
 enum Event {
     Order(Order),
+    /// Deletions before `alive_at` hold no longer.
+    LivingOrder {
+        order: Order,
+        alive_at: Timestamp,
+    },
     OrderDeleted {
         source_id: String,
         at: Timestamp,
@@ -97,7 +104,7 @@ impl Event {
     /// Of whom it tells something that may be stored.
     fn person(&self) -> Option<&Person> {
         match self {
-            Self::Order(order) => order.person.as_ref(),
+            Self::Order(order) | Self::LivingOrder { order, .. } => order.person.as_ref(),
             Self::Person(person) => Some(person),
             _ => None,
         }
@@ -118,7 +125,8 @@ impl Prepared {
     pub fn new(message: Message, rules: &Rules) -> Self {
         let reading = match message.source {
             Source::Shopify => shopify::read(&message, rules),
-            Source::WooCommerce | Source::Csv | Source::Api => {
+            Source::WooCommerce => woocommerce::read(&message, rules),
+            Source::Csv | Source::Api => {
                 Reading::Ignored(format!("messages from {} are not read here", message.source))
             }
         };
@@ -210,6 +218,11 @@ fn apply(
 ) -> Result<Change, LedgerError> {
     match event {
         Event::Order(order) => Ok(ledger::apply_order(tx, rules, order, now)?.order),
+        Event::LivingOrder { order, alive_at } => {
+            let restored = ledger::restore_order(tx, rules, source, &order.source_id, *alive_at)?;
+            let applied = ledger::apply_order(tx, rules, order, now)?.order;
+            Ok(if restored == Change::Updated { restored } else { applied })
+        }
         Event::OrderDeleted { source_id, at } => ledger::delete_order(tx, rules, source, source_id, *at, now),
         Event::Person(person) => ledger::apply_person(tx, rules, person, now),
         Event::CustomerDeleted { external_id, at } => ledger::delete_customer(tx, rules, source, external_id, *at),

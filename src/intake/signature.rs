@@ -14,6 +14,16 @@ pub const TOLERANCE: i64 = 5 * 60 * 1000;
 /// text. An empty secret signs nothing.
 #[must_use]
 pub fn shopify(secrets: &[Secret], body: &[u8], signature: &str) -> bool {
+    of_body(secrets, body, signature)
+}
+
+/// WooCommerce's way, which is the same.
+#[must_use]
+pub fn woocommerce(secrets: &[Secret], body: &[u8], signature: &str) -> bool {
+    of_body(secrets, body, signature)
+}
+
+fn of_body(secrets: &[Secret], body: &[u8], signature: &str) -> bool {
     let Ok(signature) = STANDARD.decode(signature) else { return false };
     secrets
         .iter()

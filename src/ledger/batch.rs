@@ -1,14 +1,15 @@
-//! Many orders at once, for imports.
+//! Many orders or people at once, for imports.
 
 use rusqlite::Transaction;
 
 use super::{
-    Applied, LedgerError, Rules,
+    Applied, Change, LedgerError, Rules,
     counters::recompute_one,
     orders::{apply, apply_order, check_order},
+    people::{self, Teller, check_person},
     tombstones::Tombstones,
 };
-use crate::model::{Money, Order, Timestamp};
+use crate::model::{Money, Order, Person, Timestamp};
 
 /// An order above this is no ordinary one: a million of them still add up.
 const ORDINARY: Money = Money(1_000_000_000_000);
@@ -32,6 +33,35 @@ pub fn apply_orders(
     } else {
         together(tx, rules, orders, now)
     }
+}
+
+/// Takes a file's list of customers: what it tells gives way to what the shop itself tells, and
+/// replaces what files of orders told. `order` of each answer is [`Change::Unchanged`].
+///
+/// # Errors
+/// As [`apply_orders`].
+pub fn apply_people(
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    people: &[Person],
+    now: Timestamp,
+) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+    let tombstones = Tombstones::load(tx)?;
+    let one = |person| {
+        if let Err(rejected) = check_person(person, now) {
+            return Ok(Err(rejected));
+        }
+        Ok(match people::place(tx, rules, &tombstones, person, Teller::ListInFile, now)? {
+            None => Err(LedgerError::Rejected("this customer has neither an id nor an e-mail".to_owned())),
+            Some(placed) => Ok(Applied {
+                order: Change::Unchanged,
+                customer: Some(placed.change),
+                customer_id: Some(placed.id),
+                owner: Some(placed.owner),
+            }),
+        })
+    };
+    people.iter().map(one).collect()
 }
 
 fn together(
@@ -93,7 +123,13 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 
     fn rules() -> Rules {
-        Rules { currency: Currency::EUR, count_pending: false, count_zero_value: false, merge_guests_by_email: true }
+        Rules {
+            currency: Currency::EUR,
+            count_pending: false,
+            count_zero_value: false,
+            merge_guests_by_email: true,
+            paid_statuses: Vec::new(),
+        }
     }
 
     fn text(of: impl Strategy<Value = Option<&'static str>>) -> impl Strategy<Value = Option<String>> {

@@ -5,8 +5,12 @@ use std::cmp::{Ordering, Reverse};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{
-    Applied, Change, LedgerError, Rules, check_date, counters::recompute, erase, first_order, people,
-    tombstones::Tombstones, worth,
+    Applied, Change, LedgerError, Rules, check_date,
+    counters::recompute,
+    erase, first_order,
+    people::{self, Teller},
+    tombstones::Tombstones,
+    worth,
 };
 use crate::model::{Money, Order, OrderStatus, Origin, Source, Timestamp, email_key};
 
@@ -171,7 +175,10 @@ pub(super) fn apply(
 ) -> Result<Applied, LedgerError> {
     // Also of a stale order: the person it names exists, and their fields have versions of their own.
     let placed = match &order.person {
-        Some(person) => people::place(tx, rules, tombstones, person, now)?,
+        Some(person) => {
+            let teller = if order.updated_at.is_some() { Teller::Message } else { Teller::OrderInFile };
+            people::place(tx, rules, tombstones, person, teller, now)?
+        }
         None => None,
     };
     let owner = placed.as_ref().map(|placed| placed.owner);

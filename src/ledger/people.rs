@@ -6,7 +6,8 @@ use super::{Change, LedgerError, Rules, check_date, erase, identity, tombstones:
 use crate::model::{Person, Source, Timestamp, email_key};
 
 /// When a field was told: the source's `updated_at`, and within it when the source sent it. Stored
-/// as one integer that sorts the same way.
+/// as one integer that sorts the same way. What files tell comes before all messages: a negative
+/// one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(i64);
 
@@ -16,6 +17,9 @@ impl Version {
     /// `updated_at` until the year 2109.
     const SENT_BITS: u32 = 21;
     const SENT_UNKNOWN: i64 = (1 << Self::SENT_BITS) - 1;
+    /// A list of customers from a file: newer than what any file of orders tells of them, since it
+    /// holds what the shop knew in the end. Of two lists the one imported last.
+    const SNAPSHOT: Self = Self(-1);
 
     /// `None` without `updated_at`. A message that does not say when it was sent (a pull) comes
     /// after those that do.
@@ -25,6 +29,15 @@ impl Version {
         let sent = triggered_at
             .map_or(Self::SENT_UNKNOWN, |at| at.millis().saturating_sub(updated).clamp(0, Self::SENT_UNKNOWN - 1));
         Some(Self(updated << Self::SENT_BITS | sent))
+    }
+
+    /// Of a file's row that says as of when it was true. `None` without that.
+    fn of_file(updated_at: Option<Timestamp>) -> Option<Self> {
+        Self::of(updated_at, None).map(|Self(version)| Self(version + i64::MIN))
+    }
+
+    const fn is_of_file(self) -> bool {
+        self.0 < 0
     }
 }
 
@@ -71,7 +84,9 @@ impl Field {
         let newer = match version {
             // A file fills what no versioned message told, and cannot clear.
             None if told.is_none() => return Taken::Silent,
+            Some(version) if told.is_none() && version.is_of_file() => return Taken::Silent,
             None => self.version.is_none() && !same,
+            Some(Version::SNAPSHOT) => self.version < version || (self.version == version && !same),
             Some(_) => (version, told) > (self.version, self.value.as_deref()),
         };
         if newer {
@@ -93,6 +108,27 @@ const CONSENT: usize = 4;
 type Fields = [Field; 6];
 const COLUMNS: &str = "email, email_version, first_name, first_name_version, last_name, last_name_version,
     phone, phone_version, consent, consent_version, tags, tags_version";
+
+/// What tells of a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Teller {
+    /// The shop itself: a webhook, a pull.
+    Message,
+    /// A file's order, which knows its customer as of its day.
+    OrderInFile,
+    /// A file's list of customers.
+    ListInFile,
+}
+
+impl Teller {
+    fn version(self, updated_at: Option<Timestamp>, triggered_at: Option<Timestamp>) -> Option<Version> {
+        match self {
+            Self::Message => Version::of(updated_at, triggered_at),
+            Self::OrderInFile => Version::of_file(updated_at),
+            Self::ListInFile => Some(Version::SNAPSHOT),
+        }
+    }
+}
 
 /// By what a customer is known.
 pub(super) enum Key<'a> {
@@ -150,7 +186,7 @@ pub fn apply_person(
     now: Timestamp,
 ) -> Result<Change, LedgerError> {
     check_person(person, now)?;
-    match place(tx, rules, &Tombstones::load(tx)?, person, now)? {
+    match place(tx, rules, &Tombstones::load(tx)?, person, Teller::Message, now)? {
         Some(placed) => Ok(placed.change),
         None => Err(LedgerError::Rejected("this customer has neither an id nor an e-mail".to_owned())),
     }
@@ -196,7 +232,7 @@ pub(super) fn place_id(
     now: Timestamp,
 ) -> Result<Option<Placed>, LedgerError> {
     let person = Person { external_id: Some(external_id.to_owned()), ..Person::unknown(source) };
-    place(tx, rules, &Tombstones::load(tx)?, &person, now)
+    place(tx, rules, &Tombstones::load(tx)?, &person, Teller::Message, now)
 }
 
 /// Finds or makes the person's row and takes what is newer. `None`: they cannot be told from
@@ -206,6 +242,7 @@ pub(super) fn place(
     rules: &Rules,
     tombstones: &Tombstones,
     person: &Person,
+    teller: Teller,
     now: Timestamp,
 ) -> Result<Option<Placed>, LedgerError> {
     let Some(key) = Key::of(person) else { return Ok(None) };
@@ -215,8 +252,8 @@ pub(super) fn place(
         _ => tombstones.of(tx, person)?,
     };
     Ok(Some(match (known, erased) {
-        (None, None) => insert(tx, rules, person, &key, now)?,
-        (Some(known), None) => update(tx, rules, person, &key, known, now)?,
+        (None, None) => insert(tx, rules, person, teller, &key, now)?,
+        (Some(known), None) => update(tx, rules, person, teller, &key, known, now)?,
         // A row of their own may be somebody else's who has the e-mail now; its orders stay its own.
         (Some(known), Some(_)) => Placed { id: known.id, owner: known.owner, change: Change::Unchanged, erased: true },
         (None, Some(nameless)) => erase::place_again(tx, person.source, &key, nameless, now)?,
@@ -255,10 +292,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Known> {
 }
 
 /// Takes each field of the message that is newer.
-fn take_all(fields: &mut Fields, person: &Person) -> [Taken; 6] {
+fn take_all(fields: &mut Fields, person: &Person, teller: Teller) -> [Taken; 6] {
     let told = [&person.email, &person.first_name, &person.last_name, &person.phone, &person.consent, &person.tags];
-    let version = Version::of(person.updated_at, person.triggered_at);
-    let consent_version = Version::of(person.consent_at.or(person.updated_at), person.triggered_at);
+    let version = teller.version(person.updated_at, person.triggered_at);
+    let consent_version = teller.version(person.consent_at.or(person.updated_at), person.triggered_at);
     let mut taken = [Taken::Silent; 6];
     for (position, field) in fields.iter_mut().enumerate() {
         // A file does not become a version by naming when a consent was given.
@@ -272,11 +309,12 @@ fn insert(
     tx: &Transaction<'_>,
     rules: &Rules,
     person: &Person,
+    teller: Teller,
     key: &Key<'_>,
     now: Timestamp,
 ) -> Result<Placed, LedgerError> {
     let mut fields = Fields::default();
-    take_all(&mut fields, person);
+    take_all(&mut fields, person, teller);
     let (external_id, email_key) = match key {
         Key::Id(id) => (Some(*id), fields[EMAIL].value.as_deref().and_then(email_key)),
         Key::Guest(email) => (None, Some(email.clone())),
@@ -319,13 +357,14 @@ fn update(
     tx: &Transaction<'_>,
     rules: &Rules,
     person: &Person,
+    teller: Teller,
     key: &Key<'_>,
     mut known: Known,
     now: Timestamp,
 ) -> Result<Placed, LedgerError> {
     let mut placed = Placed { id: known.id, owner: known.owner, change: Change::Unchanged, erased: false };
     let old_key = known.fields[EMAIL].value.as_deref().and_then(email_key);
-    let taken = take_all(&mut known.fields, person);
+    let taken = take_all(&mut known.fields, person, teller);
     if taken.iter().any(|field| matches!(field, Taken::Changed | Taken::Confirmed)) {
         store_fields(tx, known.id, &known.fields)?;
     }
@@ -431,6 +470,32 @@ mod tests {
         ] {
             assert_eq!(field.take(told, version), taken, "{told:?}");
             assert_eq!(field.value.as_deref(), value, "{told:?}");
+        }
+    }
+
+    #[test]
+    fn files_tell_less_than_messages_and_a_list_more_than_orders() {
+        let order = |day| Version::of_file(Some(Timestamp::from_millis(day * Timestamp::DAY)));
+        let (list, message) = (Some(Version::SNAPSHOT), Version::of(Some(Timestamp::from_millis(1)), None));
+        assert!([None, order(1), order(2), order(40_000), list, message].is_sorted_by(|a, b| a < b));
+        assert_eq!(Version::of_file(None), None);
+
+        let mut field = Field::default();
+        for (told, version, taken, value) in [
+            (Some("yes"), order(2), Taken::Changed, "yes"),
+            (Some("no"), order(1), Taken::Lost, "yes"),
+            (Some(""), order(3), Taken::Silent, "yes"),
+            (Some("yes"), list, Taken::Confirmed, "yes"),
+            (Some("no"), order(4), Taken::Lost, "yes"),
+            (Some("yes"), list, Taken::Known, "yes"),
+            (Some("no"), list, Taken::Changed, "no"),
+            (Some("yes"), list, Taken::Changed, "yes"),
+            (Some(""), list, Taken::Silent, "yes"),
+            (Some("maybe"), message, Taken::Changed, "maybe"),
+            (Some("no"), list, Taken::Lost, "maybe"),
+        ] {
+            assert_eq!(field.take(told, version), taken, "{told:?}");
+            assert_eq!(field.value.as_deref(), Some(value), "{told:?}");
         }
     }
 }

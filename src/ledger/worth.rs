@@ -35,9 +35,19 @@ pub fn net(order: &Order, rules: &Rules) -> (Money, bool) {
         }
     };
     let worth = worth.max(Money::ZERO);
+    (worth, counts(order.status, order.gross, worth, rules))
+}
+
+/// Whether an order that is worth `net` counts, if it is neither a test nor cancelled nor deleted.
+pub(super) fn counts(status: OrderStatus, gross: Money, net: Money, rules: &Rules) -> bool {
+    let settled = match status {
+        OrderStatus::Pending | OrderStatus::Authorized => rules.count_pending,
+        OrderStatus::Voided | OrderStatus::Expired | OrderStatus::Cancelled | OrderStatus::Unknown => false,
+        OrderStatus::Paid | OrderStatus::PartiallyPaid | OrderStatus::PartiallyRefunded | OrderStatus::Refunded => true,
+    };
     // A gift was placed for nothing; an order refunded to nothing was not.
-    let gift = rules.count_zero_value && order.gross == Money::ZERO;
-    (worth, worth > Money::ZERO || gift)
+    let gift = rules.count_zero_value && gross == Money::ZERO;
+    settled && (net > Money::ZERO || gift)
 }
 
 /// Some sources say it by the status, some by the date.
@@ -59,6 +69,7 @@ mod tests {
             count_pending: false,
             count_zero_value: false,
             merge_guests_by_email: true,
+            paid_statuses: Vec::new(),
         };
         let order = |status, net_payment| Order {
             source: Source::Shopify,

@@ -21,6 +21,12 @@ pub enum PageError {
     BadRequest(String),
     #[error("{0}")]
     TooLarge(String),
+    /// Something else is under way.
+    #[error("{0}")]
+    Conflict(String),
+    /// A form without what it is about.
+    #[error("{0}")]
+    Incomplete(String),
     #[error("{0}")]
     Unavailable(String),
     /// Something of ours: the database could not be read.
@@ -39,6 +45,8 @@ impl PageError {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Incomplete(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -54,6 +62,8 @@ impl PageError {
             Self::MethodNotAllowed(_) => "Not like this",
             Self::BadRequest(_) => "Not an address",
             Self::TooLarge(_) => "Too much",
+            Self::Conflict(_) => "One thing at a time",
+            Self::Incomplete(_) => "Something is missing",
             Self::Unavailable(_) => "Not now",
             Self::Internal(_) => "The page could not be made",
         }

@@ -4,6 +4,8 @@
 //! its body read. 2xx is answered after the commit, so it means that the message is stored; what
 //! is ours to repair is answered 503, so that the sender tries again.
 
+mod woocommerce;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -52,10 +54,11 @@ pub struct WebhookState {
     pub privacy: Arc<Notify>,
 }
 
-/// `POST /webhooks/shopify`, `POST /webhooks/orders`, `GET /healthz`.
+/// `POST /webhooks/shopify`, `POST /webhooks/woocommerce`, `POST /webhooks/orders`, `GET /healthz`.
 pub fn router(state: WebhookState) -> Router {
     Router::new()
         .route("/webhooks/shopify", post(shopify))
+        .route("/webhooks/woocommerce", post(woocommerce::receive))
         .route("/webhooks/orders", post(orders))
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
@@ -112,7 +115,8 @@ async fn as_problem(response: Response) -> Response {
     let status = response.status();
     let detail = match status {
         StatusCode::NOT_FOUND => {
-            "there is nothing at this address; send to /webhooks/shopify or /webhooks/orders".to_owned()
+            "there is nothing at this address; send to /webhooks/shopify, /webhooks/woocommerce or /webhooks/orders"
+                .to_owned()
         }
         StatusCode::METHOD_NOT_ALLOWED => "this address does not take this method; see the Allow header".to_owned(),
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
@@ -161,9 +165,14 @@ async fn shopify(State(state): State<WebhookState>, request: Request) -> Result<
         body: body.into(),
         received_at: state.clock.now(),
     };
+    keep(&state, message).await
+}
+
+/// Stores a signed message and makes its change; 200 whatever it says.
+async fn keep(state: &WebhookState, message: Message) -> Result<StatusCode, Problem> {
     let (topic, rules) = (message.topic.clone(), state.rules.clone());
     let prepared = intake::Prepared::new(message, &state.rules);
-    let received = store(&state, move |tx| prepared.store(tx, &rules)).await?;
+    let received = store(state, move |tx| prepared.store(tx, &rules)).await?;
     if matches!(received, Received::Quarantined(_)) {
         tracing::warn!(topic, "quarantined a signed webhook; its reason is in the inbox");
     }
@@ -300,7 +309,8 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Proble
 fn kept_headers(headers: &HeaderMap) -> Value {
     let kept = |name: &HeaderName| {
         let name = name.as_str();
-        let ours = ["x-shopify-", "shopify-", "webhook-"].iter().any(|family| name.starts_with(family));
+        let ours =
+            ["x-shopify-", "shopify-", "x-wc-webhook-", "webhook-"].iter().any(|family| name.starts_with(family));
         (ours && !name.contains("hmac") && !name.contains("signature")) || KEPT.contains(&name)
     };
     headers

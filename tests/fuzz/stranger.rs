@@ -48,7 +48,13 @@ fn shop() -> Connection {
 }
 
 fn rules() -> Rules {
-    Rules { currency: Currency::EUR, count_pending: false, count_zero_value: false, merge_guests_by_email: true }
+    Rules {
+        currency: Currency::EUR,
+        count_pending: false,
+        count_zero_value: false,
+        merge_guests_by_email: true,
+        paid_statuses: Vec::new(),
+    }
 }
 
 fn message(source: Source, topic: &str, body: &[u8]) -> Message {

@@ -30,6 +30,11 @@ const EDGES: &[(&str, &[&str])] = &[
     // It shares the HTTP client and its guard with those who send.
     ("sync", &["intake", "ledger", "outbox::has_unqueued", "delivery::client", "delivery::guard", "delivery::retry"]),
     ("web", &["scoring::segment", "scoring::night", "outbox"]),
+    // It hands on the files that come in through the page; what becomes of them is decided there.
+    (
+        "web::dashboard",
+        &["scoring::segment", "scoring::night", "outbox", "web::api", "web::error", "intake::uploads", "intake::csv"],
+    ),
     // It wakes the forwarder when what it stored became an event.
     ("web::webhooks", &["intake", "web::error", "outbox::has_unqueued"]),
     // The demo's receiver checks signatures with what checks them on the way in.

@@ -8,4 +8,5 @@ mod generic;
 mod identity;
 mod topics;
 mod unusable;
+mod woocommerce;
 mod worth;

@@ -163,11 +163,14 @@ pub fn shop(config: &Config) -> Finding {
 /// Without one the shop cannot send orders.
 pub fn shop_secrets(config: &Config) -> Vec<Finding> {
     const CHECK: &str = "shop secrets";
-    let sources = [("shopify", &config.webhooks.shopify), ("orders", &config.webhooks.orders)];
-    let with: Vec<&str> =
-        sources.iter().filter(|(_, source)| !source.secrets.is_empty()).map(|(name, _)| *name).collect();
+    let sources = [
+        ("shopify", &config.webhooks.shopify.secrets),
+        ("woocommerce", &config.webhooks.woocommerce.secrets),
+        ("orders", &config.webhooks.orders.secrets),
+    ];
+    let with: Vec<&str> = sources.iter().filter(|(_, secrets)| !secrets.is_empty()).map(|(name, _)| *name).collect();
     let id = &config.shop.id;
-    let mut findings = vec![if config.webhooks.shopify.secrets.is_empty() && id.ends_with(".myshopify.com") {
+    vec![if config.webhooks.shopify.secrets.is_empty() && id.ends_with(".myshopify.com") {
         Finding::warn(
             CHECK,
             format!(
@@ -178,14 +181,7 @@ pub fn shop_secrets(config: &Config) -> Vec<Finding> {
         Finding::warn(CHECK, "there is none, so webhooks are refused; write your shop's into [webhooks.orders] secrets")
     } else {
         Finding::ok(CHECK, format!("webhooks for {} are taken", with.join(", ")))
-    }];
-    if !config.webhooks.woocommerce.secrets.is_empty() {
-        findings.push(Finding::warn(
-            CHECK,
-            "WooCommerce webhooks come with a later version; until then import its orders from CSV files",
-        ));
-    }
-    findings
+    }]
 }
 
 /// Asks the shop with the credentials of `[shopify]`; nothing to say without any.

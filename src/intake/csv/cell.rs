@@ -46,10 +46,18 @@ impl Amounts {
     ///
     /// Thousands may be grouped where that cannot be mistaken for decimals: "1,234.50", but not
     /// "1,234". With `decimal_comma` the two signs change places, and "1.234" is a thousand and
-    /// some, because that is what the setting says.
+    /// some, because that is what the setting says. A currency without decimals has thousands alone,
+    /// so there "1,234" is clear, and "1.234" is refused rather than taken for a yen and a bit.
     pub fn parse(self, text: &str, currency: Currency) -> Result<(Money, bool), String> {
-        let plain = if self.decimal_comma { without_groups(text, '.', ',', true) } else { plain_point(text) };
+        let whole = currency.digits() == 0;
+        let plain = if self.decimal_comma { without_groups(text, '.', ',', true) } else { plain_point(text, whole) };
         let Some(plain) = plain else { return Err(self.not_an_amount(text)) };
+        if whole && plain.split_once('.').is_some_and(|(_, rest)| rest.len() == 3) {
+            return Err(format!(
+                "{:?} may be thousands or decimals, which {currency} does not have; write it without the point, or set [import] decimal_comma = true",
+                shorten(text)
+            ));
+        }
         match Money::parse(&plain, currency) {
             Ok(parsed) => Ok((parsed.money, parsed.rounded)),
             Err(crate::model::MoneyError::NotANumber(_)) => Err(self.not_an_amount(text)),
@@ -82,9 +90,9 @@ impl Amounts {
 }
 
 /// The common case, a plain decimal, is passed on as it is.
-fn plain_point(text: &str) -> Option<Cow<'_, str>> {
+fn plain_point(text: &str, lone: bool) -> Option<Cow<'_, str>> {
     if text.contains([',', ' ', '\u{a0}', '\u{202f}', '\'']) {
-        without_groups(text, ',', '.', false)
+        without_groups(text, ',', '.', lone)
     } else {
         Some(Cow::Borrowed(text))
     }
@@ -275,6 +283,32 @@ mod tests {
         ] {
             assert_eq!(amount(text, true), minor, "{text:?}");
         }
+    }
+
+    #[test]
+    fn currencies_with_no_or_three_decimals() {
+        for (text, code, decimal_comma, minor) in [
+            ("12990", "CLP", false, Some(12_990)),
+            ("12990.00", "CLP", false, Some(12_990)),
+            ("12,990", "CLP", false, Some(12_990)),
+            ("1,012,990", "JPY", false, Some(1_012_990)),
+            ("12.990", "CLP", false, None), // thousands, or 13 pesos?
+            ("12.000", "CLP", false, None),
+            ("12.990", "CLP", true, Some(12_990)),
+            ("12990,00", "CLP", true, Some(12_990)),
+            ("12.990,000", "CLP", true, None),
+            ("12.345", "KWD", false, Some(12_345)),
+            ("1,012.345", "KWD", false, Some(1_012_345)),
+            ("12.3", "KWD", false, Some(12_300)),
+            ("12,345", "KWD", false, None),
+            ("12,345", "KWD", true, Some(12_345)),
+        ] {
+            let currency = Currency::new(code).unwrap();
+            let read = Amounts { decimal_comma }.parse(text, currency).ok().map(|(money, _)| money.0);
+            assert_eq!(read, minor, "{text} {code} {decimal_comma}");
+        }
+        let reason = Amounts { decimal_comma: false }.parse("12.990", Currency::new("CLP").unwrap()).unwrap_err();
+        assert!(reason.contains("may be thousands or decimals") && reason.contains("decimal_comma = true"), "{reason}");
     }
 
     #[test]

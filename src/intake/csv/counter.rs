@@ -8,6 +8,8 @@ use crate::ledger::{Applied, Change};
 pub(in crate::intake) struct Counter {
     new: IdSet,
     updated: IdSet,
+    /// All of a list of customers.
+    met: IdSet,
 }
 
 impl Counter {
@@ -24,6 +26,11 @@ impl Counter {
         {
             counts.updated += u64::from(self.updated.insert(owner));
         }
+    }
+
+    /// Whether a list of customers had not named them before.
+    pub fn meet(&mut self, owner: i64) -> bool {
+        self.met.insert(owner)
     }
 }
 

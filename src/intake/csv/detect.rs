@@ -8,15 +8,17 @@ use std::{
 
 use csv::ByteRecord;
 
-use super::{Format, Parser, Settings, Unusable, generic, header::Header, shopify_orders};
+use super::{
+    Format, Parser, Settings, Unusable, customers, generic,
+    header::{Header, guess},
+    shopify_orders,
+};
 
 /// The header must end within this many bytes. Shopify's is 1.3 KiB.
 const HEAD: usize = 64 * 1024;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 /// Cell separators we know, the usual first.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
-/// Columns that only Shopify's customers export has.
-const SHOPIFY_CUSTOMERS: [&str; 2] = ["Accepts Email Marketing", "Total Orders"];
 
 /// A file whose format, separator and columns are known, ready to be imported.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ pub struct Input {
 }
 
 /// The bytes read to look at, and how the table in them is written.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Head {
     pub bytes: Vec<u8>,
     /// Where the header starts: behind a byte order mark or a `sep=` line.
@@ -40,6 +42,13 @@ pub(super) struct Head {
     /// Lines before the header.
     pub lines: u64,
     pub delimiter: u8,
+}
+
+impl Head {
+    /// Whether the file goes on behind these bytes.
+    pub const fn is_cut(&self) -> bool {
+        self.bytes.len() >= HEAD
+    }
 }
 
 /// Opens a file and tells what it is. `wanted` is what the merchant says it is.
@@ -56,17 +65,19 @@ fn recognise(path: &Path, wanted: Option<Format>, settings: &Settings) -> Result
         read_head(path).map_err(|error| Unusable::new(format!("cannot be read: {error}; is the path right?")))?;
     refuse_what_is_no_text(&bytes)?;
     if matches!(wanted, Some(Format::ShopifyJsonl)) || (wanted.is_none() && bytes.starts_with(b"{")) {
-        return Err(not_yet(Format::ShopifyJsonl, "import a Shopify orders export (CSV)"));
+        return Err(lines());
     }
     let (head, header) = table(bytes, settings)?;
     let columns = Header::new(&header);
-    let format = wanted.unwrap_or_else(|| format_of(&columns, settings));
+    let Some(format) = wanted.or_else(|| format_of(&columns, settings)) else {
+        return Err(cannot_tell(&columns, head.delimiter, settings));
+    };
     let parser = match format {
         Format::ShopifyCsv => Parser::Shopify(shopify_orders::Parser::new(columns, settings)?),
         Format::Csv => Parser::Generic(generic::Parser::new(columns, settings)?),
-        Format::ShopifyJsonl | Format::ShopifyCustomersCsv => {
-            return Err(not_yet(format, "customers come with their orders: import a Shopify orders export (CSV)"));
-        }
+        Format::ShopifyCustomersCsv => Parser::Customers(customers::Parser::shopify(columns)?),
+        Format::CustomersCsv => Parser::Customers(customers::Parser::generic(columns, settings)?),
+        Format::ShopifyJsonl => return Err(lines()),
     };
     Ok(Input { path: path.to_owned(), format, size, head, file, header, parser })
 }
@@ -117,7 +128,9 @@ fn table(bytes: Vec<u8>, settings: &Settings) -> Result<(Head, ByteRecord), Unus
         .filter_map(|delimiter| Some((delimiter, first_record(&bytes[start..], delimiter)?)))
         .max_by_key(|(_, record)| {
             let header = Header::new(record);
-            let known = shopify_orders::recognises(&header) || is_customers_export(&header);
+            let known = shopify_orders::recognises(&header)
+                || customers::is_shopifys(&header)
+                || customers::recognises(&header, settings);
             (known, generic::matches(&header, settings), record.len())
         });
     let Some((delimiter, header)) = best.filter(|(_, record)| !is_cut(record, &bytes)) else {
@@ -141,23 +154,53 @@ fn is_cut(record: &ByteRecord, bytes: &[u8]) -> bool {
     record.as_slice().len() + record.len() >= HEAD && bytes.len() >= HEAD
 }
 
-fn is_customers_export(header: &Header) -> bool {
-    header.has("First Name") && header.has("Last Name") && SHOPIFY_CUSTOMERS.iter().any(|name| header.has(name))
+/// What the merchant has mapped goes first. `None`: nothing we know.
+fn format_of(header: &Header, settings: &Settings) -> Option<Format> {
+    let (orders, people) = (generic::recognises(header, settings), customers::recognises(header, settings));
+    Some(match () {
+        () if orders && !settings.columns.is_empty() => Format::Csv,
+        () if people && !settings.customer_columns.is_empty() => Format::CustomersCsv,
+        () if shopify_orders::recognises(header) => Format::ShopifyCsv,
+        () if customers::is_shopifys(header) => Format::ShopifyCustomersCsv,
+        () if orders => Format::Csv,
+        // A file of orders that lacks one column is not to be taken for a list of customers.
+        () if people && !generic::has_any_of_an_order(header, settings) => Format::CustomersCsv,
+        () => return None,
+    })
 }
 
-/// A file that is nothing we know is read as the generic CSV, whose error names the columns.
-fn format_of(header: &Header, settings: &Settings) -> Format {
-    if !settings.columns.is_empty() && generic::recognises(header, settings) {
-        Format::Csv // the merchant has mapped these columns
-    } else if shopify_orders::recognises(header) {
-        Format::ShopifyCsv
-    } else if is_customers_export(header) {
-        Format::ShopifyCustomersCsv
-    } else {
-        Format::Csv
+/// What a merchant writes the file's own name in place of.
+const UNNAMED: &str = "the file's name for it";
+
+/// Says what was found and what to write.
+fn cannot_tell(header: &Header, delimiter: u8, settings: &Settings) -> Unusable {
+    if let Some((ours, theirs)) = settings.columns.iter().find(|(_, theirs)| !header.has(theirs)) {
+        return Unusable::new(format!(
+            "has no column {theirs:?}, which [import.columns] {ours} names; its columns are {}",
+            header.listed()
+        ));
     }
+    let between = match delimiter {
+        b',' => " between commas",
+        b';' => " between semicolons",
+        b'\t' => " between tabs",
+        _ => "",
+    };
+    let found = match header.len() {
+        1 => "one column".to_owned(),
+        count => format!("{count} columns{between}"),
+    };
+    let remedy: Vec<_> = generic::missing(header, settings)
+        .into_iter()
+        .map(|ours| format!("  {ours} = {:?}", guess(header, ours).unwrap_or(UNNAMED)))
+        .collect();
+    Unusable::new(format!(
+        "is none of the files that quintile knows. It has {found}: {}. If these are orders, say which is which under [import.columns] in config.toml:\n{}\nIf these are customers, do so under [import.customer_columns].",
+        header.listed(),
+        remedy.join("\n"),
+    ))
 }
 
-fn not_yet(format: Format, instead: &str) -> Unusable {
-    Unusable::new(format!("is read as {}, which is not in this version yet; {instead}", format.as_str()))
+fn lines() -> Unusable {
+    Unusable::new("holds the lines of a Shopify bulk operation, which are not read here; `quintile import` reads them")
 }

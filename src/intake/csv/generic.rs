@@ -10,6 +10,8 @@
 //! | `currency` | empty: the shop's |
 //! | `status` | paid (also when empty), pending, refunded, cancelled, or a word of Shopify or WooCommerce |
 //! | `first_name`, `last_name` | |
+//!
+//! A row with nothing in any of them is another line item of the order above.
 
 use csv::ByteRecord;
 
@@ -21,22 +23,25 @@ use super::{
 };
 use crate::{
     config::IMPORT_COLUMNS,
+    intake::woocommerce,
     model::{Currency, Money, Order, OrderStatus, Origin, Person, Source, Timestamp},
 };
 
 const REQUIRED: [&str; 3] = ["order_id", "ordered_at", "total"];
 
 /// Reads the rows of one file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Parser {
     header: Header,
     columns: Columns,
     amounts: Amounts,
     dates: Dates,
     currency: Currency,
+    source: Source,
+    paid_statuses: Vec<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Columns {
     order_id: Column,
     customer_id: Column,
@@ -71,20 +76,31 @@ fn check_required(header: &Header, settings: &Settings) -> Result<(), Unusable> 
             header.listed()
         )));
     }
-    let has = |name: &&str| header.has(name_in_file(name, settings));
-    let mut missing: Vec<_> = REQUIRED.into_iter().filter(|name| !has(name)).collect();
-    if !has(&"customer_id") && !has(&"email") {
-        missing.push("customer_id or email");
-    }
+    let missing = missing(header, settings);
     if missing.is_empty() {
         return Ok(());
     }
     Err(Unusable::new(format!(
         "has no column {}; its columns are {}. Say which is which under [import.columns], like {} = \"the file's name for it\"",
-        missing.join(", "),
+        missing.join(", ").replace("email", "customer_id or email"),
         header.listed(),
-        missing[0].split(' ').next().unwrap_or_default(),
+        missing[0],
     )))
+}
+
+/// The required columns that are not there. Who ordered is asked for by the e-mail.
+pub(super) fn missing(header: &Header, settings: &Settings) -> Vec<&'static str> {
+    let has = |name: &&str| header.has(name_in_file(name, settings));
+    let mut missing: Vec<_> = REQUIRED.into_iter().filter(|name| !has(name)).collect();
+    if !has(&"customer_id") && !has(&"email") {
+        missing.push("email");
+    }
+    missing
+}
+
+/// Whether a column is there that only orders have.
+pub(super) fn has_any_of_an_order(header: &Header, settings: &Settings) -> bool {
+    REQUIRED.iter().any(|name| header.has(name_in_file(name, settings)))
 }
 
 impl Parser {
@@ -111,7 +127,27 @@ impl Parser {
             amounts: settings.amounts,
             dates: settings.dates.clone(),
             currency: settings.currency,
+            source: settings.source,
+            paid_statuses: settings.paid_statuses.clone(),
         })
+    }
+
+    /// Our names of the columns that are in the file, and where they stand.
+    pub fn columns(&self) -> impl Iterator<Item = (&'static str, Column)> {
+        let at = &self.columns;
+        let columns = [
+            at.order_id,
+            at.customer_id,
+            at.email,
+            at.ordered_at,
+            at.total,
+            at.refunded,
+            at.currency,
+            at.status,
+            at.first_name,
+            at.last_name,
+        ];
+        IMPORT_COLUMNS.into_iter().zip(columns).filter(|(_, column)| column.is_some())
     }
 
     /// # Errors
@@ -122,6 +158,9 @@ impl Parser {
             return Ok(Parsed::Passed);
         }
         row.check_width(&self.header)?;
+        if row.get(columns.order_id).is_empty() && self.says_nothing(row) {
+            return Ok(Parsed::Passed);
+        }
         let currency = match row.get(columns.currency) {
             code if code.is_empty() => self.currency,
             code => Currency::new(&code)
@@ -139,7 +178,7 @@ impl Parser {
         // "Refunded" without an amount is all of it.
         let refunded = if status == OrderStatus::Refunded && refunded == Money::ZERO { gross } else { refunded };
         let order = Order {
-            source: Source::Csv,
+            source: self.source,
             source_id: self.id(row, columns.order_id)?.ok_or_else(|| self.empty(columns.order_id))?,
             person: self.person(row, ordered_at)?,
             name: None,
@@ -160,6 +199,11 @@ impl Parser {
             historical: true,
         };
         Ok(Parsed::Order { order: Box::new(order), rounded })
+    }
+
+    /// Whether none of our columns holds anything.
+    fn says_nothing(&self, row: Row<'_>) -> bool {
+        self.columns().all(|(_, column)| row.get(column).is_empty())
     }
 
     fn amount(
@@ -184,7 +228,7 @@ impl Parser {
 
     fn status(&self, row: Row<'_>) -> Result<OrderStatus, String> {
         let text = row.get(self.columns.status).to_ascii_lowercase().replace([' ', '-'], "_");
-        status(text.strip_prefix("wc_").unwrap_or(&text)).ok_or_else(|| {
+        status(text.strip_prefix("wc_").unwrap_or(&text), &self.paid_statuses).ok_or_else(|| {
             let text = shorten(&text);
             self.at(
                 self.columns.status,
@@ -217,7 +261,7 @@ impl Parser {
             first_name: row.some(columns.first_name),
             last_name: row.some(columns.last_name),
             updated_at: Some(ordered_at),
-            ..Person::unknown(Source::Csv)
+            ..Person::unknown(self.source)
         }))
     }
 
@@ -231,14 +275,13 @@ impl Parser {
     }
 }
 
-/// The payment state behind the words that shops use. WooCommerce's "processing" is paid, not
-/// sent yet; its "on-hold" waits for a bank transfer.
-fn status(word: &str) -> Option<OrderStatus> {
+/// The payment state behind the words that shops use: Shopify's, WooCommerce's, and others'.
+fn status(word: &str, paid_statuses: &[String]) -> Option<OrderStatus> {
     Some(match word {
-        "" | "paid" | "completed" | "complete" | "processing" => OrderStatus::Paid,
-        "pending" | "on_hold" | "unpaid" | "checkout_draft" => OrderStatus::Pending,
-        "cancelled" | "canceled" | "trash" => OrderStatus::Cancelled,
-        "failed" => OrderStatus::Voided,
-        other => OrderStatus::parse(other).filter(|status| *status != OrderStatus::Unknown)?,
+        "" | "paid" | "complete" => OrderStatus::Paid,
+        "unpaid" => OrderStatus::Pending,
+        "canceled" => OrderStatus::Cancelled,
+        other => woocommerce::order_status(&other.replace('_', "-"), paid_statuses)
+            .or_else(|| OrderStatus::parse(other).filter(|status| *status != OrderStatus::Unknown))?,
     })
 }

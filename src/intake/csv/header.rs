@@ -32,6 +32,10 @@ impl Header {
         self.0.len()
     }
 
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     /// The name of a column as the file has it.
     pub fn name(&self, column: Column) -> &str {
         column.and_then(|at| self.0.get(at)).map_or("", String::as_str)
@@ -46,6 +50,30 @@ impl Header {
         }
         names.join(", ")
     }
+}
+
+/// The column that looks most like `ours` by what shops call such columns.
+pub(super) fn guess<'a>(header: &'a Header, ours: &str) -> Option<&'a str> {
+    let words: &[&[&str]] = match ours {
+        "order_id" => &[
+            &["order", "number"],
+            &["order", "id"],
+            &["order", "no"],
+            &["order", "#"],
+            &["bestellnummer"],
+            &["number"],
+        ],
+        "ordered_at" => &[&["order", "date"], &["created"], &["date"], &["datum"]],
+        "total" => &[&["order", "total"], &["total"], &["amount"], &["summe"], &["gesamt"]],
+        "email" => &[&["billing", "mail"], &["mail"]],
+        _ => &[],
+    };
+    let matches = |name: &str, words: &[&str]| {
+        let name = name.to_lowercase();
+        words.iter().all(|word| name.contains(word))
+    };
+    let is_table = header.len() > 1;
+    words.iter().filter(|_| is_table).find_map(|words| header.names().find(|name| matches(name, words)))
 }
 
 fn key(name: &str) -> String {

@@ -12,20 +12,25 @@ use rusqlite::Transaction;
 use super::{Format, Input, Parsed, Parser, counter::Counter, rejected::RejectedFile, rows::Rows};
 use crate::{
     ledger::{self, Applied, Change, Rules},
-    model::{Order, Timestamp},
+    model::{Order, Person, Timestamp, email_key},
 };
 
 /// Rows that share a transaction: enough to hide the cost of its fsync, few enough that the
 /// batches under way stay within some MiB.
-const ROWS_PER_BATCH: usize = 2_000;
+pub(super) const ROWS_PER_BATCH: usize = 2_000;
 /// Parsed batches that may wait to be applied.
 const BATCHES_AHEAD: usize = 2;
 /// Reasons kept for a person to read; the file of rejected rows has them all.
 const REASONS_SHOWN: usize = 5;
 
-/// Orders to apply together, each named once, in the file's order.
-pub type Batch = Vec<Order>;
-/// What became of each order of a batch, or why it was refused.
+/// What to apply together, each named once, in the file's order. A file has one of the two.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub orders: Vec<Order>,
+    pub people: Vec<Person>,
+}
+
+/// What became of each order or person of a batch, or why it was refused.
 pub type Outcomes = Vec<Result<Applied, String>>;
 
 /// What an import did with one file.
@@ -63,7 +68,7 @@ impl FileReport {
 }
 
 /// Orders by what became of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct OrderCounts {
     pub new: u64,
     pub updated: u64,
@@ -84,10 +89,52 @@ impl OrderCounts {
 }
 
 /// Customers by what became of them; each is counted once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CustomerCounts {
     pub new: u64,
     pub updated: u64,
+    /// Of a list of customers alone, as is `rejected`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unchanged: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rejected: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl FileReport {
+    /// Rows that were rejected, of whatever kind.
+    #[must_use]
+    pub const fn rejected(&self) -> u64 {
+        self.orders.rejected + self.customers.rejected
+    }
+}
+
+impl Batch {
+    /// Rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.orders.len() + self.people.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds what comes after.
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.orders.append(&mut other.orders);
+        self.people.append(&mut other.people);
+    }
+
+    fn clear(&mut self) {
+        self.orders.clear();
+        self.people.clear();
+    }
 }
 
 /// Why a row was rejected.
@@ -98,12 +145,13 @@ pub struct Rejection {
 }
 
 /// Applies a batch to the ledger, in the caller's transaction. Hands it back, to be dropped elsewhere
-/// than on the writer thread, with what became of each order.
+/// than on the writer thread, with what became of each row.
 ///
 /// # Errors
 /// The database could not be written; the caller undoes the batch.
 pub fn apply(tx: &Transaction<'_>, rules: &Rules, batch: Batch, now: Timestamp) -> anyhow::Result<(Batch, Outcomes)> {
-    let outcomes = ledger::apply_orders(tx, rules, &batch, now)?;
+    let mut outcomes = ledger::apply_orders(tx, rules, &batch.orders, now)?;
+    outcomes.extend(ledger::apply_people(tx, rules, &batch.people, now)?);
     let outcomes = outcomes.into_iter().map(|outcome| outcome.map_err(|error| error.to_string())).collect();
     Ok((batch, outcomes))
 }
@@ -137,8 +185,8 @@ pub fn import(
             }
         });
         for mut stretch in stretches {
-            let (orders, outcomes) = apply(std::mem::take(&mut stretch.orders))?;
-            stretch.orders = orders;
+            let (batch, outcomes) = apply(std::mem::take(&mut stretch.batch))?;
+            stretch.batch = batch;
             tally.count(&mut stretch, outcomes);
             if keep_rejected {
                 for Refused { row, line, reason } in &stretch.refused {
@@ -168,8 +216,8 @@ struct Stretch {
     /// The rows, of which the first `rows` are of this stretch.
     records: Vec<ByteRecord>,
     rows: usize,
-    orders: Batch,
-    /// Where each order stands.
+    batch: Batch,
+    /// Where each order or person stands.
     places: Vec<Place>,
     refused: Vec<Refused>,
     /// Position in the file behind the last row.
@@ -200,7 +248,7 @@ struct Source<R: std::io::Read> {
 impl<R: std::io::Read> Source<R> {
     /// The next stretch of rows, in the memory of an earlier one.
     fn fill(&mut self, mut stretch: Stretch) -> Stretch {
-        stretch.orders.clear();
+        stretch.batch.clear();
         stretch.places.clear();
         stretch.refused.clear();
         (stretch.rows, stretch.end) = (0, None);
@@ -217,8 +265,12 @@ impl<R: std::io::Read> Source<R> {
             stretch.rows += 1;
             match self.parser.parse(&stretch.records[row]) {
                 Ok(Parsed::Order { order, rounded }) => {
-                    stretch.orders.push(*order);
+                    stretch.batch.orders.push(*order);
                     stretch.places.push(Place { row, line, rounded });
+                }
+                Ok(Parsed::Person(person)) => {
+                    stretch.batch.people.push(*person);
+                    stretch.places.push(Place { row, line, rounded: false });
                 }
                 Ok(Parsed::Passed) => {}
                 Err(reason) => stretch.refused.push(Refused { row, line, reason }),
@@ -231,20 +283,41 @@ impl<R: std::io::Read> Source<R> {
 }
 
 impl Stretch {
-    /// Of the rows that name one order keeps the last. Applied one after the other, they would
-    /// change the order there and back with every import of the file.
+    /// Of the rows that name one order or person keeps the last. Applied one after the other, they
+    /// would change it there and back with every import of the file.
     fn keep_last(&mut self) {
-        let mut later = HashSet::with_capacity(self.orders.len());
-        let mut last: Vec<bool> =
-            self.orders.iter().rev().map(|order| later.insert(order.source_id.as_str())).collect();
-        if later.len() == self.orders.len() {
-            return;
+        let Batch { orders, people } = &mut self.batch;
+        if !orders.is_empty() {
+            let last = are_last(orders.iter().map(|order| order.source_id.as_str()));
+            keep(orders, &last);
+            keep(&mut self.places, &last);
+        } else if !people.is_empty() {
+            let last = are_last(people.iter().map(|person| {
+                let guest = || person.email.as_deref().and_then(email_key);
+                (person.external_id.clone(), person.external_id.is_none().then(guest).flatten())
+            }));
+            keep(people, &last);
+            keep(&mut self.places, &last);
         }
-        last.reverse();
-        let mut kept = last.iter();
-        self.orders.retain(|_| kept.next() == Some(&true));
-        let mut kept = last.iter();
-        self.places.retain(|_| kept.next() == Some(&true));
+    }
+}
+
+/// Which of `keys` do not come again; empty: none does.
+fn are_last<K: Eq + std::hash::Hash>(keys: impl DoubleEndedIterator<Item = K> + ExactSizeIterator) -> Vec<bool> {
+    let count = keys.len();
+    let mut later = HashSet::with_capacity(count);
+    let mut last: Vec<bool> = keys.rev().map(|key| later.insert(key)).collect();
+    if later.len() == count {
+        return Vec::new();
+    }
+    last.reverse();
+    last
+}
+
+fn keep<T>(items: &mut Vec<T>, kept: &[bool]) {
+    if !kept.is_empty() {
+        let mut kept = kept.iter();
+        items.retain(|_| kept.next() == Some(&true));
     }
 }
 
@@ -262,11 +335,19 @@ impl Tally {
     /// Adds one stretch; the ledger's refusals take their place among the parser's.
     fn count(&mut self, stretch: &mut Stretch, outcomes: Outcomes) {
         let report = &mut self.report;
+        let of_customers = report.format.is_of_customers();
+        let customers = &report.customers;
+        let mut met = customers.new + customers.updated + customers.unchanged;
         for (&Place { row, line, .. }, outcome) in stretch.places.iter().zip(outcomes) {
             match outcome {
                 Ok(applied) => {
-                    report.orders.count(applied.order);
+                    if !of_customers {
+                        report.orders.count(applied.order);
+                    }
                     self.people.count(&mut report.customers, applied);
+                    if of_customers && let Some(owner) = applied.owner {
+                        met += u64::from(self.people.meet(owner));
+                    }
                 }
                 Err(reason) => stretch.refused.push(Refused { row, line, reason }),
             }
@@ -274,7 +355,11 @@ impl Tally {
         stretch.refused.sort_by_key(|refused| refused.row);
         report.rows += stretch.rows as u64;
         report.rounded += stretch.places.iter().filter(|place| place.rounded).count() as u64;
-        report.orders.rejected += stretch.refused.len() as u64;
+        let rejected = if of_customers { &mut report.customers.rejected } else { &mut report.orders.rejected };
+        *rejected += stretch.refused.len() as u64;
+        if of_customers {
+            report.customers.unchanged = met - report.customers.new - report.customers.updated;
+        }
         let room = REASONS_SHOWN - report.rejections.len();
         let shown = stretch.refused.iter().take(room);
         report.rejections.extend(shown.map(|refused| Rejection { line: refused.line, reason: refused.reason.clone() }));

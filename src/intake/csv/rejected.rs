@@ -13,6 +13,9 @@ use csv::ByteRecord;
 
 use super::cell::decode;
 
+/// What its name has behind that of the input.
+pub const SUFFIX: &str = ".rejected.csv";
+
 /// Writes `<input>.rejected.csv`.
 pub(in crate::intake) struct RejectedFile {
     path: PathBuf,
@@ -22,7 +25,7 @@ pub(in crate::intake) struct RejectedFile {
 impl RejectedFile {
     pub fn beside(input: &Path) -> Self {
         let mut path = input.as_os_str().to_owned();
-        path.push(".rejected.csv");
+        path.push(SUFFIX);
         Self { path: path.into(), writer: None }
     }
 

@@ -6,7 +6,10 @@ use super::{
     Unusable,
     cell::{Amounts, Dates},
 };
-use crate::{config::Config, model::Currency};
+use crate::{
+    config::Config,
+    model::{Currency, Source},
+};
 
 /// How files are read.
 #[derive(Debug, Clone)]
@@ -14,8 +17,13 @@ pub struct Settings {
     pub(super) currency: Currency,
     pub(super) amounts: Amounts,
     pub(super) dates: Dates,
+    /// Whose ids the generic formats hold.
+    pub(super) source: Source,
+    /// Statuses of WooCommerce that count.
+    pub(super) paid_statuses: Vec<String>,
     /// Our column name → the file's.
     pub(super) columns: BTreeMap<String, String>,
+    pub(super) customer_columns: BTreeMap<String, String>,
 }
 
 impl Settings {
@@ -28,7 +36,10 @@ impl Settings {
             amounts: Amounts { decimal_comma: import.decimal_comma },
             dates: Dates::new(&import.date_format, import.timezone.unwrap_or(config.shop.timezone))
                 .map_err(Unusable::new)?,
+            source: import.source,
+            paid_statuses: config.orders.paid_statuses.clone(),
             columns: import.columns.clone(),
+            customer_columns: import.customer_columns.clone(),
         })
     }
 }

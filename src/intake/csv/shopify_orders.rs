@@ -23,7 +23,7 @@ use super::{
 use crate::model::{Currency, Money, Order, OrderStatus, Origin, Person, Source, Timestamp};
 
 /// Reads the rows of one file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Parser {
     header: Header,
     columns: Columns,
@@ -34,7 +34,7 @@ pub(super) struct Parser {
     current: (String, String),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Columns {
     name: Column,
     id: Column,
@@ -99,6 +99,35 @@ impl Parser {
             currency: settings.currency,
             current: (String::new(), String::new()),
         })
+    }
+
+    /// Our names of the columns that are in the file, and where they stand.
+    pub fn columns(&self) -> impl Iterator<Item = (&'static str, Column)> {
+        let at = &self.columns;
+        [
+            ("order_id", at.id.or(at.name)),
+            ("name", at.name),
+            ("email", at.email),
+            ("ordered_at", at.created_at.or(at.paid_at)),
+            ("total", at.total),
+            ("refunded", at.refunded),
+            ("outstanding", at.outstanding),
+            ("currency", at.currency),
+            ("status", at.financial_status.or(at.paid_at)),
+            ("cancelled_at", at.cancelled_at),
+            ("consent", at.accepts_marketing),
+            ("full_name", at.billing_name.or(at.shipping_name)),
+            ("phone", at.phone.or(at.billing_phone)),
+        ]
+        .into_iter()
+        .filter(|(_, column)| column.is_some())
+    }
+
+    /// What the merchant should know before importing this file.
+    pub fn warning(&self) -> Option<&'static str> {
+        self.columns.id.is_none().then_some(
+            "this export has no column \"Id\", so its orders are known by their names: if the shop also sends webhooks, export again with all columns, or these orders come in twice",
+        )
     }
 
     /// # Errors

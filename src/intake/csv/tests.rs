@@ -1,4 +1,4 @@
-//! Both formats, from bytes to orders.
+//! Files of orders, from bytes to orders.
 
 use std::{cell::RefCell, fmt::Write as _, io::Write};
 
@@ -31,9 +31,9 @@ fn read_with(bytes: impl AsRef<[u8]>, config: &Config) -> (Vec<Order>, FileRepor
     let input = open_bytes(bytes.as_ref(), config, None).unwrap();
     let all = RefCell::new(Vec::new());
     let mut take = |batch: Batch| {
-        let outcomes = batch.iter().map(|_| Ok(nobody())).collect();
-        all.borrow_mut().extend(batch);
-        Ok((Vec::new(), outcomes))
+        let outcomes = batch.orders.iter().map(|_| Ok(nobody())).collect();
+        all.borrow_mut().extend(batch.orders);
+        Ok((Batch::default(), outcomes))
     };
     let report = import(input, false, &mut take, &|_| {}).unwrap();
     (all.into_inner(), report)
@@ -402,7 +402,7 @@ fn files_that_cannot_be_used() {
         b"\xff\xfeN\x00a\x00",
         b"SQLite format 3\x00",
         b"{\"id\":\"gid://shopify/Order/1\"}\n",
-        b"First Name,Last Name,Email,Accepts Email Marketing,Total Spent,Total Orders\n",
+        b"First Name,Last Name,Accepts Email Marketing,Total Spent,Total Orders\n",
         b"Name,Email,Financial Status,Created at\n",
         b"Name,Email,Total,Lineitem name\n",
         b"order_id,ordered_at,total\n",
@@ -419,15 +419,29 @@ fn files_that_cannot_be_used() {
     FILE is compressed; unpack it first (gunzip)
     FILE is UTF-16 text; save it as "CSV UTF-8"
     FILE is not a text file; a CSV of orders is expected
-    FILE is read as shopify-jsonl, which is not in this version yet; import a Shopify orders export (CSV)
-    FILE is read as shopify-customers-csv, which is not in this version yet; customers come with their orders: import a Shopify orders export (CSV)
+    FILE holds the lines of a Shopify bulk operation, which are not read here; `quintile import` reads them
+    FILE is read as a Shopify customers export, but has no column "Customer ID" or "Email"; its columns are First Name, Last Name, Accepts Email Marketing, Total Spent, Total Orders. Export the customers again as "Plain CSV file"
     FILE is read as a Shopify orders export, but has no column "Total"; its columns are Name, Email, Financial Status, Created at. Export the orders again as "Plain CSV file"
     FILE is read as a Shopify orders export, but has no column "Created at"; its columns are Name, Email, Total, Lineitem name. Export the orders again as "Plain CSV file"
-    FILE has no column customer_id or email; its columns are order_id, ordered_at, total. Say which is which under [import.columns], like customer_id = "the file's name for it"
-    FILE has no column order_id, ordered_at, total, customer_id or email; its columns are foo, bar. Say which is which under [import.columns], like order_id = "the file's name for it"
-    FILE has no column order_id, ordered_at, total, customer_id or email; its columns are just some text. Say which is which under [import.columns], like order_id = "the file's name for it"
+    FILE is none of the files that quintile knows. It has 3 columns between commas: order_id, ordered_at, total. If these are orders, say which is which under [import.columns] in config.toml:
+      email = "the file's name for it"
+    If these are customers, do so under [import.customer_columns].
+    FILE is none of the files that quintile knows. It has 2 columns between commas: foo, bar. If these are orders, say which is which under [import.columns] in config.toml:
+      order_id = "the file's name for it"
+      ordered_at = "the file's name for it"
+      total = "the file's name for it"
+      email = "the file's name for it"
+    If these are customers, do so under [import.customer_columns].
+    FILE is none of the files that quintile knows. It has one column: just some text. If these are orders, say which is which under [import.columns] in config.toml:
+      order_id = "the file's name for it"
+      ordered_at = "the file's name for it"
+      total = "the file's name for it"
+      email = "the file's name for it"
+    If these are customers, do so under [import.customer_columns].
     "##);
 
+    let problem = open_bytes(b"order_id,ordered_at\n", &config(), Some(Format::Csv)).unwrap_err();
+    assert!(problem.contains("has no column total, customer_id or email;"), "{problem}");
     let problem = open_bytes(b"order_id,email,ordered_at,total\n", &config(), Some(Format::ShopifyCsv)).unwrap_err();
     assert!(problem.contains("has no column \"Name\""), "{problem}");
     let settings = Settings::from_config(&config()).unwrap();
@@ -448,7 +462,7 @@ fn a_quotation_mark_without_its_partner_does_not_swallow_memory() {
     let mut rows = 0;
     let mut take = |batch: Batch| {
         rows += batch.len();
-        Ok((Vec::new(), batch.iter().map(|_| Ok(nobody())).collect()))
+        Ok((Batch::default(), batch.orders.iter().map(|_| Ok(nobody())).collect()))
     };
     let error = format!("{:#}", import(input, false, &mut take, &|_| {}).unwrap_err());
     assert!(error.contains("cannot read on at line 3: "), "{error}");
@@ -481,6 +495,6 @@ fn a_customer_is_counted_once() {
         Ok((batch, outcomes.to_vec()))
     };
     let report = import(input, false, &mut take, &|_| {}).unwrap();
-    assert_eq!(report.customers, CustomerCounts { new: 1, updated: 3 });
+    assert_eq!(report.customers, CustomerCounts { new: 1, updated: 3, ..CustomerCounts::default() });
     assert_eq!(report.orders, OrderCounts { new: 4, updated: 1, unchanged: 2, rejected: 0 });
 }

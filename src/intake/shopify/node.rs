@@ -307,8 +307,13 @@ mod tests {
 
     use super::*;
 
-    const RULES: Rules =
-        Rules { currency: Currency::EUR, count_pending: false, count_zero_value: false, merge_guests_by_email: true };
+    const RULES: Rules = Rules {
+        currency: Currency::EUR,
+        count_pending: false,
+        count_zero_value: false,
+        merge_guests_by_email: true,
+        paid_statuses: Vec::new(),
+    };
 
     fn bag(amount: &str) -> Value {
         json!({ "shopMoney": { "amount": amount, "currencyCode": "EUR" },

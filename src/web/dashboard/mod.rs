@@ -14,6 +14,7 @@ mod filter;
 mod guard;
 mod health;
 mod heat;
+mod import;
 mod list;
 mod messages;
 mod metrics;
@@ -35,9 +36,11 @@ use std::{
 };
 
 use axum::{
-    Router, middleware,
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use tower_http::{
     compression::CompressionLayer,
@@ -49,6 +52,7 @@ use crate::{
     clock::Clock,
     config::Config,
     db::Readers,
+    intake::uploads::Uploads,
     metrics::Metrics,
     outbox::Shop,
     web::{
@@ -57,7 +61,7 @@ use crate::{
     },
 };
 
-/// Largest request body; the only form has none.
+/// Largest request body but for files; the other forms have none.
 const BODY_LIMIT: usize = 64 * 1024;
 
 /// What the dashboard needs from `serve`.
@@ -72,6 +76,8 @@ pub struct DashboardState {
     pub metrics: Metrics,
     /// "Score now": one message asks for one run. A full channel means that one is asked for.
     pub score_now: tokio::sync::mpsc::Sender<()>,
+    /// Files that come in through the page.
+    pub uploads: Uploads,
 }
 
 /// [`DashboardState`] and what is made of it once.
@@ -82,6 +88,7 @@ struct App {
     clock: Clock,
     metrics: Metrics,
     score_now: tokio::sync::mpsc::Sender<()>,
+    uploads: Uploads,
     names: names::Names,
     /// When "Score now" was last pressed (Unix milliseconds), until its run shows in the database.
     asked: AtomicI64,
@@ -89,7 +96,7 @@ struct App {
 
 /// All routes of the dashboard listener.
 pub fn router(state: DashboardState) -> Router {
-    let DashboardState { config, config_path, readers, clock, metrics, score_now } = state;
+    let DashboardState { config, config_path, readers, clock, metrics, score_now, uploads } = state;
     let api = api::router(ApiState { shop: Shop::from_config(&config), readers: readers.clone() });
     let names = names::Names::from_config(&config);
     let app = Arc::new(App {
@@ -99,10 +106,11 @@ pub fn router(state: DashboardState) -> Router {
         clock,
         metrics,
         score_now,
+        uploads,
         names,
         asked: AtomicI64::new(i64::MIN),
     });
-    Router::new()
+    let pages = Router::new()
         .route("/", get(overview::page))
         .route("/customers", get(customers::page))
         .route("/customers.csv", get(export::customers))
@@ -110,15 +118,25 @@ pub fn router(state: DashboardState) -> Router {
         .route("/runs", get(runs::list).post(runs::score_now))
         .route("/runs.csv", get(export::runs))
         .route("/runs/{id}", get(runs::detail))
+        .route("/import/{id}", get(import::detail::page))
+        .route("/import/{id}/try", post(import::detail::try_out))
+        .route("/import/{id}/start", post(import::detail::start))
+        .route("/import/{id}/discard", post(import::detail::discard))
+        .route("/import/{id}/rejected.csv", get(import::detail::rejected))
         .route("/assets/quintile.css", get(view::style))
         .route("/assets/favicon.svg", get(view::icon))
         .route("/metrics", get(metrics::metrics))
         .merge(api)
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .layer(RequestBodyLimitLayer::new(BODY_LIMIT));
+    // Has a limit of its own.
+    let upload =
+        Router::new().route("/import", get(import::page).post(import::upload)).layer(DefaultBodyLimit::disable());
+    pages
+        .merge(upload)
         .fallback(view::not_found)
         .method_not_allowed_fallback(view::wrong_method)
-        .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
         .layer(CsrfLayer::new().with_rejection_response(from_elsewhere))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::guard))
         .layer(CompressionLayer::new())

@@ -146,6 +146,32 @@ pub fn ago(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// [`counted`] of what is never negative.
+#[must_use]
+pub fn counted_u64(number: u64, one: &str, many: &str) -> String {
+    counted(i64::try_from(number).unwrap_or(i64::MAX), one, many)
+}
+
+/// "812 bytes", "12 kB", "3.4 MB", "2 GB"
+#[must_use]
+pub fn bytes(number: u64) -> String {
+    let tenths = |unit: u64| {
+        let tenths = number.saturating_add(unit / 20) / (unit / 10);
+        if tenths < 100 && !tenths.is_multiple_of(10) {
+            format!("{}.{}", tenths / 10, tenths % 10)
+        } else {
+            (tenths / 10).to_string()
+        }
+    };
+    match number {
+        1 => "1 byte".to_owned(),
+        ..1_000 => format!("{number} bytes"),
+        1_000..1_000_000 => format!("{} kB", tenths(1_000)),
+        1_000_000..1_000_000_000 => format!("{} MB", tenths(1_000_000)),
+        _ => format!("{} GB", tenths(1_000_000_000)),
+    }
+}
+
 /// "340 ms", "1.8 s", "2 min 5 s"
 #[must_use]
 pub fn duration(millis: i64) -> String {
@@ -187,6 +213,22 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse_rfc3339(text).unwrap()
+    }
+
+    #[test]
+    fn sizes_of_files() {
+        for (number, text) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (812, "812 bytes"),
+            (12_000, "12 kB"),
+            (3_449_000, "3.4 MB"),
+            (3_000_000, "3 MB"),
+            (412_000_000, "412 MB"),
+            (2_000_000_000, "2 GB"),
+        ] {
+            assert_eq!(bytes(number), text, "{number}");
+        }
     }
 
     #[test]

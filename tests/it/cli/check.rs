@@ -78,7 +78,7 @@ fn check_says_what_is_wrong() {
     let allowed = states(&home, &["check"], 0);
     assert_eq!((state_of(&allowed, "shop secrets"), state_of(&allowed, "destination")), ("warn", "ok"));
     let out = home.ok(&["check"]);
-    assert!(out.contains("warn  shop secrets: WooCommerce webhooks come with a later version"), "{out}");
+    assert!(out.contains("warn  shop secrets: demo.myshopify.com has none"), "{out}");
     home.write("config.toml", &allowing(""));
     let done = home.run(&["check"]);
     assert_eq!(done.code, 1, "the forwarder would send nothing there");

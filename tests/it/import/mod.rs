@@ -2,6 +2,7 @@
 
 mod again;
 mod command;
+mod customers;
 mod formats;
 mod large;
 mod rejected;
@@ -211,7 +212,13 @@ fn worth(order: &Order) -> i64 {
 }
 
 fn rules() -> Rules {
-    Rules { currency: Currency::EUR, count_pending: false, count_zero_value: false, merge_guests_by_email: true }
+    Rules {
+        currency: Currency::EUR,
+        count_pending: false,
+        count_zero_value: false,
+        merge_guests_by_email: true,
+        paid_statuses: Vec::new(),
+    }
 }
 
 fn at(text: &str) -> Timestamp {

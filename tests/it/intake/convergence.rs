@@ -14,8 +14,13 @@ use serde_json::{Value, json};
 
 use crate::support::shop::{LABEL, NOON, OrderBody, consent, customer, merge, order, rows};
 
-pub const RULES: Rules =
-    Rules { currency: Currency::EUR, count_pending: false, count_zero_value: false, merge_guests_by_email: true };
+pub const RULES: Rules = Rules {
+    currency: Currency::EUR,
+    count_pending: false,
+    count_zero_value: false,
+    merge_guests_by_email: true,
+    paid_statuses: Vec::new(),
+};
 const EMAILS: [&str; 4] = ["a@example.com", "b@example.com", "c@example.com", ""];
 
 /// Choices from one seed.

@@ -13,8 +13,13 @@ use serde_json::{Value, json};
 use super::redact;
 use crate::support::shop::{NOON, customer, order, rows};
 
-const RULES: Rules =
-    Rules { currency: Currency::EUR, count_pending: false, count_zero_value: false, merge_guests_by_email: true };
+const RULES: Rules = Rules {
+    currency: Currency::EUR,
+    count_pending: false,
+    count_zero_value: false,
+    merge_guests_by_email: true,
+    paid_statuses: Vec::new(),
+};
 const PEOPLE: u64 = 4;
 
 fn email(person: u64) -> String {

@@ -12,6 +12,7 @@ use quintile::{
     clock::Clock,
     config::{Config, Destination},
     db::Database,
+    intake::uploads::Uploads,
     model::Timestamp,
     web::dashboard::{DashboardState, router},
 };
@@ -85,7 +86,14 @@ impl Shop {
             clock: Clock::from_fn(|| Timestamp::from_millis(NOW)),
             metrics: quintile::metrics::Metrics::default(),
             score_now: self.score_now.clone(),
+            uploads: self.uploads(),
         })
+    }
+
+    /// The files of this shop; of one router to the next they know only what is stored.
+    pub fn uploads(&self) -> Uploads {
+        let clock = Clock::from_fn(|| Timestamp::from_millis(NOW));
+        Uploads::new(Arc::new(self.config.clone()), &self.database, clock)
     }
 
     /// `GET path` as a browser on this machine sends it.
@@ -111,7 +119,11 @@ pub fn send(router: Router, method: Method, path: &str, headers: &[(&str, &str)]
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(Body::empty()).unwrap();
+    send_request(router, request.body(Body::empty()).unwrap())
+}
+
+/// Whatever the request starts is over when this returns.
+pub fn send_request(router: Router, request: Request<Body>) -> Answer {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(async {
         let response = router.oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());

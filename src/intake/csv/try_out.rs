@@ -1,0 +1,28 @@
+//! What an import would do, without doing it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rusqlite::Transaction;
+
+use super::{FileReport, Input, apply, import};
+use crate::{ledger::Rules, model::Timestamp};
+
+/// Imports into `tx`, which the caller undoes: the report is what [`store`](super::store()) would
+/// say. Writes no file. Ends with an error soon after `stop` is set.
+///
+/// # Errors
+/// As [`import`](super::import()).
+pub fn try_out(
+    input: Input,
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    now: Timestamp,
+    stop: &AtomicBool,
+    progress: &dyn Fn(u64),
+) -> anyhow::Result<FileReport> {
+    let mut apply_unless_stopped = |batch| {
+        anyhow::ensure!(!stop.load(Ordering::Relaxed), "quintile is shutting down");
+        apply(tx, rules, batch, now)
+    };
+    import(input, false, &mut apply_unless_stopped, progress)
+}

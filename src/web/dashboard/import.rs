@@ -1,0 +1,227 @@
+//! `GET /import`: how orders come in. `POST /import`: a file, straight onto the disk.
+
+pub mod detail;
+
+use std::{sync::Arc, time::Duration};
+
+use askama::Template;
+use axum::{
+    extract::{
+        Multipart, State,
+        multipart::{Field, MultipartRejection},
+    },
+    http::{HeaderMap, header},
+    response::{IntoResponse, Redirect, Response},
+};
+use rusqlite::Connection;
+
+use super::{
+    App, statistics,
+    view::{self, Chrome, Moment},
+    words,
+};
+use crate::{
+    intake::uploads::{self, Import, State as Stage, UploadError},
+    model::{Source, Timestamp},
+    web::error::PageError,
+};
+
+/// What a form adds around its file, at most.
+const AROUND_THE_FILE: u64 = 16 * 1024;
+/// A browser shows our answer only when it could send all it had: the rest is read and thrown away
+/// for so long.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Messages that are looked through for the last of each source.
+const LOOKED_THROUGH: i64 = 1000;
+
+#[derive(Template)]
+#[template(path = "import.html")]
+struct Page {
+    chrome: Chrome,
+    /// Accepted by the form: nothing is being done.
+    free: bool,
+    limit: String,
+    rows: Vec<Row>,
+    webhooks: Vec<WebhookRow>,
+    listen: String,
+}
+
+/// An import as a line of the list.
+struct Row {
+    href: String,
+    name: String,
+    at: Moment,
+    tone: &'static str,
+    state: &'static str,
+    kind: String,
+    size: String,
+    what: String,
+}
+
+/// One address for webhooks.
+struct WebhookRow {
+    shop: &'static str,
+    path: &'static str,
+    tone: &'static str,
+    state: String,
+}
+
+/// `GET /import`
+pub async fn page(State(app): State<Arc<App>>) -> Result<Response, PageError> {
+    let (in_force, imports, last) = app
+        .readers
+        .read(|connection| {
+            Ok((statistics::in_force(connection)?, uploads::list(connection)?, last_messages(connection)?))
+        })
+        .await?;
+    view::html(&Page {
+        chrome: Chrome::new(&app, "import", in_force.as_ref(), app.clock.now()),
+        free: !imports.iter().any(|import| import.state.is_busy()),
+        limit: words::bytes(app.uploads.limit()),
+        rows: imports.iter().map(|import| row(&app, import)).collect(),
+        webhooks: webhook_rows(&app, &last),
+        listen: app.config.webhooks.listen.to_string(),
+    })
+}
+
+/// `POST /import`: takes a file in and shows what it is.
+pub async fn upload(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    form: Result<Multipart, MultipartRejection>,
+) -> Result<Response, PageError> {
+    let mut form = form.map_err(|_| nothing_chosen())?;
+    if told_length(&headers).is_some_and(|length| length > app.uploads.limit() + AROUND_THE_FILE) {
+        throw_away(&mut form).await;
+        return Err(UploadError::TooLarge(app.config.import.upload_limit_mb).into());
+    }
+    let received = match form.next_field().await {
+        Ok(Some(field)) if field.file_name().is_some_and(|name| !name.is_empty()) => receive(&app, field).await,
+        _ => Err(nothing_chosen()),
+    };
+    match received {
+        Ok(id) => Ok(Redirect::to(&format!("/import/{id}")).into_response()),
+        // Of a browser that is there.
+        Err(error) if !matches!(error, PageError::Incomplete(_)) => {
+            throw_away(&mut form).await;
+            Err(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn receive(app: &App, mut field: Field<'_>) -> Result<i64, PageError> {
+    let name = field.file_name().unwrap_or_default().to_owned();
+    let mut upload = app.uploads.begin(&name)?;
+    loop {
+        match field.chunk().await {
+            Ok(Some(bytes)) => {
+                if !upload.push(bytes.to_vec()).await {
+                    break;
+                }
+            }
+            Ok(None) => break,
+            Err(_) => {
+                drop(upload); // not finished: it is thrown away
+                return Err(UploadError::BrokenOff.into());
+            }
+        }
+    }
+    Ok(upload.finish().await?)
+}
+
+/// Reads what the browser still sends.
+async fn throw_away(form: &mut Multipart) {
+    let rest = async {
+        while let Ok(Some(mut field)) = form.next_field().await {
+            while let Ok(Some(_)) = field.chunk().await {}
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, rest).await; // a browser that takes longer gets no answer
+}
+
+fn told_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn nothing_chosen() -> PageError {
+    PageError::Incomplete("No file was chosen, so nothing was done. Go back, choose one and press Upload.".to_owned())
+}
+
+impl From<UploadError> for PageError {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::Busy | UploadError::NotThere => Self::Conflict(error.to_string()),
+            UploadError::TooLarge(_) => Self::TooLarge(error.to_string()),
+            UploadError::BrokenOff => Self::Incomplete(error.to_string()),
+            UploadError::Other(error) => Self::Internal(error),
+        }
+    }
+}
+
+fn row(app: &App, import: &Import) -> Row {
+    let (tone, state) = stage(import.state);
+    Row {
+        href: format!("/import/{}", import.id),
+        name: import.file_name.clone(),
+        at: Moment::new(app, import.created_at),
+        tone,
+        state,
+        kind: import.format.as_deref().map(words::sentence).unwrap_or_default(),
+        size: words::bytes(u64::try_from(import.size).unwrap_or(0)),
+        what: match &import.report {
+            Some(report) if report.of_customers => words::counted_u64(report.rows, "customer", "customers"),
+            Some(report) => words::counted_u64(report.orders.new, "new order", "new orders"),
+            None => String::new(),
+        },
+    }
+}
+
+/// Tone and word of a state.
+fn stage(state: Stage) -> (&'static str, &'static str) {
+    match state {
+        Stage::Uploading => ("warn", "Uploading"),
+        Stage::Ready => ("warn", "Waits for you"),
+        Stage::Refused => ("bad", "Not usable"),
+        Stage::Trying => ("warn", "Dry run"),
+        Stage::Importing => ("warn", "Importing"),
+        Stage::Done => ("ok", "Imported"),
+        Stage::Interrupted => ("bad", "Interrupted"),
+        Stage::Failed => ("bad", "Failed"),
+    }
+}
+
+/// When the last message of each source came, among the newest ones.
+fn last_messages(connection: &Connection) -> rusqlite::Result<Vec<(Source, Timestamp)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT source, max(received_at) FROM (SELECT source, received_at FROM inbox ORDER BY id DESC LIMIT ?1) GROUP BY source",
+    )?;
+    statement.query_map([LOOKED_THROUGH], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+fn webhook_rows(app: &App, last: &[(Source, Timestamp)]) -> Vec<WebhookRow> {
+    let webhooks = &app.config.webhooks;
+    let now = app.clock.now();
+    [
+        (Source::Shopify, "Shopify", "/webhooks/shopify", "[webhooks.shopify]", webhooks.shopify.secrets.is_empty()),
+        (
+            Source::WooCommerce,
+            "WooCommerce",
+            "/webhooks/woocommerce",
+            "[webhooks.woocommerce]",
+            webhooks.woocommerce.secrets.is_empty(),
+        ),
+        (Source::Api, "Other shops", "/webhooks/orders", "[webhooks.orders]", webhooks.orders.secrets.is_empty()),
+    ]
+    .into_iter()
+    .map(|(source, shop, path, section, refused)| {
+        let last = last.iter().find(|(other, _)| *other == source).map(|(_, at)| *at);
+        let (tone, state) = match last {
+            _ if refused => ("", format!("Refused: there is no secret under {section} in config.toml")),
+            Some(at) => ("ok", format!("The last message came {}", Moment::near(app, at, now).text)),
+            None => ("warn", "No message lately".to_owned()),
+        };
+        WebhookRow { shop, path, tone, state }
+    })
+    .collect()
+}

@@ -1,0 +1,120 @@
+//! `POST /webhooks/woocommerce`
+//!
+//! Five answers in a row that are not 2xx disable a webhook in the shop for good, so a signed message
+//! is answered 200 whatever it says.
+
+use axum::{
+    body::HttpBody,
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode},
+};
+use sha2::{Digest, Sha256};
+
+use super::{Problem, WebhookState, keep, kept_headers, one, read_body};
+use crate::{
+    config::WooCommerceWebhooks,
+    intake::{Message, signature},
+    model::Source,
+};
+
+/// Longest body of the message that WooCommerce sends unsigned when a webhook is saved.
+const LONGEST_PING: u64 = 64;
+
+/// Stores a signed message.
+pub(super) async fn receive(State(state): State<WebhookState>, request: Request) -> Result<StatusCode, Problem> {
+    let headers = request.headers().clone();
+    let ours = &state.config.webhooks.woocommerce;
+    let signature = wc_header(&headers, "Signature").map_err(|_| Problem::unauthorized("more than one signature"))?;
+    let Some(signature) = signature else { return answer_ping(ours, request).await };
+    let body = read_body(request).await?;
+    if !signature::woocommerce(&ours.secrets, &body, signature) {
+        tracing::warn!(bytes = body.len(), "refused a webhook: no accepted secret made its signature");
+        return Err(Problem::unauthorized("the signature does not match any accepted secret"));
+    }
+
+    let topic = wc_header(&headers, "Topic")?
+        .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "there is no X-WC-Webhook-Topic header"))?
+        .to_ascii_lowercase();
+    let source = wc_header(&headers, "Source")?.unwrap_or_default();
+    if !is_our_site(&ours.source, source) {
+        tracing::warn!(?source, "refused a webhook of another site than [webhooks.woocommerce] source");
+        return Err(Problem::unauthorized("this is not the site whose webhooks are taken here"));
+    }
+    let message = Message {
+        source: Source::WooCommerce,
+        topic,
+        delivery_key: wc_header(&headers, "Delivery-ID")?.map(|id| delivery_key(id, &body)),
+        triggered_at: None,
+        headers: kept_headers(&headers),
+        body: body.into(),
+        received_at: state.clock.now(),
+    };
+    keep(&state, message).await
+}
+
+/// 200 to the message `webhook_id=N`, which is not stored.
+async fn answer_ping(ours: &WooCommerceWebhooks, request: Request) -> Result<StatusCode, Problem> {
+    let unsigned = || Problem::unauthorized("there is no X-WC-Webhook-Signature header");
+    if request.body().size_hint().upper().is_none_or(|size| size > LONGEST_PING) {
+        return Err(unsigned());
+    }
+    let body = read_body(request).await?;
+    let id = body.strip_prefix(b"webhook_id=").ok_or_else(unsigned)?;
+    if id.is_empty() || !id.iter().all(u8::is_ascii_digit) {
+        return Err(unsigned());
+    }
+    if ours.secrets.is_empty() {
+        tracing::warn!(
+            "WooCommerce saved a webhook for this address; write its secret into [webhooks.woocommerce] secrets, or its messages are refused"
+        );
+    }
+    Ok(StatusCode::OK)
+}
+
+/// What tells a message from its copies. WooCommerce makes the id of the webhook and the second, so
+/// the orders of a bulk change share one: only with its body is it an id.
+fn delivery_key(id: &str, body: &[u8]) -> String {
+    format!("{id}.{}", hex::encode(&Sha256::digest(body)[..8]))
+}
+
+/// Whether `source` is the address in the configuration, or that names none. With or without scheme
+/// and the slash at the end.
+fn is_our_site(configured: &str, source: &str) -> bool {
+    let plain = |address: &str| {
+        let address = address.trim().trim_end_matches('/').to_ascii_lowercase();
+        address.split_once("://").map_or(address.clone(), |(_, rest)| rest.to_owned())
+    };
+    configured.trim().is_empty() || plain(configured) == plain(source)
+}
+
+/// The value of `X-WC-Webhook-{name}`.
+fn wc_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    one(headers, &format!("X-WC-Webhook-{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_site_by_its_address() {
+        for (configured, source, ours) in [
+            ("", "https://anything.example/", true),
+            ("", "", true),
+            ("https://shop.example", "https://shop.example/", true),
+            ("shop.example", "https://Shop.example/", true),
+            ("https://shop.example/de/", "http://shop.example/de", true),
+            ("https://shop.example", "https://staging.shop.example/", false),
+            ("https://shop.example", "https://shop.example/staging/", false),
+            ("https://shop.example", "", false),
+        ] {
+            assert_eq!(is_our_site(configured, source), ours, "{configured:?} {source:?}");
+        }
+    }
+
+    #[test]
+    fn two_orders_of_one_second_have_two_keys() {
+        assert_ne!(delivery_key("a", b"1"), delivery_key("a", b"2"));
+        assert_eq!(delivery_key("a", b"1"), delivery_key("a", b"1"));
+    }
+}
