@@ -18,6 +18,7 @@ use super::{
     notices::{Notice, notices},
     runs,
     statistics::{self, Run, SegmentCount},
+    syncs,
     view::{self, Chrome},
     words,
 };
@@ -140,7 +141,10 @@ fn overview(app: &App, connection: &Connection, by_revenue: bool, now: Timestamp
             &held,
             figures.as_ref().map(|figures| &figures.deliveries),
             now,
-        ),
+        )
+        .into_iter()
+        .chain(syncs::notice(app, connection)?)
+        .collect(),
         figures,
         empty,
         definitions: DEFINITIONS,
