@@ -65,8 +65,12 @@ pub fn resolve(
                     _ => config.shopify.token = secret,
                 }
             }
-            Err(Absent::Gone(message)) if missing == Missing::Refuse => refuse(&source, message),
-            Err(Absent::Gone(message)) => config.shopify.missing.push(format!("{SECTION}.{}: {message}", source.key)),
+            Err(Absent::Gone(message)) => {
+                config.shopify.missing.push(format!("{SECTION}.{}: {message}", source.key));
+                if missing == Missing::Refuse {
+                    refuse(&source, message);
+                }
+            }
             Err(Absent::Empty) => refuse(&source, "this is empty; put the secret there".to_owned()),
         }
     }

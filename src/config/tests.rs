@@ -512,3 +512,65 @@ fn what_imports_and_shops_may_say() {
         assert_eq!(error(text), message);
     }
 }
+
+const APP: &str = "[shop]\nid = \"apples.myshopify.com\"\n[shopify]\nclient_id = \"id\"\n";
+
+#[test]
+fn credentials_stand_in_the_file_the_environment_or_a_file() {
+    let loaded = |config: Config| (config.shopify.client_secret.expose().to_owned(), config.webhooks.shopify.secrets);
+    let expected = ("shpss_x".to_owned(), vec![Secret::new("shpss_x")]);
+    let inline = File::new(&format!("{APP}client_secret = \"shpss_x\""));
+    assert_eq!(loaded(inline.load([]).unwrap()), expected, "it signs the app's webhooks too");
+    let named = File::new(&format!("{APP}client_secret = \"\"\nclient_secret_env = \"NAME\""));
+    assert_eq!(loaded(named.load([("NAME", " shpss_x\n")]).unwrap()), expected, "the shipped empty key is none");
+    let filed = File::new(&format!("{APP}client_secret_file = \"secret\""));
+    std::fs::write(filed.0.path().join("secret"), "shpss_x\n").unwrap();
+    assert_eq!(loaded(filed.load([]).unwrap()), expected);
+    for (variable, value) in [
+        ("QUINTILE_SHOPIFY__CLIENT_SECRET", "shpss_x"),
+        ("QUINTILE_SHOPIFY__CLIENT_SECRET_FILE", "secret"),
+        ("QUINTILE_SHOPIFY__CLIENT_SECRET_ENV", "NAME"),
+    ] {
+        // The variable is the last word, whatever the file says.
+        let file = File::new(&format!("{APP}client_secret = \"shpss_y\""));
+        std::fs::write(file.0.path().join("secret"), "shpss_x").unwrap();
+        assert_eq!(loaded(file.load([(variable, value), ("NAME", "shpss_x")]).unwrap()), expected, "{variable}");
+    }
+}
+
+#[test]
+fn credentials_that_are_not_there_are_refused_or_remembered() {
+    let file = File::new(&format!("{APP}client_secret_env = \"NAME\""));
+    let message = "shopify.client_secret_env: the environment variable NAME is not set; set it to the secret";
+    assert_eq!(file.load([]).unwrap_err(), format!("config.toml:5:1: {message}").replace(":5:1", ":5:21"));
+    let config = file.load_with([], Missing::Allow).unwrap();
+    assert_eq!(config.shopify.missing, [message]);
+    assert!(config.shopify.is_configured());
+}
+
+#[test]
+fn settings_of_the_pull_say_what_to_write() {
+    for (text, message) in [
+        (
+            &*format!("{APP}client_secret = \"a\"\nclient_secret_env = \"B\""),
+            "write only one of client_secret, client_secret_env",
+        ),
+        (APP, "there is no client_secret beside it"),
+        ("[shop]\nid = \"a.myshopify.com\"\n[shopify]\nclient_secret = \"a\"", "there is no client_id beside it"),
+        (&format!("{APP}client_secret = \"a\"\ntoken = \"b\""), "write either those two or the token"),
+        ("[shop]\nid = \"apples.example\"\n[shopify]\ntoken = \"b\"", "which ends in .myshopify.com"),
+        ("[shopify]\napi_version = \"latest\"", "is not a version of Shopify's API; write \"2026-07\""),
+        ("[shopify]\nbase_url = \"http://apples.example\"", "write https:// and a host"),
+        ("[shopify]\nbase_url = \"https://user@apples.example\"", "write https:// and a host"),
+        ("[shopify]\ntoken_evn = \"X\"", "did you mean `token_env`?"),
+        ("[sync]\nevery_hours = 0", "0 is not a number of hours from 1 to 168; write 6"),
+        (
+            "[sync]\nwebhook_address = \"http://shop.example/webhooks/shopify\"",
+            "write the address under which the shop reaches",
+        ),
+        ("[sync]\nwebhook_address = \"https://shop.example/\"", "write the address under which the shop reaches"),
+    ] {
+        let told = error(text);
+        assert!(told.contains(message), "{text}: {told}");
+    }
+}

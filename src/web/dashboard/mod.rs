@@ -26,6 +26,7 @@ mod place;
 mod runs;
 mod search;
 mod statistics;
+mod syncs;
 mod timeline;
 mod view;
 mod words;

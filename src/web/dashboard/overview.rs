@@ -19,6 +19,7 @@ use super::{
     notices::{Notice, notices},
     runs,
     statistics::{self, Run, SegmentCount},
+    syncs,
     view::{self, Chrome},
     words,
 };
@@ -135,6 +136,7 @@ fn overview(app: &App, connection: &Connection, by_revenue: bool, now: Timestamp
     let mut above = messages::notices(app, connection, now)?;
     let deliveries = figures.as_ref().map(|figures| &figures.deliveries);
     above.extend(notices(app, run.as_ref(), runs.first(), &held, deliveries, now));
+    above.extend(syncs::notice(app, connection)?);
     Ok(Overview {
         chrome,
         notices: above,

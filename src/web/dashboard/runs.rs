@@ -15,6 +15,7 @@ use super::{
     definitions::{self, Cut, Direction},
     overview::segment_href,
     statistics::{self, Run},
+    syncs,
     view::{self, Chrome, Moment},
     words,
 };
@@ -32,6 +33,8 @@ const PAGE: usize = 50;
 struct Runs {
     chrome: Chrome,
     rows: Vec<Row>,
+    /// What was fetched from the shop; under the newest runs alone.
+    syncs: Vec<syncs::Row>,
     first: bool,
     next: Option<String>,
 }
@@ -97,11 +100,13 @@ pub async fn list(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
     let before: Option<i64> = view::parameter(&pairs, "after").and_then(|id| id.parse().ok());
-    let (in_force, mut runs) = app
+    let reader = Arc::clone(&app);
+    let (in_force, mut runs, syncs) = app
         .readers
         .read(move |connection| {
             let runs = statistics::page(connection, before.unwrap_or(i64::MAX), PAGE + 1)?;
-            Ok((statistics::in_force(connection)?, runs))
+            let syncs = if before.is_none() { syncs::latest(&reader, connection)? } else { Vec::new() };
+            Ok((statistics::in_force(connection)?, runs, syncs))
         })
         .await?;
     let more = runs.len() > PAGE;
@@ -110,6 +115,7 @@ pub async fn list(
         chrome: Chrome::new(&app, "runs", in_force.as_ref(), app.clock.now()),
         next: runs.last().filter(|_| more).map(|run| format!("/runs?after={}", run.id)),
         rows: runs.iter().map(|run| row(&app, run)).collect(),
+        syncs,
         first: before.is_none(),
     })
 }

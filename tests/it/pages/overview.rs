@@ -390,3 +390,26 @@ fn a_database_that_cannot_be_read_is_a_page_that_says_what_to_do() {
     assert!(page.text(".empty").contains("nothing is lost") && page.text(".empty").contains("quintile check"));
     assert_eq!(page.header("cache-control"), "no-store");
 }
+
+#[test]
+fn what_was_fetched_from_the_shop_stands_under_the_runs() {
+    let shop = Shop::scored(30);
+    assert_eq!(shop.get("/runs").texts(".syncs").len(), 0);
+    shop.execute(
+        "INSERT INTO syncs (trigger, mode, state, since, watermark, started_at, finished_at, orders_read, orders_new, orders_missed, error, remarks)
+         VALUES ('scheduled', 'full', 'done', NULL, 1, 1795000000000, 1795000060000, 41000, 41000, NULL, NULL, 'order 99: <b>no price</b>'),
+                ('manual', 'incremental', 'failed', 1795000000000, 2, 1795100000000, 1795100060000, 3, 1, 2, 'the shop is closed or paused', NULL)",
+    );
+    let page = shop.get("/runs");
+    let rows = page.texts(".syncs tbody tr");
+    assert_eq!(rows.len(), 2);
+    assert!(rows[0].contains("Failed") && rows[0].contains("the shop is closed or paused"), "{rows:?}");
+    assert!(rows[1].contains("Done") && rows[1].contains("everything") && rows[1].contains("41,000"), "{rows:?}");
+    assert!(rows[1].contains("<b>no price</b>"), "shown as text: {rows:?}");
+    assert_eq!(page.texts(".syncs tbody td:nth-child(8)"), ["2", "–"]);
+    let notices = shop.get("/").texts(".notice");
+    assert_eq!(notices.len(), 1);
+    assert!(notices[0].contains("The shop could not be asked") && notices[0].contains("quintile sync"), "{notices:?}");
+    shop.execute("UPDATE syncs SET state = 'done', error = NULL WHERE id = 2");
+    assert_eq!(shop.get("/").texts(".notice").len(), 0);
+}

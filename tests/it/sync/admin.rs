@@ -75,6 +75,8 @@ pub struct Shop {
     pub faults: VecDeque<Fault>,
     /// How the next bulk operations end.
     pub endings: VecDeque<Ending>,
+    /// What the pages of one search are cut from.
+    listed: (String, Vec<Value>),
     /// How often an operation is asked for until it has ended.
     pub polls: u32,
     /// What happens to the next downloads.
@@ -153,6 +155,7 @@ impl Shop {
             faults: VecDeque::new(),
             endings: VecDeque::new(),
             polls: 3,
+            listed: (String::new(), Vec::new()),
             downloads: VecDeque::new(),
             operations: BTreeMap::new(),
             asked: Vec::new(),
@@ -195,8 +198,13 @@ impl Shop {
         found
     }
 
-    fn page(&self, kind: &str, arguments: &Value) -> Value {
-        let all = self.matching(kind, arguments);
+    fn page(&mut self, kind: &str, arguments: &Value) -> Value {
+        // A shop does not sort everything for every page either.
+        let search = format!("{kind} {}", arguments["query"]);
+        if arguments["after"].is_null() || self.listed.0 != search {
+            self.listed = (search, self.matching(kind, arguments));
+        }
+        let all = &self.listed.1;
         let start = text(&arguments["after"]).map_or(0, |after| after.parse::<usize>().unwrap());
         let first = usize::try_from(arguments["first"].as_u64().expect("a connection says how many")).unwrap();
         assert!(first <= 250, "the shop gives at most 250 at once");
@@ -340,6 +348,11 @@ impl Operation {
 }
 
 impl Bucket {
+    /// As much as anybody could ask for.
+    pub const fn plenty(&mut self) {
+        (self.maximum, self.available) = (1e12, 1e12);
+    }
+
     /// Other apps have taken more than there was.
     pub const fn drain(&mut self, now: i64) {
         (self.available, self.at) = (-100_000.0, now);

@@ -11,5 +11,6 @@ mod home;
 mod lines;
 mod nodes;
 mod pages;
+mod speed;
 mod subscriptions;
 mod watch;

@@ -187,3 +187,22 @@ async fn hidden_personal_data_does_not_stop_a_pull() {
     // What was known stays.
     assert_eq!(home.row("SELECT first_name, email FROM customers WHERE external_id = '1'"), "C1 | c1@example.com");
 }
+
+#[tokio::test]
+async fn a_first_order_is_news_once_whichever_way_it_comes() {
+    let home = settled().await;
+    let events = |home: &Home| home.row("SELECT count(*) FROM outbox WHERE type = 'customer/first_order'");
+    // Placed before the first pull, and changed since: history.
+    let old =
+        with(order(41, Some(21), "50.00", "2026-11-22T09:00:00Z"), [("updatedAt", json!("2026-11-23T15:00:00Z"))]);
+    home.admin.shop().orders.insert(41, old);
+    home.pull().await;
+    assert_eq!(events(&home), "0");
+    home.admin.shop().orders.insert(42, order(42, Some(22), "50.00", "2026-11-23T17:59:00Z"));
+    home.later(6);
+    home.pull().await;
+    assert_eq!(events(&home), "1");
+    home.later(1);
+    done(home.syncer().run(Trigger::Manual, true).await.unwrap());
+    assert_eq!(events(&home), "1");
+}
