@@ -183,14 +183,14 @@ pub fn score_and_wait(merchant: &Merchant, server: &Server) {
     let mut pressed = Instant::now();
     eventually("the run", || {
         let runs = merchant.json(&["runs"]);
-        let run =
-            runs.as_array()?.iter().max_by_key(|run| run["id"].as_str().map(|id| id.parse::<u64>().unwrap()))?.clone();
-        let id = run["id"].as_str()?.parse::<u64>().ok();
-        // A server that is taking up the runs of the one before refuses another meanwhile.
+        let number = |run: &Value| run["id"].as_str().map(|id| id.parse::<u64>().unwrap());
+        let run = runs.as_array()?.iter().max_by_key(|run| number(run));
+        let id = run.and_then(number);
+        // A server that is taking up the runs of the one before refuses another meanwhile, also the first.
         if id <= before && pressed.elapsed() > AGAIN {
             pressed = Instant::now();
             score_now(server).ok()?;
         }
-        (id > before && run["state"] == "done").then_some(())
+        (id > before && run?["state"] == "done").then_some(())
     });
 }
