@@ -389,3 +389,67 @@ impl<R: Read> Read for Counted<R> {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::Currency;
+
+    const RULES: Rules =
+        Rules { currency: Currency::EUR, count_pending: false, count_zero_value: false, merge_guests_by_email: true };
+
+    fn all<R: BufRead>(mut lines: Lines<R>) -> Vec<(u64, Option<String>)> {
+        let mut read = Vec::new();
+        while let Some(line) = lines.read().unwrap() {
+            read.push((line.number, line.text.map(|text| String::from_utf8_lossy(&text).into_owned())));
+        }
+        read
+    }
+
+    #[test]
+    fn lines_are_numbered_as_in_the_file() {
+        let text = "\u{feff}{\"a\":1}\r\n\n  \n{\"b\":2}\n{\"c\":3}";
+        let expected = [(1, "{\"a\":1}"), (4, "{\"b\":2}"), (5, "{\"c\":3}")];
+        assert_eq!(all(Lines::new(text.as_bytes())), expected.map(|(number, text)| (number, Some(text.to_owned()))));
+    }
+
+    #[test]
+    fn a_line_without_an_end_does_not_fill_the_memory() {
+        let long = vec![b'x'; 3 * MAX_BODY];
+        let text = [&b"{}\n"[..], &long, b"\n{}\n"].concat();
+        let read = all(Lines::new(BufReader::new(text.as_slice())));
+        assert_eq!(read, [(1, Some("{}".to_owned())), (2, None), (3, Some("{}".to_owned()))]);
+        // As long as a line may be.
+        let text = [&long[..MAX_BODY], b"\n"].concat();
+        assert!(all(Lines::new(text.as_slice()))[0].1.is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn reading_goes_on_where_it_stopped(text in "([a-z{}]{0,8}\r?\n){0,40}[a-z]{0,3}", stop in 0usize..40) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("lines");
+            std::fs::write(&path, &text).unwrap();
+            let whole = all(Lines::new(text.as_bytes()));
+            let mut first = Lines::resume(&path, 0, 0).unwrap();
+            let mut read = 0;
+            while read < stop && first.read().unwrap().is_some() {
+                read += 1;
+            }
+            let rest = all(Lines::resume(&path, first.line(), first.byte()).unwrap());
+            prop_assert_eq!(&rest[..], &whole[read..]);
+        }
+
+        #[test]
+        fn no_bytes_panic_and_every_refusal_is_a_sentence(bytes in proptest::collection::vec(any::<u8>(), 0..300), text in "\\PC{0,80}") {
+            let head = br#"{"id":"gid://shopify/Order/1","totalPriceSet":"#;
+            for line in [bytes.clone(), text.clone().into_bytes(), [&head[..], &bytes].concat(), [&head[..], text.as_bytes()].concat()] {
+                if let Err(refused) = read(&line, &RULES, History::All) {
+                    prop_assert!(!refused.reason.is_empty() && refused.reason.len() < 300);
+                }
+            }
+        }
+    }
+}
