@@ -132,8 +132,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     parts.spawn(web::listen(listeners.dashboard, dashboard, shutdown.clone(), GRACE));
     let stopping = shutdown.clone();
     parts.spawn(async move {
-        stopping.cancelled().await;
-        uploads.stop();
+        tend(&uploads, &stopping).await;
         Ok(())
     });
     parts.spawn(watch(night, asked, shutdown.clone()));
@@ -164,6 +163,17 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         outcome = outcome.and(ended.context("a part of quintile crashed").and_then(|ended| ended));
     }
     outcome
+}
+
+/// Forgets old imports once a day; tells one that runs when to stop.
+async fn tend(uploads: &Uploads, shutdown: &CancellationToken) {
+    const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+    while shutdown.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+        if let Err(error) = uploads.forget_old().await {
+            tracing::error!(error = format!("{error:#}"), "old imports were not forgotten; tried again tomorrow");
+        }
+    }
+    uploads.stop();
 }
 
 /// The night watch, and the runs that people ask for.

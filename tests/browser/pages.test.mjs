@@ -58,6 +58,34 @@ async function addresses() {
   return { customer, run };
 }
 
+const SOME_ORDERS = `order_id,customer_id,email,ordered_at,total,currency,status,first_name,note
+B-1,c1,anna@example.com,2026-01-02,1210.00,EUR,paid,Anna,x
+B-2,,a.guest.with.a.long.address@mail.example.com,2026-01-03,20.00,EUR,refunded,,x
+B-3,c1,anna@example.com,never,20.00,EUR,paid,Anna,x
+`;
+
+/** Uploads a file through the form; returns its address. */
+async function uploaded(name, text) {
+  const { page, complaints } = await open('/import');
+  await page.getByLabel('An export').setInputFiles({ name, mimeType: 'text/csv', buffer: Buffer.from(text) });
+  await page.getByRole('button', { name: 'Upload' }).click();
+  await page.waitForURL('**/import/*');
+  const path = new URL(page.url()).pathname;
+  assert.deepEqual(complaints, []);
+  await page.context().close();
+  return path;
+}
+
+/** Uploads and imports a file, waiting as the page does: by loading itself again. */
+async function imported(name, text) {
+  const path = await uploaded(name, text);
+  const { page } = await open(path);
+  await page.getByRole('button', { name: 'Import', exact: true }).click();
+  await page.getByText('What was imported').waitFor();
+  await page.context().close();
+  return path;
+}
+
 test('every page in every look', async (t) => {
   const { customer, run } = await addresses();
   const pages = {
@@ -70,6 +98,11 @@ test('every page in every look', async (t) => {
     customer,
     runs: '/runs',
     run,
+    import: '/import',
+    imported: await imported('done.csv', SOME_ORDERS),
+    unusable: await uploaded('unusable.csv', 'Order Number;Order Date;Order Total Amount\n'),
+    // The last: a file that waits gives way to the next.
+    waiting: await uploaded('waits.csv', SOME_ORDERS),
   };
   for (const [name, path] of Object.entries(pages)) {
     for (const scheme of ['light', 'dark']) {
@@ -153,6 +186,27 @@ test('Score now comes back to the Overview', async () => {
   await page.waitForURL('**/');
   assert.equal(await page.locator('h1').textContent(), 'Overview');
   assert.deepEqual(complaints, []);
+  await page.context().close();
+});
+
+test('a file is tried out and imported through the page', async () => {
+  const path = await uploaded('orders.csv', SOME_ORDERS);
+  const { page, complaints } = await open(path);
+  assert.match(await page.locator('.plain tbody').first().textContent(), /anna@example\.com/);
+  await page.getByRole('button', { name: 'Dry run' }).click();
+  await page.getByText('What an import would do').waitFor();
+  await page.getByRole('button', { name: 'Import', exact: true }).click();
+  await page.getByText('What was imported').waitFor();
+  assert.match(await page.locator('.counts').textContent(), /Rejected rows1/);
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('link', { name: 'Rejected rows' }).click(),
+  ]);
+  assert.match(download.suggestedFilename(), /^rejected-\d+\.csv$/);
+  await page.getByRole('link', { name: 'Import' }).first().click();
+  assert.ok((await page.locator('.rows tbody th a').allTextContents()).includes('orders.csv'));
+  // A download ends the navigation that began it, which the browser calls a failed request.
+  assert.deepEqual(complaints.filter((complaint) => !complaint.includes('/rejected.csv')), []);
   await page.context().close();
 });
 

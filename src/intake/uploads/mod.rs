@@ -103,9 +103,22 @@ impl Uploads {
     /// # Errors
     /// The database could not be written, or the folder not be read.
     pub async fn recover(&self) -> anyhow::Result<()> {
-        let now = self.0.clock.now();
-        let kept = self.0.writer.write(move |tx| Ok(table::recover(tx, now, KEPT)?)).await?;
+        self.forget_old().await?;
+        let kept = self.0.writer.write(|tx| Ok(table::recover(tx)?)).await?;
         self.0.remove_all_but(&kept).context("files of earlier uploads could not be removed")
+    }
+
+    /// Forgets imports that were over, or have waited, for 30 days, with their files. What they
+    /// stored stays.
+    ///
+    /// # Errors
+    /// The database could not be written, or a file not be removed.
+    pub async fn forget_old(&self) -> anyhow::Result<()> {
+        let before = self.0.clock.now().plus_millis(-KEPT);
+        for id in self.0.writer.write(move |tx| Ok(table::forget(tx, before)?)).await? {
+            self.0.remove(id).context("the files of an old import could not be removed")?;
+        }
+        Ok(())
     }
 
     /// Makes an import that runs stop soon; it can go on after the next start.

@@ -174,12 +174,23 @@ pub(super) fn stopped(tx: &Transaction<'_>, id: i64, state: State, reason: &str)
 
 /// Forgets an import that nothing is being done with; whether there was one.
 pub(super) fn delete(tx: &Transaction<'_>, id: i64) -> rusqlite::Result<bool> {
-    let busy = "state IN ('uploading', 'trying', 'importing')";
-    Ok(tx.execute(&format!("DELETE FROM imports WHERE id = ?1 AND NOT {busy}"), [id])? > 0)
+    Ok(tx.execute(&format!("DELETE FROM imports WHERE id = ?1 AND NOT {BUSY}"), [id])? > 0)
 }
 
+/// Forgets all that were over, or have waited, since before `before`. Returns their ids.
+pub(super) fn forget(tx: &Transaction<'_>, before: Timestamp) -> rusqlite::Result<Vec<i64>> {
+    tx.prepare(&format!(
+        "DELETE FROM imports WHERE coalesce(finished_at, created_at) < ?1 AND NOT {BUSY} RETURNING id"
+    ))?
+    .query_map([before], |row| row.get(0))?
+    .collect()
+}
+
+/// Something is being done.
+const BUSY: &str = "state IN ('uploading', 'trying', 'importing')";
+
 /// After a start nothing is being done any more. Returns the imports that are kept.
-pub(super) fn recover(tx: &Transaction<'_>, now: Timestamp, kept: i64) -> rusqlite::Result<Vec<i64>> {
+pub(super) fn recover(tx: &Transaction<'_>) -> rusqlite::Result<Vec<i64>> {
     tx.execute_batch(
         "UPDATE imports SET state = 'interrupted', reason = 'quintile stopped while the file came in, so nothing of it was kept. Upload it again.'
            WHERE state = 'uploading';
@@ -188,7 +199,6 @@ pub(super) fn recover(tx: &Transaction<'_>, now: Timestamp, kept: i64) -> rusqli
          UPDATE imports SET state = 'interrupted', reason = 'quintile stopped during the import. Go on with it: nothing is stored twice.'
            WHERE state = 'importing';",
     )?;
-    tx.execute("DELETE FROM imports WHERE coalesce(finished_at, created_at) < ?1", [now.plus_millis(-kept)])?;
     ids(tx, "SELECT id FROM imports WHERE has_file = 1 OR state = 'done'")
 }
 

@@ -167,7 +167,7 @@ fn row(app: &App, import: &Import) -> Row {
         at: Moment::new(app, import.created_at),
         tone,
         state,
-        kind: import.format.as_deref().map(words::sentence).unwrap_or_default(),
+        kind: import.format.as_deref().map(capitalised).unwrap_or_default(),
         size: words::bytes(u64::try_from(import.size).unwrap_or(0)),
         what: match &import.report {
             Some(report) if report.of_customers => words::counted_u64(report.rows, "customer", "customers"),
@@ -175,6 +175,11 @@ fn row(app: &App, import: &Import) -> Row {
             None => String::new(),
         },
     }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map(|first| first.to_uppercase().chain(rest).collect()).unwrap_or_default()
 }
 
 /// Tone and word of a state.

@@ -127,3 +127,25 @@ fn a_german_spreadsheet() {
         [format!("17 {} 123450 Müller", at("2026-07-01T08:00:00Z").millis())]
     );
 }
+
+#[test]
+fn shopify_exports_of_shops_with_no_or_three_decimals() {
+    for (code, total, refunded, expected) in [
+        ("JPY", "2935", "935", "2935 935 2000"),
+        ("JPY", "2935.00", "935.00", "2935 935 2000"),
+        ("CLP", "\"12,990\"", "0", "12990 0 12990"),
+        ("KWD", "29.350", "9.350", "29350 9350 20000"),
+        ("KWD", "\"1,029.350\"", "0.000", "1029350 0 1029350"),
+    ] {
+        let desk = Desk::with(&format!("currency = \"{code}\""), "");
+        let status = if refunded.trim_matches(['0', '.']).is_empty() { "paid" } else { "partially_refunded" };
+        let more = [("Currency", code), ("Refunded Amount", refunded), ("Financial Status", status)];
+        let row = shopify_order("#1", "1", "anna@example.com", total, &more);
+        desk.file("orders.csv", format!("\u{feff}{SHOPIFY_HEADER}\n{row}\n")).import(&["orders.csv"]).ends_with(0);
+        assert_eq!(desk.query("SELECT gross, refunded, net FROM orders"), [expected], "{code} {total}");
+    }
+    let desk = Desk::with("currency = \"CLP\"", "");
+    let row = shopify_order("#1", "1", "anna@example.com", "12.990", &[("Currency", "CLP")]);
+    let said = desk.file("orders.csv", format!("{SHOPIFY_HEADER}\n{row}\n")).import(&["orders.csv"]);
+    assert!(said.ends_with(3).stdout().contains("\"12.990\" may be thousands or decimals"), "{}", said.stdout());
+}

@@ -108,6 +108,7 @@ fn from_the_form_to_the_ledger() {
     );
     assert!(page.text(".plain tbody tr:last-child td").contains("\"never\" is not a date"));
     assert_eq!(page.texts(".facts dt").len(), 7, "the columns that are read");
+    assert_eq!(page.text("h1 + .sub"), "Waits for you a CSV of orders, 216 bytes, uploaded 23 Nov 2026, 12:00");
     assert!(page.body.contains("One more column is not read"));
     assert_eq!(shop.value::<i64>("SELECT count(*) FROM orders"), 0);
 

@@ -65,7 +65,8 @@ struct Progress {
 
 /// How the file would be read.
 struct PreviewCard {
-    separator: String,
+    /// What stands between cells, in words.
+    separator: &'static str,
     columns: Vec<(&'static str, String)>,
     others: usize,
     warning: Option<&'static str>,
@@ -109,7 +110,7 @@ pub async fn page(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result
         chrome: Chrome::new(&app, "import", in_force.as_ref(), app.clock.now()),
         id: import.id,
         name: import.file_name.clone(),
-        kind: import.format.as_deref().map(words::sentence).unwrap_or_default(),
+        kind: import.format.clone().unwrap_or_default(),
         size: words::bytes(u64::try_from(import.size).unwrap_or(0)),
         at: Moment::new(&app, import.created_at),
         tone,
@@ -224,8 +225,10 @@ fn preview_card(app: &App, preview: Preview) -> PreviewCard {
     let headings = if of_customers { OF_CUSTOMERS } else { OF_ORDERS };
     PreviewCard {
         separator: match preview.delimiter {
-            '\t' => "a tab".to_owned(),
-            delimiter => delimiter.to_string(),
+            ',' => "commas",
+            ';' => "semicolons",
+            '\t' => "tabs",
+            _ => "vertical bars",
         },
         rows: preview.rows.iter().map(|shown| preview_row(app, shown, headings)).collect(),
         headings: headings.to_vec(),
