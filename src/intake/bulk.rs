@@ -397,8 +397,13 @@ mod tests {
     use super::*;
     use crate::model::Currency;
 
-    const RULES: Rules =
-        Rules { currency: Currency::EUR, count_pending: false, count_zero_value: false, merge_guests_by_email: true };
+    const RULES: Rules = Rules {
+        currency: Currency::EUR,
+        count_pending: false,
+        count_zero_value: false,
+        merge_guests_by_email: true,
+        paid_statuses: Vec::new(),
+    };
 
     fn all<R: BufRead>(mut lines: Lines<R>) -> Vec<(u64, Option<String>)> {
         let mut read = Vec::new();
