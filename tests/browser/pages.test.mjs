@@ -43,7 +43,10 @@ async function open(path, { width = 1280, scheme = 'light', bypassCSP = false } 
   const complaints = [];
   page.on('console', (message) => complaints.push(message.text()));
   page.on('pageerror', (error) => complaints.push(String(error)));
-  page.on('requestfailed', (request) => complaints.push(`${request.url()} failed`));
+  page.on('requestfailed', (request) => {
+    // A page that refreshes itself, or is left, gives up what it was still fetching.
+    if (request.failure()?.errorText !== 'net::ERR_ABORTED') complaints.push(`${request.url()} failed`);
+  });
   const response = await page.goto(path);
   return { page, complaints, status: response.status() };
 }
