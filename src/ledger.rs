@@ -18,13 +18,16 @@ mod batch;
 mod counters;
 mod first_order;
 mod identity;
+mod ids;
 mod orders;
 mod people;
+mod remembered;
 mod worth;
 
-pub use batch::apply_orders;
+pub use batch::{Bulk, apply_orders};
 pub use counters::average;
 pub use identity::merge_customers;
+pub use ids::IdSet;
 pub use orders::{apply_order, check_order, delete_order};
 pub use people::{Version, apply_person, check_person, delete_customer};
 pub use worth::net;

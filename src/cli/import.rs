@@ -13,7 +13,7 @@ use super::{Context, Format, Outcome, UsageError};
 use crate::{
     db::Database,
     intake::csv::{self, FileReport, Input, Limits, Settings},
-    ledger::Rules,
+    ledger::{Bulk, Rules},
     model::Timestamp,
 };
 
@@ -114,11 +114,12 @@ fn store(inputs: Vec<Input>, database: &Database, rules: &Rules, now: Timestamp)
 
 /// All files in one transaction, which is undone: the report is what [`store`] would say.
 fn try_out(inputs: Vec<Input>, database: &Database, rules: Rules, now: Timestamp) -> anyhow::Result<Vec<FileReport>> {
-    let undone = database.writer().write_blocking(move |tx| -> anyhow::Result<std::convert::Infallible> {
+    let undone = database.writer().write_bulk_blocking(move |tx| -> anyhow::Result<std::convert::Infallible> {
+        let mut bulk = Bulk::new(tx, &rules, now);
         let mut reports = Vec::with_capacity(inputs.len());
         for input in inputs {
             let bar = progress_bar(&input);
-            let report = csv::import(input, false, &mut |batch| csv::apply(tx, &rules, batch, now), &|bytes| {
+            let report = csv::import(input, false, &mut |batch| csv::apply(&mut bulk, batch), &|bytes| {
                 bar.set_position(bytes);
             });
             bar.finish_and_clear();

@@ -3,7 +3,7 @@
 
 use rusqlite::{Transaction, params};
 
-use super::LedgerError;
+use super::{LedgerError, people::Fields};
 use crate::model::{Money, Timestamp};
 
 /// Recomputes the counters of each customer in `ids` from the orders they own.
@@ -19,37 +19,77 @@ pub(super) fn recompute(tx: &Transaction<'_>, ids: &[i64]) -> Result<(), LedgerE
     Ok(())
 }
 
+/// What a customer's orders come to.
+struct Counters {
+    orders: i64,
+    spent: Money,
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
+}
+
 /// The counters of one customer.
 pub(super) fn recompute_one(tx: &Transaction<'_>, customer: i64) -> Result<(), LedgerError> {
-    // Answered from the index orders_customer alone.
-    let (count, spent, first, last) = tx
-        .prepare_cached(
-            "SELECT count(*), coalesce(sum(net), 0), min(ordered_at), max(ordered_at)
-             FROM orders WHERE customer_id = ?1 AND counted = 1",
-        )?
-        .query_row([customer], |row| {
-            Ok((
-                row.get::<_, i64>(0)?,
-                row.get::<_, Money>(1)?,
-                row.get::<_, Option<Timestamp>>(2)?,
-                row.get::<_, Option<Timestamp>>(3)?,
-            ))
-        })
-        .map_err(|error| {
-            if error.to_string().contains("integer overflow") {
-                LedgerError::Rejected(
-                    "with it this customer's orders add up to more than any shop sells; check its amounts".to_owned(),
-                )
-            } else {
-                error.into()
-            }
-        })?;
+    let Counters { orders, spent, first, last } = count(tx, customer)?;
     tx.prepare_cached(
         "UPDATE customers SET order_count = ?2, total_spent = ?3, avg_order_value = ?4, first_order_at = ?5, last_order_at = ?6
          WHERE id = ?1",
     )?
-    .execute(params![customer, count, spent, average(spent, count), first, last])?;
+    .execute(params![customer, orders, spent, average(spent, orders), first, last])?;
     Ok(())
+}
+
+/// [`recompute_one`], and the customer's fields with it: a row that is written once.
+pub(super) fn recompute_with(tx: &Transaction<'_>, customer: i64, fields: &Fields) -> Result<(), LedgerError> {
+    let Counters { orders, spent, first, last } = count(tx, customer)?;
+    let [email, first_name, last_name, phone, consent, tags] = fields;
+    tx.prepare_cached(
+        "UPDATE customers SET order_count = ?2, total_spent = ?3, avg_order_value = ?4, first_order_at = ?5, last_order_at = ?6,
+           email = ?7, email_version = ?8, first_name = ?9, first_name_version = ?10, last_name = ?11,
+           last_name_version = ?12, phone = ?13, phone_version = ?14, consent = ?15, consent_version = ?16, tags = ?17,
+           tags_version = ?18
+         WHERE id = ?1",
+    )?
+    .execute(params![
+        customer,
+        orders,
+        spent,
+        average(spent, orders),
+        first,
+        last,
+        email.value,
+        email.version,
+        first_name.value,
+        first_name.version,
+        last_name.value,
+        last_name.version,
+        phone.value,
+        phone.version,
+        consent.value,
+        consent.version,
+        tags.value,
+        tags.version,
+    ])?;
+    Ok(())
+}
+
+fn count(tx: &Transaction<'_>, customer: i64) -> Result<Counters, LedgerError> {
+    // Answered from the index orders_customer alone.
+    tx.prepare_cached(
+        "SELECT count(*), coalesce(sum(net), 0), min(ordered_at), max(ordered_at)
+         FROM orders WHERE customer_id = ?1 AND counted = 1",
+    )?
+    .query_row([customer], |row| {
+        Ok(Counters { orders: row.get(0)?, spent: row.get(1)?, first: row.get(2)?, last: row.get(3)? })
+    })
+    .map_err(|error| {
+        if error.to_string().contains("integer overflow") {
+            LedgerError::Rejected(
+                "with it this customer's orders add up to more than any shop sells; check its amounts".to_owned(),
+            )
+        } else {
+            error.into()
+        }
+    })
 }
 
 /// `spent` / `count` in whole minor units, half to even; zero of nothing.

@@ -1,6 +1,9 @@
 //! Orders: the latest state of each, and whom it counts for.
 
-use std::cmp::{Ordering, Reverse};
+use std::{
+    borrow::Cow,
+    cmp::{Ordering, Reverse},
+};
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
@@ -10,7 +13,7 @@ use crate::model::{Money, Order, OrderStatus, Origin, Source, Timestamp, email_k
 /// An order's stored columns. The derived order decides which of two states with one version is
 /// the later: what a shop does to an order only ever goes one way, so the one further along.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct State {
+struct State<'a> {
     cancelled_at: Option<Timestamp>,
     refunded: Money,
     progress: u8,
@@ -22,10 +25,10 @@ struct State {
     is_test: bool,
     ordered_at: Option<Timestamp>,
     created_at: Option<Timestamp>,
-    customer_ref: Option<String>,
-    email: Option<String>,
-    name: Option<String>,
-    currency: String,
+    customer_ref: Option<Cow<'a, str>>,
+    email: Option<Cow<'a, str>>,
+    name: Option<Cow<'a, str>>,
+    currency: Cow<'a, str>,
 }
 
 /// A stored order.
@@ -37,7 +40,7 @@ struct Known {
     origin: Origin,
     historical: bool,
     /// `counted` is as stored: false in a deleted order.
-    state: State,
+    state: State<'static>,
 }
 
 /// (`updated_at`, when it was sent). A state that does not say when it was sent (a pull) comes
@@ -48,11 +51,13 @@ fn version(updated_at: Option<Timestamp>, triggered_at: Option<Timestamp>) -> Ve
     (updated_at, triggered_at.unwrap_or(Timestamp::from_millis(i64::MAX)))
 }
 
-impl State {
-    fn of(order: &Order, rules: &Rules) -> Self {
+impl<'a> State<'a> {
+    fn of(order: &'a Order, rules: &Rules) -> Self {
         let (net, counted) = worth::net(order, rules);
         let person = order.person.as_ref();
-        let text = |text: Option<&String>| text.filter(|text| !text.trim().is_empty()).cloned();
+        let text = |text: Option<&'a String>| {
+            text.map(String::as_str).filter(|text| !text.trim().is_empty()).map(Cow::Borrowed)
+        };
         Self {
             cancelled_at: order.cancelled_at,
             refunded: order.refunded,
@@ -68,12 +73,12 @@ impl State {
             customer_ref: text(person.and_then(|person| person.external_id.as_ref())),
             email: text(person.and_then(|person| person.email.as_ref())),
             name: text(order.name.as_ref()),
-            currency: order.currency.code().to_owned(),
+            currency: Cow::Borrowed(order.currency.code()),
         }
     }
 
     /// Whether the customer's counters are the same with either.
-    fn counts_like(&self, other: &Self) -> bool {
+    fn counts_like(&self, other: &State<'_>) -> bool {
         (self.counted, self.net, self.ordered_at) == (other.counted, other.net, other.ordered_at)
     }
 }
@@ -171,29 +176,59 @@ pub(super) fn apply(
         None => None,
     };
     let owner = placed.as_ref().map(|placed| placed.owner);
+    let change = settle(tx, rules, order, owner, now, &mut false, |customer| touched.push(customer))?;
+    Ok(answer(change, placed.as_ref()))
+}
+
+/// What is answered about an order and the person it names.
+pub(super) fn answer(order: Change, placed: Option<&people::Placed>) -> Applied {
+    Applied {
+        order,
+        customer: placed.map(|placed| placed.change),
+        customer_id: placed.map(|placed| placed.id),
+        owner: placed.map(|placed| placed.owner),
+    }
+}
+
+/// Takes an order's state unless a newer one is known; whose counters are to be recomputed is told to
+/// `touch`. `likely_new` is a guess, kept up from one order to the next: an order that is new indeed
+/// need not be looked for before it is stored. The outcome does not depend on it.
+pub(super) fn settle(
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    order: &Order,
+    owner: Option<i64>,
+    now: Timestamp,
+    likely_new: &mut bool,
+    mut touch: impl FnMut(i64),
+) -> Result<Change, LedgerError> {
     let state = State::of(order, rules);
-    let change = match find(tx, order.source, &order.source_id)? {
+    let mut is_new = *likely_new && insert(tx, order, &state, owner, now)?;
+    let mut known = None;
+    if !is_new {
+        known = find(tx, order.source, &order.source_id)?;
+        is_new = known.is_none() && insert(tx, order, &state, owner, now)?;
+    }
+    *likely_new = is_new;
+    match known {
+        Some(known) => update(tx, order, state, owner, &known, now, touch),
         None => {
-            insert(tx, order, &state, owner, now)?;
-            if state.counted {
-                touched.extend(owner);
+            if let Some(owner) = owner.filter(|_| state.counted) {
+                touch(owner);
             }
-            Change::New
+            Ok(Change::New)
         }
-        Some(known) => update(tx, order, state, owner, &known, now, touched)?,
-    };
-    let customer_id = placed.as_ref().map(|placed| placed.id);
-    Ok(Applied { order: change, customer: placed.map(|placed| placed.change), customer_id, owner })
+    }
 }
 
 fn update(
     tx: &Transaction<'_>,
     order: &Order,
-    mut state: State,
+    mut state: State<'_>,
     owner: Option<i64>,
     known: &Known,
     now: Timestamp,
-    touched: &mut Vec<i64>,
+    touch: impl FnMut(i64),
 ) -> Result<Change, LedgerError> {
     state.counted &= !known.deleted;
     let historical = known.historical || (order.historical && order.updated_at.is_some());
@@ -205,7 +240,7 @@ fn update(
         Ordering::Greater => {
             store(tx, order, &state, owner, historical, known.id, now)?;
             if owner != known.customer || !state.counts_like(&known.state) {
-                touched.extend([known.customer, owner].into_iter().flatten());
+                [known.customer, owner].into_iter().flatten().for_each(touch);
             }
         }
     }
@@ -217,7 +252,7 @@ fn update(
 }
 
 /// Whether what `order` says is later than what is known.
-fn compare(order: &Order, state: &State, known: &Known) -> Ordering {
+fn compare(order: &Order, state: &State<'_>, known: &Known) -> Ordering {
     let unseen = known.state.ordered_at.is_none(); // deleted before it was seen
     if order.updated_at.is_some() {
         let told = version(order.updated_at, order.triggered_at);
@@ -290,26 +325,32 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Known> {
             is_test: row.get(15)?,
             ordered_at: row.get(16)?,
             created_at: row.get(17)?,
-            customer_ref: row.get(18)?,
-            email: row.get(19)?,
-            name: row.get(20)?,
-            currency: row.get(21)?,
+            customer_ref: text(row, 18)?,
+            email: text(row, 19)?,
+            name: text(row, 20)?,
+            currency: row.get::<_, String>(21)?.into(),
         },
     })
 }
 
+fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Cow<'static, str>>> {
+    Ok(row.get::<_, Option<String>>(column)?.map(Cow::Owned))
+}
+
+/// Stores an order; `false`: it is stored already, and nothing was done.
 fn insert(
     tx: &Transaction<'_>,
     order: &Order,
-    state: &State,
+    state: &State<'_>,
     owner: Option<i64>,
     now: Timestamp,
-) -> rusqlite::Result<()> {
-    tx.prepare_cached(
+) -> rusqlite::Result<bool> {
+    let inserted = tx.prepare_cached(
         "INSERT INTO orders (source, source_id, customer_id, customer_ref, email, email_key, name, status, is_test, currency,
            gross, current, outstanding, refunded, net, counted, ordered_at, created_at, cancelled_at, source_updated_at,
            triggered_at, origin, historical, received_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)
+         ON CONFLICT (source_id, source) DO NOTHING",
     )?
     .execute(params![
         order.source,
@@ -337,13 +378,13 @@ fn insert(
         order.historical,
         now,
     ])?;
-    Ok(())
+    Ok(inserted > 0)
 }
 
 fn store(
     tx: &Transaction<'_>,
     order: &Order,
-    state: &State,
+    state: &State<'_>,
     owner: Option<i64>,
     historical: bool,
     id: i64,

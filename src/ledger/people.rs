@@ -1,5 +1,7 @@
 //! Customers: who they are and what is known of them.
 
+use std::borrow::Cow;
+
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{Change, LedgerError, Rules, check_date, identity};
@@ -26,6 +28,14 @@ impl Version {
             .map_or(Self::SENT_UNKNOWN, |at| at.millis().saturating_sub(updated).clamp(0, Self::SENT_UNKNOWN - 1));
         Some(Self(updated << Self::SENT_BITS | sent))
     }
+
+    pub(super) const fn to_bytes(self) -> [u8; 8] {
+        self.0.to_le_bytes()
+    }
+
+    pub(super) const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(i64::from_le_bytes(bytes))
+    }
 }
 
 impl rusqlite::ToSql for Version {
@@ -42,14 +52,14 @@ impl rusqlite::types::FromSql for Version {
 
 /// One field of a person with the version it was taken from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Field {
-    value: Option<String>,
-    version: Option<Version>,
+pub(super) struct Field {
+    pub value: Option<String>,
+    pub version: Option<Version>,
 }
 
 /// What became of one field of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
+pub(super) enum Taken {
     /// The message does not speak of it.
     Silent,
     /// Another value stands there now.
@@ -62,47 +72,58 @@ enum Taken {
 }
 
 impl Field {
-    /// Takes `told` unless something newer is known. Of two values with one version the greater
-    /// stays, so that the order of arrival does not matter.
+    /// Takes `told` unless something newer is known.
     fn take(&mut self, told: Option<&str>, version: Option<Version>) -> Taken {
-        let Some(told) = told else { return Taken::Silent };
-        let told = Some(told).filter(|text| !text.trim().is_empty());
-        let same = self.value.as_deref() == told;
-        let newer = match version {
-            // A file fills what no versioned message told, and cannot clear.
-            None if told.is_none() => return Taken::Silent,
-            None => self.version.is_none() && !same,
-            Some(_) => (version, told) > (self.version, self.value.as_deref()),
-        };
-        if newer {
-            self.value = told.map(str::to_owned);
+        let taken = weigh(self.value.as_deref(), self.version, told, version);
+        if matches!(taken, Taken::Changed | Taken::Confirmed) {
+            self.value = told.filter(|text| !text.trim().is_empty()).map(str::to_owned);
             self.version = version;
         }
-        match (newer, same) {
-            (true, true) => Taken::Confirmed,
-            (true, false) => Taken::Changed,
-            (false, true) => Taken::Known,
-            (false, false) => Taken::Lost,
-        }
+        taken
     }
 }
 
-const EMAIL: usize = 0;
+/// What becomes of a field that is told again. Of two values with one version the greater stays, so
+/// that the order of arrival does not matter.
+pub(super) fn weigh(
+    value: Option<&str>,
+    known: Option<Version>,
+    told: Option<&str>,
+    version: Option<Version>,
+) -> Taken {
+    let Some(told) = told else { return Taken::Silent };
+    let told = Some(told).filter(|text| !text.trim().is_empty());
+    let same = value == told;
+    let newer = match version {
+        // A file fills what no versioned message told, and cannot clear.
+        None if told.is_none() => return Taken::Silent,
+        None => known.is_none() && !same,
+        Some(_) => (version, told) > (known, value),
+    };
+    match (newer, same) {
+        (true, true) => Taken::Confirmed,
+        (true, false) => Taken::Changed,
+        (false, true) => Taken::Known,
+        (false, false) => Taken::Lost,
+    }
+}
+
+pub(super) const EMAIL: usize = 0;
 const CONSENT: usize = 4;
 /// E-mail, first name, last name, phone, consent, tags: in the order of [`COLUMNS`].
-type Fields = [Field; 6];
+pub(super) type Fields = [Field; 6];
 const COLUMNS: &str = "email, email_version, first_name, first_name_version, last_name, last_name_version,
     phone, phone_version, consent, consent_version, tags, tags_version";
 
 /// By what a customer is known.
-enum Key<'a> {
+pub(super) enum Key<'a> {
     Id(&'a str),
-    Guest(String),
+    Guest(Cow<'a, str>),
 }
 
 impl<'a> Key<'a> {
     /// `None`: the person cannot be told from anybody else.
-    fn of(person: &'a Person) -> Option<Self> {
+    pub fn of(person: &'a Person) -> Option<Self> {
         match person.external_id.as_deref() {
             Some(id) if !id.is_empty() => Some(Self::Id(id)),
             _ => person.email.as_deref().and_then(email_key).map(Key::Guest),
@@ -111,12 +132,15 @@ impl<'a> Key<'a> {
 }
 
 /// A stored customer.
-struct Known {
-    id: i64,
-    source: Source,
-    owner: i64,
-    redacted: bool,
-    fields: Fields,
+pub(super) struct Known {
+    pub id: i64,
+    pub source: Source,
+    pub owner: i64,
+    pub redacted: bool,
+    pub fields: Fields,
+    /// E-mails (keys) that this message gave to them or took from them: the guest of such an e-mail may
+    /// have another owner now.
+    pub settled: Vec<String>,
 }
 
 /// Where a person stands.
@@ -150,8 +174,13 @@ pub fn apply_person(
     check_person(person, now)?;
     match place(tx, rules, person, now)? {
         Some(placed) => Ok(placed.change),
-        None => Err(LedgerError::Rejected("this customer has neither an id nor an e-mail".to_owned())),
+        None => Err(nobody()),
     }
+}
+
+/// Why a message about a person who is named by nothing is refused.
+pub(super) fn nobody() -> LedgerError {
+    LedgerError::Rejected("this customer has neither an id nor an e-mail".to_owned())
 }
 
 /// Marks a customer as deleted in the shop since `at`, for good; one never seen leaves a tombstone.
@@ -205,10 +234,21 @@ pub(super) fn place(
     now: Timestamp,
 ) -> Result<Option<Placed>, LedgerError> {
     let Some(key) = Key::of(person) else { return Ok(None) };
-    Ok(Some(match find(tx, person.source, &key)? {
-        None => insert(tx, rules, person, &key, now)?,
-        Some(known) => update(tx, rules, person, &key, known, now)?,
-    }))
+    Ok(Some(place_by(tx, rules, person, &key, now)?.0))
+}
+
+/// [`place`] of a person with this key, with their row as it stands afterwards.
+pub(super) fn place_by(
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    person: &Person,
+    key: &Key<'_>,
+    now: Timestamp,
+) -> Result<(Placed, Known), LedgerError> {
+    match find(tx, person.source, key)? {
+        None => insert(tx, rules, person, key, now),
+        Some(known) => update(tx, rules, person, key, known, now),
+    }
 }
 
 fn find(tx: &Transaction<'_>, source: Source, key: &Key<'_>) -> rusqlite::Result<Option<Known>> {
@@ -219,9 +259,10 @@ fn find(tx: &Transaction<'_>, source: Source, key: &Key<'_>) -> rusqlite::Result
             .prepare_cached(&select("external_id = ?1 AND source = ?2"))?
             .query_row(params![id, source], read)
             .optional(),
-        Key::Guest(email) => {
-            tx.prepare_cached(&select("external_id IS NULL AND email_key = ?1"))?.query_row([email], read).optional()
-        }
+        Key::Guest(email) => tx
+            .prepare_cached(&select("external_id IS NULL AND email_key = ?1"))?
+            .query_row([email.as_ref()], read)
+            .optional(),
     }
 }
 
@@ -239,21 +280,47 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Known> {
         owner: row.get::<_, Option<i64>>(2)?.unwrap_or(id),
         redacted: row.get::<_, Option<i64>>(3)?.is_some(),
         fields,
+        settled: Vec::new(),
     })
 }
 
-/// Takes each field of the message that is newer.
-fn take_all(fields: &mut Fields, person: &Person) -> [Taken; 6] {
+/// What a message tells of each field, and its version.
+pub(super) fn told(person: &Person) -> [(Option<&str>, Option<Version>); 6] {
     let told = [&person.email, &person.first_name, &person.last_name, &person.phone, &person.consent, &person.tags];
     let version = Version::of(person.updated_at, person.triggered_at);
-    let consent_version = Version::of(person.consent_at.or(person.updated_at), person.triggered_at);
+    let mut told = told.map(|text| (text.as_deref(), version));
+    // A file does not become a version by naming when a consent was given.
+    if version.is_some() {
+        told[CONSENT].1 = Version::of(person.consent_at.or(person.updated_at), person.triggered_at);
+    }
+    told
+}
+
+/// Takes each field of the message that is newer.
+pub(super) fn take_all(fields: &mut Fields, person: &Person) -> [Taken; 6] {
+    let told = told(person);
     let mut taken = [Taken::Silent; 6];
     for (position, field) in fields.iter_mut().enumerate() {
-        // A file does not become a version by naming when a consent was given.
-        let version = if position == CONSENT && version.is_some() { consent_version } else { version };
-        taken[position] = field.take(told[position].as_deref(), version);
+        let (text, version) = told[position];
+        taken[position] = field.take(text, version);
     }
     taken
+}
+
+/// What a message did to a person of whom it told this.
+pub(super) fn change(taken: &[Taken; 6]) -> Change {
+    if taken.contains(&Taken::Changed) {
+        Change::Updated
+    } else if taken.contains(&Taken::Lost) && !taken.contains(&Taken::Confirmed) {
+        Change::Stale
+    } else {
+        Change::Unchanged
+    }
+}
+
+/// The key of the e-mail among the fields.
+pub(super) fn email_of(fields: &Fields) -> Option<Cow<'_, str>> {
+    fields[EMAIL].value.as_deref().and_then(email_key)
 }
 
 fn insert(
@@ -262,12 +329,12 @@ fn insert(
     person: &Person,
     key: &Key<'_>,
     now: Timestamp,
-) -> Result<Placed, LedgerError> {
+) -> Result<(Placed, Known), LedgerError> {
     let mut fields = Fields::default();
     take_all(&mut fields, person);
     let (external_id, email_key) = match key {
-        Key::Id(id) => (Some(*id), fields[EMAIL].value.as_deref().and_then(email_key)),
-        Key::Guest(email) => (None, Some(email.clone())),
+        Key::Id(id) => (Some(*id), email_of(&fields)),
+        Key::Guest(email) => (None, Some(Cow::Borrowed(email.as_ref()))),
     };
     let [email, first_name, last_name, phone, consent, tags] = &fields;
     tx.prepare_cached(&format!(
@@ -294,13 +361,15 @@ fn insert(
     ])?;
     let id = tx.last_insert_rowid();
     let mut owner = id;
-    if let Some(email) = email_key {
-        identity::settle_guest(tx, rules, &email, now)?;
+    let settled: Vec<String> = email_key.into_iter().map(Cow::into_owned).collect();
+    for email in &settled {
+        identity::settle_guest(tx, rules, email, now)?;
         if external_id.is_none() {
             owner = identity::owner(tx, id)?;
         }
     }
-    Ok(Placed { id, owner, change: Change::New })
+    let known = Known { id, source: person.source, owner, redacted: false, fields, settled };
+    Ok((Placed { id, owner, change: Change::New }, known))
 }
 
 fn update(
@@ -310,31 +379,26 @@ fn update(
     key: &Key<'_>,
     mut known: Known,
     now: Timestamp,
-) -> Result<Placed, LedgerError> {
+) -> Result<(Placed, Known), LedgerError> {
     let mut placed = Placed { id: known.id, owner: known.owner, change: Change::Unchanged };
     if known.redacted {
-        return Ok(placed); // what was forgotten stays forgotten
+        return Ok((placed, known)); // what was forgotten stays forgotten
     }
-    let old_key = known.fields[EMAIL].value.as_deref().and_then(email_key);
+    let old_key = email_of(&known.fields).map(Cow::into_owned);
     let taken = take_all(&mut known.fields, person);
     if taken.iter().any(|field| matches!(field, Taken::Changed | Taken::Confirmed)) {
         store_fields(tx, known.id, &known.fields)?;
     }
-    placed.change = if taken.contains(&Taken::Changed) {
-        Change::Updated
-    } else if taken.contains(&Taken::Lost) && !taken.contains(&Taken::Confirmed) {
-        Change::Stale
-    } else {
-        Change::Unchanged
-    };
+    placed.change = change(&taken);
     match key {
         Key::Id(_) => {
-            let new_key = known.fields[EMAIL].value.as_deref().and_then(email_key);
+            let new_key = email_of(&known.fields).map(Cow::into_owned);
             if new_key != old_key {
                 tx.prepare_cached("UPDATE customers SET email_key = ?2 WHERE id = ?1")?
                     .execute(params![known.id, new_key])?;
-                for key in [old_key, new_key].into_iter().flatten() {
-                    identity::settle_guest(tx, rules, &key, now)?;
+                known.settled.extend([old_key, new_key].into_iter().flatten());
+                for key in &known.settled {
+                    identity::settle_guest(tx, rules, key, now)?;
                 }
             }
         }
@@ -345,14 +409,15 @@ fn update(
                 .execute(params![known.id, person.source])?;
             identity::settle_guest(tx, rules, email, now)?;
             placed.owner = identity::owner(tx, known.id)?;
+            (known.source, known.owner) = (person.source, placed.owner);
         }
         Key::Guest(_) => {}
     }
-    Ok(placed)
+    Ok((placed, known))
 }
 
 /// Leaves `email_key` alone: its indexes are touched only when it changes.
-fn store_fields(tx: &Transaction<'_>, id: i64, fields: &Fields) -> rusqlite::Result<()> {
+pub(super) fn store_fields(tx: &Transaction<'_>, id: i64, fields: &Fields) -> rusqlite::Result<()> {
     let [email, first_name, last_name, phone, consent, tags] = fields;
     tx.prepare_cached(
         "UPDATE customers SET email = ?2, email_version = ?3, first_name = ?4, first_name_version = ?5,

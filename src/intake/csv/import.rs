@@ -5,15 +5,13 @@
 
 use std::{collections::HashSet, path::PathBuf, sync::mpsc};
 
-use anyhow::Context;
-use csv::ByteRecord;
-use rusqlite::Transaction;
-
 use super::{Format, Input, Parsed, Parser, rejected::RejectedFile, rows::Rows};
 use crate::{
-    ledger::{self, Applied, Change, Rules},
-    model::{Order, Timestamp},
+    ledger::{Applied, Bulk, Change, IdSet},
+    model::Order,
 };
+use anyhow::Context;
+use csv::ByteRecord;
 
 /// Rows that share a transaction: enough to hide the cost of its fsync, few enough that the
 /// batches under way stay within some MiB.
@@ -69,13 +67,13 @@ pub struct Rejection {
     pub reason: String,
 }
 
-/// Applies a batch to the ledger, in the caller's transaction. Hands it back, to be dropped elsewhere
+/// Applies a batch to the ledger, in a transaction of the caller. Hands it back, to be dropped elsewhere
 /// than on the writer thread, with what became of each order.
 ///
 /// # Errors
-/// The database could not be written; the caller undoes the batch.
-pub fn apply(tx: &Transaction<'_>, rules: &Rules, batch: Batch, now: Timestamp) -> anyhow::Result<(Batch, Outcomes)> {
-    let outcomes = ledger::apply_orders(tx, rules, &batch, now)?;
+/// The database could not be written; the caller undoes the transaction.
+pub fn apply(bulk: &mut Bulk<'_>, batch: Batch) -> anyhow::Result<(Batch, Outcomes)> {
+    let outcomes = bulk.apply(&batch)?;
     let outcomes = outcomes.into_iter().map(|outcome| outcome.map_err(|error| error.to_string())).collect();
     Ok((batch, outcomes))
 }
@@ -281,30 +279,4 @@ fn count_customer(counts: &mut CustomerCounts, new: &mut IdSet, updated: &mut Id
     {
         counts.updated += u64::from(updated.insert(owner));
     }
-}
-
-/// A set of our ids, which are dense: a bit each, so that a million customers take 125 kB.
-#[derive(Default)]
-struct IdSet(Vec<u64>);
-
-impl IdSet {
-    /// Whether it was not in the set before.
-    fn insert(&mut self, id: i64) -> bool {
-        let Some((word, bit)) = place(id) else { return false };
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
-        }
-        let fresh = self.0[word] & bit == 0;
-        self.0[word] |= bit;
-        fresh
-    }
-
-    fn contains(&self, id: i64) -> bool {
-        place(id).and_then(|(word, bit)| Some(self.0.get(word)? & bit != 0)).unwrap_or(false)
-    }
-}
-
-fn place(id: i64) -> Option<(usize, u64)> {
-    let id = usize::try_from(id).ok()?;
-    Some((id / 64, 1 << (id % 64)))
 }

@@ -1,8 +1,8 @@
 //! Storing an import: many batches to a transaction.
 //!
-//! Orders of one batch touch pages all over the file. The more of them share a transaction, the
-//! fewer times each page is written: 50,000 rows instead of 2,000 make an import several times as
-//! fast. A transaction is cut short when it has taken long enough to lose.
+//! Orders touch pages all over the file, and every customer has some. The more of them share a
+//! transaction, the fewer times each page and each customer is written. A transaction is cut short
+//! when it has taken long enough to lose.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -13,7 +13,11 @@ use anyhow::{Context, anyhow};
 use rusqlite::Transaction;
 
 use super::{Batch, FileReport, Input, Outcomes, apply, import};
-use crate::{db::Writer, ledger::Rules, model::Timestamp};
+use crate::{
+    db::Writer,
+    ledger::{Bulk, Rules},
+    model::Timestamp,
+};
 
 /// How large a transaction of an import may become, and for how long it may keep other writers
 /// waiting. Whichever is reached first ends it.
@@ -25,14 +29,8 @@ pub struct Limits {
 
 impl Limits {
     /// When nobody else writes: as much as one would not mind to do again after a power cut.
-    pub const ALONE: Self = Self { rows: 50_000, time: Duration::from_secs(2) };
+    pub const ALONE: Self = Self { rows: 1_000_000, time: Duration::from_secs(10) };
 }
-
-/// Page cache of the writer during an import, in KiB. An import touches far more pages than SQLite's
-/// usual 2 MB hold; more than this gains little.
-const CACHE_KIB: i64 = 40_000;
-/// SQLite's own size.
-const USUAL_CACHE_KIB: i64 = 2_000;
 
 /// [`import`]s a file into the ledger through the writer. Rejected rows go to a file beside the input.
 ///
@@ -54,7 +52,7 @@ pub fn store(
         let committer = scope.spawn(move || {
             loop {
                 let (asked, answer, rules) = (Arc::clone(&asked), answer.clone(), rules.clone());
-                let goes_on = writer.write_blocking(move |tx| {
+                let goes_on = writer.write_bulk_blocking(move |tx| {
                     let asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
                     transaction(tx, &asked, &answer, &rules, now, limits)
                 })?;
@@ -85,17 +83,18 @@ fn transaction(
     now: Timestamp,
     limits: Limits,
 ) -> anyhow::Result<bool> {
-    tx.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    let (mut rows, mut started) = (0, None);
+    let mut bulk = Bulk::new(tx, rules, now);
+    let (mut rows, mut started, mut goes_on) = (0, None, false);
     while let Ok(batch) = batches.recv() {
         let started = *started.get_or_insert_with(Instant::now);
         rows += batch.len();
-        let applied = apply(tx, rules, batch, now)?;
+        let applied = apply(&mut bulk, batch)?;
         let _ = answer.send(applied); // nobody waits for it: the import has failed elsewhere
         if rows >= limits.rows || started.elapsed() >= limits.time {
-            return Ok(true);
+            goes_on = true;
+            break;
         }
     }
-    tx.pragma_update(None, "cache_size", -USUAL_CACHE_KIB)?;
-    Ok(false)
+    bulk.finish()?;
+    Ok(goes_on)
 }
