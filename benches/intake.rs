@@ -11,6 +11,8 @@
 //! with the client in this one. All that is stored is counted afterwards, and a figure fails whose orders
 //! are not in the ledger once each. The command `sqlite3` is needed for the comparison with `.import`.
 
+#![recursion_limit = "256"] // a shop's order is one large json!
+
 #[path = "intake/files.rs"]
 mod files;
 #[path = "intake/sender.rs"]

@@ -41,7 +41,7 @@ pub fn measure(commits: Commits) -> anyhow::Result<Measured> {
     let path = folder.path().join("quintile.db");
     let server = Server::start(&path, commits)?;
     let requests: Vec<Vec<u8>> = (0..WARM_UP + orders).map(request).collect::<anyhow::Result<_>>()?;
-    let body_kb = requests[WARM_UP].len() as f64 / 1000.0;
+    let body_kb = f64::from(u32::try_from(requests[WARM_UP].len())?) / 1000.0;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (warm_up, measured) = requests.split_at(WARM_UP);
     let (seconds, mut waits) = runtime.block_on(async {
@@ -54,7 +54,7 @@ pub fn measure(commits: Commits) -> anyhow::Result<Measured> {
     drop(server);
     waits.sort_by(f64::total_cmp);
     Ok(Measured {
-        rate: orders as f64 / seconds,
+        rate: f64::from(u32::try_from(orders)?) / seconds,
         median: waits[waits.len() / 2],
         p99: waits[waits.len() * 99 / 100],
         body_kb,

@@ -63,7 +63,7 @@ pub fn serve(arguments: &[String]) -> anyhow::Result<()> {
     config.webhooks.shopify.secrets = vec![Secret::new(SECRET)];
     let any = "127.0.0.1:0".parse()?;
     (config.webhooks.listen, config.dashboard.listen) = (any, any);
-    config.scoring.cron = "0 2 29 2 *".to_owned();
+    "0 2 29 2 *".clone_into(&mut config.scoring.cron);
     let database = if arguments.iter().any(|argument| argument == "--each") {
         Database::open_committing_each(path, "bench")?
     } else {

@@ -115,7 +115,7 @@ fn store(inputs: Vec<Input>, database: &Database, rules: &Rules, now: Timestamp)
 /// All files in one transaction, which is undone: the report is what [`store`] would say.
 fn try_out(inputs: Vec<Input>, database: &Database, rules: Rules, now: Timestamp) -> anyhow::Result<Vec<FileReport>> {
     let undone = database.writer().write_bulk_blocking(move |tx| -> anyhow::Result<std::convert::Infallible> {
-        let mut bulk = Bulk::new(tx, &rules, now);
+        let mut bulk = Bulk::new(tx, &rules, now)?;
         let mut reports = Vec::with_capacity(inputs.len());
         for input in inputs {
             let bar = progress_bar(&input);

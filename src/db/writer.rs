@@ -26,7 +26,7 @@ pub(super) const GROUP: usize = 256;
 pub(super) const CACHE_KIB: i64 = 8_000;
 /// Page cache of a bulk job: it touches pages all over the file, and one that is pushed out is read
 /// again. More than this gains little.
-const BULK_CACHE_KIB: i64 = 36_000;
+const BULK_CACHE_KIB: i64 = 42_000;
 
 /// What a job leaves behind: told whether the group was committed, it answers its caller.
 type Answer = Box<dyn FnOnce(Result<(), &str>) + Send>;

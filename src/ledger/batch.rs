@@ -5,7 +5,7 @@ use rusqlite::Transaction;
 use super::{
     Applied, Change, IdSet, LedgerError, Rules,
     counters::{recompute_one, recompute_with},
-    orders::{answer, apply_order, check_order, settle},
+    orders::{Shelf, answer, apply_order, check_order},
     people::{self, Key, Placed},
     remembered::{ROOM, Remembered},
 };
@@ -26,7 +26,7 @@ pub fn apply_orders(
     orders: &[Order],
     now: Timestamp,
 ) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
-    let mut bulk = Bulk::new(tx, rules, now);
+    let mut bulk = Bulk::new(tx, rules, now)?;
     let applied = bulk.apply(orders)?;
     bulk.finish()?;
     Ok(applied)
@@ -40,16 +40,21 @@ pub struct Bulk<'a> {
     tx: &'a Transaction<'a>,
     rules: &'a Rules,
     now: Timestamp,
+    shelf: Shelf<'a>,
     people: Remembered,
+    /// A guess from the person before: whoever is new indeed need not be looked for. The outcome does
+    /// not depend on it.
+    likely_new: bool,
     /// Whose counters are to be recomputed.
     touched: IdSet,
-    likely_new: bool,
 }
 
 impl<'a> Bulk<'a> {
-    #[must_use]
-    pub fn new(tx: &'a Transaction<'a>, rules: &'a Rules, now: Timestamp) -> Self {
-        Self { tx, rules, now, people: Remembered::new(ROOM), touched: IdSet::default(), likely_new: true }
+    /// # Errors
+    /// Those of SQLite.
+    pub fn new(tx: &'a Transaction<'a>, rules: &'a Rules, now: Timestamp) -> Result<Self, LedgerError> {
+        let (shelf, people) = (Shelf::new(tx, rules, now, true)?, Remembered::new(ROOM));
+        Ok(Self { tx, rules, now, shelf, people, likely_new: true, touched: IdSet::default() })
     }
 
     /// As [`apply_orders`].
@@ -100,7 +105,7 @@ impl<'a> Bulk<'a> {
         let touch = |customer| {
             touched.insert(customer);
         };
-        let change = settle(self.tx, self.rules, order, owner, self.now, &mut self.likely_new, touch)?;
+        let change = self.shelf.settle(order, owner, touch)?;
         Ok(answer(change, placed.as_ref()))
     }
 
@@ -113,7 +118,7 @@ impl<'a> Bulk<'a> {
             return Ok(Some(placed));
         }
         self.forget(person, &key)?;
-        let (placed, known) = people::place_by(self.tx, self.rules, person, &key, self.now)?;
+        let (placed, known) = people::place_by(self.tx, self.rules, person, &key, self.now, &mut self.likely_new)?;
         for email in &known.settled {
             if let Some(guest) = email_key(email).map(Key::Guest) {
                 self.forget(person, &guest)?;
@@ -351,7 +356,7 @@ mod tests {
         for together in steps.chunk_by(|a, b| is_message(a) && is_message(b)) {
             let tx = connection.transaction().unwrap();
             let rules = rules();
-            let mut bulk = Bulk { people: Remembered::new(room), ..Bulk::new(&tx, &rules, NOW) };
+            let mut bulk = Bulk { people: Remembered::new(room), ..Bulk::new(&tx, &rules, NOW).unwrap() };
             for step in together {
                 match step {
                     Step::Orders(orders) => {

@@ -5,10 +5,10 @@ use std::{
     cmp::{Ordering, Reverse},
 };
 
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction, params};
 
 use super::{Applied, Change, LedgerError, Rules, check_date, counters::recompute, first_order, people, worth};
-use crate::model::{Money, Order, OrderStatus, Origin, Source, Timestamp, email_key};
+use crate::model::{Currency, Money, Order, OrderStatus, Origin, Source, Timestamp, email_key};
 
 /// An order's stored columns. The derived order decides which of two states with one version is
 /// the later: what a shop does to an order only ever goes one way, so the one further along.
@@ -176,7 +176,7 @@ pub(super) fn apply(
         None => None,
     };
     let owner = placed.as_ref().map(|placed| placed.owner);
-    let change = settle(tx, rules, order, owner, now, &mut false, |customer| touched.push(customer))?;
+    let change = Shelf::new(tx, rules, now, false)?.settle(order, owner, |customer| touched.push(customer))?;
     Ok(answer(change, placed.as_ref()))
 }
 
@@ -190,34 +190,88 @@ pub(super) fn answer(order: Change, placed: Option<&people::Placed>) -> Applied 
     }
 }
 
-/// Takes an order's state unless a newer one is known; whose counters are to be recomputed is told to
-/// `touch`. `likely_new` is a guess, kept up from one order to the next: an order that is new indeed
-/// need not be looked for before it is stored. The outcome does not depend on it.
-pub(super) fn settle(
-    tx: &Transaction<'_>,
-    rules: &Rules,
-    order: &Order,
-    owner: Option<i64>,
+/// Where orders are stored, one after the other.
+pub(super) struct Shelf<'a> {
+    tx: &'a Transaction<'a>,
+    rules: &'a Rules,
     now: Timestamp,
-    likely_new: &mut bool,
-    mut touch: impl FnMut(i64),
-) -> Result<Change, LedgerError> {
-    let state = State::of(order, rules);
-    let mut is_new = *likely_new && insert(tx, order, &state, owner, now)?;
-    let mut known = None;
-    if !is_new {
-        known = find(tx, order.source, &order.source_id)?;
-        is_new = known.is_none() && insert(tx, order, &state, owner, now)?;
+    insert: CachedStatement<'a>,
+    /// What the columns that rarely change hold in the statement.
+    bound: Option<(Source, OrderStatus, Currency, Origin, bool)>,
+    /// A guess from the order before: one that is new indeed need not be looked for before it is stored.
+    /// The outcome does not depend on it.
+    likely_new: bool,
+}
+
+impl<'a> Shelf<'a> {
+    pub fn new(tx: &'a Transaction<'a>, rules: &'a Rules, now: Timestamp, likely_new: bool) -> rusqlite::Result<Self> {
+        let insert = tx.prepare_cached(
+            "INSERT INTO orders (source, status, currency, origin, historical, received_at, source_id, customer_id,
+               customer_ref, email, email_key, name, is_test, gross, current, outstanding, refunded, net, counted,
+               ordered_at, created_at, cancelled_at, source_updated_at, triggered_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)
+             ON CONFLICT (source_id, source) DO NOTHING",
+        )?;
+        Ok(Self { tx, rules, now, insert, bound: None, likely_new })
     }
-    *likely_new = is_new;
-    match known {
-        Some(known) => update(tx, order, state, owner, &known, now, touch),
-        None => {
-            if let Some(owner) = owner.filter(|_| state.counted) {
-                touch(owner);
+
+    /// Takes an order's state unless a newer one is known; whose counters are to be recomputed is told
+    /// to `touch`.
+    pub fn settle(
+        &mut self,
+        order: &Order,
+        owner: Option<i64>,
+        mut touch: impl FnMut(i64),
+    ) -> Result<Change, LedgerError> {
+        let state = State::of(order, self.rules);
+        let mut is_new = self.likely_new && self.insert(order, &state, owner)?;
+        if !is_new {
+            if let Some(known) = find(self.tx, order.source, &order.source_id)? {
+                self.likely_new = false;
+                return update(self.tx, order, state, owner, &known, self.now, touch);
             }
-            Ok(Change::New)
+            is_new = self.insert(order, &state, owner)?;
         }
+        self.likely_new = is_new;
+        if let Some(owner) = owner.filter(|_| state.counted) {
+            touch(owner);
+        }
+        Ok(Change::New)
+    }
+
+    /// Stores an order; `false`: it is stored already, and nothing was done.
+    fn insert(&mut self, order: &Order, state: &State<'_>, owner: Option<i64>) -> rusqlite::Result<bool> {
+        let status = STATUSES[usize::from(state.progress)];
+        let common = (order.source, status, order.currency, order.origin, order.historical);
+        let statement = &mut self.insert;
+        if self.bound != Some(common) {
+            statement.raw_bind_parameter(1, order.source)?;
+            statement.raw_bind_parameter(2, status)?;
+            statement.raw_bind_parameter(3, order.currency.code())?;
+            statement.raw_bind_parameter(4, order.origin)?;
+            statement.raw_bind_parameter(5, order.historical)?;
+            statement.raw_bind_parameter(6, self.now)?;
+            self.bound = Some(common);
+        }
+        statement.raw_bind_parameter(7, &order.source_id)?;
+        statement.raw_bind_parameter(8, owner)?;
+        statement.raw_bind_parameter(9, state.customer_ref.as_deref())?;
+        statement.raw_bind_parameter(10, state.email.as_deref())?;
+        statement.raw_bind_parameter(11, state.email.as_deref().and_then(email_key).as_deref())?;
+        statement.raw_bind_parameter(12, state.name.as_deref())?;
+        statement.raw_bind_parameter(13, state.is_test)?;
+        statement.raw_bind_parameter(14, state.gross)?;
+        statement.raw_bind_parameter(15, state.current.map(|money| money.0))?;
+        statement.raw_bind_parameter(16, state.outstanding.map(|money| money.0))?;
+        statement.raw_bind_parameter(17, state.refunded)?;
+        statement.raw_bind_parameter(18, state.net)?;
+        statement.raw_bind_parameter(19, state.counted)?;
+        statement.raw_bind_parameter(20, state.ordered_at)?;
+        statement.raw_bind_parameter(21, state.created_at)?;
+        statement.raw_bind_parameter(22, state.cancelled_at)?;
+        statement.raw_bind_parameter(23, order.updated_at)?;
+        statement.raw_bind_parameter(24, order.triggered_at)?;
+        Ok(statement.raw_execute()? > 0)
     }
 }
 
@@ -335,50 +389,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Known> {
 
 fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Cow<'static, str>>> {
     Ok(row.get::<_, Option<String>>(column)?.map(Cow::Owned))
-}
-
-/// Stores an order; `false`: it is stored already, and nothing was done.
-fn insert(
-    tx: &Transaction<'_>,
-    order: &Order,
-    state: &State<'_>,
-    owner: Option<i64>,
-    now: Timestamp,
-) -> rusqlite::Result<bool> {
-    let inserted = tx.prepare_cached(
-        "INSERT INTO orders (source, source_id, customer_id, customer_ref, email, email_key, name, status, is_test, currency,
-           gross, current, outstanding, refunded, net, counted, ordered_at, created_at, cancelled_at, source_updated_at,
-           triggered_at, origin, historical, received_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)
-         ON CONFLICT (source_id, source) DO NOTHING",
-    )?
-    .execute(params![
-        order.source,
-        order.source_id,
-        owner,
-        state.customer_ref,
-        state.email,
-        state.email.as_deref().and_then(email_key),
-        state.name,
-        STATUSES[usize::from(state.progress)],
-        state.is_test,
-        state.currency,
-        state.gross,
-        state.current.map(|money| money.0),
-        state.outstanding.map(|money| money.0),
-        state.refunded,
-        state.net,
-        state.counted,
-        state.ordered_at,
-        state.created_at,
-        state.cancelled_at,
-        order.updated_at,
-        order.triggered_at,
-        order.origin,
-        order.historical,
-        now,
-    ])?;
-    Ok(inserted > 0)
 }
 
 fn store(

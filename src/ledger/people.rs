@@ -234,19 +234,26 @@ pub(super) fn place(
     now: Timestamp,
 ) -> Result<Option<Placed>, LedgerError> {
     let Some(key) = Key::of(person) else { return Ok(None) };
-    Ok(Some(place_by(tx, rules, person, &key, now)?.0))
+    Ok(Some(place_by(tx, rules, person, &key, now, &mut false)?.0))
 }
 
-/// [`place`] of a person with this key, with their row as it stands afterwards.
+/// [`place`] of a person with this key, with their row as it stands afterwards. `likely_new`: they are
+/// not looked for before they are stored, unless that shows that they are known.
 pub(super) fn place_by(
     tx: &Transaction<'_>,
     rules: &Rules,
     person: &Person,
     key: &Key<'_>,
     now: Timestamp,
+    likely_new: &mut bool,
 ) -> Result<(Placed, Known), LedgerError> {
-    match find(tx, person.source, key)? {
-        None => insert(tx, rules, person, key, now),
+    if *likely_new && let Some(inserted) = insert(tx, rules, person, key, now)? {
+        return Ok(inserted);
+    }
+    let known = find(tx, person.source, key)?;
+    *likely_new = known.is_none();
+    match known {
+        None => insert(tx, rules, person, key, now)?.ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into()),
         Some(known) => update(tx, rules, person, key, known, now),
     }
 }
@@ -308,7 +315,7 @@ pub(super) fn take_all(fields: &mut Fields, person: &Person) -> [Taken; 6] {
 }
 
 /// What a message did to a person of whom it told this.
-pub(super) fn change(taken: &[Taken; 6]) -> Change {
+pub(super) fn change(taken: [Taken; 6]) -> Change {
     if taken.contains(&Taken::Changed) {
         Change::Updated
     } else if taken.contains(&Taken::Lost) && !taken.contains(&Taken::Confirmed) {
@@ -323,13 +330,14 @@ pub(super) fn email_of(fields: &Fields) -> Option<Cow<'_, str>> {
     fields[EMAIL].value.as_deref().and_then(email_key)
 }
 
+/// Makes the person's row. `None`: there is one, and nothing was done.
 fn insert(
     tx: &Transaction<'_>,
     rules: &Rules,
     person: &Person,
     key: &Key<'_>,
     now: Timestamp,
-) -> Result<(Placed, Known), LedgerError> {
+) -> Result<Option<(Placed, Known)>, LedgerError> {
     let mut fields = Fields::default();
     take_all(&mut fields, person);
     let (external_id, email_key) = match key {
@@ -337,28 +345,33 @@ fn insert(
         Key::Guest(email) => (None, Some(Cow::Borrowed(email.as_ref()))),
     };
     let [email, first_name, last_name, phone, consent, tags] = &fields;
-    tx.prepare_cached(&format!(
-        "INSERT INTO customers (source, external_id, email_key, created_at, {COLUMNS})
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
-    ))?
-    .execute(params![
-        person.source,
-        external_id,
-        email_key,
-        now,
-        email.value,
-        email.version,
-        first_name.value,
-        first_name.version,
-        last_name.value,
-        last_name.version,
-        phone.value,
-        phone.version,
-        consent.value,
-        consent.version,
-        tags.value,
-        tags.version,
-    ])?;
+    let inserted = tx
+        .prepare_cached(&format!(
+            "INSERT INTO customers (source, external_id, email_key, created_at, {COLUMNS})
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+         ON CONFLICT DO NOTHING"
+        ))?
+        .execute(params![
+            person.source,
+            external_id,
+            email_key,
+            now,
+            email.value,
+            email.version,
+            first_name.value,
+            first_name.version,
+            last_name.value,
+            last_name.version,
+            phone.value,
+            phone.version,
+            consent.value,
+            consent.version,
+            tags.value,
+            tags.version,
+        ])?;
+    if inserted == 0 {
+        return Ok(None);
+    }
     let id = tx.last_insert_rowid();
     let mut owner = id;
     let settled: Vec<String> = email_key.into_iter().map(Cow::into_owned).collect();
@@ -369,7 +382,7 @@ fn insert(
         }
     }
     let known = Known { id, source: person.source, owner, redacted: false, fields, settled };
-    Ok((Placed { id, owner, change: Change::New }, known))
+    Ok(Some((Placed { id, owner, change: Change::New }, known)))
 }
 
 fn update(
@@ -389,7 +402,7 @@ fn update(
     if taken.iter().any(|field| matches!(field, Taken::Changed | Taken::Confirmed)) {
         store_fields(tx, known.id, &known.fields)?;
     }
-    placed.change = change(&taken);
+    placed.change = change(taken);
     match key {
         Key::Id(_) => {
             let new_key = email_of(&known.fields).map(Cow::into_owned);

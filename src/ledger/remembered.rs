@@ -116,7 +116,7 @@ impl Remembered {
             self.drop_record(tag);
             self.push(tag, id, owner, source, &fields, true)?;
         }
-        Some(Placed { id, owner, change: people::change(&taken) })
+        Some(Placed { id, owner, change: people::change(taken) })
     }
 
     /// Remembers someone as their row has them. Whom a record cannot hold is asked for again.
@@ -141,7 +141,8 @@ impl Remembered {
             .index
             .iter()
             .map(record)
-            .filter_map(|(record, at)| record.is_unwritten().then(|| (record.id(), at)))
+            .filter(|(record, _)| record.is_unwritten())
+            .map(|(record, at)| (record.id(), at))
             .collect();
         found.sort_unstable();
         found

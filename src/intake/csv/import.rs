@@ -13,9 +13,9 @@ use crate::{
 use anyhow::Context;
 use csv::ByteRecord;
 
-/// Rows that share a transaction: enough to hide the cost of its fsync, few enough that the
-/// batches under way stay within some MiB.
-const ROWS_PER_BATCH: usize = 2_000;
+/// Rows that are handed on together: enough to hide what that costs, few enough that the batches under
+/// way stay within some MiB.
+const ROWS_PER_BATCH: usize = 1_000;
 /// Parsed batches that may wait to be applied.
 const BATCHES_AHEAD: usize = 2;
 /// Reasons kept for a person to read; the file of rejected rows has them all.

@@ -29,7 +29,7 @@ pub struct Limits {
 
 impl Limits {
     /// When nobody else writes: as much as one would not mind to do again after a power cut.
-    pub const ALONE: Self = Self { rows: 1_000_000, time: Duration::from_secs(10) };
+    pub const ALONE: Self = Self { rows: 1_000_000, time: Duration::from_secs(30) };
 }
 
 /// [`import`]s a file into the ledger through the writer. Rejected rows go to a file beside the input.
@@ -83,7 +83,7 @@ fn transaction(
     now: Timestamp,
     limits: Limits,
 ) -> anyhow::Result<bool> {
-    let mut bulk = Bulk::new(tx, rules, now);
+    let mut bulk = Bulk::new(tx, rules, now)?;
     let (mut rows, mut started, mut goes_on) = (0, None, false);
     while let Ok(batch) = batches.recv() {
         let started = *started.get_or_insert_with(Instant::now);
