@@ -125,6 +125,7 @@ fn try_out(inputs: Vec<Input>, database: &Database, rules: Rules, now: Timestamp
             bar.finish_and_clear();
             reports.push(report?);
         }
+        bulk.finish()?;
         Err(Undone(reports).into())
     });
     match undone {

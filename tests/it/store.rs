@@ -231,6 +231,26 @@ async fn nobody_is_told_of_a_write_before_its_commit() {
     assert_eq!(notes(&database), ["told"]);
 }
 
+#[test]
+fn a_bulk_write_leaves_the_usual_settings_behind() {
+    let (_folder, database) = open();
+    let settings = |tx: &Connection| [pragma(tx, "foreign_keys"), pragma(tx, "cache_size")];
+    let dangling = "INSERT INTO scores (customer_id, scored_at) VALUES (404, 0)";
+    let usual = database.writer().write_blocking(move |tx| Ok(settings(tx))).unwrap();
+    let meanwhile = database.writer().write_bulk_blocking(move |tx| Ok(settings(tx))).unwrap();
+    assert_eq!((usual[0].as_str(), meanwhile[0].as_str()), ("1", "0"));
+    assert_ne!(usual[1], meanwhile[1]);
+
+    let failed = database.writer().write_bulk_blocking(move |tx| {
+        tx.execute(dangling, [])?;
+        anyhow::bail!("changed its mind") as anyhow::Result<()>
+    });
+    assert_eq!(failed.unwrap_err().to_string(), "changed its mind");
+    assert_eq!(database.writer().write_blocking(move |tx| Ok(settings(tx))).unwrap(), usual);
+    let refused = database.writer().write_blocking(move |tx| Ok(tx.execute(dangling, [])?)).unwrap_err();
+    assert!(refused.to_string().contains("FOREIGN KEY"), "{refused}");
+}
+
 #[tokio::test]
 async fn a_flood_is_turned_away_at_once() {
     let (_folder, database) = open();
