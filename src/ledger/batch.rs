@@ -118,10 +118,7 @@ impl<'a> Bulk<'a> {
             return Ok(Some(placed));
         }
         self.forget(person, &key)?;
-        let (placed, known) = people::place_in_bulk(self.tx, self.rules, person, &key, self.now, &mut self.likely_new)?;
-        if placed.change == Change::New {
-            self.touched.insert(placed.id);
-        }
+        let (placed, known) = people::place_by(self.tx, self.rules, person, &key, self.now, &mut self.likely_new)?;
         for email in &known.settled {
             if let Some(guest) = email_key(email).map(Key::Guest) {
                 self.forget(person, &guest)?;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{Change, LedgerError, Rules, check_date, identity};
-use crate::model::{Money, Person, Source, Timestamp, email_key};
+use crate::model::{Person, Source, Timestamp, email_key};
 
 /// When a field was told: the source's `updated_at`, and within it when the source sent it. Stored
 /// as one integer that sorts the same way.
@@ -238,27 +238,13 @@ pub(super) fn place(
     now: Timestamp,
 ) -> Result<Option<Placed>, LedgerError> {
     let Some(key) = Key::of(person) else { return Ok(None) };
-    Ok(Some(place_by(tx, rules, person, &key, now)?.0))
+    Ok(Some(place_by(tx, rules, person, &key, now, &mut false)?.0))
 }
 
-/// [`place`] of a person with this key, with their row as it stands afterwards.
-fn place_by(
-    tx: &Transaction<'_>,
-    rules: &Rules,
-    person: &Person,
-    key: &Key<'_>,
-    now: Timestamp,
-) -> Result<(Placed, Known), LedgerError> {
-    match find(tx, person.source, key)? {
-        None => made(insert(tx, rules, person, key, now, Counters::default())?),
-        Some(known) => update(tx, rules, person, key, known, now),
-    }
-}
-
-/// [`place_by`] for imports. `likely_new`, a guess kept up from one person to the next: they are not
-/// looked for before they are stored, unless that shows that they are known. The counters of whoever
-/// is new must be recomputed.
-pub(super) fn place_in_bulk(
+/// [`place`] of a person with this key, with their row as it stands afterwards. `likely_new`, a guess
+/// kept up from one person to the next: they are not looked for before they are stored, unless that
+/// shows that they are known.
+pub(super) fn place_by(
     tx: &Transaction<'_>,
     rules: &Rules,
     person: &Person,
@@ -266,21 +252,15 @@ pub(super) fn place_in_bulk(
     now: Timestamp,
     likely_new: &mut bool,
 ) -> Result<(Placed, Known), LedgerError> {
-    let insert = || insert(tx, rules, person, key, now, Counters::to_come(now));
-    if *likely_new && let Some(inserted) = insert()? {
+    if *likely_new && let Some(inserted) = insert(tx, rules, person, key, now)? {
         return Ok(inserted);
     }
     let known = find(tx, person.source, key)?;
     *likely_new = known.is_none();
     match known {
-        None => made(insert()?),
+        None => insert(tx, rules, person, key, now)?.ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into()),
         Some(known) => update(tx, rules, person, key, known, now),
     }
-}
-
-/// The row of somebody who was looked for in vain.
-fn made(inserted: Option<(Placed, Known)>) -> Result<(Placed, Known), LedgerError> {
-    inserted.ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into())
 }
 
 fn find(tx: &Transaction<'_>, source: Source, key: &Key<'_>) -> rusqlite::Result<Option<Known>> {
@@ -357,24 +337,6 @@ pub(super) fn email_of(fields: &Fields) -> Option<Cow<'_, str>> {
     fields[EMAIL].value.as_deref().and_then(email_key)
 }
 
-/// What the counters of a new row hold.
-#[derive(Clone, Copy, Default)]
-struct Counters {
-    orders: i64,
-    spent: Money,
-    average: Money,
-    /// Of the first order and of the last.
-    at: Option<Timestamp>,
-}
-
-impl Counters {
-    /// Numbers as long as most counters are, for a row whose counters are written later: it need not
-    /// grow then, which would split every page of the table.
-    const fn to_come(now: Timestamp) -> Self {
-        Self { orders: 2, spent: Money(1 << 20), average: Money(1 << 16), at: Some(now) }
-    }
-}
-
 /// Makes the person's row. `None`: there is one, and nothing was done.
 fn insert(
     tx: &Transaction<'_>,
@@ -382,13 +344,11 @@ fn insert(
     person: &Person,
     key: &Key<'_>,
     now: Timestamp,
-    counters: Counters,
 ) -> Result<Option<(Placed, Known)>, LedgerError> {
     const INSERT: &str = concat!(
-        "INSERT INTO customers (source, external_id, email_key, created_at, order_count, total_spent, avg_order_value,
-           first_order_at, last_order_at, ",
+        "INSERT INTO customers (source, external_id, email_key, created_at, ",
         columns!(),
-        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
          ON CONFLICT DO NOTHING"
     );
     let mut fields = Fields::default();
@@ -398,16 +358,11 @@ fn insert(
         Key::Guest(email) => (None, Some(Cow::Borrowed(email.as_ref()))),
     };
     let [email, first_name, last_name, phone, consent, tags] = &fields;
-    let Counters { orders, spent, average, at } = counters;
     let inserted = tx.prepare_cached(INSERT)?.execute(params![
         person.source,
         external_id,
         email_key,
         now,
-        orders,
-        spent,
-        average,
-        at,
         email.value,
         email.version,
         first_name.value,
