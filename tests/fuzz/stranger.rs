@@ -9,7 +9,7 @@ use quintile::{
     config::{Config, Environment, Loading, Missing, Secret},
     db::SCHEMA,
     delivery::verify::{self, captured::Captured},
-    intake::{self, Message, Prepared, Received, Rules, api, csv, signature as sign},
+    intake::{Message, Prepared, Received, Rules, api, csv, signature as sign},
     invariants,
     model::{Currency, Source, Timestamp},
 };
@@ -155,7 +155,6 @@ pub fn config(data: &[u8]) {
             assert!(problem.contains("config.toml"), "{problem}");
         }),
     }
-    let _ = intake::MAX_BODY;
 }
 
 /// A file of this thread's own.

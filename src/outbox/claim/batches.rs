@@ -108,14 +108,15 @@ impl Desk<'_> {
                 .collect();
             put_together(self.tx, &self.route().name, &rows, self.claims.now)?;
         }
-        let Some(leader) = members.pop() else { return Ok(None) };
-        self.take(Due { events: count, ..leader }, body).map(Some)
+        let Some(mut leader) = members.pop() else { return Ok(None) };
+        let body = leader.body.take().unwrap_or(body);
+        self.take(&Due { events: count, ..leader }, body).map(Some)
     }
 
     /// Claims a batch. One that was never sent is taken apart instead when it cannot go as it is: it
     /// is too large, an event before it has not ended, or somebody does not agree any more (for that
     /// also one that was). Then `None`.
-    fn take_batch(&mut self, batch: Due, size: usize) -> rusqlite::Result<Option<Claim>> {
+    fn take_batch(&mut self, mut batch: Due, size: usize) -> rusqlite::Result<Option<Claim>> {
         let fresh = batch.attempts == 0;
         if fresh && (batch.events > size || self.blocked(batch.id)?.0) {
             self.dissolve(&batch)?;
@@ -123,7 +124,7 @@ impl Desk<'_> {
         }
         let events = events_of(self.tx, batch.id)?;
         let agree = events.iter().all(|event| self.consent(event) == Consent::Given);
-        let body = self.body_of(&batch.message_id, &events);
+        let body = batch.body.take().unwrap_or_else(|| self.body_of(&batch.message_id, &events));
         if !agree || (fresh && body.len() > BODY_LIMIT) {
             self.dissolve(&batch)?;
             return Ok(None);
@@ -131,7 +132,7 @@ impl Desk<'_> {
         for event in &events {
             self.outdate(event)?;
         }
-        self.take(batch, body).map(Some)
+        self.take(&batch, body).map(Some)
     }
 
     fn body_of(&self, message_id: &[u8; 16], events: &[Event]) -> Vec<u8> {

@@ -134,15 +134,17 @@ impl Desk<'_> {
         Line { destination: self.route().name.clone(), customer_id: due.customer_id() }
     }
 
-    fn take_alone(&mut self, due: Due) -> rusqlite::Result<Claim> {
-        let body = outbox::body_of(&self.claims.shop, self.route(), &due.message_id, std::slice::from_ref(&due.event));
-        self.take(due, body)
+    fn take_alone(&mut self, mut due: Due) -> rusqlite::Result<Claim> {
+        let frozen = due.body.take();
+        let body = frozen.unwrap_or_else(|| {
+            outbox::body_of(&self.claims.shop, self.route(), &due.message_id, std::slice::from_ref(&due.event))
+        });
+        self.take(&due, body)
     }
 
-    /// `body`: what is sent, if nothing is frozen yet.
-    pub(super) fn take(&mut self, due: Due, body: Vec<u8>) -> rusqlite::Result<Claim> {
+    /// `body`: what is sent, the frozen one where there is one.
+    pub(super) fn take(&mut self, due: &Due, body: Vec<u8>) -> rusqlite::Result<Claim> {
         let (claims, attempt) = (self.claims, due.attempts + 1);
-        let body = due.body.unwrap_or(body);
         let token = format!("{}:{}", claims.boot, claims.number + self.made);
         self.made += 1;
         self.tx
