@@ -8,6 +8,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use futures_util::Stream;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
@@ -55,14 +56,24 @@ where
             let _ = sink.send(Err(error));
         }
     });
-    let body = Body::from_stream(futures_util::stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|piece| (piece, receiver))
-    }));
+    attachment(name, receiver)
+}
+
+/// A CSV file to be saved as `name`, in pieces as they come.
+pub fn attachment<E>(name: &str, pieces: mpsc::Receiver<Result<Vec<u8>, E>>) -> Response
+where
+    E: Into<axum::BoxError> + Send + 'static,
+{
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
     ];
-    (headers, body).into_response()
+    (headers, Body::from_stream(in_turn(pieces))).into_response()
+}
+
+/// The pieces as a stream that may be asked again after its end, as compressing does.
+fn in_turn<T>(mut pieces: mpsc::Receiver<T>) -> impl Stream<Item = T> {
+    futures_util::stream::poll_fn(move |context| pieces.poll_recv(context))
 }
 
 /// Where pieces of the file go.
@@ -191,4 +202,21 @@ fn write_runs(connection: &Connection, out: &mut Sink) -> anyhow::Result<()> {
 
 fn time(at: Option<Timestamp>) -> String {
     at.map_or_else(String::new, |at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, StreamExt};
+
+    use super::*;
+
+    #[test]
+    fn the_end_may_be_asked_for_again() {
+        let (sender, receiver) = mpsc::channel(1);
+        sender.try_send(7).unwrap();
+        drop(sender);
+        let mut stream = in_turn(receiver);
+        let mut next = || stream.next().now_or_never().expect("nothing to wait for");
+        assert_eq!([next(), next(), next()], [Some(7), None, None]);
+    }
 }

@@ -5,16 +5,14 @@ use std::{io::Read, sync::Arc};
 
 use askama::Template;
 use axum::{
-    body::Body,
     extract::{Path, State},
-    http::header,
     response::{IntoResponse, Redirect, Response},
 };
 use tokio::sync::mpsc;
 
 use super::{
     super::{
-        App, statistics,
+        App, export, statistics,
         view::{self, Chrome, Moment},
         words,
     },
@@ -178,14 +176,7 @@ pub async fn rejected(State(app): State<Arc<App>>, Path(id): Path<String>) -> Re
             }
         }
     });
-    let body = Body::from_stream(futures_util::stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|piece| (piece, receiver))
-    }));
-    let headers = [
-        (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"rejected-{id}.csv\"")),
-    ];
-    Ok((headers, body).into_response())
+    Ok(export::attachment(&format!("rejected-{id}.csv"), receiver))
 }
 
 fn number(id: &str) -> Result<i64, PageError> {
