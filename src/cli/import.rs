@@ -4,21 +4,18 @@ mod preview;
 
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
+    sync::atomic::AtomicBool,
     time::Instant,
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use rusqlite::Transaction;
 use serde_json::json;
 
 use super::{Context, Format, Outcome, UsageError};
 use crate::{
     db::Database,
-    intake::{
-        bulk,
-        csv::{self, FileReport, Limits, Preview, Settings},
-    },
+    intake::csv::{self, FileReport, Input, Limits, Preview, Settings},
     ledger::Rules,
     model::Timestamp,
 };
@@ -83,77 +80,6 @@ impl SourceFormat {
     }
 }
 
-/// A file of either kind, ready to be imported.
-enum Input {
-    Table(Box<csv::Input>),
-    Lines(bulk::Input),
-}
-
-impl Input {
-    fn open(path: &Path, wanted: Option<csv::Format>, settings: &Settings) -> Result<Self, csv::Unusable> {
-        let lines = wanted.map_or_else(|| bulk::recognises(path), |wanted| wanted == csv::Format::ShopifyJsonl);
-        if lines {
-            bulk::open(path).map(Self::Lines)
-        } else {
-            csv::open(path, wanted, settings).map(Box::new).map(Self::Table)
-        }
-    }
-
-    /// Of a table: how its first rows are read. The lines of a bulk operation say it themselves.
-    fn preview(&self) -> Option<Preview> {
-        match self {
-            Self::Table(input) => Some(input.preview()),
-            Self::Lines(_) => None,
-        }
-    }
-
-    /// Stores the file, with a bar.
-    fn store(self, database: &Database, rules: &Rules, now: Timestamp) -> anyhow::Result<FileReport> {
-        let bar = self.progress_bar();
-        let progress = |bytes| bar.set_position(bytes);
-        let report = match self {
-            Self::Table(input) => csv::store(*input, database.writer(), rules, now, Limits::ALONE, &progress),
-            Self::Lines(input) => {
-                let mut apply = |nodes: Vec<bulk::Node>| {
-                    let rules = rules.clone();
-                    database.writer().write_blocking(move |tx| bulk::apply(tx, &rules, &nodes, now))
-                };
-                bulk::import(input, rules, true, &mut apply, &progress)
-            }
-        };
-        bar.finish_and_clear();
-        report
-    }
-
-    /// Applies the file in `tx`, with a bar; rejected rows are not written.
-    fn try_out(self, tx: &Transaction<'_>, rules: &Rules, now: Timestamp) -> anyhow::Result<FileReport> {
-        let bar = self.progress_bar();
-        let progress = |bytes| bar.set_position(bytes);
-        let report = match self {
-            Self::Table(input) => csv::import(*input, false, &mut |batch| csv::apply(tx, rules, batch, now), &progress),
-            Self::Lines(input) => {
-                let mut apply = |nodes: Vec<bulk::Node>| bulk::apply(tx, rules, &nodes, now);
-                bulk::import(input, rules, false, &mut apply, &progress)
-            }
-        };
-        bar.finish_and_clear();
-        report
-    }
-
-    /// On standard error, and only when that is a terminal.
-    fn progress_bar(&self) -> ProgressBar {
-        let (path, size) = match self {
-            Self::Table(input) => (&input.path, input.size),
-            Self::Lines(input) => (&input.path, input.size),
-        };
-        let bar = if size > 0 { ProgressBar::new(size) } else { ProgressBar::new_spinner() };
-        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left") {
-            bar.set_style(style);
-        }
-        bar.with_message(path.display().to_string())
-    }
-}
-
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let started = Instant::now();
     // Every file is looked at before anything is stored.
@@ -162,7 +88,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let inputs = args
         .files
         .iter()
-        .map(|path| Input::open(path, args.source_format.wanted(), &settings).map_err(unusable))
+        .map(|path| csv::open(path, args.source_format.wanted(), &settings).map_err(unusable))
         .collect::<Result<Vec<_>, _>>()?;
 
     let previews: Vec<_> = inputs.iter().map(Input::preview).collect();
@@ -179,7 +105,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     match args.format {
         Format::Table => {
             for (report, preview) in reports.iter().zip(&previews) {
-                for_people(&mut out, report, preview.as_ref(), args.dry_run)?;
+                for_people(&mut out, report, preview, args.dry_run)?;
             }
             closing(&mut out, duration_ms, args.dry_run)?;
         }
@@ -195,22 +121,40 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 fn store(inputs: Vec<Input>, database: &Database, rules: &Rules, now: Timestamp) -> anyhow::Result<Vec<FileReport>> {
-    inputs.into_iter().map(|input| input.store(database, rules, now)).collect()
+    let one = |input: Input| {
+        let bar = progress_bar(&input);
+        let report = csv::store(input, database.writer(), rules, now, Limits::ALONE, &|bytes| bar.set_position(bytes));
+        bar.finish_and_clear();
+        report
+    };
+    inputs.into_iter().map(one).collect()
 }
 
 /// All files in one transaction, which is undone: the report is what [`store`] would say.
 fn try_out(inputs: Vec<Input>, database: &Database, rules: Rules, now: Timestamp) -> anyhow::Result<Vec<FileReport>> {
     let undone = database.writer().write_blocking(move |tx| -> anyhow::Result<std::convert::Infallible> {
-        let mut reports = Vec::with_capacity(inputs.len());
-        for input in inputs {
-            reports.push(input.try_out(tx, &rules, now)?);
-        }
-        Err(Undone(reports).into())
+        let one = |input: Input| {
+            let bar = progress_bar(&input);
+            let report =
+                csv::try_out(input, tx, &rules, now, &AtomicBool::new(false), &|bytes| bar.set_position(bytes));
+            bar.finish_and_clear();
+            report
+        };
+        Err(Undone(inputs.into_iter().map(one).collect::<Result<_, _>>()?).into())
     });
     match undone {
         Ok(never) => match never {},
         Err(error) => error.downcast::<Undone>().map(|Undone(reports)| reports),
     }
+}
+
+/// On standard error, and only when that is a terminal.
+fn progress_bar(input: &Input) -> ProgressBar {
+    let bar = if input.size > 0 { ProgressBar::new(input.size) } else { ProgressBar::new_spinner() };
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left") {
+        bar.set_style(style);
+    }
+    bar.with_message(input.path.display().to_string())
 }
 
 /// Ends a dry run, so that its transaction is rolled back.
@@ -219,7 +163,7 @@ fn try_out(inputs: Vec<Input>, database: &Database, rules: Rules, now: Timestamp
 struct Undone(Vec<FileReport>);
 
 /// `previews`: of a dry run.
-fn as_json(reports: &[FileReport], previews: Option<&[Option<Preview>]>, duration_ms: u128) -> serde_json::Value {
+fn as_json(reports: &[FileReport], previews: Option<&[Preview]>, duration_ms: u128) -> serde_json::Value {
     let files: Vec<_> = reports
         .iter()
         .enumerate()
@@ -233,8 +177,10 @@ fn as_json(reports: &[FileReport], previews: Option<&[Option<Preview>]>, duratio
                 "rounded": report.rounded,
                 "rejectedFile": report.rejected_file.as_ref().map(|path| path.display().to_string()),
             });
-            if let Some(preview) = previews.and_then(|previews| previews.get(index)?.as_ref()) {
-                file["columns"] = preview::columns_as_json(preview);
+            if let Some(preview) = previews.and_then(|previews| previews.get(index)) {
+                if let Some(columns) = &preview.table {
+                    file["columns"] = preview::columns_as_json(columns);
+                }
                 file["preview"] = preview::rows_as_json(preview);
             }
             file
@@ -277,11 +223,13 @@ fn as_csv(out: &mut impl Write, reports: &[FileReport]) -> anyhow::Result<()> {
     Ok(writer.flush()?)
 }
 
-fn for_people(out: &mut impl Write, report: &FileReport, preview: Option<&Preview>, dry_run: bool) -> io::Result<()> {
+fn for_people(out: &mut impl Write, report: &FileReport, preview: &Preview, dry_run: bool) -> io::Result<()> {
     let FileReport { file, format, rows, orders, customers, rejected_file, rejections, rounded } = report;
     writeln!(out, "{}: {}, {rows} rows", file.display(), format.described())?;
-    if let Some(preview) = preview.filter(|_| dry_run) {
-        preview::columns_for_people(out, preview)?;
+    if dry_run {
+        if let Some(columns) = &preview.table {
+            preview::columns_for_people(out, columns)?;
+        }
         preview::rows_for_people(out, preview)?;
     }
     if format.is_of_customers() {
@@ -301,7 +249,7 @@ fn for_people(out: &mut impl Write, report: &FileReport, preview: Option<&Previe
     if *rounded > 0 {
         writeln!(out, "  orders with amounts of too many decimals, which were rounded: {rounded}")?;
     }
-    if let Some(warning) = preview.and_then(|preview| preview.warning) {
+    if let Some(warning) = preview.warning {
         writeln!(out, "  note: {warning}")?;
     }
     for rejection in rejections {

@@ -2,24 +2,20 @@
 //! customers, plain or gzip, told by content. Flat, or with children on lines of their own that name
 //! their parent (`__parentId`) and need not follow it: an order is read by itself wherever it stands.
 //!
-//! [`open`] and [`import`](import()) serve `quintile import`; the pull from the shop uses [`Lines`] and
-//! [`apply`] on files that it fetched.
+//! A file that a merchant brings is one of those that [`csv`](super::csv) imports; the pull from the
+//! shop uses [`Lines`] and [`apply`] on files that it fetched.
 
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::Context;
-use csv::ByteRecord;
 use flate2::read::MultiGzDecoder;
 use rusqlite::Transaction;
 
-use super::{
-    MAX_BODY,
-    csv::{FileReport, Format, Rejection, Unusable, counter::Counter, rejected::RejectedFile},
-};
+use super::MAX_BODY;
 use crate::{
     ledger::{self, Applied, Change, LedgerError, Rules},
     model::{Order, Person, Timestamp},
@@ -32,13 +28,11 @@ pub use super::shopify::node::{History, Node, Refused, kind_and_number, read};
 pub const LINES_PER_BATCH: usize = 1_000;
 /// Bytes of lines that share a transaction; an ordinary line has one KiB.
 const BYTES_PER_BATCH: u64 = MAX_BODY as u64;
-/// How much of a file is looked at to tell what it is.
+/// How much of a packed file's beginning is unpacked to tell what it is.
 const HEAD: u64 = 64 * 1024;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 const GZIP: &[u8] = b"\x1f\x8b";
 const READ_AHEAD: usize = 256 * 1024;
-/// Reasons kept for a person to read; the file of rejected lines has them all.
-const REASONS_SHOWN: usize = 5;
 
 /// Lines of a reader with their numbers, within bounds of memory whatever the file holds.
 pub struct Lines<R> {
@@ -213,162 +207,62 @@ fn apply_person(tx: &Transaction<'_>, rules: &Rules, person: &Person, now: Times
     }
 }
 
-/// A file of JSON lines, ready to be imported.
-#[derive(Debug)]
-pub struct Input {
-    pub path: PathBuf,
-    /// In bytes, as it stands on the disk; 0 when it is not known (a pipe).
-    pub size: u64,
-    file: File,
-    /// What was read of the file to look at it.
-    head: Vec<u8>,
-}
+/// The lines of a file that may be packed.
+pub(super) struct FileLines<R: Read>(Lines<BufReader<Unpacked<R>>>);
 
-/// Whether a file holds JSON lines, plain or gzip.
-#[must_use]
-pub fn recognises(path: &Path) -> bool {
-    open(path).is_ok()
-}
+impl<R: Read> FileLines<R> {
+    /// `head` has been read from the file already, `rest` is what follows.
+    pub fn new(head: Vec<u8>, rest: R) -> Self {
+        let packed = is_gzip(&head);
+        let counted = Counted { inner: io::Cursor::new(head).chain(rest), bytes: 0 };
+        let unpacked =
+            if packed { Unpacked::Gzip(Box::new(MultiGzDecoder::new(counted))) } else { Unpacked::Plain(counted) };
+        Self(Lines::new(BufReader::with_capacity(READ_AHEAD, unpacked)))
+    }
 
-/// Opens a file.
-///
-/// # Errors
-/// It cannot be read, is empty, or holds something else. The message starts with the path.
-pub fn open(path: &Path) -> Result<Input, Unusable> {
-    let unusable = |problem: String| Unusable::new(format!("{} {problem}", path.display()));
-    let look = || -> io::Result<Input> {
-        let mut file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+    /// As [`Lines::read`].
+    pub fn read(&mut self) -> anyhow::Result<Option<Line>> {
+        let after = self.0.line();
+        self.0.read().with_context(|| format!("cannot read on after line {after}"))
+    }
+
+    /// Bytes of the file that have been taken; some of them may not be lines yet.
+    pub fn bytes(&self) -> u64 {
+        match self.0.reader.get_ref() {
+            Unpacked::Plain(counted) => counted.bytes,
+            Unpacked::Gzip(decoder) => decoder.get_ref().bytes,
         }
-        let mut head = Vec::new();
-        file.by_ref().take(HEAD).read_to_end(&mut head)?;
-        Ok(Input { path: path.to_owned(), size: if metadata.is_file() { metadata.len() } else { 0 }, file, head })
-    };
-    let input = look().map_err(|error| unusable(format!("cannot be read: {error}; is the path right?")))?;
-    if input.head.strip_prefix(BOM).unwrap_or(&input.head).trim_ascii().is_empty() {
-        return Err(unusable("is empty".to_owned()));
-    }
-    if !input.starts_an_object() {
-        return Err(unusable("does not hold JSON lines: its first one does not start with {".to_owned()));
-    }
-    Ok(input)
-}
-
-impl Input {
-    fn is_gzip(&self) -> bool {
-        self.head.starts_with(GZIP)
     }
 
-    fn starts_an_object(&self) -> bool {
-        let mut start = Vec::new();
-        if self.is_gzip() {
-            // The head ends somewhere inside; what came before counts.
-            let _ = MultiGzDecoder::new(self.head.as_slice()).take(HEAD).read_to_end(&mut start);
-        } else {
-            start.clone_from(&self.head);
-        }
-        start.strip_prefix(BOM).unwrap_or(&start).trim_ascii_start().starts_with(b"{")
+    /// Where the next line starts, unpacked.
+    pub const fn position(&self) -> u64 {
+        self.0.byte()
     }
 }
 
-/// Streams a file through `apply`, which applies nodes whole and says for each what it did.
-/// `keep_rejected`: write rejected lines beside the input, or remove those of an earlier import when
-/// there are none. `progress` is told bytes of the file.
-///
-/// # Errors
-/// The file cannot be read on, or `apply` failed. Batches applied before stay.
-pub fn import(
-    input: Input,
-    rules: &Rules,
-    keep_rejected: bool,
-    apply: &mut dyn FnMut(Vec<Node>) -> anyhow::Result<Vec<Outcome>>,
-    progress: &dyn Fn(u64),
-) -> anyhow::Result<FileReport> {
-    let mut report = FileReport::empty(input.path.clone(), Format::ShopifyJsonl);
-    let mut people = Counter::default();
-    let mut rejected = RejectedFile::beside(&input.path);
-    let header = ByteRecord::from(vec!["json"]);
-    let gzip = input.is_gzip();
-    let counted = Counted { inner: io::Cursor::new(input.head).chain(input.file), bytes: 0 };
-    let mut source = if gzip { Source::Gzip(Box::new(MultiGzDecoder::new(counted))) } else { Source::Plain(counted) };
-    let mut lines = Lines::new(BufReader::with_capacity(READ_AHEAD, &mut source));
-    let stopped =
-        || format!("the import of {} stopped; run it again, nothing is stored twice", report_path(&input.path));
-    loop {
-        let first = lines.line() + 1;
-        let batch =
-            lines.batch().with_context(|| format!("cannot read on after line {first}")).with_context(stopped)?;
-        if batch.is_empty() {
-            break;
-        }
-        let (mut nodes, mut kept, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, line) in batch.iter().enumerate() {
-            match line.node(rules, History::All) {
-                Ok(node) => {
-                    report.rounded += u64::from(matches!(node, Node::Order { rounded: true, .. }));
-                    nodes.push(node);
-                    kept.push(place);
-                }
-                Err(Refused { reason, .. }) => refused.push((place, reason)),
-            }
-        }
-        let outcomes = apply(nodes).with_context(stopped)?;
-        for (place, outcome) in kept.into_iter().zip(outcomes) {
-            match outcome {
-                Outcome::Order(applied) => {
-                    report.orders.count(applied.order);
-                    people.count(&mut report.customers, applied);
-                }
-                Outcome::Person(Change::New) => report.customers.new += 1,
-                Outcome::Person(Change::Updated) => report.customers.updated += 1,
-                Outcome::Person(_) | Outcome::Part => {}
-                Outcome::Rejected(reason) => refused.push((place, reason)),
-            }
-        }
-        report.rows += batch.len() as u64;
-        report.orders.rejected += refused.len() as u64;
-        refused.sort_by_key(|(place, _)| *place);
-        for (place, reason) in refused {
-            let line = &batch[place];
-            if keep_rejected {
-                let row = ByteRecord::from(vec![line.text.as_deref().unwrap_or_default()]);
-                rejected.write(&header, line.number, &reason, &row)?;
-            }
-            if report.rejections.len() < REASONS_SHOWN {
-                report.rejections.push(Rejection { line: line.number, reason });
-            }
-        }
-        progress(lines.reader.get_ref().taken());
-    }
-    if keep_rejected {
-        report.rejected_file = rejected.finish()?;
-    }
-    Ok(report)
+fn is_gzip(head: &[u8]) -> bool {
+    head.starts_with(GZIP)
 }
 
-fn report_path(path: &Path) -> String {
-    path.display().to_string()
+/// Whether a file that starts with `head` holds JSON lines, plain or gzip.
+pub(super) fn holds_lines(head: &[u8]) -> bool {
+    let mut start = Vec::new();
+    if is_gzip(head) {
+        // The head ends somewhere inside; what came before counts.
+        let _ = MultiGzDecoder::new(head).take(HEAD).read_to_end(&mut start);
+    } else {
+        start.extend_from_slice(head);
+    }
+    start.strip_prefix(BOM).unwrap_or(&start).trim_ascii_start().starts_with(b"{")
 }
 
 /// The bytes of a file, unpacked where they are packed.
-enum Source<R: Read> {
+enum Unpacked<R: Read> {
     Plain(Counted<R>),
     Gzip(Box<MultiGzDecoder<Counted<R>>>),
 }
 
-impl<R: Read> Source<R> {
-    /// Bytes of the file that have been read.
-    fn taken(&self) -> u64 {
-        match self {
-            Self::Plain(counted) => counted.bytes,
-            Self::Gzip(decoder) => decoder.get_ref().bytes,
-        }
-    }
-}
-
-impl<R: Read> Read for Source<R> {
+impl<R: Read> Read for Unpacked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(counted) => counted.read(buffer),
@@ -378,7 +272,7 @@ impl<R: Read> Read for Source<R> {
 }
 
 struct Counted<R> {
-    inner: R,
+    inner: io::Chain<io::Cursor<Vec<u8>>, R>,
     bytes: u64,
 }
 

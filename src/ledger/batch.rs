@@ -35,8 +35,8 @@ pub fn apply_orders(
     }
 }
 
-/// Takes a file's list of customers: what it tells gives way to what the shop itself tells, and
-/// replaces what files of orders told. `order` of each answer is [`Change::Unchanged`].
+/// Takes a file's customers. One that says when it changed is the shop's own word; what another tells
+/// gives way to what the shop itself tells, and replaces what files of orders told. `order` of each answer is [`Change::Unchanged`].
 ///
 /// # Errors
 /// As [`apply_orders`].
@@ -47,11 +47,12 @@ pub fn apply_people(
     now: Timestamp,
 ) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
     let tombstones = Tombstones::load(tx)?;
-    let one = |person| {
+    let one = |person: &Person| {
         if let Err(rejected) = check_person(person, now) {
             return Ok(Err(rejected));
         }
-        Ok(match people::place(tx, rules, &tombstones, person, Teller::ListInFile, now)? {
+        let teller = if person.updated_at.is_some() { Teller::Message } else { Teller::ListInFile };
+        Ok(match people::place(tx, rules, &tombstones, person, teller, now)? {
             None => Err(LedgerError::Rejected("this customer has neither an id nor an e-mail".to_owned())),
             Some(placed) => Ok(Applied {
                 order: Change::Unchanged,

@@ -37,6 +37,16 @@ const TOPICS: [&str; 14] = [
     "shop/redact",
 ];
 
+const WOOCOMMERCE_TOPICS: [&str; 7] = [
+    "order.created",
+    "order.updated",
+    "order.deleted",
+    "order.restored",
+    "customer.created",
+    "customer.updated",
+    "customer.deleted",
+];
+
 thread_local! {
     static SHOP: RefCell<Connection> = RefCell::new(shop());
 }
@@ -87,9 +97,18 @@ fn apply(change: impl Fn(&rusqlite::Transaction<'_>)) {
 
 /// A webhook of Shopify's: the first byte chooses the topic.
 pub fn shopify(data: &[u8]) {
+    webhook(Source::Shopify, &TOPICS, data);
+}
+
+/// A webhook of WooCommerce's: the first byte chooses the topic.
+pub fn woocommerce(data: &[u8]) {
+    webhook(Source::WooCommerce, &WOOCOMMERCE_TOPICS, data);
+}
+
+fn webhook(source: Source, topics: &[&str], data: &[u8]) {
     let Some((topic, body)) = data.split_first() else { return };
-    let topic = TOPICS[usize::from(*topic) % TOPICS.len()];
-    let prepared = Prepared::new(message(Source::Shopify, topic, body), &rules());
+    let topic = topics[usize::from(*topic) % topics.len()];
+    let prepared = Prepared::new(message(source, topic, body), &rules());
     apply(|tx| match prepared.store(tx, &rules()).unwrap() {
         Received::Quarantined(reason) => must_explain(&reason),
         Received::Done | Received::Stale | Received::Ignored | Received::Duplicate => {}
@@ -105,10 +124,25 @@ pub fn orders_api(data: &[u8]) {
     });
 }
 
-/// A file of orders. The first byte chooses what the merchant says it is.
+/// A file of orders or customers. The first byte chooses what the merchant says it is.
 pub fn csv(data: &[u8]) {
     let Some((first, content)) = data.split_first() else { return };
-    let wanted = [None, Some(csv::Format::Csv), Some(csv::Format::ShopifyCsv)][usize::from(*first) % 3];
+    let formats = [
+        None,
+        Some(csv::Format::Csv),
+        Some(csv::Format::ShopifyCsv),
+        Some(csv::Format::CustomersCsv),
+        Some(csv::Format::ShopifyCustomersCsv),
+    ];
+    file(content, formats[usize::from(*first) % formats.len()]);
+}
+
+/// The lines of a bulk operation, plain or gzip; also what the preview shows of them.
+pub fn jsonl(data: &[u8]) {
+    file(data, Some(csv::Format::ShopifyJsonl));
+}
+
+fn file(content: &[u8], wanted: Option<csv::Format>) {
     let path = scratch("orders.csv");
     std::fs::write(&path, content).unwrap();
     let settings = csv::Settings::from_config(&Config::default()).unwrap();
@@ -117,6 +151,9 @@ pub fn csv(data: &[u8]) {
             Ok(input) => input,
             Err(unusable) => return must_explain(&unusable.to_string()),
         };
+        for row in input.preview().rows {
+            row.read.as_ref().err().into_iter().for_each(|reason| must_explain(reason));
+        }
         let mut store = |batch| csv::apply(tx, &rules(), batch, NOW);
         match csv::import(input, false, &mut store, &|_| {}) {
             Ok(report) => report.rejections.iter().for_each(|rejection| must_explain(&rejection.reason)),

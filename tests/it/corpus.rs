@@ -23,6 +23,16 @@ fn shopify() {
 }
 
 #[test]
+fn woocommerce() {
+    replay("woocommerce", stranger::woocommerce);
+}
+
+#[test]
+fn jsonl() {
+    replay("jsonl", stranger::jsonl);
+}
+
+#[test]
 fn orders_api() {
     replay("orders_api", stranger::orders_api);
 }

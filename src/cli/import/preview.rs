@@ -5,18 +5,18 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use crate::{
-    intake::csv::{Preview, Read, Shown},
+    intake::csv::{Columns, Preview, Read, Shown},
     model::{Order, Person},
 };
 
-pub fn columns_for_people(out: &mut impl Write, preview: &Preview) -> io::Result<()> {
-    let separator = match preview.delimiter {
+pub fn columns_for_people(out: &mut impl Write, columns: &Columns) -> io::Result<()> {
+    let separator = match columns.delimiter {
         '\t' => "tabs".to_owned(),
         delimiter => format!("{delimiter:?}"),
     };
-    writeln!(out, "  columns (between {separator}; {} more are not read)", preview.others)?;
-    let width = preview.columns.iter().map(|(ours, _)| ours.len()).max().unwrap_or(0);
-    for (ours, theirs) in &preview.columns {
+    writeln!(out, "  columns (between {separator}; {} more are not read)", columns.others)?;
+    let width = columns.read.iter().map(|(ours, _)| ours.len()).max().unwrap_or(0);
+    for (ours, theirs) in &columns.read {
         writeln!(out, "    {ours:width$}  is  {theirs}")?;
     }
     Ok(())
@@ -60,8 +60,8 @@ fn person_in_words(person: &Person) -> String {
 }
 
 /// Our names of columns, each with the file's.
-pub fn columns_as_json(preview: &Preview) -> Value {
-    preview.columns.iter().map(|(ours, theirs)| ((*ours).to_owned(), Value::from(theirs.as_str()))).collect()
+pub fn columns_as_json(columns: &Columns) -> Value {
+    columns.read.iter().map(|(ours, theirs)| ((*ours).to_owned(), Value::from(theirs.as_str()))).collect()
 }
 
 pub fn rows_as_json(preview: &Preview) -> Value {

@@ -5,7 +5,7 @@ use crate::ledger::{Applied, Change};
 
 /// Counts customers of orders, each once.
 #[derive(Default)]
-pub(in crate::intake) struct Counter {
+pub(super) struct Counter {
     new: IdSet,
     updated: IdSet,
     /// All of a list of customers.

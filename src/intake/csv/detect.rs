@@ -13,24 +13,42 @@ use super::{
     header::{Header, guess},
     shopify_orders,
 };
+use crate::{intake::bulk, ledger::Rules};
 
-/// The header must end within this many bytes. Shopify's is 1.3 KiB.
-const HEAD: usize = 64 * 1024;
+/// What is looked at of a file. The header must end within it; Shopify's has 1.3 KiB.
+pub(super) const HEAD: usize = 64 * 1024;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 /// Cell separators we know, the usual first.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
-/// A file whose format, separator and columns are known, ready to be imported.
+/// A file whose format is known, ready to be imported.
 #[derive(Debug)]
 pub struct Input {
     pub path: PathBuf,
     pub format: Format,
-    /// In bytes; 0 when it is not known (a pipe).
+    /// In bytes, as it stands on the disk; 0 when it is not known (a pipe).
     pub size: u64,
-    pub(super) head: Head,
     pub(super) file: File,
-    pub(super) header: ByteRecord,
-    pub(super) parser: Parser,
+    pub(super) content: Content,
+}
+
+/// What was read of a file to look at it, and how it is to be read on.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    Table(Box<Table>),
+    /// JSON lines, maybe packed.
+    Lines {
+        head: Vec<u8>,
+        rules: Rules,
+    },
+}
+
+/// A CSV whose separator and columns are known.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    pub head: Head,
+    pub header: ByteRecord,
+    pub parser: Parser,
 }
 
 /// The bytes read to look at, and how the table in them is written.
@@ -42,13 +60,6 @@ pub(super) struct Head {
     /// Lines before the header.
     pub lines: u64,
     pub delimiter: u8,
-}
-
-impl Head {
-    /// Whether the file goes on behind these bytes.
-    pub const fn is_cut(&self) -> bool {
-        self.bytes.len() >= HEAD
-    }
 }
 
 /// Opens a file and tells what it is. `wanted` is what the merchant says it is.
@@ -63,10 +74,12 @@ pub fn open(path: &Path, wanted: Option<Format>, settings: &Settings) -> Result<
 fn recognise(path: &Path, wanted: Option<Format>, settings: &Settings) -> Result<Input, Unusable> {
     let (file, size, bytes) =
         read_head(path).map_err(|error| Unusable::new(format!("cannot be read: {error}; is the path right?")))?;
-    refuse_what_is_no_text(&bytes)?;
-    if matches!(wanted, Some(Format::ShopifyJsonl)) || (wanted.is_none() && bytes.starts_with(b"{")) {
-        return Err(lines());
+    let lines = bulk::holds_lines(&bytes);
+    if lines && matches!(wanted, None | Some(Format::ShopifyJsonl)) {
+        let content = Content::Lines { head: bytes, rules: settings.rules.clone() };
+        return Ok(Input { path: path.to_owned(), format: Format::ShopifyJsonl, size, file, content });
     }
+    refuse_what_is_no_text(&bytes)?;
     let (head, header) = table(bytes, settings)?;
     let columns = Header::new(&header);
     let Some(format) = wanted.or_else(|| format_of(&columns, settings)) else {
@@ -77,9 +90,12 @@ fn recognise(path: &Path, wanted: Option<Format>, settings: &Settings) -> Result
         Format::Csv => Parser::Generic(generic::Parser::new(columns, settings)?),
         Format::ShopifyCustomersCsv => Parser::Customers(customers::Parser::shopify(columns)?),
         Format::CustomersCsv => Parser::Customers(customers::Parser::generic(columns, settings)?),
-        Format::ShopifyJsonl => return Err(lines()),
+        Format::ShopifyJsonl => {
+            return Err(Unusable::new("does not hold JSON lines: its first one does not start with {"));
+        }
     };
-    Ok(Input { path: path.to_owned(), format, size, head, file, header, parser })
+    let content = Content::Table(Box::new(Table { head, header, parser }));
+    Ok(Input { path: path.to_owned(), format, size, file, content })
 }
 
 fn read_head(path: &Path) -> std::io::Result<(File, u64, Vec<u8>)> {
@@ -199,8 +215,4 @@ fn cannot_tell(header: &Header, delimiter: u8, settings: &Settings) -> Unusable 
         header.listed(),
         remedy.join("\n"),
     ))
-}
-
-fn lines() -> Unusable {
-    Unusable::new("holds the lines of a Shopify bulk operation, which are not read here; `quintile import` reads them")
 }

@@ -126,9 +126,9 @@ impl Parser {
             columns,
             amounts: settings.amounts,
             dates: settings.dates.clone(),
-            currency: settings.currency,
+            currency: settings.rules.currency,
             source: settings.source,
-            paid_statuses: settings.paid_statuses.clone(),
+            paid_statuses: settings.rules.paid_statuses.clone(),
         })
     }
 

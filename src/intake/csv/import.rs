@@ -9,29 +9,50 @@ use anyhow::Context;
 use csv::ByteRecord;
 use rusqlite::Transaction;
 
-use super::{Format, Input, Parsed, Parser, counter::Counter, rejected::RejectedFile, rows::Rows};
+use super::{
+    Format, Input, Parsed,
+    counter::Counter,
+    rejected::RejectedFile,
+    source::{Row, Source},
+};
 use crate::{
-    ledger::{self, Applied, Change, Rules},
+    ledger::{self, Applied, Change, LedgerError, Rules},
     model::{Order, Person, Timestamp, email_key},
 };
 
 /// Rows that share a transaction: enough to hide the cost of its fsync, few enough that the
 /// batches under way stay within some MiB.
 pub(super) const ROWS_PER_BATCH: usize = 2_000;
+/// Bytes of rows that are read together: ordinary rows have less than one KiB.
+const BYTES_PER_BATCH: usize = 8 * 1024 * 1024;
+/// Rows above this many bytes are not ordinary.
+const LARGE_ROW: usize = 16 * 1024;
 /// Parsed batches that may wait to be applied.
 const BATCHES_AHEAD: usize = 2;
 /// Reasons kept for a person to read; the file of rejected rows has them all.
 const REASONS_SHOWN: usize = 5;
 
-/// What to apply together, each named once, in the file's order. A file has one of the two.
+/// What to apply together, in the file's order. Of a table, each is named once.
 #[derive(Debug, Default)]
 pub struct Batch {
     pub orders: Vec<Order>,
     pub people: Vec<Person>,
 }
 
-/// What became of each order or person of a batch, or why it was refused.
-pub type Outcomes = Vec<Result<Applied, String>>;
+/// What became of each order and person of a batch, or why it was refused.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    pub orders: Vec<Result<Applied, String>>,
+    pub people: Vec<Result<Applied, String>>,
+}
+
+impl Outcomes {
+    /// Adds those of what comes after.
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.orders.append(&mut other.orders);
+        self.people.append(&mut other.people);
+    }
+}
 
 /// What an import did with one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +100,7 @@ pub struct OrderCounts {
 
 impl OrderCounts {
     /// Adds one that was not rejected.
-    pub(in crate::intake) const fn count(&mut self, change: Change) {
+    pub(super) const fn count(&mut self, change: Change) {
         match change {
             Change::New => self.new += 1,
             Change::Updated => self.updated += 1,
@@ -150,10 +171,12 @@ pub struct Rejection {
 /// # Errors
 /// The database could not be written; the caller undoes the batch.
 pub fn apply(tx: &Transaction<'_>, rules: &Rules, batch: Batch, now: Timestamp) -> anyhow::Result<(Batch, Outcomes)> {
-    let mut outcomes = ledger::apply_orders(tx, rules, &batch.orders, now)?;
-    outcomes.extend(ledger::apply_people(tx, rules, &batch.people, now)?);
-    let outcomes = outcomes.into_iter().map(|outcome| outcome.map_err(|error| error.to_string())).collect();
-    Ok((batch, outcomes))
+    let in_words = |outcomes: Vec<Result<Applied, LedgerError>>| {
+        outcomes.into_iter().map(|outcome| outcome.map_err(|error| error.to_string())).collect()
+    };
+    let orders = in_words(ledger::apply_orders(tx, rules, &batch.orders, now)?);
+    let people = in_words(ledger::apply_people(tx, rules, &batch.people, now)?);
+    Ok((batch, Outcomes { orders, people }))
 }
 
 /// Streams a file through `apply`, which applies a batch whole and says for each order what it did
@@ -168,16 +191,21 @@ pub fn import(
     apply: &mut dyn FnMut(Batch) -> anyhow::Result<(Batch, Outcomes)>,
     progress: &dyn Fn(u64),
 ) -> anyhow::Result<FileReport> {
-    let Input { path, format, head, file, header, parser, .. } = input;
+    let Input { path, format, file, content, .. } = input;
+    let (header, last_row_wins) = (content.header(), content.last_row_wins());
     let mut tally = Tally::new(path, format);
     let mut rejected = RejectedFile::beside(&tally.report.file);
     let (full, stretches) = mpsc::sync_channel(BATCHES_AHEAD);
     let (done, empty) = mpsc::channel();
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            let mut source = Source { rows: Rows::new(head, file), parser };
+            let mut source = Source::new(content, file);
             loop {
-                let stretch = source.fill(empty.try_recv().unwrap_or_default());
+                let mut stretch = empty.try_recv().unwrap_or_else(|_| Stretch::default());
+                stretch.fill(&mut source);
+                if last_row_wins {
+                    stretch.keep_last();
+                }
                 let last = stretch.end.is_some();
                 if full.send(stretch).is_err() || last {
                     break; // applied no further, or nothing left
@@ -217,8 +245,9 @@ struct Stretch {
     records: Vec<ByteRecord>,
     rows: usize,
     batch: Batch,
-    /// Where each order or person stands.
-    places: Vec<Place>,
+    /// Where each order of the batch stands, and each person.
+    orders: Vec<Place>,
+    people: Vec<Place>,
     refused: Vec<Refused>,
     /// Position in the file behind the last row.
     bytes: u64,
@@ -240,49 +269,46 @@ struct Refused {
     reason: String,
 }
 
-struct Source<R: std::io::Read> {
-    rows: Rows<R>,
-    parser: Parser,
-}
-
-impl<R: std::io::Read> Source<R> {
-    /// The next stretch of rows, in the memory of an earlier one.
-    fn fill(&mut self, mut stretch: Stretch) -> Stretch {
-        stretch.batch.clear();
-        stretch.places.clear();
-        stretch.refused.clear();
-        (stretch.rows, stretch.end) = (0, None);
-        stretch.records.resize_with(ROWS_PER_BATCH, ByteRecord::new);
-        while stretch.rows < ROWS_PER_BATCH {
-            let row = stretch.rows;
-            let line = match self.rows.read(&mut stretch.records[row]) {
-                Ok(Some(line)) => line,
+impl Stretch {
+    /// Reads the next rows, in the memory of those before.
+    fn fill<R: std::io::Read>(&mut self, source: &mut Source<R>) {
+        self.batch.clear();
+        self.orders.clear();
+        self.people.clear();
+        self.refused.clear();
+        self.records.iter_mut().filter(|record| record.as_slice().len() > LARGE_ROW).for_each(|record| {
+            *record = ByteRecord::new(); // its memory would be kept for rows that need less
+        });
+        (self.rows, self.end) = (0, None);
+        self.records.resize_with(ROWS_PER_BATCH, ByteRecord::new);
+        let mut bytes = 0;
+        while self.rows < ROWS_PER_BATCH && bytes < BYTES_PER_BATCH {
+            let row = self.rows;
+            let Row { line, parsed } = match source.next(&mut self.records[row]) {
+                Ok(Some(read)) => read,
                 end => {
-                    stretch.end = Some(end.map(|_| ()));
+                    self.end = Some(end.map(|_| ()));
                     break;
                 }
             };
-            stretch.rows += 1;
-            match self.parser.parse(&stretch.records[row]) {
+            bytes += self.records[row].as_slice().len();
+            self.rows += 1;
+            match parsed {
                 Ok(Parsed::Order { order, rounded }) => {
-                    stretch.batch.orders.push(*order);
-                    stretch.places.push(Place { row, line, rounded });
+                    self.batch.orders.push(*order);
+                    self.orders.push(Place { row, line, rounded });
                 }
                 Ok(Parsed::Person(person)) => {
-                    stretch.batch.people.push(*person);
-                    stretch.places.push(Place { row, line, rounded: false });
+                    self.batch.people.push(*person);
+                    self.people.push(Place { row, line, rounded: false });
                 }
                 Ok(Parsed::Passed) => {}
-                Err(reason) => stretch.refused.push(Refused { row, line, reason }),
+                Err(reason) => self.refused.push(Refused { row, line, reason }),
             }
         }
-        stretch.keep_last();
-        stretch.bytes = self.rows.bytes();
-        stretch
+        self.bytes = source.bytes();
     }
-}
 
-impl Stretch {
     /// Of the rows that name one order or person keeps the last. Applied one after the other, they
     /// would change it there and back with every import of the file.
     fn keep_last(&mut self) {
@@ -290,14 +316,15 @@ impl Stretch {
         if !orders.is_empty() {
             let last = are_last(orders.iter().map(|order| order.source_id.as_str()));
             keep(orders, &last);
-            keep(&mut self.places, &last);
-        } else if !people.is_empty() {
+            keep(&mut self.orders, &last);
+        }
+        if !people.is_empty() {
             let last = are_last(people.iter().map(|person| {
                 let guest = || person.email.as_deref().and_then(email_key);
                 (person.external_id.clone(), person.external_id.is_none().then(guest).flatten())
             }));
             keep(people, &last);
-            keep(&mut self.places, &last);
+            keep(&mut self.people, &last);
         }
     }
 }
@@ -338,23 +365,27 @@ impl Tally {
         let of_customers = report.format.is_of_customers();
         let customers = &report.customers;
         let mut met = customers.new + customers.updated + customers.unchanged;
-        for (&Place { row, line, .. }, outcome) in stretch.places.iter().zip(outcomes) {
+        for (&Place { row, line, .. }, outcome) in stretch.orders.iter().zip(outcomes.orders) {
             match outcome {
                 Ok(applied) => {
-                    if !of_customers {
-                        report.orders.count(applied.order);
-                    }
+                    report.orders.count(applied.order);
                     self.people.count(&mut report.customers, applied);
-                    if of_customers && let Some(owner) = applied.owner {
-                        met += u64::from(self.people.meet(owner));
-                    }
+                }
+                Err(reason) => stretch.refused.push(Refused { row, line, reason }),
+            }
+        }
+        for (&Place { row, line, .. }, outcome) in stretch.people.iter().zip(outcomes.people) {
+            match outcome {
+                Ok(applied) => {
+                    self.people.count(&mut report.customers, applied);
+                    met += applied.owner.map_or(0, |owner| u64::from(self.people.meet(owner)));
                 }
                 Err(reason) => stretch.refused.push(Refused { row, line, reason }),
             }
         }
         stretch.refused.sort_by_key(|refused| refused.row);
         report.rows += stretch.rows as u64;
-        report.rounded += stretch.places.iter().filter(|place| place.rounded).count() as u64;
+        report.rounded += stretch.orders.iter().filter(|place| place.rounded).count() as u64;
         let rejected = if of_customers { &mut report.customers.rejected } else { &mut report.orders.rejected };
         *rejected += stretch.refused.len() as u64;
         if of_customers {

@@ -5,7 +5,8 @@
 //!   [`store`](store()) puts them into the database.
 //! - [`Input::preview`] shows what would be read; [`try_out`] says what [`store`](store()) would do.
 //! - Each format is a parser from a row to an [`Order`](crate::model::Order) (`shopify_orders`,
-//!   `generic`) or a [`Person`](crate::model::Person) (`customers`).
+//!   `generic`) or a [`Person`](crate::model::Person) (`customers`). Lines of a bulk operation are
+//!   no table, and are rows like others once they are read ([`bulk`](super::bulk)).
 //!
 //! A row is an order's latest state. When a file names an order twice, the later row wins, as it
 //! does when a later file names it; importing a file again therefore ends in the same state. Within
@@ -13,17 +14,18 @@
 //! applied one after the other: such an order is reported as updated by every import of the file.
 
 mod cell;
-pub(super) mod counter;
+mod counter;
 mod customers;
 mod detect;
 mod generic;
 mod header;
 mod import;
 mod preview;
-pub(super) mod rejected;
+mod rejected;
 mod rows;
 mod settings;
 mod shopify_orders;
+mod source;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -37,7 +39,7 @@ use crate::model::{Order, Person};
 
 pub use detect::{Input, open};
 pub use import::{Batch, CustomerCounts, FileReport, OrderCounts, Outcomes, Rejection, apply, import};
-pub use preview::{Preview, Read, Shown};
+pub use preview::{Columns, Preview, Read, Shown};
 pub(super) use rejected::SUFFIX as REJECTED;
 pub use settings::Settings;
 pub use store::{Limits, store, store_until};

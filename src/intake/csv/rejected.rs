@@ -17,7 +17,7 @@ use super::cell::decode;
 pub const SUFFIX: &str = ".rejected.csv";
 
 /// Writes `<input>.rejected.csv`.
-pub(in crate::intake) struct RejectedFile {
+pub(super) struct RejectedFile {
     path: PathBuf,
     writer: Option<csv::Writer<BufWriter<File>>>,
 }

@@ -1,4 +1,4 @@
-//! `[import]` and the shop's currency, checked and ready to use.
+//! `[import]` and what orders are worth, checked and ready to use.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,16 @@ use super::{
     Unusable,
     cell::{Amounts, Dates},
 };
-use crate::{
-    config::Config,
-    model::{Currency, Source},
-};
+use crate::{config::Config, ledger::Rules, model::Source};
 
 /// How files are read.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    pub(super) currency: Currency,
+    pub(super) rules: Rules,
     pub(super) amounts: Amounts,
     pub(super) dates: Dates,
     /// Whose ids the generic formats hold.
     pub(super) source: Source,
-    /// Statuses of WooCommerce that count.
-    pub(super) paid_statuses: Vec<String>,
     /// Our column name → the file's.
     pub(super) columns: BTreeMap<String, String>,
     pub(super) customer_columns: BTreeMap<String, String>,
@@ -32,12 +27,11 @@ impl Settings {
     pub fn from_config(config: &Config) -> Result<Self, Unusable> {
         let import = &config.import;
         Ok(Self {
-            currency: config.shop.currency,
+            rules: Rules::from_config(config),
             amounts: Amounts { decimal_comma: import.decimal_comma },
             dates: Dates::new(&import.date_format, import.timezone.unwrap_or(config.shop.timezone))
                 .map_err(Unusable::new)?,
             source: import.source,
-            paid_statuses: config.orders.paid_statuses.clone(),
             columns: import.columns.clone(),
             customer_columns: import.customer_columns.clone(),
         })

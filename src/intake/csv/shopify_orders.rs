@@ -96,7 +96,7 @@ impl Parser {
             columns,
             amounts: settings.amounts,
             dates: settings.dates.clone(),
-            currency: settings.currency,
+            currency: settings.rules.currency,
             current: (String::new(), String::new()),
         })
     }

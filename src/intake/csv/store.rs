@@ -91,7 +91,7 @@ pub fn store_until(
             anyhow::ensure!(!stop.load(Ordering::Relaxed), "quintile is shutting down");
             let mut pieces = if limits.cuts_batches() { cut(batch, limits.rows) } else { vec![batch] };
             let mut done = Batch::default();
-            let mut outcomes = Vec::new();
+            let mut outcomes = Outcomes::default();
             for piece in pieces.drain(..) {
                 batches.send(piece).map_err(|_| stopped())?;
                 let (piece, its_outcomes) = answers.recv().map_err(|_| stopped())?;
@@ -99,7 +99,7 @@ pub fn store_until(
                     (done, outcomes) = (piece, its_outcomes); // the usual case: there is but one
                 } else {
                     done.append(piece);
-                    outcomes.extend(its_outcomes);
+                    outcomes.append(its_outcomes);
                 }
             }
             Ok((done, outcomes))

@@ -31,12 +31,16 @@ fn read_with(bytes: impl AsRef<[u8]>, config: &Config) -> (Vec<Order>, FileRepor
     let input = open_bytes(bytes.as_ref(), config, None).unwrap();
     let all = RefCell::new(Vec::new());
     let mut take = |batch: Batch| {
-        let outcomes = batch.orders.iter().map(|_| Ok(nobody())).collect();
+        let outcomes = of_orders(batch.orders.iter().map(|_| nobody()));
         all.borrow_mut().extend(batch.orders);
         Ok((Batch::default(), outcomes))
     };
     let report = import(input, false, &mut take, &|_| {}).unwrap();
     (all.into_inner(), report)
+}
+
+fn of_orders(applied: impl Iterator<Item = Applied>) -> Outcomes {
+    Outcomes { orders: applied.map(Ok).collect(), people: Vec::new() }
 }
 
 const fn nobody() -> Applied {
@@ -393,6 +397,50 @@ fn shopify_rows_are_rejected_with_a_reason() {
 }
 
 #[test]
+fn lines_of_a_bulk_operation_are_rows_too() {
+    let order = |id: u64, at: &str| {
+        format!(
+            r#"{{"id":"gid://shopify/Order/{id}","createdAt":"2025-01-01T00:00:00Z","updatedAt":"{at}","displayFinancialStatus":"PAID","totalPriceSet":{{"shopMoney":{{"amount":"5.00","currencyCode":"EUR"}}}}}}"#
+        )
+    };
+    let (newer, older) = (order(1, "2025-01-03T00:00:00Z"), order(1, "2025-01-02T00:00:00Z"));
+    let customer = r#"{"id":"gid://shopify/Customer/7","firstName":"Anna","updatedAt":"2025-01-03T00:00:00Z"}"#;
+    let part = r#"{"id":"gid://shopify/LineItem/1","__parentId":"gid://shopify/Order/1"}"#;
+    let file = [part, customer, &newer, "{\"id\":7}", &older].join("\n");
+    let input = open_bytes(file.as_bytes(), &config(), None).unwrap();
+    let preview = input.preview();
+    assert_eq!((preview.table, preview.rows.iter().map(|row| row.line).collect::<Vec<_>>()), (None, vec![2, 3, 4, 5]));
+    let mut batches = Vec::new();
+    let mut take = |batch: Batch| {
+        batches.push((batch.orders.len(), batch.people.len()));
+        let known = Applied { owner: Some(1), ..nobody() };
+        let orders = batch.orders.iter().map(|_| Ok(known)).collect();
+        Ok((batch, Outcomes { orders, people: vec![Ok(Applied { customer: Some(Change::New), ..known })] }))
+    };
+    let report = import(input, false, &mut take, &|_| {}).unwrap();
+    // Which of two states is newer they say themselves: none is dropped here.
+    assert_eq!(batches, [(2, 1)]);
+    assert_eq!((report.rows, report.orders.new, report.orders.rejected), (5, 2, 1));
+    assert_eq!((report.format, report.rejections[0].line), (Format::ShopifyJsonl, 4));
+}
+
+#[test]
+fn long_rows_share_fewer_batches() {
+    let cell = "x".repeat(900_000);
+    let mut file = String::from("order_id,email,ordered_at,total,note\n");
+    for id in 0..25 {
+        writeln!(file, "{id},a@b.example,2025-01-01,5,{cell}").unwrap();
+    }
+    let mut batches = Vec::new();
+    let mut take = |batch: Batch| {
+        batches.push(batch.len());
+        Ok((Batch::default(), of_orders(batch.orders.iter().map(|_| nobody()))))
+    };
+    import(open_bytes(file.as_bytes(), &config(), None).unwrap(), false, &mut take, &|_| {}).unwrap();
+    assert_eq!(batches, [10, 10, 5]);
+}
+
+#[test]
 fn files_that_cannot_be_used() {
     let problems: Vec<_> = [
         &b""[..],
@@ -401,7 +449,6 @@ fn files_that_cannot_be_used() {
         b"\x1f\x8b\x08\x00",
         b"\xff\xfeN\x00a\x00",
         b"SQLite format 3\x00",
-        b"{\"id\":\"gid://shopify/Order/1\"}\n",
         b"First Name,Last Name,Accepts Email Marketing,Total Spent,Total Orders\n",
         b"Name,Email,Financial Status,Created at\n",
         b"Name,Email,Total,Lineitem name\n",
@@ -419,7 +466,6 @@ fn files_that_cannot_be_used() {
     FILE is compressed; unpack it first (gunzip)
     FILE is UTF-16 text; save it as "CSV UTF-8"
     FILE is not a text file; a CSV of orders is expected
-    FILE holds the lines of a Shopify bulk operation, which are not read here; `quintile import` reads them
     FILE is read as a Shopify customers export, but has no column "Customer ID" or "Email"; its columns are First Name, Last Name, Accepts Email Marketing, Total Spent, Total Orders. Export the customers again as "Plain CSV file"
     FILE is read as a Shopify orders export, but has no column "Total"; its columns are Name, Email, Financial Status, Created at. Export the orders again as "Plain CSV file"
     FILE is read as a Shopify orders export, but has no column "Created at"; its columns are Name, Email, Total, Lineitem name. Export the orders again as "Plain CSV file"
@@ -462,7 +508,7 @@ fn a_quotation_mark_without_its_partner_does_not_swallow_memory() {
     let mut rows = 0;
     let mut take = |batch: Batch| {
         rows += batch.len();
-        Ok((Batch::default(), batch.orders.iter().map(|_| Ok(nobody())).collect()))
+        Ok((Batch::default(), of_orders(batch.orders.iter().map(|_| nobody()))))
     };
     let error = format!("{:#}", import(input, false, &mut take, &|_| {}).unwrap_err());
     assert!(error.contains("cannot read on at line 3: "), "{error}");
@@ -489,10 +535,13 @@ fn a_customer_is_counted_once() {
     }
     let input = open_bytes(file.as_bytes(), &config(), None).unwrap();
     let mut take = |batch: Batch| {
-        let outcomes = told.map(|(order, customer, id, owner)| {
-            Ok(Applied { order, customer: Some(customer), customer_id: Some(id), owner: Some(owner) })
+        let outcomes = told.map(|(order, customer, id, owner)| Applied {
+            order,
+            customer: Some(customer),
+            customer_id: Some(id),
+            owner: Some(owner),
         });
-        Ok((batch, outcomes.to_vec()))
+        Ok((batch, of_orders(outcomes.into_iter())))
     };
     let report = import(input, false, &mut take, &|_| {}).unwrap();
     assert_eq!(report.customers, CustomerCounts { new: 1, updated: 3, ..CustomerCounts::default() });

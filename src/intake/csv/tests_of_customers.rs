@@ -35,7 +35,7 @@ fn people(bytes: impl AsRef<[u8]>, config: &Config) -> (Vec<Person>, FileReport)
                 owner: Some(id),
             })
         });
-        let outcomes = outcomes.collect();
+        let outcomes = Outcomes { orders: Vec::new(), people: outcomes.collect() };
         all.borrow_mut().extend(batch.people);
         Ok((Batch::default(), outcomes))
     };
@@ -152,7 +152,7 @@ fn orders_of_another_shop_and_their_line_items() {
     let orders = RefCell::new(Vec::new());
     let mut take = |batch: Batch| {
         let nobody = Applied { order: Change::New, customer: None, customer_id: None, owner: None };
-        let outcomes = batch.orders.iter().map(|_| Ok(nobody)).collect();
+        let outcomes = Outcomes { orders: batch.orders.iter().map(|_| Ok(nobody)).collect(), people: Vec::new() };
         orders.borrow_mut().extend(batch.orders);
         Ok((Batch::default(), outcomes))
     };
@@ -225,9 +225,10 @@ fn what_a_preview_shows() {
         writeln!(file, "#{order},a@example.com,,,Plate,5").unwrap();
     }
     let preview = open_with(&file, &Config::default(), None).unwrap().preview();
-    assert_eq!((preview.delimiter, preview.others), (',', 2));
+    let columns = preview.table.as_ref().unwrap();
+    assert_eq!((columns.delimiter, columns.others), (',', 2));
     assert!(preview.warning.unwrap().contains("no column \"Id\""));
-    assert_eq!(preview.columns[0], ("order_id", "Name".to_owned()));
+    assert_eq!(columns.read[0], ("order_id", "Name".to_owned()));
     let lines: Vec<_> = preview.rows.iter().map(|row| row.line).collect();
     assert_eq!(lines, [2, 4, 6, 8, 10]);
     let Ok(Read::Order(first)) = &preview.rows[0].read else { panic!("{:?}", preview.rows[0]) };

@@ -1,6 +1,6 @@
 //! Files through the page: from the form to the ledger, and what may stop one on its way.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, io::Write, path::PathBuf, time::Duration};
 
 use axum::{
     Router,
@@ -81,6 +81,31 @@ fn beside(shop: &Shop, suffix: &str) -> PathBuf {
 
 fn facts(page: &Answer) -> String {
     page.texts(".counts div dd").join(" ")
+}
+
+#[test]
+fn the_lines_of_a_bulk_operation_come_in_too() {
+    let order = r#"{"id":"gid://shopify/Order/1","createdAt":"2026-01-02T00:00:00Z","updatedAt":"2026-01-02T00:00:00Z","displayFinancialStatus":"PAID","totalPriceSet":{"shopMoney":{"amount":"20.00","currencyCode":"EUR"}},"customer":{"id":"gid://shopify/Customer/7"}}"#;
+    let customer = r#"{"id":"gid://shopify/Customer/7","firstName":"<i>Anna</i>","updatedAt":"2026-01-03T00:00:00Z"}"#;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(format!("{order}\n{customer}\n{{}}\n").as_bytes()).unwrap();
+    let shop = Shop::empty();
+    let path = upload(&shop, "bulk.jsonl.gz", packed.finish().unwrap()).location().to_owned();
+    let page = shop.get(&path);
+    assert_eq!(page.texts(".plain tbody th"), ["1", "2", "3"]);
+    assert_eq!(page.texts(".plain tbody tr:first-child td"), ["1", "7", "2 Jan 2026, 01:00", "€20.00", "", "Paid"]);
+    assert!(page.texts(".map").is_empty(), "there are no columns");
+    press(&shop, &format!("{path}/try"));
+    assert_eq!(facts(&shop.get(&path)), "3 1 0 0 1 0 1", "{}", shop.get(&path).body);
+    press(&shop, &format!("{path}/start"));
+    assert_eq!(shop.get(&path).text(".pill"), "Imported");
+    assert_eq!(
+        shop.value::<String>(
+            "SELECT group_concat(first_name || ' ' || order_count || ' ' || total_spent) FROM customers"
+        ),
+        "<i>Anna</i> 1 2000"
+    );
+    assert!(shop.get(&format!("{path}/rejected.csv")).body.starts_with("line,reason,json\n3,"));
 }
 
 #[test]

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     intake::{
-        csv::{Preview, Read as Row, Shown},
+        csv::{Columns, Preview, Read as Row, Shown},
         uploads::{self, Action, Import, Report, State as Stage},
     },
     model::{Order, Person},
@@ -63,14 +63,20 @@ struct Progress {
 
 /// How the file would be read.
 struct PreviewCard {
-    /// What stands between cells, in words.
-    separator: &'static str,
-    columns: Vec<(&'static str, String)>,
-    others: usize,
+    /// Of a CSV.
+    columns: Option<ColumnsCard>,
     warning: Option<&'static str>,
     /// Each with its class, as are the cells.
     headings: Vec<(&'static str, &'static str)>,
     rows: Vec<PreviewRow>,
+}
+
+/// Which column is which.
+struct ColumnsCard {
+    /// What stands between cells, in words.
+    separator: &'static str,
+    read: Vec<(&'static str, String)>,
+    others: usize,
 }
 
 struct PreviewRow {
@@ -212,31 +218,42 @@ const OF_ORDERS: &[(&str, &str)] =
 const OF_CUSTOMERS: &[(&str, &str)] = &[("Customer", ""), ("E-mail", ""), ("Name", ""), ("Phone", ""), ("Consent", "")];
 
 fn preview_card(app: &App, preview: Preview) -> PreviewCard {
-    let of_customers = preview.rows.iter().any(|row| matches!(row.read, Ok(Row::Person(_))));
+    let of_customers = preview.rows.iter().all(|row| matches!(row.read, Ok(Row::Person(_))));
     let headings = if of_customers { OF_CUSTOMERS } else { OF_ORDERS };
     PreviewCard {
-        separator: match preview.delimiter {
-            ',' => "commas",
-            ';' => "semicolons",
-            '\t' => "tabs",
-            _ => "vertical bars",
-        },
+        columns: preview.table.map(columns_card),
+        warning: preview.warning,
         rows: preview.rows.iter().map(|shown| preview_row(app, shown, headings)).collect(),
         headings: headings.to_vec(),
-        columns: preview.columns,
-        others: preview.others,
-        warning: preview.warning,
     }
 }
 
-fn preview_row(app: &App, shown: &Shown, headings: &[(&str, &'static str)]) -> PreviewRow {
+fn columns_card(columns: Columns) -> ColumnsCard {
+    let separator = match columns.delimiter {
+        ',' => "commas",
+        ';' => "semicolons",
+        '\t' => "tabs",
+        _ => "vertical bars",
+    };
+    ColumnsCard { separator, read: columns.read, others: columns.others }
+}
+
+fn preview_row(app: &App, shown: &Shown, headings: &'static [(&str, &'static str)]) -> PreviewRow {
     let (cells, rejected) = match &shown.read {
         Ok(Row::Order(order)) => (order_cells(app, order), None),
-        Ok(Row::Person(person)) => (person_cells(person), None),
+        Ok(Row::Person(person)) if headings == OF_CUSTOMERS => (person_cells(person), None),
+        Ok(Row::Person(person)) => (person_among_orders(person), None),
         Err(reason) => (Vec::new(), Some(reason.clone())),
     };
     let classes = headings.iter().map(|(_, class)| *class);
     PreviewRow { line: shown.line.to_string(), cells: cells.into_iter().zip(classes).collect(), rejected }
+}
+
+/// Lines of a bulk operation may hold both.
+fn person_among_orders(person: &Person) -> Vec<String> {
+    let who = person.email.clone().or_else(|| person.external_id.clone()).unwrap_or_default();
+    let none = String::new;
+    vec!["a customer".to_owned(), who, none(), none(), none(), none()]
 }
 
 fn order_cells(app: &App, order: &Order) -> Vec<String> {
