@@ -76,6 +76,13 @@ impl Rules {
     }
 }
 
+/// Those of an unchanged config.toml.
+impl Default for Rules {
+    fn default() -> Self {
+        Self::from_config(&Config::default())
+    }
+}
+
 /// What a message did to a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {

@@ -289,15 +289,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::Currency;
-
-    const RULES: Rules = Rules {
-        currency: Currency::EUR,
-        count_pending: false,
-        count_zero_value: false,
-        merge_guests_by_email: true,
-        paid_statuses: Vec::new(),
-    };
 
     fn all<R: BufRead>(mut lines: Lines<R>) -> Vec<(u64, Option<String>)> {
         let mut read = Vec::new();
@@ -345,7 +336,7 @@ mod tests {
         fn no_bytes_panic_and_every_refusal_is_a_sentence(bytes in proptest::collection::vec(any::<u8>(), 0..300), text in "\\PC{0,80}") {
             let head = br#"{"id":"gid://shopify/Order/1","totalPriceSet":"#;
             for line in [bytes.clone(), text.clone().into_bytes(), [&head[..], &bytes].concat(), [&head[..], text.as_bytes()].concat()] {
-                if let Err(refused) = read(&line, &RULES, History::All) {
+                if let Err(refused) = read(&line, &Rules::default(), History::All) {
                     prop_assert!(!refused.reason.is_empty() && refused.reason.len() < 300);
                 }
             }

@@ -11,7 +11,7 @@ use quintile::{
     delivery::verify::{self, captured::Captured},
     intake::{Message, Prepared, Received, Rules, api, csv, signature as sign},
     invariants,
-    model::{Currency, Source, Timestamp},
+    model::{Source, Timestamp},
 };
 use rusqlite::Connection;
 
@@ -58,13 +58,7 @@ fn shop() -> Connection {
 }
 
 fn rules() -> Rules {
-    Rules {
-        currency: Currency::EUR,
-        count_pending: false,
-        count_zero_value: false,
-        merge_guests_by_email: true,
-        paid_statuses: Vec::new(),
-    }
+    Rules::default()
 }
 
 fn message(source: Source, topic: &str, body: &[u8]) -> Message {

@@ -307,14 +307,6 @@ mod tests {
 
     use super::*;
 
-    const RULES: Rules = Rules {
-        currency: Currency::EUR,
-        count_pending: false,
-        count_zero_value: false,
-        merge_guests_by_email: true,
-        paid_statuses: Vec::new(),
-    };
-
     fn bag(amount: &str) -> Value {
         json!({ "shopMoney": { "amount": amount, "currencyCode": "EUR" },
             "presentmentMoney": { "amount": "777.77", "currencyCode": "USD" } })
@@ -337,7 +329,7 @@ mod tests {
     }
 
     fn read_json(value: &Value, history: History) -> Result<Node, Refused> {
-        read(value.to_string().as_bytes(), &RULES, history)
+        read(value.to_string().as_bytes(), &Rules::default(), history)
     }
 
     fn an_order(value: &Value) -> Order {
@@ -434,9 +426,9 @@ mod tests {
             read_json(&with(order(), "updatedAt", json!(5)), History::All).unwrap_err().id.as_deref(),
             Some("1001")
         );
-        assert_eq!(read(b"{\"id\":\"gid", &RULES, History::All).unwrap_err().id, None);
+        assert_eq!(read(b"{\"id\":\"gid", &Rules::default(), History::All).unwrap_err().id, None);
         let deep = vec![b'['; 10_000];
-        assert!(read(&deep, &RULES, History::All).unwrap_err().reason.contains("64 levels"));
+        assert!(read(&deep, &Rules::default(), History::All).unwrap_err().reason.contains("64 levels"));
     }
 
     #[test]

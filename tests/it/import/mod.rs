@@ -17,7 +17,7 @@ use quintile::{
     cli::demo::shop::{Shop, csv_record},
     config::IMPORT_COLUMNS,
     ledger::Rules,
-    model::{Currency, Order, OrderStatus, Timestamp},
+    model::{Order, OrderStatus, Timestamp},
 };
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
@@ -212,13 +212,7 @@ fn worth(order: &Order) -> i64 {
 }
 
 fn rules() -> Rules {
-    Rules {
-        currency: Currency::EUR,
-        count_pending: false,
-        count_zero_value: false,
-        merge_guests_by_email: true,
-        paid_statuses: Vec::new(),
-    }
+    Rules::default()
 }
 
 fn at(text: &str) -> Timestamp {

@@ -14,13 +14,6 @@ use serde_json::{Value, json};
 
 use crate::support::shop::{LABEL, NOON, OrderBody, consent, customer, merge, order, rows};
 
-pub const RULES: Rules = Rules {
-    currency: Currency::EUR,
-    count_pending: false,
-    count_zero_value: false,
-    merge_guests_by_email: true,
-    paid_statuses: Vec::new(),
-};
 const EMAILS: [&str; 4] = ["a@example.com", "b@example.com", "c@example.com", ""];
 
 /// Choices from one seed.
@@ -89,11 +82,11 @@ pub fn receive_into(connection: &mut Connection, messages: &[Sent]) {
             received_at: Timestamp::from_millis(NOON + second * 1000),
         };
         if sent.source == Source::Api {
-            let outcome = api::Prepared::new(message, &RULES).store(&tx, &RULES).unwrap();
+            let outcome = api::Prepared::new(message, &Rules::default()).store(&tx, &Rules::default()).unwrap();
             let api::Outcome::Answered(answer) = outcome else { panic!("{sent:?}: {outcome:?}") };
             assert_eq!(answer.rejected, [], "{sent:?}");
         } else {
-            let received = intake::Prepared::new(message, &RULES).store(&tx, &RULES).unwrap();
+            let received = intake::Prepared::new(message, &Rules::default()).store(&tx, &Rules::default()).unwrap();
             assert!(!matches!(received, Received::Quarantined(_) | Received::Ignored), "{sent:?}: {received:?}");
         }
     }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use quintile::{
     db::SCHEMA,
     intake::{self, Message, Received, Rules},
-    model::{Currency, Source, Timestamp},
+    model::{Source, Timestamp},
 };
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -13,13 +13,6 @@ use serde_json::{Value, json};
 use super::redact;
 use crate::support::shop::{NOON, customer, order, rows};
 
-const RULES: Rules = Rules {
-    currency: Currency::EUR,
-    count_pending: false,
-    count_zero_value: false,
-    merge_guests_by_email: true,
-    paid_statuses: Vec::new(),
-};
 const PEOPLE: u64 = 4;
 
 fn email(person: u64) -> String {
@@ -55,7 +48,7 @@ fn receive(messages: &[(&'static str, Value)]) -> Connection {
             body: body.to_string().into_bytes(),
             received_at: Timestamp::from_millis(NOON + second * 1000),
         };
-        let received = intake::Prepared::new(message, &RULES).store(&tx, &RULES).unwrap();
+        let received = intake::Prepared::new(message, &Rules::default()).store(&tx, &Rules::default()).unwrap();
         assert_eq!(matches!(received, Received::Quarantined(_)), body["currency"] == "USD", "{topic}: {received:?}");
         tx.commit().unwrap();
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use quintile::{
     intake::bulk::{self, History, Node},
-    ledger,
+    ledger::{self, Rules},
     model::{Currency, Money, Source, Timestamp},
 };
 use rusqlite::Connection;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::nodes::{self, bag, with};
 use crate::{
     intake::convergence::{
-        Dice, MadeUp, RULES, Sent, arrival, check_counters, dice, empty, receive_into, second, time, totals, with_keys,
+        Dice, MadeUp, Sent, arrival, check_counters, dice, empty, receive_into, second, time, totals, with_keys,
     },
     support::shop::{LABEL, NOON, rows},
 };
@@ -63,12 +63,14 @@ fn pull(connection: &mut Connection, shop: &MadeUp, dice: &mut Dice) {
     let mut objects = [order_nodes(shop), customer_nodes(shop)].concat();
     dice.shuffle(&mut objects);
     let history = History::Before(Timestamp::from_millis(NOON - 86_400_000));
-    let nodes: Vec<Node> =
-        objects.iter().map(|object| bulk::read(object.to_string().as_bytes(), &RULES, history).unwrap()).collect();
+    let nodes: Vec<Node> = objects
+        .iter()
+        .map(|object| bulk::read(object.to_string().as_bytes(), &Rules::default(), history).unwrap())
+        .collect();
     let now = Timestamp::from_millis(NOON + 3_600_000);
     let tx = connection.transaction().unwrap();
     for batch in nodes.chunks(1 + dice.roll(20)) {
-        for outcome in bulk::apply(&tx, &RULES, batch, now).unwrap() {
+        for outcome in bulk::apply(&tx, &Rules::default(), batch, now).unwrap() {
             assert!(!matches!(outcome, bulk::Outcome::Rejected(_)), "{outcome:?}");
         }
     }
@@ -76,7 +78,7 @@ fn pull(connection: &mut Connection, shop: &MadeUp, dice: &mut Dice) {
         shop.orders.iter().filter(|(_, order)| !order.deleted).map(|(id, _)| id.to_string()).collect();
     for id in rows(&tx, "SELECT source_id FROM orders WHERE deleted_at IS NULL") {
         if !listed.contains(&id) {
-            ledger::delete_order(&tx, &RULES, Source::Shopify, &id, now, now).unwrap();
+            ledger::delete_order(&tx, &Rules::default(), Source::Shopify, &id, now, now).unwrap();
         }
     }
     tx.commit().unwrap();
@@ -162,8 +164,8 @@ fn the_pull_and_the_webhook_of_one_state_say_the_same() {
     let tx = connection.transaction().unwrap();
     let mut told = Vec::new();
     for object in order_nodes(&shop) {
-        let node = bulk::read(object.to_string().as_bytes(), &RULES, History::All).unwrap();
-        told.extend(bulk::apply(&tx, &RULES, &[node], now).unwrap());
+        let node = bulk::read(object.to_string().as_bytes(), &Rules::default(), History::All).unwrap();
+        told.extend(bulk::apply(&tx, &Rules::default(), &[node], now).unwrap());
     }
     tx.commit().unwrap();
     // Nothing was updated but for the orders of customers who were merged.
