@@ -197,6 +197,9 @@ pub struct Person {
     pub first_name: Option<String>,
     pub last_name: Option<String>,
     pub phone: Option<String>,
+    /// What an order gives as its own e-mail, where its customer has an id and no e-mail. Never stored:
+    /// one who was erased is recognised by it too.
+    pub contact_email: Option<String>,
     /// State of e-mail marketing consent in the source's words ("subscribed").
     pub consent: Option<String>,
     /// When the consent was given or withdrawn, where the source says.
@@ -220,6 +223,7 @@ impl Person {
             first_name: None,
             last_name: None,
             phone: None,
+            contact_email: None,
             consent: None,
             consent_at: None,
             tags: None,

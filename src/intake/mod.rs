@@ -171,8 +171,7 @@ impl Prepared {
             }
             Reading::Event { event, .. } => match event.person() {
                 Some(person) if ledger::is_erased_person(tx, person)? => privacy::numbers_alone(&self.message),
-                Some(_) => Ok(None),
-                None => privacy::of_the_erased(tx, &self.message),
+                _ => privacy::of_the_erased(tx, &self.message),
             },
             _ => privacy::of_the_erased(tx, &self.message),
         }

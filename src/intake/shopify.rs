@@ -9,7 +9,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{Event, Message, Reading, Rules, json, json::Told};
 use crate::{
     ledger::Who,
-    model::{Person, Source},
+    model::{Person, Source, email_key, phone_key},
 };
 
 /// Reads a body by its topic. The signature does not cover the topic, so the body must also have
@@ -78,8 +78,8 @@ fn whom(message: &Message) -> Result<Who, String> {
     let mut who = Who::default();
     if let Some(customer) = &body.customer {
         who.external_id = json::id("the customer's id", &customer.id, false)?.map(|id| (Source::Shopify, id));
-        who.email = json::some_text(&customer.email);
-        who.phone = json::some_text(&customer.phone);
+        who.email = json::some_text(&customer.email).filter(|email| email_key(email).is_some());
+        who.phone = json::some_text(&customer.phone).filter(|phone| phone_key(phone).is_some());
     }
     for order in body.orders_to_redact.into_iter().chain(body.orders_requested).flatten() {
         who.orders.extend(json::id("an order's id", &Some(order), false)?.map(|id| (Source::Shopify, id)));

@@ -72,7 +72,12 @@ fn deleted(message: &Message) -> Result<String, String> {
 
 /// An id; `None`: absent, or 0, which stands for nobody.
 fn id(what: &str, value: &Told) -> Result<Option<String>, String> {
-    Ok(json::id(what, value, false)?.filter(|id| id.bytes().any(|digit| digit != b'0')))
+    Ok(json::id(what, value, false)?.filter(|id| !is_nobody(id)))
+}
+
+/// Whether this is the customer id 0, which guests share.
+pub(super) fn is_nobody(id: &str) -> bool {
+    id.bytes().all(|digit| digit == b'0')
 }
 
 /// An instant of a `_gmt` field: UTC, which it does not say.

@@ -67,6 +67,11 @@ impl Tombstones {
         {
             return Ok(Some(found));
         }
+        if let Some(email) = person.contact_email.as_deref().and_then(email_key)
+            && let Some(found) = self.find(connection, Mark::Email(&email))?
+        {
+            return Ok(Some(found));
+        }
         match (person.email.as_deref().and_then(email_key), person.phone.as_deref().and_then(phone_key)) {
             (Some(email), _) => self.find(connection, Mark::Email(&email)),
             (None, Some(phone)) => self.find(connection, Mark::Phone(&phone)),

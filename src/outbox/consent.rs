@@ -5,7 +5,7 @@ use rusqlite::{Transaction, params};
 use super::{
     EventType, Route, State,
     line::Line,
-    route::{Consent, Subject},
+    route::{Consent, Subject, told_consent},
 };
 use crate::model::Timestamp;
 
@@ -22,11 +22,13 @@ pub fn review_consent(
     limit: usize,
     now: Timestamp,
 ) -> rusqlite::Result<Option<i64>> {
-    let mut select = tx.prepare_cached(
-        "SELECT d.id, d.destination, d.customer_id, c.email, c.consent, c.redacted_at, o.type
+    let mut select = tx.prepare_cached(concat!(
+        "SELECT d.id, d.destination, d.customer_id, c.email, ",
+        told_consent!(),
+        ", c.redacted_at, o.type
          FROM deliveries d JOIN customers c ON c.id = d.customer_id JOIN outbox o ON o.seq = d.seq
-         WHERE d.state = 'held' AND d.id > ?1 AND d.hold = 'consent' ORDER BY d.id LIMIT ?2",
-    )?;
+         WHERE d.state = 'held' AND d.id > ?1 AND d.hold = 'consent' ORDER BY d.id LIMIT ?2"
+    ))?;
     let held = select
         .query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
             let line = Line { destination: row.get(1)?, customer_id: row.get(2)? };

@@ -91,9 +91,13 @@ pub struct Event {
 /// The columns [`Event::from_row`] reads, of `outbox o LEFT JOIN customers c`.
 macro_rules! event_columns {
     () => {
-        "o.seq, o.event_id, o.type, o.at, o.run_id, o.old_segment, o.new_segment, o.cause, o.r, o.f, o.m, c.id, \
-         c.source, c.external_id, c.email, c.first_name, c.last_name, c.phone, c.order_count, c.total_spent, \
-         c.last_order_at, c.consent, o.lapsed_days, c.redacted_at IS NOT NULL"
+        concat!(
+            "o.seq, o.event_id, o.type, o.at, o.run_id, o.old_segment, o.new_segment, o.cause, o.r, o.f, o.m, c.id, \
+             c.source, c.external_id, c.email, c.first_name, c.last_name, c.phone, c.order_count, c.total_spent, \
+             c.last_order_at, ",
+            $crate::outbox::route::told_consent!(),
+            ", o.lapsed_days, c.redacted_at IS NOT NULL"
+        )
     };
 }
 pub(super) use event_columns;

@@ -7,15 +7,19 @@ use super::{
     batch::Gathering,
     destinations, has_unqueued,
     line::{Entry, Lines, Place},
-    route::{Candidate, Consent, Subject},
+    route::{Candidate, Consent, Subject, told_consent},
 };
 use crate::model::{Money, Timestamp};
 
 /// What [`queue`] reads, of `outbox o LEFT JOIN customers c`.
 macro_rules! candidate_columns {
     () => {
-        "o.seq, o.type, o.customer_id, o.run_id, o.old_segment, o.new_segment, o.cause, c.total_spent, c.email, \
-         c.consent, c.redacted_at"
+        concat!(
+            "o.seq, o.type, o.customer_id, o.run_id, o.old_segment, o.new_segment, o.cause, c.total_spent, c.email, \
+             c.redacted_at, ",
+            told_consent!(),
+            " AS consent"
+        )
     };
 }
 

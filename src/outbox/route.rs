@@ -7,6 +7,17 @@ use crate::{
     model::{Currency, Money},
 };
 
+/// What is known of the consent of the customer `c`: where their own row was never told of it, what they
+/// said as a guest with the same e-mail.
+macro_rules! told_consent {
+    () => {
+        "CASE WHEN c.consent IS NULL AND c.consent_version IS NULL AND c.external_id IS NOT NULL THEN \
+         (SELECT guest.consent FROM customers guest \
+          WHERE guest.external_id IS NULL AND guest.email_key = c.email_key) ELSE c.consent END"
+    };
+}
+pub(super) use told_consent;
+
 /// One destination's name, filters and allow-list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {

@@ -18,13 +18,19 @@ pub(super) fn decode(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// Without the spaces around it, and without the `'` that spreadsheet programs put in front of a
-/// number or a formula to make it text. The apostrophe of a name ("'t Hooft") stays.
+/// Without the spaces around it, and without the `'` that spreadsheet programs put in front of what
+/// is to stay text.
 pub(super) fn bare(text: &str) -> &str {
     let text = text.trim();
+    text.strip_prefix('\'').map_or(text, str::trim_start)
+}
+
+/// [`bare`] of a name, whose own apostrophe ("'t Hooft") stays.
+pub(super) fn bare_name(text: &str) -> &str {
+    let text = text.trim();
     match text.strip_prefix('\'') {
-        Some(rest) if !rest.starts_with(char::is_alphabetic) => rest.trim_start(),
-        _ => text,
+        Some(rest) if rest.starts_with(char::is_alphabetic) => text,
+        _ => bare(text),
     }
 }
 
@@ -38,10 +44,25 @@ pub(super) fn is_rounded_number(text: &str) -> bool {
 /// How amounts are written.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Amounts {
-    pub decimal_comma: bool,
+    decimal_comma: bool,
+    /// Amounts with a point and no comma are read as Shopify writes them, whatever the setting.
+    points_too: bool,
 }
 
 impl Amounts {
+    pub const fn new(decimal_comma: bool) -> Self {
+        Self { decimal_comma, points_too: false }
+    }
+
+    /// Of a file that Shopify wrote: "49.90", unless a spreadsheet program has saved it again since.
+    pub const fn beside_points(self) -> Self {
+        Self { points_too: true, ..self }
+    }
+
+    fn has_decimal_comma(self, text: &str) -> bool {
+        self.decimal_comma && (!self.points_too || text.contains(','))
+    }
+
     /// The amount, and whether it had more digits than the currency and was rounded.
     ///
     /// Thousands may be grouped where that cannot be mistaken for decimals: "1,234.50", but not
@@ -50,7 +71,8 @@ impl Amounts {
     /// so there "1,234" is clear, and "1.234" is refused rather than taken for a yen and a bit.
     pub fn parse(self, text: &str, currency: Currency) -> Result<(Money, bool), String> {
         let whole = currency.digits() == 0;
-        let plain = if self.decimal_comma { without_groups(text, '.', ',', true) } else { plain_point(text, whole) };
+        let plain =
+            if self.has_decimal_comma(text) { without_groups(text, '.', ',', true) } else { plain_point(text, whole) };
         let Some(plain) = plain else { return Err(self.not_an_amount(text)) };
         if whole && plain.split_once('.').is_some_and(|(_, rest)| rest.len() == 3) {
             return Err(format!(
@@ -76,8 +98,9 @@ impl Amounts {
     }
 
     fn not_an_amount(self, text: &str) -> String {
+        let decimal_comma = self.has_decimal_comma(text);
         let text = shorten(text);
-        if self.decimal_comma {
+        if decimal_comma {
             format!("{text:?} is not an amount like 1.234,50 ([import] decimal_comma is true)")
         } else if text.contains(',') {
             format!(
@@ -137,6 +160,8 @@ pub(super) struct Dates {
     format: Vec<Item<'static>>,
     /// Of dates without an offset.
     zone: chrono_tz::Tz,
+    /// The ISO forms are read beside the pattern.
+    iso_too: bool,
 }
 
 /// With an offset: Shopify's own form, and what is left of RFC 3339 without its "T" or colon.
@@ -163,7 +188,12 @@ impl Dates {
                 return Err(wrong("does not name day, month and year"));
             }
         }
-        Ok(Self { format: items, zone })
+        Ok(Self { format: items, zone, iso_too: false })
+    }
+
+    /// Of a file that Shopify wrote, in ISO dates, unless a spreadsheet program has saved it again since.
+    pub fn beside_iso(self) -> Self {
+        Self { iso_too: true, ..self }
     }
 
     /// The instant a cell names. RFC 3339 always; else the merchant's pattern where there is one,
@@ -184,7 +214,10 @@ impl Dates {
             }
         }
         if !self.format.is_empty() {
-            return by_pattern(&text, &self.format, self.zone);
+            let instant = by_pattern(&text, &self.format, self.zone);
+            if instant.is_some() || !self.iso_too {
+                return instant;
+            }
         }
         LOCAL
             .iter()
@@ -242,7 +275,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn amount(text: &str, decimal_comma: bool) -> Option<i64> {
-        Amounts { decimal_comma }.parse(text, Currency::EUR).ok().map(|(money, _)| money.0)
+        Amounts::new(decimal_comma).parse(text, Currency::EUR).ok().map(|(money, _)| money.0)
     }
 
     #[test]
@@ -304,16 +337,16 @@ mod tests {
             ("12,345", "KWD", true, Some(12_345)),
         ] {
             let currency = Currency::new(code).unwrap();
-            let read = Amounts { decimal_comma }.parse(text, currency).ok().map(|(money, _)| money.0);
+            let read = Amounts::new(decimal_comma).parse(text, currency).ok().map(|(money, _)| money.0);
             assert_eq!(read, minor, "{text} {code} {decimal_comma}");
         }
-        let reason = Amounts { decimal_comma: false }.parse("12.990", Currency::new("CLP").unwrap()).unwrap_err();
+        let reason = Amounts::new(false).parse("12.990", Currency::new("CLP").unwrap()).unwrap_err();
         assert!(reason.contains("may be thousands or decimals") && reason.contains("decimal_comma = true"), "{reason}");
     }
 
     #[test]
     fn an_unreadable_amount_names_the_setting() {
-        let reason = Amounts { decimal_comma: false }.parse("49,90", Currency::EUR).unwrap_err();
+        let reason = Amounts::new(false).parse("49,90", Currency::EUR).unwrap_err();
         assert_eq!(
             reason,
             "\"49,90\" is not an amount like 1234.50; if the file writes 1.234,50, set [import] decimal_comma = true"
@@ -369,7 +402,8 @@ mod tests {
     fn what_spreadsheets_leave_behind() {
         assert_eq!(bare(" '+49 170 "), "+49 170");
         assert_eq!(bare("'450789469"), "450789469");
-        assert_eq!(bare("'t Hooft"), "'t Hooft");
+        assert_eq!(bare("'anna@example.com"), "anna@example.com");
+        assert_eq!((bare_name(" 't Hooft"), bare_name("'7 of 9")), ("'t Hooft", "7 of 9"));
         assert_eq!(decode(b"M\xfcller"), "Müller");
         assert_eq!(decode("Müller".as_bytes()), "Müller");
         for (text, rounded) in
@@ -382,7 +416,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_cell_panics(text in "\\PC{0,40}", bytes in proptest::collection::vec(any::<u8>(), 0..40), comma: bool) {
-            let _ = Amounts { decimal_comma: comma }.parse(&text, Currency::EUR);
+            let _ = Amounts::new(comma).parse(&text, Currency::EUR);
             let _ = instant(&text, "");
             let _ = instant(&text, "%d.%m.%Y %H:%M");
             let _ = bare(&decode(&bytes));

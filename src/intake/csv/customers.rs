@@ -10,6 +10,7 @@ use csv::ByteRecord;
 use super::{
     Parsed, Unusable,
     cell::{is_rounded_number, shorten},
+    generic,
     header::{Column, Header, Row},
     settings::Settings,
 };
@@ -141,7 +142,8 @@ impl Parser {
             return Ok(Parsed::Passed);
         }
         row.check_width(&self.header)?;
-        let (external_id, email) = (row.some(self.customer_id), row.email(self.email));
+        let external_id = row.some(self.customer_id).filter(|id| !generic::is_guests(self.source, id));
+        let email = row.email(self.email);
         if let Some(id) = external_id.as_deref().filter(|id| is_rounded_number(id)) {
             return Err(format!(
                 "{} was cut to {id} by a spreadsheet program; import the file as the shop made it",
@@ -154,8 +156,8 @@ impl Parser {
         Ok(Parsed::Person(Box::new(Person {
             external_id,
             email,
-            first_name: row.some(self.first_name),
-            last_name: row.some(self.last_name),
+            first_name: row.name(self.first_name),
+            last_name: row.name(self.last_name),
             phone: row.some(self.phone).or_else(|| row.some(self.other_phone)),
             consent: self.consent(row)?,
             tags: row.some(self.tags),

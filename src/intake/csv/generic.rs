@@ -39,6 +39,7 @@ pub(super) struct Parser {
     currency: Currency,
     source: Source,
     paid_statuses: Vec<String>,
+    has_woocommerce: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -129,6 +130,7 @@ impl Parser {
             currency: settings.rules.currency,
             source: settings.source,
             paid_statuses: settings.rules.paid_statuses.clone(),
+            has_woocommerce: settings.has_woocommerce,
         })
     }
 
@@ -148,6 +150,13 @@ impl Parser {
             at.last_name,
         ];
         IMPORT_COLUMNS.into_iter().zip(columns).filter(|(_, column)| column.is_some())
+    }
+
+    /// What the merchant should know before importing this file.
+    pub fn warning(&self) -> Option<&'static str> {
+        (self.has_woocommerce && self.source == Source::Csv).then_some(
+            "its ids are taken for those of another shop than WooCommerce's webhooks tell of: if both are one shop, set [import] source = \"woocommerce\", or its orders come in twice",
+        )
     }
 
     /// # Errors
@@ -232,7 +241,9 @@ impl Parser {
             let text = shorten(&text);
             self.at(
                 self.columns.status,
-                format_args!("{text:?} is not known; write paid, pending, refunded or cancelled"),
+                format_args!(
+                    "{text:?} is not known; write paid, pending, refunded or cancelled, or if such orders count, name it in [orders] paid_statuses"
+                ),
             )
         })
     }
@@ -251,15 +262,16 @@ impl Parser {
     /// An id makes a customer; an e-mail alone a guest.
     fn person(&self, row: Row<'_>, ordered_at: Timestamp) -> Result<Option<Person>, String> {
         let columns = &self.columns;
-        let (external_id, email) = (self.id(row, columns.customer_id)?, row.email(columns.email));
+        let external_id = self.id(row, columns.customer_id)?.filter(|id| !is_guests(self.source, id));
+        let email = row.email(columns.email);
         if external_id.is_none() && email.is_none() {
             return Ok(None);
         }
         Ok(Some(Person {
             external_id,
             email,
-            first_name: row.some(columns.first_name),
-            last_name: row.some(columns.last_name),
+            first_name: row.name(columns.first_name),
+            last_name: row.name(columns.last_name),
             updated_at: Some(ordered_at),
             ..Person::unknown(self.source)
         }))
@@ -273,6 +285,11 @@ impl Parser {
         let (name, what) = (self.header.name(column), what.to_string());
         if what.starts_with(':') { format!("{name}{what}") } else { format!("{name} {what}") }
     }
+}
+
+/// Whether an id is what guests have in place of one.
+pub(super) fn is_guests(source: Source, id: &str) -> bool {
+    source == Source::WooCommerce && woocommerce::is_nobody(id)
 }
 
 /// The payment state behind the words that shops use: Shopify's, WooCommerce's, and others'.

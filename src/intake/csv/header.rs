@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use csv::ByteRecord;
 
-use super::cell::{bare, decode};
+use super::cell::{bare, bare_name, decode};
 
 /// The header of a file: its column names as they stand there, in order.
 #[derive(Debug, Clone)]
@@ -98,6 +98,13 @@ impl<'a> Row<'a> {
     pub fn some(self, column: Column) -> Option<String> {
         let text = self.get(column);
         (!text.is_empty()).then(|| text.into_owned())
+    }
+
+    /// [`Self::some`] of a cell with somebody's name, which may begin with an apostrophe ("'t Hooft").
+    pub fn name(self, column: Column) -> Option<String> {
+        let text = column.and_then(|at| self.0.get(at)).map_or(Cow::Borrowed(""), decode);
+        let text = bare_name(&text);
+        (!text.is_empty()).then(|| text.to_owned())
     }
 
     /// The cell if it can be an e-mail address. What shops write in its place ("n/a", "guest") would

@@ -152,7 +152,8 @@ impl Parser {
     fn warning(&self) -> Option<&'static str> {
         match self {
             Self::Shopify(parser) => parser.warning(),
-            Self::Generic(_) | Self::Customers(_) => None,
+            Self::Generic(parser) => parser.warning(),
+            Self::Customers(_) => None,
         }
     }
 }

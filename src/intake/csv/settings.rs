@@ -16,6 +16,8 @@ pub struct Settings {
     pub(super) dates: Dates,
     /// Whose ids the generic formats hold.
     pub(super) source: Source,
+    /// WooCommerce's webhooks bring orders too.
+    pub(super) has_woocommerce: bool,
     /// Our column name → the file's.
     pub(super) columns: BTreeMap<String, String>,
     pub(super) customer_columns: BTreeMap<String, String>,
@@ -28,10 +30,11 @@ impl Settings {
         let import = &config.import;
         Ok(Self {
             rules: Rules::from_config(config),
-            amounts: Amounts { decimal_comma: import.decimal_comma },
+            amounts: Amounts::new(import.decimal_comma),
             dates: Dates::new(&import.date_format, import.timezone.unwrap_or(config.shop.timezone))
                 .map_err(Unusable::new)?,
             source: import.source,
+            has_woocommerce: !config.webhooks.woocommerce.secrets.is_empty(),
             columns: import.columns.clone(),
             customer_columns: import.customer_columns.clone(),
         })

@@ -94,8 +94,8 @@ impl Parser {
         Ok(Self {
             header,
             columns,
-            amounts: settings.amounts,
-            dates: settings.dates.clone(),
+            amounts: settings.amounts.beside_points(),
+            dates: settings.dates.clone().beside_iso(),
             currency: settings.rules.currency,
             current: (String::new(), String::new()),
         })
@@ -178,7 +178,13 @@ impl Parser {
                 "a spreadsheet program has cut the Id to {source_id}; import the file as Shopify sent it, without saving it again"
             ));
         }
-        let refunded = refunded.unwrap_or(if status == OrderStatus::Refunded { gross } else { Money::ZERO });
+        // Either sign is seen. A refunded order of which nothing was given back is one whose column is empty.
+        let refunded = match refunded.map(|refunded| Money(refunded.0.abs())).filter(|refunded| *refunded > Money::ZERO)
+        {
+            Some(refunded) => refunded,
+            None if status == OrderStatus::Refunded => gross,
+            None => Money::ZERO,
+        };
         let order = Order {
             source: Source::Shopify,
             source_id,
@@ -190,7 +196,7 @@ impl Parser {
             gross,
             current: None,
             outstanding,
-            refunded: Money(refunded.0.abs()),
+            refunded,
             net_payment: net_payment(status, gross, outstanding, refunded),
             ordered_at,
             created_at,
@@ -236,7 +242,7 @@ impl Parser {
     fn person(&self, row: Row<'_>, ordered_at: Timestamp) -> Option<Person> {
         let columns = &self.columns;
         let email = row.email(columns.email)?;
-        let name = row.some(columns.billing_name).or_else(|| row.some(columns.shipping_name));
+        let name = row.name(columns.billing_name).or_else(|| row.name(columns.shipping_name));
         let (first_name, last_name) = name.as_deref().map(split_name).unwrap_or_default();
         let consent = match row.get(columns.accepts_marketing).to_ascii_lowercase().as_str() {
             "yes" | "true" => Some("subscribed"),

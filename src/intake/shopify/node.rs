@@ -228,6 +228,9 @@ impl OrderNode {
                 None => Person { external_id: Some(number.to_owned()), ..Person::unknown(Source::Shopify) },
             };
             person.updated_at = person.updated_at.or(updated_at);
+            if person.email.as_deref().is_none_or(|email| email.trim().is_empty()) {
+                person.contact_email = json::some_text(&self.email);
+            }
             return Ok(Some(person));
         }
         if global_id.is_some() {

@@ -201,17 +201,22 @@ impl Body {
         Ok(refunded)
     }
 
+    fn contact(&self) -> Option<String> {
+        json::some_text(&self.email).or_else(|| json::some_text(&self.contact_email))
+    }
+
     /// The customer by id; else a guest by the order's e-mail; else nobody.
     fn person(&self, updated_at: Timestamp, triggered_at: Option<Timestamp>) -> Result<Option<Person>, String> {
         if let Some(customer) = &self.customer
             && let Some(mut person) = customer.read(triggered_at)?
         {
             person.updated_at = person.updated_at.or(Some(updated_at));
+            if person.email.as_deref().is_none_or(|email| email.trim().is_empty()) {
+                person.contact_email = self.contact();
+            }
             return Ok(Some(person));
         }
-        let Some(email) = json::some_text(&self.email).or_else(|| json::some_text(&self.contact_email)) else {
-            return Ok(None);
-        };
+        let Some(email) = self.contact() else { return Ok(None) };
         let address = self.billing_address.as_ref();
         Ok(Some(Person {
             email: Some(email),

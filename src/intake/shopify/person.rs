@@ -74,6 +74,7 @@ impl Customer {
             first_name: json::text(&self.first_name),
             last_name: json::text(&self.last_name),
             phone: json::text(&self.phone),
+            contact_email: None,
             consent,
             consent_at,
             tags: json::text(&self.tags),

@@ -46,6 +46,30 @@ async fn only_who_agreed_and_has_an_address_is_told_of() {
 }
 
 #[tokio::test]
+async fn what_a_guest_said_holds_when_an_id_takes_them_over() {
+    let tool = Receiver::start().await;
+    let mut shop = silent(&tool);
+    // Customers 3 and 4 were guests before their ids came; 4 has said otherwise since.
+    shop.write(|tx| {
+        Ok(tx.execute_batch(
+            "UPDATE customers SET email_key = email;
+             INSERT INTO customers (source, email, email_key, consent, merged_into, created_at)
+               SELECT 'csv', email, email_key, CASE id WHEN 3 THEN 'not_subscribed' ELSE 'subscribed' END, id, 1
+               FROM customers WHERE id IN (3, 4, 5);
+             UPDATE customers SET consent_version = 1 WHERE id = 4",
+        )?)
+    });
+    shop.config.consent.unknown = UnknownConsent::Send;
+    shop.moves(&[3], "champion");
+    assert_eq!(shop.deliver().await.delivered, 0);
+    assert_eq!((shop.states(), reasons(&shop)), (vec!["discarded"], vec![Some(NO.into())]));
+    shop.config.consent.unknown = UnknownConsent::Hold;
+    shop.moves(&[4, 5], "champion");
+    assert_eq!(shop.deliver().await.delivered, 1);
+    assert_eq!(shop.states(), ["discarded", "held", "delivered"]);
+}
+
+#[tokio::test]
 async fn what_waits_for_consent_goes_out_by_itself() {
     let tool = Receiver::start().await;
     let shop = silent(&tool);

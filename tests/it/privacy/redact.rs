@@ -187,7 +187,8 @@ async fn an_email_on_somebody_elses_order_goes_too() {
 #[tokio::test]
 async fn a_request_about_nobody_is_quarantined() {
     let shop = Shop::open();
-    for body in [json!({}), redact(None, None, None), json!({ "customer": { "id": "x" } }), json!([])] {
+    let short = redact(None, None, Some("12"));
+    for body in [json!({}), redact(None, None, None), short, json!({ "customer": { "id": "x" } }), json!([])] {
         shop.tell("customers/redact", &body).await;
         assert_eq!(shop.last().0, "quarantined", "{body}");
     }

@@ -1,7 +1,7 @@
 //! Nobody who was erased comes back, whichever way in brings them.
 
 use quintile::{intake::csv, ledger::Rules, model::Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ANNA, NAMES, holds, invariants_hold, redact};
 use crate::support::shop::{Shop, consent, customer, order};
@@ -66,6 +66,35 @@ async fn not_by_another_id_with_the_email() {
     shop.tell("orders/create", &order(3).by(&new).updated("2026-11-22T10:00:00Z").json()).await;
     assert_eq!(shop.counters(), ["shopify:7001 | 3 | 14970"]);
     assert!(!holds(&shop, ANNA) && !holds(&shop, "annabelle"));
+    invariants_hold(&shop);
+}
+
+#[tokio::test]
+async fn not_by_an_order_that_alone_knows_the_email() {
+    let shop = without_anna().await;
+    let nameless = |id: u64, email: Value| {
+        let mut customer = customer(id, ANNA);
+        (customer["email"], customer["first_name"]) = (email, json!("Annabelle"));
+        customer
+    };
+    for (number, field) in [(2, "email"), (3, "contact_email")] {
+        let by = nameless(7000 + number, Value::Null);
+        let order = order(number).by(&by).set("email", Value::Null).set(field, json!(ANNA));
+        shop.tell("orders/create", &order.json()).await;
+    }
+    assert_eq!(shop.counters(), ["shopify:7001 | 3 | 14970"]);
+    // Somebody else, whose order names her, stays who they are; what it says of her is not kept.
+    let gift = order(4).by(&customer(7020, "bert@example.com")).set("contact_email", json!(ANNA));
+    shop.tell("orders/create", &gift.json()).await;
+    shop.tell(
+        "orders/create",
+        &order(5).by(&nameless(7021, Value::Null)).set("email", ANNA).set("currency", "USD").json(),
+    )
+    .await;
+    assert_eq!(shop.last().0, "quarantined");
+    shop.tell("customers_email_marketing_consent/update", &json!({ "customer_id": 7020, "email_address": ANNA })).await;
+    assert_eq!(shop.counters().len(), 2);
+    assert!(!holds(&shop, ANNA) && !holds(&shop, "Annabelle"));
     invariants_hold(&shop);
 }
 
