@@ -26,6 +26,7 @@ use crate::{
 pub(super) use tasks::begin_export;
 pub use tasks::{Worked, work_off};
 use traces::Traces;
+pub(super) use traces::emails_in;
 
 /// What [`erase`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

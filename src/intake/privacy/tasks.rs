@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     db::{Readers, Writer},
+    intake::uploads,
     ledger::{Cluster, Who, find_persons},
     model::Timestamp,
 };
@@ -42,9 +43,10 @@ pub(super) fn begin_erasure(tx: &Transaction<'_>, person: &Cluster, now: Timesta
     let last = newest(tx)?;
     let slice = Search::new(person).slice(tx, 0, last)?;
     scrub(tx, &slice.hits)?;
-    let goes_on = slice.position.is_some_and(|position| position < last);
+    let has_files = uploads::forget_in_reports(tx, &person.emails)?;
+    let goes_on = has_files || slice.position.is_some_and(|position| position < last);
     if goes_on {
-        insert(tx, "erase", person, slice.position.unwrap_or(0), last, None, now)?;
+        insert(tx, "erase", person, slice.position.unwrap_or(last), last, None, now)?;
     }
     Ok((slice.hits.len(), goes_on))
 }
@@ -76,8 +78,8 @@ fn insert(
     Ok(())
 }
 
-/// Does what is still to be done: searches on for erased people, writes the files that were asked for
-/// into `folder`, until `stop` says so. Empty the write-ahead log after an erasure: it holds the past.
+/// Does what is still to be done: searches on for erased people, also in what imports left in `folder`,
+/// that of the database; writes the files that were asked for there; until `stop` says so. Empty the write-ahead log after an erasure: it holds the past.
 /// Blocking, in short transactions; may run in two processes at a time.
 ///
 /// # Errors
@@ -108,6 +110,7 @@ pub fn work_off(readers: &Readers, writer: &Writer, folder: &Path, stop: &dyn Fn
             })?;
             worked.files.push(path);
         } else {
+            uploads::forget_in_files(&*readers.get()?, folder, &task.person.emails)?;
             let (messages, ended) = search_on(readers, writer, &task, stop)?;
             worked.messages += messages;
             worked.erasures += usize::from(ended);

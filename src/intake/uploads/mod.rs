@@ -8,6 +8,7 @@
 //!
 //! [`Limits::BESIDE`]: super::csv::Limits::BESIDE
 
+mod forget;
 mod receive;
 mod run;
 mod table;
@@ -33,6 +34,7 @@ use crate::{
     model::Timestamp,
 };
 
+pub(super) use forget::{in_files as forget_in_files, in_reports as forget_in_reports};
 pub use receive::Upload;
 pub use run::{Action, Report};
 pub use table::{Import, State, find, list};

@@ -206,6 +206,20 @@ fn ids(tx: &Transaction<'_>, sql: &str) -> rusqlite::Result<Vec<i64>> {
     tx.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
+/// Puts other reports in place of those of an import.
+pub(super) fn rewrite_reports(
+    tx: &Transaction<'_>,
+    id: i64,
+    foreseen: Option<&Report>,
+    report: Option<&Report>,
+) -> rusqlite::Result<()> {
+    tx.execute(
+        "UPDATE imports SET foreseen = ?2, report = ?3 WHERE id = ?1",
+        params![id, foreseen.map(json), report.map(json)],
+    )?;
+    Ok(())
+}
+
 fn json(report: &Report) -> String {
     serde_json::to_string(report).unwrap_or_default()
 }

@@ -7,9 +7,14 @@ use axum::{
     body::Body,
     http::{Method, Request, StatusCode, header},
 };
-use quintile::intake::{
-    csv::{self, Limits, Settings},
-    uploads::Action,
+use quintile::{
+    intake::{
+        csv::{self, Limits, Settings},
+        privacy,
+        uploads::Action,
+    },
+    ledger::Who,
+    model::Timestamp,
 };
 use tower::ServiceExt;
 
@@ -106,6 +111,31 @@ fn the_lines_of_a_bulk_operation_come_in_too() {
         "<i>Anna</i> 1 2000"
     );
     assert!(shop.get(&format!("{path}/rejected.csv")).body.starts_with("line,reason,json\n3,"));
+}
+
+#[test]
+fn who_is_erased_is_taken_out_of_reasons_and_rejected_rows() {
+    let shop = Shop::empty();
+    let path = uploaded(&shop, format!("{HEADER}{GOOD}1,c3,,eve@example.com,10.00,EUR,paid,x\n{BAD}"));
+    press(&shop, &format!("{path}/try"));
+    press(&shop, &format!("{path}/start"));
+    let folder = shop.database.path().parent().unwrap().to_owned();
+    let traces = || {
+        let rejected = fs::read_to_string(beside(&shop, ".upload-1.rejected.csv")).unwrap();
+        let reports = shop.value::<String>("SELECT foreseen || report FROM imports");
+        (rejected.matches("eve@").count(), rejected.lines().count(), reports.matches("eve@").count())
+    };
+    assert_eq!(traces(), (2, 3, 2), "reason and row");
+    let who = Who { email: Some("Eve@example.com".to_owned()), ..Who::default() };
+    let begun = shop
+        .database
+        .writer()
+        .write_blocking(move |tx| Ok(privacy::erase(tx, &who, Timestamp::from_millis(NOW))?))
+        .unwrap();
+    assert!(begun.goes_on);
+    let done = privacy::work_off(shop.database.readers(), shop.database.writer(), &folder, &|| false).unwrap();
+    assert_eq!((done.erasures, traces()), (1, (0, 2, 0)));
+    assert!(shop.get(&format!("{path}/rejected.csv")).body.contains("bob@example.com"), "others stay");
 }
 
 #[test]
