@@ -49,6 +49,16 @@ async fn one_order_a_list_and_a_wrapped_list() {
 }
 
 #[tokio::test]
+async fn the_readmes_example_is_taken() {
+    let readme = include_str!("../../../README.md");
+    let example = readme.split("POST /webhooks/orders").nth(1).and_then(|rest| rest.split("```json\n").nth(1)).unwrap();
+    let shop = Shop::open();
+    let reply = shop.post_orders("m1", example.split("```").next().unwrap()).await;
+    assert_eq!(reply.json(), json!({ "accepted": 1, "stale": 0, "rejected": [] }));
+    assert_eq!(shop.row("SELECT net, counted, historical FROM orders"), "4990 | 1 | 0");
+}
+
+#[tokio::test]
 async fn statuses() {
     let shop = Shop::open();
     for (id, status, refunded, net) in [
