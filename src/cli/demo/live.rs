@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Args, Summary, past};
+use super::{Args, RECEIVER, Summary, past};
 use crate::{
     cli::Outcome,
     clock::Clock,
@@ -192,8 +192,8 @@ async fn summary(readers: &Readers, receiver: &Receiver) -> anyhow::Result<Summa
         Ok(connection.query_row(
             "SELECT (SELECT count(*) FROM customers WHERE merged_into IS NULL), (SELECT count(*) FROM orders),
                (SELECT count(*) FROM runs WHERE state = 'done'), (SELECT count(*) FROM outbox),
-               (SELECT count(*) FROM deliveries WHERE state = 'delivered')",
-            [],
+               (SELECT count(*) FROM deliveries WHERE state = 'delivered' AND destination = ?1)",
+            [RECEIVER],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
         )?)
     };

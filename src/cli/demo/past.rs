@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{NIGHTS, Time, shop::Shop};
+use super::{NIGHTS, PICKY_NIGHTS, RECEIVER, Time, shop::Shop};
 use crate::{
     clock::Clock,
     config::Config,
@@ -17,7 +17,8 @@ use crate::{
     delivery::Forwarder,
     ledger,
     model::{Money, Order, OrderStatus, Timestamp},
-    outbox, scoring,
+    scoring,
+    web::moody::{Mood, Moody},
 };
 
 /// Orders per write while the history is laid down.
@@ -33,6 +34,7 @@ pub async fn live_through(
     shop: Shop,
     time: &Time,
     clock: &Clock,
+    in_trouble: &Moody,
 ) -> anyhow::Result<Vec<Order>> {
     let nights = nights(clock.now());
     let settings = Arc::new(scoring::Settings::from_config(config)?);
@@ -46,7 +48,11 @@ pub async fn live_through(
 
     let bar = progress(nights.len());
     let mut orders = states(shop).into_iter().peekable();
-    for (slot, instant) in nights {
+    let picky_from = nights.len().saturating_sub(PICKY_NIGHTS);
+    for (night, (slot, instant)) in nights.into_iter().enumerate() {
+        if night == picky_from {
+            in_trouble.set(Mood::Picky);
+        }
         time.set(instant);
         loop {
             let before: Vec<Order> =
@@ -115,15 +121,19 @@ async fn apply(database: &Database, rules: ledger::Rules, orders: Vec<Order>, no
         .await
 }
 
-/// Waits until everything that was queued has been delivered.
+/// Waits until everything that was queued for [`RECEIVER`] has been delivered.
 pub async fn delivered(readers: &crate::db::Readers) -> anyhow::Result<()> {
-    loop {
-        let open = readers.read(|connection| Ok(outbox::open(connection)?)).await?;
-        if open.waiting == 0 {
-            return Ok(());
-        }
+    let is_open = |connection: &rusqlite::Connection| {
+        Ok(connection
+            .prepare_cached(
+                "SELECT 1 FROM deliveries WHERE destination = ?1 AND finished_at IS NULL AND state IN ('waiting', 'sending')",
+            )?
+            .exists([RECEIVER])?)
+    };
+    while readers.read(is_open).await? {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    Ok(())
 }
 
 fn progress(nights: usize) -> ProgressBar {
