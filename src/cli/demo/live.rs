@@ -47,6 +47,7 @@ pub async fn run(demo: Demo<'_>) -> anyhow::Result<Outcome> {
     let (dashboard, webhooks) = listeners.urls()?;
     let readers = database.readers().clone();
     let shutdown = stop.child_token();
+    let present_clock = clock.clone();
     let serving = tokio::spawn(serve::serve(
         serve::Serving {
             config: config.clone(),
@@ -64,7 +65,7 @@ pub async fn run(demo: Demo<'_>) -> anyhow::Result<Outcome> {
             post_order(&webhooks, &config, order).await.context("a webhook of the demo")?;
         }
         score_now(&dashboard, &readers).await?;
-        past::delivered(&readers).await?;
+        past::tried(&readers, &[RECEIVER], present_clock.now()).await?;
         summary(&readers, &receiver).await
     };
     let summary = tokio::select! {

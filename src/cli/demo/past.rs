@@ -9,11 +9,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{NIGHTS, PICKY_NIGHTS, RECEIVER, Time, shop::Shop};
+use super::{IN_TROUBLE, NIGHTS, PICKY_NIGHTS, RECEIVER, Time, shop::Shop};
 use crate::{
     clock::Clock,
     config::Config,
-    db::Database,
+    db::{Database, Readers},
     delivery::Forwarder,
     ledger,
     model::{Money, Order, OrderStatus, Timestamp},
@@ -69,7 +69,7 @@ pub async fn live_through(
         tokio::task::spawn_blocking(move || scoring::run(&database, &settings, request, &clock, &scoring::Silent))
             .await??;
         wake.notify_one();
-        delivered(&readers).await?;
+        tried(&readers, &[RECEIVER, IN_TROUBLE], instant).await?;
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -121,16 +121,20 @@ async fn apply(database: &Database, rules: ledger::Rules, orders: Vec<Order>, no
         .await
 }
 
-/// Waits until everything that was queued for [`RECEIVER`] has been delivered.
-pub async fn delivered(readers: &crate::db::Readers) -> anyhow::Result<()> {
-    let is_open = |connection: &rusqlite::Connection| {
-        Ok(connection
-            .prepare_cached(
-                "SELECT 1 FROM deliveries WHERE destination = ?1 AND finished_at IS NULL AND state IN ('waiting', 'sending')",
-            )?
-            .exists([RECEIVER])?)
+/// Waits until everything that is due at `now` to these destinations was tried.
+pub async fn tried(readers: &Readers, destinations: &'static [&'static str], now: Timestamp) -> anyhow::Result<()> {
+    let is_due = move |connection: &rusqlite::Connection| {
+        let mut due = connection.prepare_cached(
+            "SELECT 1 FROM deliveries WHERE destination = ?1 AND finished_at IS NULL AND (state = 'sending' OR due_at <= ?2)",
+        )?;
+        for name in destinations {
+            if due.exists(rusqlite::params![name, now])? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     };
-    while readers.read(is_open).await? {
+    while readers.read(is_due).await? {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     Ok(())
