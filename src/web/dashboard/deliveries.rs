@@ -128,7 +128,7 @@ fn load(app: &App, connection: &Connection, pairs: &[(String, String)]) -> rusql
     let now = app.clock.now();
     let counts = queue::counts(connection)?;
     let asked = Filter::from_pairs(pairs);
-    let tab = asked.tab.unwrap_or_else(|| most_urgent(counts));
+    let tab = most_urgent(connection, &asked, counts)?;
     let filter = asked.in_tab(tab);
     let after = view::parameter(pairs, "after").and_then(Spot::parse);
     let page = queue::page(connection, &filter, tab, after, PAGE)?;
@@ -178,12 +178,17 @@ fn load(app: &App, connection: &Connection, pairs: &[(String, String)]) -> rusql
     })
 }
 
-/// What needs the merchant comes first.
-fn most_urgent(counts: [i64; 6]) -> Tab {
-    [Tab::GaveUp, Tab::Held, Tab::Retrying, Tab::Waiting]
-        .into_iter()
-        .find(|tab| counts_of(counts, *tab) > 0)
-        .unwrap_or(Tab::Delivered)
+/// The tab that is asked for; else the first that has something, what needs the merchant before the rest.
+fn most_urgent(connection: &Connection, filter: &Filter, counts: [i64; 6]) -> rusqlite::Result<Tab> {
+    if let Some(tab) = filter.tab {
+        return Ok(tab);
+    }
+    for tab in [Tab::GaveUp, Tab::Held, Tab::Retrying, Tab::Waiting] {
+        if counts_of(counts, tab) > 0 && (!filter.is_narrow() || queue::any(connection, filter, tab)?) {
+            return Ok(tab);
+        }
+    }
+    Ok(Tab::Delivered)
 }
 
 fn counts_of(counts: [i64; 6], tab: Tab) -> i64 {

@@ -116,6 +116,10 @@ fn every_tab_counts_and_lists_its_deliveries() {
     assert_eq!(shop.get("/deliveries?state=discarded").text(".empty h2"), "None here");
     // Without a word the page opens where somebody is needed.
     assert_eq!(shop.get("/deliveries").text(".tabs a[aria-current]"), "Gave up 2");
+    // Of one destination too, with its filter.
+    let of_klaviyo = shop.get("/deliveries?destination=klaviyo");
+    assert_eq!((of_klaviyo.text(".tabs a[aria-current]"), ids(&of_klaviyo).len()), ("Waiting 3".to_owned(), 3));
+    assert_eq!(csv(&shop, "/deliveries.csv?destination=klaviyo").len(), 3);
     let row = shop.get("/deliveries?state=dead").texts(".rows tbody tr td");
     assert!(row.contains(&"refused the event (422)".to_owned()) && row.contains(&"brevo".to_owned()), "{row:?}");
 }

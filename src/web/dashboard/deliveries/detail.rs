@@ -327,6 +327,6 @@ mod tests {
         assert_eq!((small.body.as_str(), small.cut, small.curl.is_some()), ("{}", None, true));
         let large = request(preview("é".repeat(SHOWN)));
         assert_eq!((large.body.len(), large.curl), (SHOWN, None));
-        assert_eq!(large.cut.as_deref(), Some("The first 16 kB of 33 kB are shown."));
+        assert_eq!(large.cut.as_deref(), Some("The first 16 kB of 32 kB are shown."));
     }
 }

@@ -46,10 +46,7 @@ const HEADERS: [&str; 16] = [
 pub async fn csv(State(app): State<Arc<App>>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
     let filter = Filter::from_pairs(&pairs);
     stream(&app, "deliveries.csv", move |connection, out| {
-        let tab = match filter.tab {
-            Some(tab) => tab,
-            None => most_urgent(queue::counts(connection)?),
-        };
+        let tab = most_urgent(connection, &filter, queue::counts(connection)?)?;
         write(connection, &filter, tab, out)
     })
 }

@@ -106,13 +106,30 @@ struct Lane {
     of_run: Option<(String, i64)>,
 }
 
-/// One page of at most `limit` deliveries after `after`.
+/// One page of at most `limit` deliveries after `after`, from the next [`WALK`] rows.
 pub fn page(
     connection: &Connection,
     filter: &Filter,
     tab: Tab,
     after: Option<Spot>,
     limit: usize,
+) -> rusqlite::Result<Page> {
+    walk(connection, filter, tab, after, (limit, WALK))
+}
+
+/// Whether any of the newest deliveries in a tab match.
+pub fn any(connection: &Connection, filter: &Filter, tab: Tab) -> rusqlite::Result<bool> {
+    const LOOK: usize = 1_000;
+    Ok(!walk(connection, filter, tab, None, (1, LOOK))?.deliveries.is_empty())
+}
+
+/// `limit`: deliveries, and rows that are looked at for them.
+fn walk(
+    connection: &Connection,
+    filter: &Filter,
+    tab: Tab,
+    after: Option<Spot>,
+    (limit, most): (usize, usize),
 ) -> rusqlite::Result<Page> {
     let lanes = lanes(connection, filter, tab)?;
     let start = after.unwrap_or(Spot { lane: 0, id: i64::MAX });
@@ -132,7 +149,7 @@ pub fn page(
             filter.customer
         ])?;
         while let Some(row) = rows.next()? {
-            if found.len() > limit || walked == WALK {
+            if found.len() > limit || walked == most {
                 break 'lanes;
             }
             walked += 1;
@@ -144,7 +161,7 @@ pub fn page(
         }
     }
     let full = found.len() > limit;
-    let stopped = !full && walked == WALK;
+    let stopped = !full && walked == most;
     found.truncate(limit);
     let deliveries = found
         .iter()

@@ -75,6 +75,16 @@ fn all_that_match_are_decided_about_and_the_next_page_says_so() {
 }
 
 #[test]
+fn what_the_next_page_says_is_ours() {
+    let shop = shop();
+    let said = |query: &str| shop.get(&format!("/deliveries?state=dead&{query}")).texts(".notice");
+    assert!(said("done=retry&n=more")[0].starts_with("There are many, so the work goes on by itself."));
+    for query in ["done=nonsense&n=3", "done=retry", "done=retry&n=%3Cb%3E", "n=3"] {
+        assert_eq!(said(query).len(), 0, "{query}");
+    }
+}
+
+#[test]
 fn a_run_that_nothing_is_held_of_waits_no_more() {
     let shop = shop();
     shop.execute("UPDATE runs SET held = 1 WHERE id = 25");

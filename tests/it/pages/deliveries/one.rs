@@ -1,5 +1,7 @@
 //! The page of one delivery.
 
+use quintile::config::{self, Destination, Secret};
+
 use super::{SECRET_PATH, ids, shop};
 use crate::support::{
     pages::{Answer, Shop},
@@ -45,6 +47,32 @@ fn what_waits_shows_what_would_be_sent() {
     let customer = links.iter().find(|href| href.starts_with("/customers/")).unwrap();
     assert!(links.contains(&"/runs/25".to_owned()), "{links:?}");
     assert!(shop.get(customer).attributes(".time a", "href").contains(&format!("/deliveries/{id}")));
+}
+
+#[test]
+fn a_secret_is_hidden_wherever_a_template_puts_it() {
+    const TOKEN: &str = "t0ken-of-the-crm-0123456789";
+    let mut shop = shop();
+    shop.config.destination[0] = Destination {
+        name: "klaviyo".to_owned(),
+        kind: "template".to_owned(),
+        secrets: [("token".to_owned(), Secret::new(TOKEN))].into(),
+        request: vec![config::Request {
+            url: "https://crm.example/people?key={{ secret.token }}".to_owned(),
+            headers: [("Authorization".to_owned(), "Bearer {{ secret.token }}".to_owned())].into(),
+            body: "{\"key\": {{ secret.token }}, \"segment\": {{ event.newSegment }}}".to_owned(),
+            ..config::Request::default()
+        }],
+        ..Destination::default()
+    };
+    let page = detail(&shop, newest(&shop, "waiting"));
+    assert!(!page.body.contains(TOKEN) && !page.body.contains("people"));
+    assert_eq!(page.text(".line"), "POST https://crm.example/…");
+    assert!(page.text("pre").starts_with("{\"key\": \"…\", \"segment\": \""), "{}", page.text("pre"));
+    let curl = page.text(".curl textarea");
+    assert!(curl.contains("'authorization: YOUR-SECRET'") && curl.contains("{\"key\": \"YOUR-SECRET\""), "{curl}");
+    shop.config.destination[0].request[0].body = "{{ event.nonsense }}".to_owned();
+    assert!(detail(&shop, newest(&shop, "waiting")).text("section").contains("The request cannot be made"));
 }
 
 #[test]
