@@ -9,6 +9,8 @@ mod load;
 mod preset;
 mod problem;
 mod read;
+mod replace;
+mod rotation;
 mod secret;
 mod secrets;
 mod shopify;
@@ -27,6 +29,7 @@ pub use environment::Environment;
 pub use load::{Loading, Missing, Mistake, known_keys};
 pub use preset::{AnswerRule, Means, Preset, Setting};
 pub use problem::{ConfigError, Step};
+pub use rotation::{Rotation, RotationError, rotate};
 pub use secret::Secret;
 
 /// The whole configuration, checked: every value is usable as it stands.

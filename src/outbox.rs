@@ -5,7 +5,7 @@
 //!   takes several at once shares a delivery between them.
 //! - [`claim`] hands out what is due, [`settle`] records what became of it.
 //! - [`act`] does what the merchant says: release, discard, retry, replay; [`pause`] and
-//!   [`prepare_resume`] stop a destination and let it go on.
+//!   [`resume`] stop a destination and let it go on; [`draft`] is what one of them says.
 //!
 //! [`Health`] is how a destination fares; each settlement moves it, and a claim asks it first.
 //!
@@ -24,6 +24,7 @@ mod batch;
 mod claim;
 mod consent;
 mod destinations;
+mod draft;
 mod enqueue;
 mod enqueue_one;
 mod envelope;
@@ -39,10 +40,11 @@ mod withdraw;
 
 use crate::model::text_enum;
 
-pub use act::{Action, Cursor, Filter, act, count_matching};
+pub use act::{Action, Cursor, Filter, act, count_matching, count_up_to};
 pub use claim::{Claim, Claimed, Claims, Places, claim, may_send, reclaim};
 pub use consent::review_consent;
-pub use destinations::{Position, Resume, activate, health, pause, prepare_resume};
+pub use destinations::{Position, Resume, activate, health, pause, prepare_resume, resume};
+pub use draft::{Draft, draft};
 pub use enqueue::{Lapse, SegmentChange, enqueue, enqueue_lapsed};
 pub use enqueue_one::{enqueue_first_order, enqueue_one, has_unqueued};
 pub use envelope::{Envelope, Event, EventCustomer, Fields, Shop};

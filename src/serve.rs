@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{Config, Environment},
     db::Database,
     delivery::Forwarder,
     intake::uploads::Uploads,
@@ -111,7 +111,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     let webhooks = webhooks::router(WebhookState {
         config: config.clone(),
         rules,
-        writer,
+        writer: writer.clone(),
         clock: clock.clone(),
         wake: wake.clone(),
         privacy: asked_for_data,
@@ -125,6 +125,9 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         metrics,
         score_now,
         uploads: uploads.clone(),
+        writer,
+        wake,
+        environment: Environment::of_process(),
     });
 
     let mut parts = JoinSet::new();

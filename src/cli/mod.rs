@@ -160,7 +160,12 @@ impl Context {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_logging(matches!(cli.command, Command::Serve(_)));
+    start_logging(match cli.command {
+        Command::Serve(_) => "warn,quintile=info",
+        // One of its destinations fails on purpose.
+        Command::Demo(_) => "error",
+        _ => "warn",
+    });
     match run(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partly) => ExitCode::from(3),
@@ -238,8 +243,7 @@ impl Command {
 
 /// Logs go to standard error, so that standard output holds what was asked for and nothing else.
 /// `QUINTILE_LOG` filters them: `debug`, `quintile::delivery=trace`.
-fn start_logging(long_running: bool) {
-    let default = if long_running { "warn,quintile=info" } else { "warn" };
+fn start_logging(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("QUINTILE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     tracing_subscriber::fmt()

@@ -37,6 +37,17 @@ impl Secret {
         self.0.is_empty()
     }
 
+    /// The newest signing key as far as it may be seen, `whsec_…1f4=`: by its last four letters people tell
+    /// one from another. `None`: there is none, or it is so short that four letters say much.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        const SHORTEST: usize = 24;
+        let first = self.0.split_whitespace().next()?;
+        let key = first.split('@').next()?.strip_prefix("whsec_")?;
+        let last = key.get(key.len().checked_sub(4)?..)?;
+        (key.len() >= SHORTEST).then(|| format!("whsec_…{last}"))
+    }
+
     /// The key of a Standard Webhooks secret: `whsec_` and the base64 of 24 to 64 bytes. `None`
     /// when this is not one.
     #[must_use]
@@ -62,6 +73,18 @@ mod tests {
         assert_eq!(secret.signing_key().unwrap().len(), 32);
         assert_ne!(secret, Secret::random().unwrap());
         assert_eq!(format!("{secret:?}"), "\"…\"");
+    }
+
+    #[test]
+    fn a_hint_shows_four_letters_of_the_newest_key() {
+        let two = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD@2026-11-26T12:00:00Z";
+        assert_eq!(Secret::new(two).hint().as_deref(), Some("whsec_…LaSw"));
+        for text in
+            ["", "whsec_", "whsec_abcdefgh", "no secret of ours but long enough", "whsec_ééééééééééééééééééééé€"]
+        {
+            assert!(Secret::new(text).hint().is_none_or(|hint| hint.chars().count() == 11), "{text}");
+        }
+        assert_eq!(Secret::new("whsec_abcdefgh").hint(), None);
     }
 
     #[test]

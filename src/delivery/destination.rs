@@ -37,7 +37,7 @@ impl Destination {
         config.destination.iter().map(|destination| Self::new(destination, &config.shop)).collect()
     }
 
-    fn new(destination: &config::Destination, shop: &config::Shop) -> Result<Self, Misconfigured> {
+    pub(super) fn new(destination: &config::Destination, shop: &config::Shop) -> Result<Self, Misconfigured> {
         let problem = |key, problem: String| Misconfigured { destination: destination.name.clone(), key, problem };
         let plan = Plan::from_config(destination, shop)?;
         let keys = if plan.sign() {

@@ -8,7 +8,7 @@
 //! configuration, [`plan`] makes requests of events, [`guard`] keeps requests away from private
 //! addresses, [`client`] sends, [`verify`] checks what was sent; `lane` is one destination's share
 //! of the work and `pace` its rate, `turn` one turn of the loop, `send` one
-//! delivery; [`trial`] sends a marked event past the queue.
+//! delivery; [`trial`] sends a marked event past the queue, [`preview`] shows what is sent.
 
 pub mod client;
 pub mod destination;
@@ -16,6 +16,7 @@ pub mod guard;
 mod lane;
 mod pace;
 pub mod plan;
+pub mod preview;
 pub mod retry;
 mod send;
 pub mod sign;

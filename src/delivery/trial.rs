@@ -4,7 +4,6 @@
 use std::time::Instant;
 
 use anyhow::Context;
-use http::{HeaderMap, header};
 use serde::Serialize;
 
 use super::{
@@ -12,9 +11,9 @@ use super::{
     destination::{Destination, Message},
     guard::Guard,
     plan::Meaning,
+    preview::{shown_headers, veiled},
     retry::{self, Reply, Try},
     send::understand,
-    veil::Veil,
 };
 use crate::{
     config::{self, Config},
@@ -22,8 +21,6 @@ use crate::{
     outbox::{Claim, Effect, Event, EventCustomer, EventType, Ids, Route, Shop, Verdict, body_of, msg_id},
 };
 
-/// Values of headers that are nobody's secret.
-const OPEN_HEADERS: [&str; 6] = ["content-type", "accept", "user-agent", "revision", "omnisend-version", "webhook-id"];
 /// The e-mail of the made-up customer, unless the merchant gives one: `.example` belongs to nobody.
 const EMAIL: &str = "test@quintile.example";
 
@@ -170,20 +167,6 @@ fn claim(shop: &Shop, route: &Route, email: &str, now: Timestamp) -> Claim {
     }
 }
 
-fn shown_headers(headers: &HeaderMap) -> Vec<(String, String)> {
-    let shown = headers.iter().map(|(name, value)| {
-        let open = OPEN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("quintile-");
-        let value = if open { value.to_str().unwrap_or("…") } else { "…" };
-        (name.to_string(), value.to_owned())
-    });
-    shown.filter(|(name, _)| *name != header::CONTENT_LENGTH.as_str()).collect()
-}
-
-/// There are tools that take their key in the body, and answers that repeat it.
-fn veiled(veil: &Veil, bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&veil.take_out(bytes)).into_owned()
-}
-
 fn unknown(email: &str) -> String {
     format!(
         "your tool does not know {email}: it is not in the audience, or `list` is wrong; try --email of somebody who is"
@@ -202,20 +185,4 @@ fn diagnosis(problem: &str, effect: Effect, settings: &config::Destination) -> S
         _ => "",
     };
     format!("Your tool {problem}.{advice}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_that_may_be_secret_are_not_shown() {
-        let headers = HeaderMap::from_iter([
-            (header::AUTHORIZATION, "Bearer s3cr3t".parse().unwrap()),
-            (header::CONTENT_TYPE, "application/json".parse().unwrap()),
-        ]);
-        let shown = shown_headers(&headers);
-        assert!(shown.contains(&("authorization".to_owned(), "…".to_owned())));
-        assert!(shown.contains(&("content-type".to_owned(), "application/json".to_owned())));
-    }
 }

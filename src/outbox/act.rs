@@ -134,17 +134,27 @@ impl Filter {
 /// # Errors
 /// Those of SQLite.
 pub fn count_matching(connection: &Connection, action: Action, filter: &Filter) -> rusqlite::Result<i64> {
+    count_up_to(connection, action, filter, i64::MAX)
+}
+
+/// [`count_matching`] that stops when it has found `most` in a state: then there may be more.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn count_up_to(connection: &Connection, action: Action, filter: &Filter, most: i64) -> rusqlite::Result<i64> {
     let mut count = connection.prepare_cached(concat!(
-        "SELECT coalesce(sum(CASE WHEN NOT ?12 AND d.events > 1 AND coalesce(?9, ?10) IS NOT NULL THEN
+        "SELECT coalesce(sum(n), 0) FROM (
+         SELECT CASE WHEN NOT ?12 AND d.events > 1 AND coalesce(?9, ?10) IS NOT NULL THEN
              (SELECT count(*) FROM batched b JOIN outbox o ON o.seq = b.seq
                WHERE b.delivery_id = d.id AND (?9 IS NULL OR o.new_segment = ?9)
                  AND (?10 IS NULL OR o.customer_id = ?10))
-           ELSE 1 END), 0)
+           ELSE 1 END AS n
          FROM deliveries d WHERE ",
-        matching!()
+        matching!(),
+        " LIMIT ?13)"
     ))?;
     action.states_of(filter).into_iter().try_fold(0, |sum, state| {
-        let found: i64 = count.query_row(all(&filter.params(action, state, 0)), |row| row.get(0))?;
+        let found: i64 = count.query_row(all_and(&filter.params(action, state, 0), &[most]), |row| row.get(0))?;
         Ok(sum + found)
     })
 }
@@ -257,11 +267,7 @@ struct Matched {
     is_batch: bool,
 }
 
-fn all(parts: &[Box<dyn ToSql>; 12]) -> impl Params + '_ {
-    rusqlite::params_from_iter(parts.iter())
-}
-
-fn all_and<'a>(parts: &'a [Box<dyn ToSql>; 12], more: &'a [i64; 2]) -> impl Params + 'a {
+fn all_and<'a>(parts: &'a [Box<dyn ToSql>; 12], more: &'a [i64]) -> impl Params + 'a {
     rusqlite::params_from_iter(parts.iter().map(|part| part as &dyn ToSql).chain(more.iter().map(|n| n as &dyn ToSql)))
 }
 

@@ -6,7 +6,7 @@
 //! ended. Of the ids of its events' own deliveries it has the highest; the others stay free
 //! ([`take_apart`] and [`dissolve`] give them back), so each customer's line keeps its order.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 use serde::Serialize;
 
 use super::{
@@ -136,15 +136,16 @@ pub(super) fn put_together(
 }
 
 /// The events of a batch, ascending by seq.
-pub(super) fn events_of(tx: &Transaction<'_>, delivery_id: i64) -> rusqlite::Result<Vec<Event>> {
-    tx.prepare_cached(concat!(
-        "SELECT ",
-        event_columns!(),
-        " FROM batched b JOIN outbox o ON o.seq = b.seq LEFT JOIN customers c ON c.id = o.customer_id
+pub(super) fn events_of(connection: &Connection, delivery_id: i64) -> rusqlite::Result<Vec<Event>> {
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            event_columns!(),
+            " FROM batched b JOIN outbox o ON o.seq = b.seq LEFT JOIN customers c ON c.id = o.customer_id
           WHERE b.delivery_id = ?1 ORDER BY b.seq"
-    ))?
-    .query_map([delivery_id], |row| Event::from_row(row, 0))?
-    .collect()
+        ))?
+        .query_map([delivery_id], |row| Event::from_row(row, 0))?
+        .collect()
 }
 
 /// Splits a batch into two halves with new message ids, both due now; their attempts are counted

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::{DestinationState, Health, Hold, Ids, State, batch, line::Line};
-use crate::model::Timestamp;
+use crate::{db::Writer, model::Timestamp};
 
 /// How `name` fares; a destination without a row is active.
 ///
@@ -126,6 +126,31 @@ pub struct Position {
     state: usize,
     /// The last id looked at.
     id: i64,
+}
+
+/// Deliveries looked at in one transaction of [`resume`].
+const SLICE: usize = 1000;
+
+/// Sends to `name` again: prepares its queue slice by slice, then activates it. Dropped before its
+/// end, it leaves the destination as it was, and can be begun again.
+///
+/// # Errors
+/// The database could not be written; it is not sent to then.
+pub async fn resume(writer: &Writer, name: &str, resume: Resume, now: Timestamp) -> anyhow::Result<()> {
+    let mut position = Some(Position::default());
+    while let Some(from) = position {
+        let name = name.to_owned();
+        let slice = writer.write(move |tx| {
+            let next = prepare_resume(tx, &name, resume, from, SLICE, now)?;
+            if next.is_none() {
+                // Only now that the whole queue is as the merchant wants it.
+                activate(tx, &name, now)?;
+            }
+            Ok(next)
+        });
+        position = slice.await?;
+    }
+    Ok(())
 }
 
 /// States of deliveries whose lot a resumption decides.

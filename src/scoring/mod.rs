@@ -18,6 +18,7 @@ mod backfill;
 mod changes;
 mod compare;
 mod cuts;
+mod decide;
 mod emit;
 mod lapsed;
 pub mod night;
@@ -45,6 +46,7 @@ use crate::{
 
 pub use crate::config::Ties;
 pub use backfill::{Backfilled, backfill};
+pub use decide::decide;
 pub use emit::note_decided;
 pub use runs::{NotBegun, State, latest_as_of};
 pub use sql::{Parameters, Part, text};

@@ -5,6 +5,7 @@ pub mod api;
 pub mod dashboard;
 pub mod error;
 mod listen;
+pub mod moody;
 pub mod receiver;
 pub mod webhooks;
 

@@ -30,10 +30,22 @@ const EDGES: &[(&str, &[&str])] = &[
     // It shares the HTTP client and its guard with those who send.
     ("sync", &["intake", "ledger", "outbox::has_unqueued", "delivery::client", "delivery::guard", "delivery::retry"]),
     ("web", &["scoring::segment", "scoring::night", "outbox"]),
-    // It hands on the files that come in through the page; what becomes of them is decided there.
+    // It hands on the files that come in through the page, and what the merchant decides about
+    // deliveries; what becomes of both is decided there. It shows what is sent, and tries a destination.
     (
         "web::dashboard",
-        &["scoring::segment", "scoring::night", "outbox", "web::api", "web::error", "intake::uploads", "intake::csv"],
+        &[
+            "scoring::segment",
+            "scoring::night",
+            "scoring::decide",
+            "outbox",
+            "delivery::preview",
+            "delivery::trial",
+            "web::api",
+            "web::error",
+            "intake::uploads",
+            "intake::csv",
+        ],
     ),
     // It wakes the forwarder when what it stored became an event.
     ("web::webhooks", &["intake", "web::error", "outbox::has_unqueued"]),

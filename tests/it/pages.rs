@@ -1,6 +1,8 @@
 //! The dashboard without a browser: the real router over a real database, its HTML read back.
 
 mod customers;
+mod deliveries;
+mod destinations;
 mod import;
 mod machines;
 mod overview;

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Args, Summary, past};
+use super::{Args, RECEIVER, Summary, past};
 use crate::{
     cli::Outcome,
     clock::Clock,
@@ -47,6 +47,7 @@ pub async fn run(demo: Demo<'_>) -> anyhow::Result<Outcome> {
     let (dashboard, webhooks) = listeners.urls()?;
     let readers = database.readers().clone();
     let shutdown = stop.child_token();
+    let present_clock = clock.clone();
     let serving = tokio::spawn(serve::serve(
         serve::Serving {
             config: config.clone(),
@@ -64,7 +65,7 @@ pub async fn run(demo: Demo<'_>) -> anyhow::Result<Outcome> {
             post_order(&webhooks, &config, order).await.context("a webhook of the demo")?;
         }
         score_now(&dashboard, &readers).await?;
-        past::delivered(&readers).await?;
+        past::tried(&readers, &[RECEIVER], present_clock.now()).await?;
         summary(&readers, &receiver).await
     };
     let summary = tokio::select! {
@@ -192,8 +193,8 @@ async fn summary(readers: &Readers, receiver: &Receiver) -> anyhow::Result<Summa
         Ok(connection.query_row(
             "SELECT (SELECT count(*) FROM customers WHERE merged_into IS NULL), (SELECT count(*) FROM orders),
                (SELECT count(*) FROM runs WHERE state = 'done'), (SELECT count(*) FROM outbox),
-               (SELECT count(*) FROM deliveries WHERE state = 'delivered')",
-            [],
+               (SELECT count(*) FROM deliveries WHERE state = 'delivered' AND destination = ?1)",
+            [RECEIVER],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
         )?)
     };

@@ -20,7 +20,10 @@ use crate::{
     db::Database,
     model::Timestamp,
     serve::Listeners,
-    web,
+    web::{
+        self,
+        moody::{Mood, Moody},
+    },
 };
 
 /// The shop's size and age.
@@ -30,6 +33,12 @@ const WEEKS_OF_HISTORY: u32 = 104;
 const NIGHTS: u32 = 26 * 7;
 /// The same shop at every start.
 const SEED: u64 = 20_261_123;
+/// The destination that takes everything, and whose deliveries the summary counts.
+const RECEIVER: &str = "demo-receiver";
+/// The destination that is in trouble: it hears of the best customers alone.
+const IN_TROUBLE: &str = "loyalty-app";
+/// Nights in which it does not know some customers; three refusals make a dead letter. Then it is down.
+const PICKY_NIGHTS: usize = 12;
 /// Unix seconds are in milliseconds here; zero says "the system's clock".
 const SYSTEM: i64 = 0;
 
@@ -74,8 +83,9 @@ struct Summary {
     orders: i64,
     runs: i64,
     segment_changes: i64,
+    /// To [`RECEIVER`], as what follows.
     deliveries_delivered: i64,
-    /// Counted by the receiver: different messages whose signature held.
+    /// Counted by [`RECEIVER`]: different messages whose signature held.
     receiver_accepted: usize,
     receiver_refused: u64,
 }
@@ -96,19 +106,24 @@ async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 
     let secret = Secret::random()?;
     let receiver = web::receiver::Receiver::new(secret.clone(), clock.clone());
-    let receiver_socket = TcpListener::bind(("127.0.0.1", 0)).await?;
-    let config = Arc::new(configure(args, folder.path(), secret, receiver_socket.local_addr()?)?);
+    let in_trouble = Moody::default();
+    let sockets = [TcpListener::bind(("127.0.0.1", 0)).await?, TcpListener::bind(("127.0.0.1", 0)).await?];
+    let addresses = [sockets[0].local_addr()?, sockets[1].local_addr()?];
+    let config = Arc::new(configure(args, folder.path(), secret, addresses)?);
     let background = CancellationToken::new();
-    tokio::spawn(web::listen(receiver_socket, receiver.router(), background.clone(), std::time::Duration::ZERO));
+    for (socket, router) in sockets.into_iter().zip([receiver.router(), in_trouble.router()]) {
+        tokio::spawn(web::listen(socket, router, background.clone(), std::time::Duration::ZERO));
+    }
 
     let listeners = bind(&config).await?;
     let database = Arc::new(Database::open(&config.database.path, "quintile demo")?);
     let history = shop::Shop::new(SEED, CUSTOMERS, WEEKS_OF_HISTORY, context.clock.now());
     let today = tokio::select! {
-        today = past::live_through(&config, &database, history, &time, &clock) => today?,
+        today = past::live_through(&config, &database, history, &time, &clock, &in_trouble) => today?,
         () = stop.cancelled() => return Ok(Outcome::Done),
     };
     time.go_live();
+    in_trouble.set(Mood::Down);
 
     let outcome = live::run(live::Demo { args, config, database, listeners, clock, receiver, today, stop }).await;
     background.cancel();
@@ -132,7 +147,7 @@ fn configure(
     args: &Args,
     folder: &std::path::Path,
     secret: Secret,
-    receiver: std::net::SocketAddr,
+    [receiver, in_trouble]: [std::net::SocketAddr; 2],
 ) -> anyhow::Result<Config> {
     let mut config = Config::default();
     "Lantern & Wick".clone_into(&mut config.shop.name);
@@ -143,12 +158,20 @@ fn configure(
     config.dashboard.listen.set_port(args.port.unwrap_or(0));
     config.forwarder.baseline = Baseline::Send;
     config.forwarder.allow_private = vec!["127.0.0.0/8".to_owned()];
-    config.destination = vec![Destination {
-        name: "demo-receiver".to_owned(),
-        url: format!("http://{receiver}/"),
+    let destination = |name: &str, address: std::net::SocketAddr, secret: Secret| Destination {
+        name: name.to_owned(),
+        url: format!("http://{address}/"),
         allow_http: true,
         secret,
         ..Destination::default()
-    }];
+    };
+    config.destination = vec![
+        destination(RECEIVER, receiver, secret),
+        Destination {
+            to: vec!["champion".to_owned(), "loyal".to_owned()],
+            cause: vec!["order".to_owned()],
+            ..destination(IN_TROUBLE, in_trouble, Secret::random()?)
+        },
+    ];
     Ok(config)
 }

@@ -9,15 +9,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{NIGHTS, Time, shop::Shop};
+use super::{IN_TROUBLE, NIGHTS, PICKY_NIGHTS, RECEIVER, Time, shop::Shop};
 use crate::{
     clock::Clock,
     config::Config,
-    db::Database,
+    db::{Database, Readers},
     delivery::Forwarder,
     ledger,
     model::{Money, Order, OrderStatus, Timestamp},
-    outbox, scoring,
+    scoring,
+    web::moody::{Mood, Moody},
 };
 
 /// Orders per write while the history is laid down.
@@ -33,6 +34,7 @@ pub async fn live_through(
     shop: Shop,
     time: &Time,
     clock: &Clock,
+    in_trouble: &Moody,
 ) -> anyhow::Result<Vec<Order>> {
     let nights = nights(clock.now());
     let settings = Arc::new(scoring::Settings::from_config(config)?);
@@ -46,7 +48,11 @@ pub async fn live_through(
 
     let bar = progress(nights.len());
     let mut orders = states(shop).into_iter().peekable();
-    for (slot, instant) in nights {
+    let picky_from = nights.len().saturating_sub(PICKY_NIGHTS);
+    for (night, (slot, instant)) in nights.into_iter().enumerate() {
+        if night == picky_from {
+            in_trouble.set(Mood::Picky);
+        }
         time.set(instant);
         loop {
             let before: Vec<Order> =
@@ -63,7 +69,7 @@ pub async fn live_through(
         tokio::task::spawn_blocking(move || scoring::run(&database, &settings, request, &clock, &scoring::Silent))
             .await??;
         wake.notify_one();
-        delivered(&readers).await?;
+        tried(&readers, &[RECEIVER, IN_TROUBLE], instant).await?;
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -115,15 +121,23 @@ async fn apply(database: &Database, rules: ledger::Rules, orders: Vec<Order>, no
         .await
 }
 
-/// Waits until everything that was queued has been delivered.
-pub async fn delivered(readers: &crate::db::Readers) -> anyhow::Result<()> {
-    loop {
-        let open = readers.read(|connection| Ok(outbox::open(connection)?)).await?;
-        if open.waiting == 0 {
-            return Ok(());
+/// Waits until everything that is due at `now` to these destinations was tried.
+pub async fn tried(readers: &Readers, destinations: &'static [&'static str], now: Timestamp) -> anyhow::Result<()> {
+    let is_due = move |connection: &rusqlite::Connection| {
+        let mut due = connection.prepare_cached(
+            "SELECT 1 FROM deliveries WHERE destination = ?1 AND finished_at IS NULL AND (state = 'sending' OR due_at <= ?2)",
+        )?;
+        for name in destinations {
+            if due.exists(rusqlite::params![name, now])? {
+                return Ok(true);
+            }
         }
+        Ok(false)
+    };
+    while readers.read(is_due).await? {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    Ok(())
 }
 
 fn progress(nights: usize) -> ProgressBar {

@@ -1,7 +1,6 @@
 //! `quintile destinations`: your tools, how they fare, and what to do about it.
 
 mod list;
-mod replace;
 mod resume;
 mod rotate;
 mod test;

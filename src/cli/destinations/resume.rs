@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{Context, Format, Outcome, UsageError},
-    outbox::{self, DestinationState, Position, Resume},
+    outbox::{self, DestinationState, Resume},
 };
 
 #[derive(Debug, clap::Args)]
@@ -24,9 +24,6 @@ enum Send {
     None,
 }
 
-/// Deliveries looked at in one transaction.
-const SLICE: usize = 1000;
-
 pub fn run(args: &Args, context: &Context, format: Format) -> anyhow::Result<Outcome> {
     super::named(context, &args.name)?;
     let resume = match args.send {
@@ -36,24 +33,13 @@ pub fn run(args: &Args, context: &Context, format: Format) -> anyhow::Result<Out
     };
     let database = context.open_beside("quintile destinations resume")?;
     let now = context.clock.now();
-    let name = args.name.clone();
-    let state = outbox::health(&*database.readers().get()?, &name, now)?.state;
+    let name = &args.name;
+    let state = outbox::health(&*database.readers().get()?, name, now)?.state;
     if state == DestinationState::Active {
         return Err(UsageError(format!("{name} is not paused or disabled; its queue is sent already")).into());
     }
-    let mut position = Some(Position::default());
-    while let Some(from) = position {
-        let name = args.name.clone();
-        position = database.writer().write_blocking(move |tx| {
-            let next = outbox::prepare_resume(tx, &name, resume, from, SLICE, now)?;
-            if next.is_none() {
-                // Only now that the whole queue is as the merchant wants it.
-                outbox::activate(tx, &name, now)?;
-            }
-            Ok(next)
-        })?;
-    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(outbox::resume(database.writer(), name, resume, now))?;
     database.nudge();
-    let name = &args.name;
     super::list::say(context, &database, name, format, &format!("{name} is sent to again."))
 }

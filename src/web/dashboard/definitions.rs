@@ -29,6 +29,58 @@ pub const DEFINITIONS: &[Definition] = &[
     },
 ];
 
+/// At the foot of Deliveries.
+pub const OF_DELIVERIES: &[Definition] = &[
+    Definition {
+        term: "Delivery",
+        meaning: "one message to one destination, about one change or several. It keeps its id and its bytes over all tries.",
+    },
+    Definition {
+        term: "Waiting",
+        meaning: "not tried yet: on its way, at its turn, or behind an older one of the same customer.",
+    },
+    Definition {
+        term: "Retrying",
+        meaning: "tried, not taken, and tried again by itself: twelve times over four days.",
+    },
+    Definition {
+        term: "Held",
+        meaning: "not sent until you decide, or until the customer agrees to e-mail; the reason stands beside it.",
+    },
+    Definition {
+        term: "Gave up",
+        meaning: "refused for good, or tried for four days. It stays here until you send it again.",
+    },
+    Definition { term: "Delivered", meaning: "the tool answered that it took it (2xx)." },
+    Definition {
+        term: "Not sent",
+        meaning: "discarded by you or because a customer refuses e-mail or was erased, or replaced by newer news of the same customer.",
+    },
+    Definition { term: "Counts", meaning: "stop at 10,000, so that the page is fast however long the list is." },
+];
+
+/// At the foot of Destinations.
+pub const OF_DESTINATIONS: &[Definition] = &[
+    Definition {
+        term: "Healthy, failing",
+        meaning: "a destination is failing after five failures in a row, or at once when it refuses our key (401, 403). Then one delivery is tried now and then, until one is taken.",
+    },
+    Definition { term: "Paused", meaning: "nothing is sent until you resume it; its queue waits." },
+    Definition {
+        term: "Disabled",
+        meaning: "it asked for nothing more (410), or failed for five days. Its queue waits until you resume it.",
+    },
+    Definition { term: "Queue", meaning: "its deliveries that have not ended, counted up to 10,000." },
+    Definition {
+        term: "Answers in",
+        meaning: "the time from our request to the end of its answer: the median of its deliveries among the newest 1,000 of all.",
+    },
+    Definition {
+        term: "Latency",
+        meaning: "the time from the change being queued to the tool having taken it, waiting and retries included: the median of the same deliveries.",
+    },
+];
+
 /// With fewer scored customers a quintile is so few people that one order moves somebody.
 pub const SMALL_SHOP: i64 = 25;
 

@@ -16,7 +16,7 @@ use super::{App, filter::Filter, list, list::Customer, statistics};
 use crate::model::{Currency, Timestamp, spreadsheet::guarded};
 
 /// Rows read at a time.
-const CHUNK: usize = 1000;
+pub const CHUNK: usize = 1000;
 /// Pieces that wait for a slow reader; then reading waits too.
 const AHEAD: usize = 4;
 /// A reader that takes nothing for so long is gone: it would keep the database from shrinking its log.
@@ -38,7 +38,7 @@ pub async fn runs(State(app): State<Arc<App>>) -> Response {
 
 /// Answers at once and writes while the browser reads, all from one snapshot of the database. A
 /// failure on the way breaks the connection, so that half a file is not taken for a whole one.
-fn stream<F>(app: &App, name: &str, write: F) -> Response
+pub fn stream<F>(app: &App, name: &str, write: F) -> Response
 where
     F: FnOnce(&Connection, &mut Sink) -> anyhow::Result<()> + Send + 'static,
 {
@@ -76,8 +76,8 @@ fn in_turn<T>(mut pieces: mpsc::Receiver<T>) -> impl Stream<Item = T> {
     futures_util::stream::poll_fn(move |context| pieces.poll_recv(context))
 }
 
-/// Where pieces of the file go.
-struct Sink {
+/// Where pieces of the file go; a piece is some rows.
+pub struct Sink {
     sender: mpsc::Sender<Piece>,
     runtime: tokio::runtime::Handle,
 }
@@ -92,7 +92,7 @@ impl Sink {
         }
     }
 
-    fn rows(&self, rows: impl IntoIterator<Item = Vec<String>>) -> anyhow::Result<()> {
+    pub fn rows(&self, rows: impl IntoIterator<Item = Vec<String>>) -> anyhow::Result<()> {
         let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
         for row in rows {
             writer.write_record(&row)?;
@@ -200,7 +200,7 @@ fn write_runs(connection: &Connection, out: &mut Sink) -> anyhow::Result<()> {
     }
 }
 
-fn time(at: Option<Timestamp>) -> String {
+pub fn time(at: Option<Timestamp>) -> String {
     at.map_or_else(String::new, |at| at.to_string())
 }
 

@@ -9,6 +9,8 @@ pub mod definitions;
 mod chart;
 mod customer;
 mod customers;
+mod deliveries;
+mod destinations;
 mod export;
 mod filter;
 mod guard;
@@ -43,6 +45,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use tokio::sync::Notify;
 use tower_http::{
     compression::CompressionLayer,
     csrf::{CsrfLayer, ProtectionError},
@@ -51,11 +54,12 @@ use tower_http::{
 
 use crate::{
     clock::Clock,
-    config::Config,
-    db::Readers,
+    config::{Config, Environment},
+    db::{Readers, Writer},
+    delivery::preview,
     intake::uploads::Uploads,
     metrics::Metrics,
-    outbox::Shop,
+    outbox::{Route, Shop},
     web::{
         api::{self, ApiState},
         error::PageError,
@@ -79,6 +83,12 @@ pub struct DashboardState {
     pub score_now: tokio::sync::mpsc::Sender<()>,
     /// Files that come in through the page.
     pub uploads: Uploads,
+    /// For what the merchant decides about deliveries and destinations.
+    pub writer: Writer,
+    /// Tells the forwarder of it.
+    pub wake: Arc<Notify>,
+    /// Says where the secrets of destinations stand.
+    pub environment: Environment,
 }
 
 /// [`DashboardState`] and what is made of it once.
@@ -90,6 +100,14 @@ struct App {
     metrics: Metrics,
     score_now: tokio::sync::mpsc::Sender<()>,
     uploads: Uploads,
+    writer: Writer,
+    wake: Arc<Notify>,
+    environment: Environment,
+    /// What the queue has to know of the destinations; none when they cannot be used, which `serve` refuses.
+    routes: Vec<Route>,
+    /// Where their requests go, as far as it may be shown; in the same order.
+    addresses: Vec<String>,
+    outcomes: destinations::Outcomes,
     names: names::Names,
     /// When "Score now" was last pressed (Unix milliseconds), until its run shows in the database.
     asked: AtomicI64,
@@ -97,10 +115,14 @@ struct App {
 
 /// All routes of the dashboard listener.
 pub fn router(state: DashboardState) -> Router {
-    let DashboardState { config, config_path, readers, clock, metrics, score_now, uploads } = state;
+    let DashboardState { config, config_path, readers, clock, metrics, score_now, uploads, writer, wake, environment } =
+        state;
     let api = api::router(ApiState { shop: Shop::from_config(&config), readers: readers.clone() });
     let names = names::Names::from_config(&config);
     let app = Arc::new(App {
+        routes: Route::from_config(&config).unwrap_or_default(),
+        addresses: preview::addresses(&config),
+        outcomes: destinations::Outcomes::default(),
         config,
         config_path,
         readers,
@@ -108,6 +130,9 @@ pub fn router(state: DashboardState) -> Router {
         metrics,
         score_now,
         uploads,
+        writer,
+        wake,
+        environment,
         names,
         asked: AtomicI64::new(i64::MIN),
     });
@@ -119,6 +144,13 @@ pub fn router(state: DashboardState) -> Router {
         .route("/runs", get(runs::list).post(runs::score_now))
         .route("/runs.csv", get(export::runs))
         .route("/runs/{id}", get(runs::detail))
+        .route("/deliveries", get(deliveries::page))
+        .route("/deliveries.csv", get(deliveries::export::csv))
+        .route("/deliveries/decide", get(deliveries::decide::ask).post(deliveries::decide::act))
+        .route("/deliveries/{id}", get(deliveries::detail::page).post(deliveries::decide::act_on_one))
+        .route("/destinations", get(destinations::page))
+        .route("/destinations.csv", get(destinations::export::csv))
+        .route("/destinations/{name}/{action}", post(destinations::actions::act))
         .route("/import/{id}", get(import::detail::page))
         .route("/import/{id}/try", post(import::detail::try_out))
         .route("/import/{id}/start", post(import::detail::start))

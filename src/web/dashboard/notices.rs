@@ -48,9 +48,9 @@ pub fn notices(
             notices.push(Notice {
                 tone: "bad",
                 title: format!("{} gave up", dead.count),
-                text: format!("{} List them with", words::sentence(&dead.sentence)),
-                commands: vec!["quintile deliveries --state dead".to_owned()],
-                link: None,
+                text: words::sentence(&dead.sentence),
+                commands: Vec::new(),
+                link: Some(("/deliveries?state=dead".to_owned(), "See them and send them again")),
             });
         }
         if let Some(count) = deliveries.held.as_ref().filter(|_| !app.config.destination.is_empty()) {
@@ -59,9 +59,9 @@ pub fn notices(
                 notices.push(Notice {
                     tone: "warn",
                     title: format!("{count} held"),
-                    text: "Deliveries wait for your decision. Send or drop them; see".to_owned(),
-                    commands: vec!["quintile deliveries --help".to_owned()],
-                    link: None,
+                    text: "Deliveries wait for your decision.".to_owned(),
+                    commands: Vec::new(),
+                    link: Some(("/deliveries?state=held".to_owned(), "Send or give them up")),
                 });
             }
         }
@@ -118,9 +118,7 @@ fn run_notice(app: &App, run: Option<&Run>, latest: &Run, now: Timestamp) -> Opt
 fn held_run(app: &App, run: &Run) -> Notice {
     let events = words::counted(run.changed, "event", "events");
     let asked = matches!(app.config.forwarder.baseline, Baseline::Quiet | Baseline::Hold);
-    let decide =
-        |which: &str| ["release", "discard"].map(|what| format!("quintile deliveries {what} {which}")).to_vec();
-    let (title, text, commands) = if asked && (run.baseline || run.remap) {
+    let (title, text) = if asked && (run.baseline || run.remap) {
         let (title, what) = if run.baseline {
             ("First run held", "The first run named a segment for everybody.")
         } else {
@@ -129,7 +127,7 @@ fn held_run(app: &App, run: &Run) -> Notice {
         let text = format!(
             "{what} Its {events} wait for your decision; each is replaced by itself when that customer changes."
         );
-        (title, text, decide("--baseline"))
+        (title, text)
     } else {
         let text = format!(
             "It changed {}, more than the {}\u{a0}% that are sent without asking, so nothing of it was sent yet. \
@@ -137,13 +135,13 @@ fn held_run(app: &App, run: &Run) -> Notice {
             words::counted(run.changed, "customer", "customers"),
             app.config.scoring.hold_above_percent
         );
-        ("Run held", text, decide(&format!("--run {}", run.id)))
+        ("Run held", text)
     };
     Notice {
         tone: "warn",
         title: title.to_owned(),
-        text: format!("{text} Send or drop them with"),
-        commands,
-        link: Some((format!("/runs/{}", run.id), "See the run")),
+        text,
+        commands: Vec::new(),
+        link: Some((format!("/deliveries?state=held&run={}", run.id), "Send or give them up")),
     }
 }

@@ -72,6 +72,8 @@ struct Detail {
 /// What became of the run's changes at one destination.
 struct ReceiptRow {
     destination: String,
+    /// Its deliveries of this run.
+    href: String,
     tone: &'static str,
     changes: String,
     delivered: String,
@@ -202,7 +204,7 @@ fn load(app: &App, connection: &Connection, run: &Run) -> rusqlite::Result<Detai
         row: row(app, run),
         facts: facts(app, run),
         error: run.error.clone(),
-        receipts: outbox::receipt(connection, run.id)?.iter().map(receipt_row).collect(),
+        receipts: outbox::receipt(connection, run.id)?.iter().map(|receipt| receipt_row(run, receipt)).collect(),
         segments: segments
             .iter()
             .map(|segment| {
@@ -232,10 +234,20 @@ fn load(app: &App, connection: &Connection, run: &Run) -> rusqlite::Result<Detai
     })
 }
 
-fn receipt_row(receipt: &outbox::Receipt) -> ReceiptRow {
+fn receipt_row(run: &Run, receipt: &outbox::Receipt) -> ReceiptRow {
     let dropped = receipt.superseded + receipt.discarded;
+    let state = match () {
+        () if receipt.dead > 0 => "dead",
+        () if receipt.held > 0 => "held",
+        () if receipt.open > 0 => "waiting",
+        () => "delivered",
+    };
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("state", state).append_pair("destination", &receipt.destination);
+    query.append_pair("run", &run.id.to_string());
     ReceiptRow {
         destination: receipt.destination.clone(),
+        href: format!("/deliveries?{}", query.finish()),
         tone: match () {
             () if receipt.dead > 0 => "bad",
             () if receipt.open > 0 => "warn",

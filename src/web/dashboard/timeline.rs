@@ -37,6 +37,7 @@ pub struct Entry {
 
 /// One message about an event.
 pub struct Delivery {
+    pub href: String,
     pub destination: String,
     pub tone: &'static str,
     pub state: &'static str,
@@ -252,7 +253,7 @@ fn tell(
     entry.details.push(evt_id(&id));
     entry.deliveries = connection
         .prepare_cached(
-            "SELECT destination, state, hold, attempts, last_status, last_error, due_at, finished_at
+            "SELECT destination, state, hold, attempts, last_status, last_error, due_at, finished_at, id
              FROM deliveries WHERE (seq = ?1 AND events = 1)
                 OR id IN (SELECT delivery_id FROM batched WHERE seq = ?1) ORDER BY id",
         )?
@@ -275,7 +276,8 @@ fn tell(
             };
             let tries = if attempts > 1 { words::counted(attempts, "try", "tries") } else { String::new() };
             let note = [when, tries, answer].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
-            Ok(Delivery { destination: row.get(0)?, tone, state: word, note })
+            let href = format!("/deliveries/{}", row.get::<_, i64>(8)?);
+            Ok(Delivery { href, destination: row.get(0)?, tone, state: word, note })
         })?
         .collect::<rusqlite::Result<_>>()?;
     Ok(())
@@ -320,7 +322,8 @@ fn cause_words(cause: &str) -> Option<&'static str> {
     })
 }
 
-fn state_words(state: &str, hold: Option<&str>) -> (&'static str, &'static str) {
+/// Tone and words of where a delivery stands.
+pub fn state_words(state: &str, hold: Option<&str>) -> (&'static str, &'static str) {
     match (state, hold) {
         ("delivered", _) => ("ok", "Delivered"),
         ("waiting", _) => ("ok", "Waiting"),

@@ -185,6 +185,17 @@ pub fn duration(millis: i64) -> String {
     }
 }
 
+/// [`duration`] of what may take days: "2 min 5 s", "7 h", "4 days"
+#[must_use]
+pub fn span(millis: i64) -> String {
+    const HOUR: i64 = 60 * 60 * 1000;
+    match millis {
+        ..HOUR => duration(millis),
+        HOUR..172_800_000 => format!("{} h", (millis + HOUR / 2) / HOUR),
+        _ => counted((millis + Timestamp::DAY / 2) / Timestamp::DAY, "day", "days"),
+    }
+}
+
 /// How long until `at`, for a retry: "now", "in 40 s", "in 4 min", "in 3 h"
 #[must_use]
 pub fn until(at: Timestamp, now: Timestamp) -> String {
@@ -302,6 +313,9 @@ mod tests {
         assert_eq!(duration(1810), "1.8 s");
         assert_eq!(duration(1960), "2.0 s");
         assert_eq!(duration(125_000), "2 min 5 s");
+        for (millis, text) in [(340, "340 ms"), (3_600_000, "1 h"), (94 * 3_600_000, "4 days")] {
+            assert_eq!(span(millis), text);
+        }
         let now = at("2026-11-23T12:00:00Z");
         for (seconds, text) in [(-5, "now"), (40, "in 40 s"), (240, "in 4 min"), (10_800, "in 3 h")] {
             assert_eq!(until(now.plus_millis(seconds * 1000), now), text);

@@ -133,8 +133,8 @@ fn trouble_with_deliveries_is_said() {
     assert_eq!(
         page.texts(".notice"),
         [
-            "1 gave up klaviyo, after 8 tries: the API key is wrong (401). List them with quintile deliveries --state dead".to_owned(),
-            format!("1,{:03} held Deliveries wait for your decision. Send or drop them; see quintile deliveries --help", held - 1000),
+            "1 gave up klaviyo, after 8 tries: the API key is wrong (401). See them and send them again".to_owned(),
+            format!("1,{:03} held Deliveries wait for your decision. Send or give them up", held - 1000),
         ]
     );
     assert_eq!(page.texts(".dest .pill"), ["1 gave up", "2 retrying"]);
@@ -199,17 +199,17 @@ fn held_runs_say_why_and_how_to_decide() {
         (
             true,
             false,
-            "First run held The first run named a segment for everybody. Its 1,200 events wait for your decision; each is replaced by itself when that customer changes. Send or drop them with quintile deliveries release --baseline or quintile deliveries discard --baseline See the run",
+            "First run held The first run named a segment for everybody. Its 1,200 events wait for your decision; each is replaced by itself when that customer changes. Send or give them up",
         ),
         (
             false,
             true,
-            "New segment rules held A run under new segment rules put customers into other segments. Its 1,200 events wait for your decision; each is replaced by itself when that customer changes. Send or drop them with quintile deliveries release --baseline or quintile deliveries discard --baseline See the run",
+            "New segment rules held A run under new segment rules put customers into other segments. Its 1,200 events wait for your decision; each is replaced by itself when that customer changes. Send or give them up",
         ),
         (
             false,
             false,
-            "Run held It changed 1,200 customers, more than the 20 % that are sent without asking, so nothing of it was sent yet. Later changes of these customers wait behind it. Send or drop them with quintile deliveries release --run 25 or quintile deliveries discard --run 25 See the run",
+            "Run held It changed 1,200 customers, more than the 20 % that are sent without asking, so nothing of it was sent yet. Later changes of these customers wait behind it. Send or give them up",
         ),
     ] {
         let mut shop = Shop::scored(2000);

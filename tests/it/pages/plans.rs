@@ -55,6 +55,18 @@ fn no_page_reads_a_large_table_from_end_to_end() {
         "/runs/25",
         "/runs.csv",
         "/readyz",
+        "/deliveries",
+        "/deliveries?state=waiting&destination=brevo",
+        "/deliveries?state=delivered&after=0.200",
+        "/deliveries?state=delivered&segment=lost&customer=29",
+        "/deliveries?state=delivered&run=25",
+        "/deliveries?state=delivered&run=25&destination=brevo&customer=29",
+        "/deliveries.csv?state=delivered&run=24",
+        "/deliveries/decide?action=retry&state=dead",
+        "/deliveries/decide?action=release&state=held&destination=brevo&run=25&segment=lost&customer=29",
+        "/deliveries/9",
+        "/destinations",
+        "/destinations.csv",
     ] {
         assert!(shop.get(path).status.is_success(), "{path}");
     }

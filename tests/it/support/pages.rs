@@ -1,7 +1,7 @@
 //! A made-up shop in a real database, written straight into its tables, and the dashboard over it.
 //! Everything is a function of the number of customers: two shops of one size are equal.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use axum::{
     Router,
@@ -10,7 +10,7 @@ use axum::{
 };
 use quintile::{
     clock::Clock,
-    config::{Config, Destination},
+    config::{Config, Destination, Environment},
     db::Database,
     intake::uploads::Uploads,
     model::Timestamp,
@@ -33,6 +33,9 @@ pub struct Shop {
     pub database: Database,
     pub config: Config,
     pub asked: mpsc::Receiver<()>,
+    /// Named in advice; need not be there.
+    pub config_path: PathBuf,
+    pub environment: Environment,
     score_now: mpsc::Sender<()>,
 }
 
@@ -46,7 +49,15 @@ impl Shop {
         config.destination =
             ["klaviyo", "brevo"].map(|name| Destination { name: name.to_owned(), ..Destination::default() }).to_vec();
         let (score_now, asked) = mpsc::channel(1);
-        Self { _folder: folder, database, config, asked, score_now }
+        Self {
+            _folder: folder,
+            database,
+            config,
+            asked,
+            config_path: "config.toml".into(),
+            environment: Environment::default(),
+            score_now,
+        }
     }
 
     /// Customers and orders, but no run.
@@ -81,12 +92,15 @@ impl Shop {
     pub fn router(&self) -> Router {
         router(DashboardState {
             config: Arc::new(self.config.clone()),
-            config_path: "config.toml".into(),
+            config_path: self.config_path.clone(),
             readers: self.database.readers().clone(),
             clock: Clock::from_fn(|| Timestamp::from_millis(NOW)),
             metrics: quintile::metrics::Metrics::default(),
             score_now: self.score_now.clone(),
             uploads: self.uploads(),
+            writer: self.database.writer().clone(),
+            wake: Arc::default(),
+            environment: self.environment.clone(),
         })
     }
 

@@ -1,0 +1,282 @@
+//! `GET /destinations`: where do changes go, and does it work?
+
+pub mod actions;
+pub mod export;
+mod latency;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use rusqlite::Connection;
+
+use self::latency::Latency;
+use super::{
+    App,
+    definitions::{Definition, OF_DESTINATIONS},
+    deliveries::{self, queue, visible},
+    statistics,
+    view::{self, Chrome, Moment},
+    words,
+};
+use crate::{
+    config::{self, Preset, signing::Key},
+    delivery::trial::Trial,
+    model::Timestamp,
+    outbox::{self, DestinationState, Health},
+    web::error::PageError,
+};
+
+#[derive(Template)]
+#[template(path = "destinations.html")]
+struct Destinations {
+    chrome: Chrome,
+    cards: Vec<Card>,
+    /// Destinations that have a queue and that the configuration lacks: name, deliveries, where they are.
+    stranded: Vec<(String, String, String)>,
+    config_path: String,
+    kinds: Vec<&'static str>,
+    definitions: &'static [Definition],
+}
+
+struct Card {
+    /// Of the card on the page: `d1`.
+    anchor: String,
+    name: String,
+    /// What its forms are sent to: `/destinations/my-tool`.
+    action: String,
+    kind: String,
+    tone: &'static str,
+    state: &'static str,
+    note: String,
+    facts: Vec<(&'static str, String)>,
+    deliveries: String,
+    /// Deliveries in its queue; empty: none.
+    queued: String,
+    /// What can be done: each kind of button is there or not.
+    pause: bool,
+    resume: bool,
+    /// It has a signing secret. If not, it is a tool that knows its people by e-mail, and may want a real
+    /// one for a test.
+    signs: bool,
+    outcome: Option<Told>,
+}
+
+/// What became of the last button that was pressed.
+struct Told {
+    tone: &'static str,
+    at: Moment,
+    text: String,
+    exchanges: Vec<Exchange>,
+}
+
+/// One request of a test and its answer.
+struct Exchange {
+    line: String,
+    headers: Vec<(String, String)>,
+    body: String,
+    said: String,
+    answer: String,
+}
+
+/// The last word on each destination, until the program ends.
+#[derive(Default)]
+pub struct Outcomes(Mutex<BTreeMap<String, Outcome>>);
+
+#[derive(Clone)]
+pub struct Outcome {
+    at: Timestamp,
+    tone: &'static str,
+    text: String,
+    trial: Option<Trial>,
+}
+
+impl Outcomes {
+    fn set(&self, name: &str, outcome: Outcome) {
+        // Nothing is half written: those of a thread that died are as good as any.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), outcome);
+    }
+
+    fn get(&self, name: &str) -> Option<Outcome> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+}
+
+/// `GET /destinations`
+pub async fn page(State(app): State<Arc<App>>) -> Result<Response, PageError> {
+    let reader = Arc::clone(&app);
+    let page = app.readers.read(move |connection| Ok(load(&reader, connection)?)).await?;
+    view::html(&page)
+}
+
+fn load(app: &App, connection: &Connection) -> rusqlite::Result<Destinations> {
+    let now = app.clock.now();
+    let healths = deliveries::healths(app, connection, now)?;
+    let latencies = latency::of_newest(connection)?;
+    let mut cards = Vec::with_capacity(app.config.destination.len());
+    for (index, destination) in app.config.destination.iter().enumerate() {
+        let health = healths.get(&destination.name).cloned().unwrap_or_else(|| Health::new(now));
+        let queue = queue::open(connection, &destination.name)?;
+        let latency = latencies.get(&destination.name).copied().unwrap_or_default();
+        cards.push(card(app, index, &health, queue, latency, now));
+    }
+    let names = queue::open_destinations(connection)?;
+    let unknown = names.into_iter().filter(|name| !healths.contains_key(name));
+    let stranded = unknown
+        .map(|name| {
+            let count = deliveries::bounded(queue::open(connection, &name)?);
+            let href = link(&name);
+            Ok((name, count, href))
+        })
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Destinations {
+        chrome: Chrome::new(app, "destinations", statistics::in_force(connection)?.as_ref(), now),
+        cards,
+        stranded,
+        config_path: app.config_path.display().to_string(),
+        kinds: Preset::all().iter().map(|preset| preset.kind.as_str()).collect(),
+        definitions: OF_DESTINATIONS,
+    })
+}
+
+/// Its deliveries.
+fn link(name: &str) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("destination", name).finish();
+    format!("/deliveries?{query}")
+}
+
+fn card(app: &App, index: usize, health: &Health, queue: i64, latency: Latency, now: Timestamp) -> Card {
+    let destination = &app.config.destination[index];
+    let (tone, state, note) = standing(app, health, now);
+    let signs = Preset::of(&destination.kind).is_some_and(|preset| preset.sign);
+    let mut facts = vec![
+        ("Goes to", app.addresses.get(index).cloned().unwrap_or_default()),
+        ("Queue", if queue == 0 { "empty".to_owned() } else { deliveries::bounded(queue) }),
+        ("Answers in", latency.answers.map_or_else(|| "–".to_owned(), words::span)),
+        ("Latency", latency.arrives.map_or_else(|| "–".to_owned(), words::span)),
+        ("Gets", gets(app, destination)),
+    ];
+    if destination.batch > 1 {
+        facts.push((
+            "Per request",
+            format!("up to {}", words::counted(i64::from(destination.batch), "event", "events")),
+        ));
+    }
+    facts.push(("Secret", secret(app, destination, signs, now)));
+    Card {
+        anchor: format!("d{}", index + 1),
+        name: destination.name.clone(),
+        action: actions::path(&destination.name),
+        kind: destination.kind.clone(),
+        tone,
+        state,
+        note,
+        facts,
+        deliveries: link(&destination.name),
+        queued: if queue == 0 { String::new() } else { deliveries::bounded(queue) },
+        pause: matches!(health.state, DestinationState::Active | DestinationState::Failing),
+        resume: health.state != DestinationState::Active,
+        signs,
+        outcome: app.outcomes.get(&destination.name).map(|outcome| told(app, outcome, now)),
+    }
+}
+
+/// Tone and word of how it fares, and what there is to know beside it.
+fn standing(app: &App, health: &Health, now: Timestamp) -> (&'static str, &'static str, String) {
+    let since = words::when(health.since, now, app.config.shop.timezone);
+    let reason = health.reason.as_deref().map(|reason| visible::line(&words::sentence(reason))).unwrap_or_default();
+    match health.state {
+        DestinationState::Active => match health.wait_until.filter(|until| *until > now) {
+            Some(until) => ("warn", "Asked to slow down", format!("It is sent to again {}.", words::until(until, now))),
+            None if health.failures > 0 => {
+                let failures = words::counted(i64::from(health.failures), "try", "tries");
+                ("warn", "Healthy", format!("The last {failures} failed."))
+            }
+            None => ("ok", "Healthy", String::new()),
+        },
+        DestinationState::Failing => {
+            let next = health.probe_at.map(|at| format!(" Next try {}.", words::until(at, now))).unwrap_or_default();
+            ("bad", "Failing", format!("Since {since}: {reason}{next}"))
+        }
+        DestinationState::Paused => ("warn", "Paused", format!("Since {since}. Its queue waits.")),
+        DestinationState::Disabled => ("bad", "Disabled", format!("Since {since}: {reason} Its queue waits.")),
+    }
+}
+
+/// What is sent to it, in words.
+fn gets(app: &App, destination: &config::Destination) -> String {
+    let labels = |names: &[String]| names.iter().map(|name| app.names.label(name)).collect::<Vec<_>>().join(", ");
+    let mut parts = vec![match destination.events.as_slice() {
+        [] => "all events".to_owned(),
+        events => events.join(", "),
+    }];
+    if !destination.to.is_empty() {
+        parts.push(format!("to {}", labels(&destination.to)));
+    }
+    if !destination.from.is_empty() {
+        parts.push(format!("from {}", labels(&destination.from)));
+    }
+    if !destination.cause.is_empty() {
+        parts.push(format!("caused by {}", destination.cause.join(", ")));
+    }
+    if !destination.min_spent.is_empty() {
+        parts.push(format!("of customers who spent {} or more", destination.min_spent));
+    }
+    parts.join("; ")
+}
+
+/// Its secret as far as it may be seen: the last four letters of the newest key.
+fn secret(app: &App, destination: &config::Destination, signs: bool, now: Timestamp) -> String {
+    if !signs {
+        return match destination.secrets.keys().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            [] => "none".to_owned(),
+            names => format!("{} is set", names.join(", ")),
+        };
+    }
+    let hint = destination.secret.hint().unwrap_or_else(|| "not set".to_owned());
+    let keys = Key::parse_all(destination.secret.expose()).unwrap_or_default();
+    let older = keys.iter().skip(1).filter_map(|key| key.ends.filter(|_| key.is_live(now.seconds()))).max();
+    match older {
+        Some(end) => {
+            format!("{hint}; the one before signs too, until {}", words::when(end, now, app.config.shop.timezone))
+        }
+        None => hint,
+    }
+}
+
+fn told(app: &App, outcome: Outcome, now: Timestamp) -> Told {
+    let exchange = |exchanged: crate::delivery::trial::Exchanged| Exchange {
+        line: format!("{} {}", exchanged.method, exchanged.url),
+        headers: exchanged.headers,
+        body: visible::line(&exchanged.body),
+        said: match exchanged.status {
+            Some(status) => format!("answered {status} in {} ms", exchanged.duration_ms),
+            None => format!("no answer after {} ms", exchanged.duration_ms),
+        },
+        answer: visible::line(exchanged.answer.trim()),
+    };
+    Told {
+        tone: outcome.tone,
+        at: Moment::near(app, outcome.at, now),
+        text: outcome.text,
+        exchanges: outcome.trial.map(|trial| trial.requests.into_iter().map(exchange).collect()).unwrap_or_default(),
+    }
+}
+
+/// Whether a destination of this name is in the configuration.
+fn place(app: &App, name: &str) -> Result<usize, PageError> {
+    app.config.destination.iter().position(|destination| destination.name == name).ok_or_else(|| {
+        PageError::NotFound(
+            "The configuration has no destination of this name. Destinations shows those there are.".to_owned(),
+        )
+    })
+}
+
+/// How the destination at `index` fares.
+async fn health(app: &App, index: usize) -> Result<Health, PageError> {
+    let (name, now) = (app.config.destination[index].name.clone(), app.clock.now());
+    Ok(app.readers.read(move |connection| Ok(outbox::health(connection, &name, now)?)).await?)
+}
