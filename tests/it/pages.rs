@@ -7,3 +7,4 @@ mod overview;
 mod plans;
 mod privacy;
 mod security;
+mod segments;

@@ -13,8 +13,8 @@ use super::{
     App,
     definitions::{self, Cut, Direction},
     list::Customer,
-    overview::segment_href,
     place::Place,
+    segment_table,
     statistics::{self, Run},
     timeline::{self, Timeline},
     view::{self, Chrome, Moment},
@@ -158,7 +158,7 @@ fn segment(app: &App, customer: &Customer) -> Option<Segment> {
     Some(Segment {
         label: app.names.label(name),
         tone: app.names.tone(name),
-        href: segment_href(name),
+        href: segment_table::href(name),
         since: customer.segment_since.map(|at| Moment::day(app, at)),
         before: customer.previous_segment.as_deref().map(|name| app.names.label(name)),
         action: app.names.action(name).to_owned(),

@@ -19,7 +19,7 @@ use super::{
 use crate::{model::Timestamp, web::error::PageError};
 
 /// Customers on a page.
-const PAGE: usize = 50;
+pub const PAGE: usize = 50;
 
 #[derive(Template)]
 #[template(path = "customers.html")]
@@ -72,17 +72,17 @@ struct Column {
     class: &'static str,
 }
 
-struct Row {
-    href: String,
-    title: String,
-    email: String,
-    segment: Option<(String, &'static str)>,
-    scores: String,
-    scores_label: String,
-    orders: String,
-    spent: String,
-    last_order: Option<Moment>,
-    ago: String,
+pub struct Row {
+    pub href: String,
+    pub title: String,
+    pub email: String,
+    pub segment: Option<(String, &'static str)>,
+    pub scores: String,
+    pub scores_label: String,
+    pub orders: String,
+    pub spent: String,
+    pub last_order: Option<Moment>,
+    pub ago: String,
 }
 
 /// `GET /customers`
@@ -223,7 +223,7 @@ fn columns(filter: &Filter, sortable: bool) -> Vec<Column> {
     ]
 }
 
-fn row(app: &App, customer: &Customer, now: Timestamp) -> Row {
+pub fn row(app: &App, customer: &Customer, now: Timestamp) -> Row {
     let title = customer.title();
     let email = customer.email.clone().filter(|email| *email != title).unwrap_or_default();
     let segment = customer.segment.as_deref();

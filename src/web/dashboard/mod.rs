@@ -15,6 +15,7 @@ mod guard;
 mod health;
 mod heat;
 mod import;
+mod kept;
 mod list;
 mod messages;
 mod metrics;
@@ -25,6 +26,9 @@ mod overview;
 mod place;
 mod runs;
 mod search;
+mod segment;
+mod segment_table;
+mod segments;
 mod statistics;
 mod syncs;
 mod timeline;
@@ -49,6 +53,7 @@ use tower_http::{
     limit::RequestBodyLimitLayer,
 };
 
+use self::kept::Kept;
 use crate::{
     clock::Clock,
     config::Config,
@@ -91,6 +96,10 @@ struct App {
     score_now: tokio::sync::mpsc::Sender<()>,
     uploads: Uploads,
     names: names::Names,
+    /// Between two runs, by their ids.
+    flows: Kept<(i64, i64), segments::flow::Flow>,
+    /// Of a run and a segment.
+    medians: Kept<(i64, String), Option<segment::Medians>>,
     /// When "Score now" was last pressed (Unix milliseconds), until its run shows in the database.
     asked: AtomicI64,
 }
@@ -109,10 +118,15 @@ pub fn router(state: DashboardState) -> Router {
         score_now,
         uploads,
         names,
+        flows: Kept::default(),
+        medians: Kept::default(),
         asked: AtomicI64::new(i64::MIN),
     });
     let pages = Router::new()
         .route("/", get(overview::page))
+        .route("/segments", get(segments::page))
+        .route("/segments.csv", get(export::segments))
+        .route("/segments/{segment}", get(segment::page))
         .route("/customers", get(customers::page))
         .route("/customers.csv", get(export::customers))
         .route("/customers/{id}", get(customer::page))

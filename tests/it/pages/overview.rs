@@ -44,7 +44,7 @@ fn the_overview_shows_what_the_run_counted() {
     assert_eq!(rows[0], "Champions");
     let counts: i64 = page.texts(".seg tbody td:nth-child(2)").iter().map(|text| number(text)).sum();
     assert_eq!(counts, scored);
-    assert_eq!(page.attributes(".seg tbody th a", "href")[4], "/customers?segment=at_risk");
+    assert_eq!(page.attributes(".seg tbody th a", "href")[4], "/segments/at_risk");
     assert_eq!(page.attributes(".seg .spark polyline", "points").len(), 7);
     assert_eq!(page.attributes(".seg .k2", "width").len(), 7);
 
