@@ -8,3 +8,4 @@ mod plans;
 mod privacy;
 mod security;
 mod segments;
+mod settings;

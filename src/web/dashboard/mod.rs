@@ -29,6 +29,7 @@ mod search;
 mod segment;
 mod segment_table;
 mod segments;
+mod settings;
 mod statistics;
 mod syncs;
 mod timeline;
@@ -127,6 +128,7 @@ pub fn router(state: DashboardState) -> Router {
         .route("/segments", get(segments::page))
         .route("/segments.csv", get(export::segments))
         .route("/segments/{segment}", get(segment::page))
+        .route("/settings", get(settings::page))
         .route("/customers", get(customers::page))
         .route("/customers.csv", get(export::customers))
         .route("/customers/{id}", get(customer::page))

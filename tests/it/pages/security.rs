@@ -139,7 +139,7 @@ fn get_changes_nothing_and_unknown_things_are_said_to_be() {
 
     let missing = shop.get("/nowhere");
     assert_eq!((missing.status, missing.text("h1")), (StatusCode::NOT_FOUND, "Not here".to_owned()));
-    assert_eq!(missing.texts("nav a"), ["Overview", "Segments", "Customers", "Runs", "Import"]);
+    assert_eq!(missing.texts("nav a"), ["Overview", "Segments", "Customers", "Runs", "Import", "Settings"]);
     for (method, path) in [(Method::POST, "/"), (Method::DELETE, "/customers/7"), (Method::PUT, "/runs")] {
         let answer = shop.send(method.clone(), path, &[("host", "localhost")]);
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
@@ -156,7 +156,7 @@ fn an_address_that_cannot_be_read_is_a_page_too() {
     for path in ["/customers/%ff", "/runs/%ff"] {
         let page = shop.get(path);
         assert_eq!((page.status, page.text("h1")), (StatusCode::BAD_REQUEST, "Not an address".to_owned()), "{path}");
-        assert_eq!(page.texts("nav a").len(), 5);
+        assert_eq!(page.texts("nav a").len(), 6);
     }
     let large = [("host", "localhost"), ("content-length", "70000")];
     let page = shop.send(Method::POST, "/runs", &large);
