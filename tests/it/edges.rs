@@ -33,7 +33,19 @@ const EDGES: &[(&str, &[&str])] = &[
     // It hands on the files that come in through the page; what becomes of them is decided there.
     (
         "web::dashboard",
-        &["scoring::segment", "scoring::night", "outbox", "web::api", "web::error", "intake::uploads", "intake::csv"],
+        &[
+            "scoring::segment",
+            "scoring::night",
+            "outbox",
+            "web::api",
+            "web::error",
+            "intake::uploads",
+            "intake::csv",
+            // Erasing a person is done there too, as `quintile erase` asks for it.
+            "intake::privacy",
+            "ledger::Who",
+            "scoring::note_decided",
+        ],
     ),
     // It wakes the forwarder when what it stored became an event.
     ("web::webhooks", &["intake", "web::error", "outbox::has_unqueued"]),

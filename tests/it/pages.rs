@@ -1,6 +1,7 @@
 //! The dashboard without a browser: the real router over a real database, its HTML read back.
 
 mod customers;
+mod erase;
 mod import;
 mod machines;
 mod overview;

@@ -10,6 +10,7 @@ use axum::{
 
 use super::{
     App,
+    customer::erase,
     filter::{Cursor, Filter, Sort},
     list::{self, Customer, SORTABLE, Total},
     statistics,
@@ -46,6 +47,8 @@ struct Customers {
     unsortable: Option<String>,
     /// Nobody at all is known yet.
     nobody: bool,
+    /// Somebody was just erased: what was done.
+    erased: Option<String>,
 }
 
 /// An `<option>`.
@@ -93,6 +96,7 @@ pub async fn page(
     let now = app.clock.now();
     let filter = Filter::from_pairs(&pairs);
     let after = pairs.iter().find(|(name, _)| name == "after").and_then(|(_, text)| Cursor::parse(text));
+    let erased: Option<i64> = view::parameter(&pairs, "erased").and_then(|id| id.parse().ok());
     let reader = Arc::clone(&app);
     let page = app
         .readers
@@ -103,7 +107,8 @@ pub async fn page(
             let chrome = Chrome::new(&reader, "customers", run.as_ref(), now);
             let known = run.map(|run| statistics::segments(connection, run.id)).transpose()?.unwrap_or_default();
             let used: Vec<String> = known.into_iter().map(|segment| segment.segment).collect();
-            Ok(view(&reader, chrome, &filter, total, &page, after.as_ref(), &used))
+            let erased = erased.map(|id| erase::outcome(&reader, connection, id)).transpose()?.flatten();
+            Ok(Customers { erased, ..view(&reader, chrome, &filter, total, &page, after.as_ref(), &used) })
         })
         .await?;
     view::html(&page)
@@ -146,6 +151,7 @@ fn view(
                 words::counted(SORTABLE, "customer", "customers")
             )
         }),
+        erased: None,
         nobody: !filtered && after.is_none() && page.customers.is_empty(),
     }
 }

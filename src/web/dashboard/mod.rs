@@ -38,7 +38,7 @@ mod words;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::AtomicI64},
+    sync::{Arc, Mutex, atomic::AtomicI64},
 };
 
 use axum::{
@@ -48,6 +48,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use tokio::sync::Notify;
 use tower_http::{
     compression::CompressionLayer,
     csrf::{CsrfLayer, ProtectionError},
@@ -58,7 +59,7 @@ use self::kept::Kept;
 use crate::{
     clock::Clock,
     config::Config,
-    db::Readers,
+    db::{Readers, Writer},
     intake::uploads::Uploads,
     metrics::Metrics,
     outbox::Shop,
@@ -85,6 +86,11 @@ pub struct DashboardState {
     pub score_now: tokio::sync::mpsc::Sender<()>,
     /// Files that come in through the page.
     pub uploads: Uploads,
+    pub writer: Writer,
+    /// Told after a write that concerns the forwarder.
+    pub wake: Arc<Notify>,
+    /// Told that a customer's data is to be searched for.
+    pub privacy: Arc<Notify>,
 }
 
 /// [`DashboardState`] and what is made of it once.
@@ -96,18 +102,23 @@ struct App {
     metrics: Metrics,
     score_now: tokio::sync::mpsc::Sender<()>,
     uploads: Uploads,
+    writer: Writer,
+    wake: Arc<Notify>,
+    privacy: Arc<Notify>,
     names: names::Names,
     /// Between two runs, by their ids.
     flows: Kept<(i64, i64), segments::flow::Flow>,
     /// Of a run and a segment.
     medians: Kept<(i64, String), Option<segment::Medians>>,
+    erased: Mutex<Option<customer::erase::Erased>>,
     /// When "Score now" was last pressed (Unix milliseconds), until its run shows in the database.
     asked: AtomicI64,
 }
 
 /// All routes of the dashboard listener.
 pub fn router(state: DashboardState) -> Router {
-    let DashboardState { config, config_path, readers, clock, metrics, score_now, uploads } = state;
+    let DashboardState { config, config_path, readers, clock, metrics, score_now, uploads, writer, wake, privacy } =
+        state;
     let api = api::router(ApiState { shop: Shop::from_config(&config), readers: readers.clone() });
     let names = names::Names::from_config(&config);
     let app = Arc::new(App {
@@ -118,9 +129,13 @@ pub fn router(state: DashboardState) -> Router {
         metrics,
         score_now,
         uploads,
+        writer,
+        wake,
+        privacy,
         names,
         flows: Kept::default(),
         medians: Kept::default(),
+        erased: Mutex::default(),
         asked: AtomicI64::new(i64::MIN),
     });
     let pages = Router::new()
@@ -132,6 +147,7 @@ pub fn router(state: DashboardState) -> Router {
         .route("/customers", get(customers::page))
         .route("/customers.csv", get(export::customers))
         .route("/customers/{id}", get(customer::page))
+        .route("/customers/{id}/erase", post(customer::erase::erase))
         .route("/runs", get(runs::list).post(runs::score_now))
         .route("/runs.csv", get(export::runs))
         .route("/runs/{id}", get(runs::detail))

@@ -55,6 +55,7 @@ fn no_page_reads_a_large_table_from_end_to_end() {
         "/segments/at_risk",
         "/segments/lost.csv",
         "/settings",
+        "/customers?erased=29",
         "/customers/29",
         "/customers/58?before=1790000000000",
         "/customers.csv?segment=lost",

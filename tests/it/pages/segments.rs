@@ -201,6 +201,9 @@ impl Lived {
             clock,
             metrics: quintile::metrics::Metrics::default(),
             score_now: mpsc::channel(1).0,
+            writer: database.writer().clone(),
+            wake: Arc::default(),
+            privacy: Arc::default(),
         })
     }
 }

@@ -87,6 +87,9 @@ impl Shop {
             metrics: quintile::metrics::Metrics::default(),
             score_now: self.score_now.clone(),
             uploads: self.uploads(),
+            writer: self.database.writer().clone(),
+            wake: Arc::default(),
+            privacy: Arc::default(),
         })
     }
 
