@@ -2,6 +2,7 @@
 
 mod customers;
 mod erase;
+mod first_run;
 mod import;
 mod machines;
 mod overview;

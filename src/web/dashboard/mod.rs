@@ -11,6 +11,7 @@ mod customer;
 mod customers;
 mod export;
 mod filter;
+mod first_run;
 mod guard;
 mod health;
 mod heat;
@@ -151,6 +152,7 @@ pub fn router(state: DashboardState) -> Router {
         .route("/runs", get(runs::list).post(runs::score_now))
         .route("/runs.csv", get(export::runs))
         .route("/runs/{id}", get(runs::detail))
+        .route("/import/sample.csv", get(import::sample))
         .route("/import/{id}", get(import::detail::page))
         .route("/import/{id}/try", post(import::detail::try_out))
         .route("/import/{id}/start", post(import::detail::start))

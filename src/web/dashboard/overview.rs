@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use super::{
     App, chart,
     definitions::{self, DEFINITIONS, Definition, Direction, Move, Share},
+    first_run::{self, Action, First},
     heat::{self, Heat},
     messages,
     nights::{self, Deliveries},
@@ -40,21 +41,11 @@ struct Overview {
     notices: Vec<Notice>,
     /// `None`: nothing was scored yet; `empty` says what to do.
     figures: Option<Figures>,
-    empty: Option<Empty>,
+    empty: Option<First>,
     definitions: &'static [Definition],
     runs: Vec<runs::Row>,
     /// Where to add a destination.
     config_path: String,
-}
-
-/// Why there are no figures yet.
-enum Empty {
-    NoOrders {
-        webhooks: String,
-    },
-    NoRun,
-    /// There was a run, and nobody to score.
-    NothingCounts,
 }
 
 struct Figures {
@@ -115,8 +106,7 @@ fn overview(app: &App, connection: &Connection, by_revenue: bool, now: Timestamp
     let figures = run.as_ref().map(|run| figures(app, connection, run, by_revenue, now)).transpose()?;
     let empty = match &run {
         Some(_) => None,
-        None if statistics::any_orders(connection)? => Some(if made { Empty::NothingCounts } else { Empty::NoRun }),
-        None => Some(Empty::NoOrders { webhooks: app.config.webhooks.listen.to_string() }),
+        None => Some(first_run::first(app, statistics::any_orders(connection)?, made)),
     };
     let mut above = messages::notices(app, connection, now)?;
     let deliveries = figures.as_ref().map(|figures| &figures.deliveries);
