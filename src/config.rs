@@ -1,8 +1,10 @@
 //! What the merchant may set. One struct per section of `config.toml`, in the file's order; the
 //! defaults here are the defaults of the file, which a test compares.
 
+pub mod advice;
 mod check;
 mod destination;
+mod effective;
 mod environment;
 mod keys;
 mod load;
@@ -20,11 +22,12 @@ mod values;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Currency, Source};
 
 pub use check::{CUSTOMER_COLUMNS, DESTINATION_FIELDS, IMPORT_COLUMNS};
+pub use effective::{Effective, Origin, Origins, Section};
 pub use environment::Environment;
 pub use load::{Loading, Missing, Mistake, known_keys};
 pub use preset::{AnswerRule, Means, Preset, Setting};
@@ -33,7 +36,7 @@ pub use rotation::{Rotation, RotationError, rotate};
 pub use secret::Secret;
 
 /// The whole configuration, checked: every value is usable as it stands.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub shop: Shop,
@@ -50,16 +53,20 @@ pub struct Config {
     pub forwarder: Forwarder,
     pub consent: Consent,
     pub destination: Vec<Destination>,
+    /// Where all that was written.
+    #[serde(skip)]
+    pub origins: Origins,
 }
 
 /// `[shop]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shop {
     /// `shopId` in every event; for Shopify the `….myshopify.com` domain its webhooks must come from.
     pub id: String,
     /// What people call it; shown in the dashboard. Empty: the id.
     pub name: String,
+    #[serde(serialize_with = "values::display")]
     pub currency: Currency,
     /// IANA zone in which the dashboard shows dates.
     #[serde(deserialize_with = "values::zone")]
@@ -67,7 +74,7 @@ pub struct Shop {
 }
 
 /// `[database]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
     /// Relative paths are relative to the folder of `config.toml`.
@@ -75,7 +82,7 @@ pub struct Database {
 }
 
 /// `[webhooks]`: the listener to expose.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Webhooks {
     #[serde(deserialize_with = "values::address")]
@@ -86,14 +93,14 @@ pub struct Webhooks {
 }
 
 /// Secrets of one source of webhooks. Any of them may sign; with none the route answers 401.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookSecrets {
     pub secrets: Vec<Secret>,
 }
 
 /// `[webhooks.woocommerce]`
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WooCommerceWebhooks {
     /// Any of them may sign; with none the route answers 401.
@@ -104,7 +111,7 @@ pub struct WooCommerceWebhooks {
 }
 
 /// `[dashboard]`: the local page and the API.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dashboard {
     #[serde(deserialize_with = "values::address")]
@@ -117,7 +124,7 @@ pub struct Dashboard {
 
 /// `[shopify]`: with what the shop's orders are fetched from its Admin API. An app's id and secret, or
 /// a token; each may also stand in the environment (`token_env`) or in a file (`token_file`).
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shopify {
     pub client_id: Secret,
@@ -134,7 +141,7 @@ pub struct Shopify {
 }
 
 /// `[sync]`: when the shop is asked, and what it is asked to send.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sync {
     pub every_hours: u32,
@@ -143,7 +150,7 @@ pub struct Sync {
 }
 
 /// `[orders]`: what counts.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Orders {
     /// Count orders that are not paid yet (cash on delivery) at their full price.
@@ -157,7 +164,7 @@ pub struct Orders {
 }
 
 /// `[import]`: how to read the generic CSV.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Import {
     /// strftime pattern of dates that are not RFC 3339; empty: `2026-11-23 02:00:00`, `2026-11-23`.
@@ -168,7 +175,7 @@ pub struct Import {
     #[serde(deserialize_with = "values::zone_or_none")]
     pub timezone: Option<chrono_tz::Tz>,
     /// Whose ids the files hold: a shop that also sends webhooks must not come in twice.
-    #[serde(deserialize_with = "values::source")]
+    #[serde(deserialize_with = "values::source", serialize_with = "values::display")]
     pub source: Source,
     /// Largest file taken on the page, in megabytes.
     pub upload_limit_mb: u32,
@@ -179,7 +186,7 @@ pub struct Import {
 }
 
 /// `[scoring]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scoring {
     /// Five fields, in `timezone`.
@@ -199,7 +206,7 @@ pub struct Scoring {
 }
 
 /// How customers with equal values are ranked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ties {
     /// Equal values get equal scores: the lowest bucket that NTILE gave any of them.
@@ -209,7 +216,7 @@ pub enum Ties {
 }
 
 /// Which rules name the segments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SegmentScheme {
     /// Seven segments.
@@ -221,7 +228,7 @@ pub enum SegmentScheme {
 }
 
 /// `[[segment]]`: one rule of a custom scheme. Ranges are "4", "4-5"; absent: any.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Segment {
     pub name: String,
@@ -234,7 +241,7 @@ pub struct Segment {
 }
 
 /// `[forwarder]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Forwarder {
     pub baseline: Baseline,
@@ -243,7 +250,7 @@ pub struct Forwarder {
 }
 
 /// What happens to the deliveries of the very first run, which names a segment for everyone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Baseline {
     /// Presets that can, set properties without starting automations; other kinds hold.
@@ -257,7 +264,7 @@ pub enum Baseline {
 }
 
 /// `[consent]`: to whom email tools may be told of.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Consent {
     pub states: Vec<String>,
@@ -265,7 +272,7 @@ pub struct Consent {
 }
 
 /// What happens to deliveries about people whose consent is not known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownConsent {
     Hold,
@@ -273,7 +280,7 @@ pub enum UnknownConsent {
 }
 
 /// `[[destination]]`: where changes go.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Destination {
     /// Unique; names the destination in the queue, so renaming starts a new one.
@@ -322,7 +329,7 @@ pub struct Destination {
 }
 
 /// `[[destination.request]]`: one HTTP request, all of it templates.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Request {
     pub method: String,

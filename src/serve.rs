@@ -114,7 +114,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         writer: writer.clone(),
         clock: clock.clone(),
         wake: wake.clone(),
-        privacy: asked_for_data,
+        privacy: asked_for_data.clone(),
     });
     let forgetting = retention::run(readers.clone(), database_writer, clock.clone(), shutdown.clone());
     let dashboard = dashboard::router(DashboardState {
@@ -128,6 +128,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         writer,
         wake,
         environment: Environment::of_process(),
+        privacy: asked_for_data,
     });
 
     let mut parts = JoinSet::new();

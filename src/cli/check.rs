@@ -73,7 +73,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     findings.extend(database::check(context, args.deep));
     findings.push(surroundings::disk_space(&context.config.database.path));
     findings.extend(surroundings::destinations(&context.config));
-    findings.extend(surroundings::shop_secrets(&context.config));
+    findings.push(surroundings::shop_secrets(&context.config));
     findings.extend(surroundings::credentials(context));
     print(&findings, args.format)?;
     let failed = findings.iter().any(|finding| finding.state == State::Fail);

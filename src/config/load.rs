@@ -5,7 +5,7 @@ use std::{fs, io, path};
 use serde::Deserialize;
 
 use super::{
-    Config, ConfigError, Environment, Preset, Secret, check, destination, environment,
+    Config, ConfigError, Environment, Origins, Preset, Secret, check, destination, environment,
     keys::{self, Kind, KnownKey},
     problem::{Path, Problem, Step, choose, nearest},
     secrets::{self, keys_of},
@@ -83,6 +83,7 @@ fn parse(text: &str, loading: Loading<'_>, folder: &path::Path) -> Result<Config
     let mut root = Node::parse(text).map_err(|problem| vec![problem])?;
     let mut problems = environment::apply(&mut root, environment, &keys, folder);
     problems.extend(destination::kinds(&root));
+    let origins = Origins::of(&root, text);
     let written = secrets::take(&mut root, &mut problems);
     let credentials = shopify::take(&mut root, &mut problems);
     unknown_keys(&root, "", &keys, &[], &mut problems);
@@ -107,6 +108,7 @@ fn parse(text: &str, loading: Loading<'_>, folder: &path::Path) -> Result<Config
         return Err(problems.into_iter().map(placed).collect());
     }
     config.database.path = folder.join(&config.database.path);
+    config.origins = origins;
     Ok(config)
 }
 

@@ -1,11 +1,16 @@
 //! Values whose own error texts would not tell a merchant what to write.
 
-use std::net::SocketAddr;
+use std::{fmt::Display, net::SocketAddr};
 
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
 use super::problem::{choose, nearest};
 use crate::model::Source;
+
+/// As people read it.
+pub fn display<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
 
 /// An IANA time zone.
 pub fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<chrono_tz::Tz, D::Error> {

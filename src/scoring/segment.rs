@@ -57,6 +57,7 @@ struct Rule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scheme {
     segments: Vec<Segment>,
+    rules: Vec<Rule>,
     /// Index into `segments` for each combination, see [`combination`].
     table: [u8; COMBINATIONS],
     hash: String,
@@ -141,6 +142,16 @@ impl Scheme {
         self.segments.iter().find(|segment| segment.name == name)
     }
 
+    /// The rules that name a segment, each the lowest and highest score of recency, frequency and
+    /// monetary value. The first of all rules that matches wins.
+    pub fn rules_of(&self, name: &str) -> impl Iterator<Item = [(u8, u8); 3]> + use<'_> {
+        let segment = self.segments.iter().position(|segment| segment.name == name);
+        self.rules
+            .iter()
+            .filter(move |rule| Some(rule.segment) == segment)
+            .map(|rule| rule.spans.map(|span| (span.0, span.1)))
+    }
+
     /// Changes exactly when some combination gets another name: labels, actions and the way the
     /// rules are written do not matter.
     #[must_use]
@@ -172,7 +183,7 @@ impl Scheme {
         }
         if problems.is_empty() {
             let hash = hash(&segments, &table);
-            Ok(Self { segments, table, hash })
+            Ok(Self { segments, rules: rules.to_vec(), table, hash })
         } else {
             Err(problems)
         }

@@ -137,7 +137,7 @@ test('pages of errors and of nothing are pages too', async () => {
   const { page, status } = await open('/nowhere');
   assert.equal(status, 404);
   assert.equal(await page.locator('h1').textContent(), 'Not here');
-  assert.equal(await page.locator('nav a').count(), 6);
+  assert.equal(await page.locator('nav a').count(), 8);
   await page.context().close();
 });
 

@@ -45,6 +45,10 @@ const EDGES: &[(&str, &[&str])] = &[
             "web::error",
             "intake::uploads",
             "intake::csv",
+            // Erasing a person is done there too, as `quintile erase` asks for it.
+            "intake::privacy",
+            "ledger::Who",
+            "scoring::note_decided",
         ],
     ),
     // It wakes the forwarder when what it stored became an event.

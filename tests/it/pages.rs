@@ -3,9 +3,13 @@
 mod customers;
 mod deliveries;
 mod destinations;
+mod erase;
+mod first_run;
 mod import;
 mod machines;
 mod overview;
 mod plans;
 mod privacy;
 mod security;
+mod segments;
+mod settings;

@@ -10,7 +10,10 @@ use std::{
 
 use super::{Context, Finding};
 use crate::{
-    config::{Config, Destination, Shop},
+    config::{
+        Config, Destination,
+        advice::{self, Advice},
+    },
     delivery::{guard::Guard, plan::Plan},
     sync::{self, Timer},
 };
@@ -23,22 +26,20 @@ const LOOKUP: Duration = Duration::from_secs(3);
 
 /// The configuration holds secrets: others on this computer should not read it.
 pub fn permissions(path: &Path) -> Finding {
-    const CHECK: &str = "permissions";
-    #[cfg(unix)]
-    {
-        const OTHERS: u32 = 0o077;
-        use std::os::unix::fs::PermissionsExt;
-        match std::fs::metadata(path).map(|meta| meta.permissions().mode() & 0o777) {
-            Ok(mode) if mode == mode & !OTHERS => Finding::ok(CHECK, "only its owner can read the configuration"),
-            Ok(mode) => Finding::warn(
-                CHECK,
-                format!("others can read the secrets in {0} (mode {mode:03o}); run chmod 600 {0}", path.display()),
-            ),
-            Err(error) => Finding::fail(CHECK, format!("cannot look at {}: {error}", path.display())),
-        }
+    if let Err(error) = std::fs::metadata(path) {
+        return Finding::fail(advice::PERMISSIONS, format!("cannot look at {}: {error}", path.display()));
     }
-    #[cfg(not(unix))]
-    Finding::ok(CHECK, format!("not looked at on this system: {}", path.display()))
+    let ok = if cfg!(unix) {
+        "only its owner can read the configuration".to_owned()
+    } else {
+        format!("not looked at on this system: {}", path.display())
+    };
+    judge(advice::PERMISSIONS, advice::permissions(path), ok)
+}
+
+/// What the configuration alone can tell.
+fn judge(check: &'static str, advice: Option<Advice>, ok: impl Into<String>) -> Finding {
+    advice.map_or_else(|| Finding::ok(check, ok), |advice| Finding::warn(check, advice.text))
 }
 
 /// Room for the database to grow, and for a copy of it.
@@ -72,9 +73,9 @@ fn judge_space(free: u64, database: u64) -> Finding {
 
 /// One line per destination and host: does its name lead anywhere, and may requests go there.
 pub fn destinations(config: &Config) -> Vec<Finding> {
-    const CHECK: &str = "destination";
-    if config.destination.is_empty() {
-        return vec![Finding::warn(CHECK, "there is none; add a [[destination]] to send segment changes to your tool")];
+    const CHECK: &str = advice::DESTINATION;
+    if let Some(advice) = advice::destinations(config) {
+        return vec![Finding::warn(CHECK, advice.text)];
     }
     let guard = match Guard::new(&config.forwarder.allow_private) {
         Ok(guard) => guard,
@@ -108,7 +109,7 @@ pub fn destinations(config: &Config) -> Vec<Finding> {
 
 /// As the forwarder will: one address that is allowed is enough.
 fn judge_addresses(name: &str, host: &str, addresses: &[IpAddr], guard: &Guard) -> Finding {
-    const CHECK: &str = "destination";
+    const CHECK: &str = advice::DESTINATION;
     let Some(first) = addresses.first() else {
         let message = format!("{name}: the name {host} has no address; is its url right, and is this computer online?");
         return Finding::fail(CHECK, message);
@@ -151,37 +152,19 @@ fn start_lookups(destination: &Destination, config: &Config) -> Result<Vec<Looku
 
 /// Decides whose webhooks are taken, and goes out with every event.
 pub fn shop(config: &Config) -> Finding {
-    const CHECK: &str = "shop";
-    let id = &config.shop.id;
-    if *id == Shop::default().id {
-        Finding::warn(CHECK, format!("[shop] id is still {id}, which is nobody's; write your own shop's"))
-    } else {
-        Finding::ok(CHECK, id)
-    }
+    judge(advice::SHOP, advice::shop(config), &config.shop.id)
 }
 
 /// Without one the shop cannot send orders.
-pub fn shop_secrets(config: &Config) -> Vec<Finding> {
-    const CHECK: &str = "shop secrets";
+pub fn shop_secrets(config: &Config) -> Finding {
+    let webhooks = &config.webhooks;
     let sources = [
-        ("shopify", &config.webhooks.shopify.secrets),
-        ("woocommerce", &config.webhooks.woocommerce.secrets),
-        ("orders", &config.webhooks.orders.secrets),
+        ("shopify", &webhooks.shopify.secrets),
+        ("woocommerce", &webhooks.woocommerce.secrets),
+        ("orders", &webhooks.orders.secrets),
     ];
     let with: Vec<&str> = sources.iter().filter(|(_, secrets)| !secrets.is_empty()).map(|(name, _)| *name).collect();
-    let id = &config.shop.id;
-    vec![if config.webhooks.shopify.secrets.is_empty() && id.ends_with(".myshopify.com") {
-        Finding::warn(
-            CHECK,
-            format!(
-                "{id} has none, so its webhooks are refused; write the one that Shopify shows under Settings > Notifications > Webhooks into [webhooks.shopify] secrets"
-            ),
-        )
-    } else if with.is_empty() {
-        Finding::warn(CHECK, "there is none, so webhooks are refused; write your shop's into [webhooks.orders] secrets")
-    } else {
-        Finding::ok(CHECK, format!("webhooks for {} are taken", with.join(", ")))
-    }]
+    judge(advice::SECRETS, advice::shop_secrets(config), format!("webhooks for {} are taken", with.join(", ")))
 }
 
 /// Asks the shop with the credentials of `[shopify]`; nothing to say without any.

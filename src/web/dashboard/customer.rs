@@ -1,5 +1,7 @@
 //! `GET /customers/{id}`: why is this person here, and what happened?
 
+pub mod erase;
+
 use std::sync::Arc;
 
 use askama::Template;
@@ -13,8 +15,8 @@ use super::{
     App,
     definitions::{self, Cut, Direction},
     list::Customer,
-    overview::segment_href,
     place::Place,
+    segment_table,
     statistics::{self, Run},
     timeline::{self, Timeline},
     view::{self, Chrome, Moment},
@@ -38,6 +40,8 @@ struct Page {
     next_order: Option<String>,
     facts: Vec<(&'static str, String)>,
     timeline: Timeline,
+    /// What to type to have the person erased; `None`: they are erased already.
+    erase: Option<String>,
     first: bool,
     href: String,
 }
@@ -128,6 +132,7 @@ fn load(app: &App, connection: &Connection, id: i64, before: Option<Place>, now:
         scores: standing.as_ref().map(|standing| standing.scores(app, &customer, now)).unwrap_or_default(),
         next_order: standing.as_ref().and_then(|standing| standing.next_order(app, &customer, now)),
         facts: facts(app, &customer, &record, now),
+        erase: (!record.redacted).then(|| erase::answers(&customer)),
         timeline: timeline::load(app, connection, id, before.unwrap_or(Place::END), now)?,
         first: before.is_none(),
         href: format!("/customers/{id}"),
@@ -158,7 +163,7 @@ fn segment(app: &App, customer: &Customer) -> Option<Segment> {
     Some(Segment {
         label: app.names.label(name),
         tone: app.names.tone(name),
-        href: segment_href(name),
+        href: segment_table::href(name),
         since: customer.segment_since.map(|at| Moment::day(app, at)),
         before: customer.previous_segment.as_deref().map(|name| app.names.label(name)),
         action: app.names.action(name).to_owned(),

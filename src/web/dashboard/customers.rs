@@ -10,6 +10,7 @@ use axum::{
 
 use super::{
     App,
+    customer::erase,
     filter::{Cursor, Filter, Sort},
     list::{self, Customer, SORTABLE, Total},
     statistics,
@@ -19,7 +20,7 @@ use super::{
 use crate::{model::Timestamp, web::error::PageError};
 
 /// Customers on a page.
-const PAGE: usize = 50;
+pub const PAGE: usize = 50;
 
 #[derive(Template)]
 #[template(path = "customers.html")]
@@ -46,6 +47,8 @@ struct Customers {
     unsortable: Option<String>,
     /// Nobody at all is known yet.
     nobody: bool,
+    /// Somebody was just erased: what was done.
+    erased: Option<String>,
 }
 
 /// An `<option>`.
@@ -72,17 +75,17 @@ struct Column {
     class: &'static str,
 }
 
-struct Row {
-    href: String,
-    title: String,
-    email: String,
-    segment: Option<(String, &'static str)>,
-    scores: String,
-    scores_label: String,
-    orders: String,
-    spent: String,
-    last_order: Option<Moment>,
-    ago: String,
+pub struct Row {
+    pub href: String,
+    pub title: String,
+    pub email: String,
+    pub segment: Option<(String, &'static str)>,
+    pub scores: String,
+    pub scores_label: String,
+    pub orders: String,
+    pub spent: String,
+    pub last_order: Option<Moment>,
+    pub ago: String,
 }
 
 /// `GET /customers`
@@ -93,6 +96,7 @@ pub async fn page(
     let now = app.clock.now();
     let filter = Filter::from_pairs(&pairs);
     let after = pairs.iter().find(|(name, _)| name == "after").and_then(|(_, text)| Cursor::parse(text));
+    let erased: Option<i64> = view::parameter(&pairs, "erased").and_then(|id| id.parse().ok());
     let reader = Arc::clone(&app);
     let page = app
         .readers
@@ -103,7 +107,8 @@ pub async fn page(
             let chrome = Chrome::new(&reader, "customers", run.as_ref(), now);
             let known = run.map(|run| statistics::segments(connection, run.id)).transpose()?.unwrap_or_default();
             let used: Vec<String> = known.into_iter().map(|segment| segment.segment).collect();
-            Ok(view(&reader, chrome, &filter, total, &page, after.as_ref(), &used))
+            let erased = erased.map(|id| erase::outcome(&reader, connection, id)).transpose()?.flatten();
+            Ok(Customers { erased, ..view(&reader, chrome, &filter, total, &page, after.as_ref(), &used) })
         })
         .await?;
     view::html(&page)
@@ -146,6 +151,7 @@ fn view(
                 words::counted(SORTABLE, "customer", "customers")
             )
         }),
+        erased: None,
         nobody: !filtered && after.is_none() && page.customers.is_empty(),
     }
 }
@@ -223,7 +229,7 @@ fn columns(filter: &Filter, sortable: bool) -> Vec<Column> {
     ]
 }
 
-fn row(app: &App, customer: &Customer, now: Timestamp) -> Row {
+pub fn row(app: &App, customer: &Customer, now: Timestamp) -> Row {
     let title = customer.title();
     let email = customer.email.clone().filter(|email| *email != title).unwrap_or_default();
     let segment = customer.segment.as_deref();

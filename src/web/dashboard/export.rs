@@ -12,7 +12,7 @@ use futures_util::Stream;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
-use super::{App, filter::Filter, list, list::Customer, statistics};
+use super::{App, definitions::Share, filter::Filter, list, list::Customer, statistics};
 use crate::model::{Currency, Timestamp, spreadsheet::guarded};
 
 /// Rows read at a time.
@@ -26,14 +26,24 @@ type Piece = Result<Vec<u8>, anyhow::Error>;
 
 /// `GET /customers.csv`
 pub async fn customers(State(app): State<Arc<App>>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
-    let filter = Filter::from_pairs(&pairs);
+    customer_list(&app, "customers.csv", Filter::from_pairs(&pairs))
+}
+
+/// The customers that a filter leaves, to be saved as `name`.
+pub fn customer_list(app: &App, name: &str, filter: Filter) -> Response {
     let currency = app.config.shop.currency;
-    stream(&app, "customers.csv", move |connection, out| write_customers(connection, &filter, currency, out))
+    stream(app, name, move |connection, out| write_customers(connection, &filter, currency, out))
 }
 
 /// `GET /runs.csv`
 pub async fn runs(State(app): State<Arc<App>>) -> Response {
     stream(&app, "runs.csv", write_runs)
+}
+
+/// `GET /segments.csv`
+pub async fn segments(State(app): State<Arc<App>>) -> Response {
+    let currency = app.config.shop.currency;
+    stream(&app, "segments.csv", move |connection, out| write_segments(connection, currency, out))
 }
 
 /// Answers at once and writes while the browser reads, all from one snapshot of the database. A
@@ -160,6 +170,34 @@ fn customer_row(customer: &Customer, currency: Currency) -> Vec<String> {
         text(&customer.previous_segment),
         time(customer.segment_since),
     ]
+}
+
+/// As `quintile segments --format csv`, of the run in force.
+fn write_segments(connection: &Connection, currency: Currency, out: &mut Sink) -> anyhow::Result<()> {
+    const HEADERS: [&str; 6] = ["segment", "customers", "customer_share", "revenue", "revenue_share", "change"];
+    out.rows([HEADERS.map(str::to_owned).to_vec()])?;
+    let Some(run) = statistics::in_force(connection)? else { return Ok(()) };
+    let segments = statistics::segments(connection, run.id)?;
+    let before = statistics::before(connection, &run)?;
+    let earlier = before.map(|before| statistics::counts(connection, before.id)).transpose()?;
+    let customers: i64 = segments.iter().map(|segment| segment.customers).sum();
+    let revenue: i64 = segments.iter().map(|segment| segment.revenue.0).sum();
+    // Thousandths of the whole, as tenths of a percent are.
+    let share = |part, whole| {
+        let Share(thousandths) = Share::of(part, whole);
+        format!("{}.{:03}", thousandths / 1000, thousandths % 1000)
+    };
+    out.rows(segments.iter().map(|segment| {
+        let change = earlier.as_ref().map(|counts| segment.customers - counts.get(&segment.segment).unwrap_or(&0));
+        vec![
+            guarded(&segment.segment).into_owned(),
+            segment.customers.to_string(),
+            share(segment.customers, customers),
+            segment.revenue.to_decimal(currency),
+            share(segment.revenue.0, revenue),
+            change.map_or_else(String::new, |change| change.to_string()),
+        ]
+    }))
 }
 
 fn write_runs(connection: &Connection, out: &mut Sink) -> anyhow::Result<()> {

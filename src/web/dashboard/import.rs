@@ -84,6 +84,16 @@ pub async fn page(State(app): State<Arc<App>>) -> Result<Response, PageError> {
     })
 }
 
+/// `GET /import/sample.csv`: the columns of the generic file, with orders of nobody.
+pub async fn sample() -> Response {
+    const SAMPLE: &str = include_str!("../assets/sample.csv");
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"sample.csv\""),
+    ];
+    (headers, SAMPLE).into_response()
+}
+
 /// `POST /import`: takes a file in and shows what it is.
 pub async fn upload(
     State(app): State<Arc<App>>,

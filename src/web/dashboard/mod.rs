@@ -13,10 +13,12 @@ mod deliveries;
 mod destinations;
 mod export;
 mod filter;
+mod first_run;
 mod guard;
 mod health;
 mod heat;
 mod import;
+mod kept;
 mod list;
 mod messages;
 mod metrics;
@@ -27,6 +29,10 @@ mod overview;
 mod place;
 mod runs;
 mod search;
+mod segment;
+mod segment_table;
+mod segments;
+mod settings;
 mod statistics;
 mod syncs;
 mod timeline;
@@ -35,7 +41,7 @@ mod words;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::AtomicI64},
+    sync::{Arc, Mutex, atomic::AtomicI64},
 };
 
 use axum::{
@@ -52,6 +58,7 @@ use tower_http::{
     limit::RequestBodyLimitLayer,
 };
 
+use self::kept::Kept;
 use crate::{
     clock::Clock,
     config::{Config, Environment},
@@ -83,12 +90,14 @@ pub struct DashboardState {
     pub score_now: tokio::sync::mpsc::Sender<()>,
     /// Files that come in through the page.
     pub uploads: Uploads,
-    /// For what the merchant decides about deliveries and destinations.
+    /// For what the merchant decides.
     pub writer: Writer,
-    /// Tells the forwarder of it.
+    /// Told after a write that concerns the forwarder.
     pub wake: Arc<Notify>,
     /// Says where the secrets of destinations stand.
     pub environment: Environment,
+    /// Told that a customer's data is to be searched for.
+    pub privacy: Arc<Notify>,
 }
 
 /// [`DashboardState`] and what is made of it once.
@@ -108,15 +117,32 @@ struct App {
     /// Where their requests go, as far as it may be shown; in the same order.
     addresses: Vec<String>,
     outcomes: destinations::Outcomes,
+    privacy: Arc<Notify>,
     names: names::Names,
+    /// Between two runs, by their ids.
+    flows: Kept<(i64, i64), segments::flow::Flow>,
+    /// Of a run and a segment.
+    medians: Kept<(i64, String), Option<segment::Medians>>,
+    erased: Mutex<Option<customer::erase::Erased>>,
     /// When "Score now" was last pressed (Unix milliseconds), until its run shows in the database.
     asked: AtomicI64,
 }
 
 /// All routes of the dashboard listener.
 pub fn router(state: DashboardState) -> Router {
-    let DashboardState { config, config_path, readers, clock, metrics, score_now, uploads, writer, wake, environment } =
-        state;
+    let DashboardState {
+        config,
+        config_path,
+        readers,
+        clock,
+        metrics,
+        score_now,
+        uploads,
+        writer,
+        wake,
+        environment,
+        privacy,
+    } = state;
     let api = api::router(ApiState { shop: Shop::from_config(&config), readers: readers.clone() });
     let names = names::Names::from_config(&config);
     let app = Arc::new(App {
@@ -133,14 +159,23 @@ pub fn router(state: DashboardState) -> Router {
         writer,
         wake,
         environment,
+        privacy,
         names,
+        flows: Kept::default(),
+        medians: Kept::default(),
+        erased: Mutex::default(),
         asked: AtomicI64::new(i64::MIN),
     });
     let pages = Router::new()
         .route("/", get(overview::page))
+        .route("/segments", get(segments::page))
+        .route("/segments.csv", get(export::segments))
+        .route("/segments/{segment}", get(segment::page))
+        .route("/settings", get(settings::page))
         .route("/customers", get(customers::page))
         .route("/customers.csv", get(export::customers))
         .route("/customers/{id}", get(customer::page))
+        .route("/customers/{id}/erase", post(customer::erase::erase))
         .route("/runs", get(runs::list).post(runs::score_now))
         .route("/runs.csv", get(export::runs))
         .route("/runs/{id}", get(runs::detail))
@@ -151,6 +186,7 @@ pub fn router(state: DashboardState) -> Router {
         .route("/destinations", get(destinations::page))
         .route("/destinations.csv", get(destinations::export::csv))
         .route("/destinations/{name}/{action}", post(destinations::actions::act))
+        .route("/import/sample.csv", get(import::sample))
         .route("/import/{id}", get(import::detail::page))
         .route("/import/{id}/try", post(import::detail::try_out))
         .route("/import/{id}/start", post(import::detail::start))

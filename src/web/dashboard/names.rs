@@ -39,6 +39,16 @@ impl Names {
         self.get(name).map_or("", |segment| &segment.action)
     }
 
+    /// Is it one of the rules in force?
+    pub fn knows(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Lowest and highest score of recency, frequency and monetary value, per rule that names it.
+    pub fn rules_of(&self, name: &str) -> Vec<[(u8, u8); 3]> {
+        self.0.iter().flat_map(|scheme| scheme.rules_of(name)).collect()
+    }
+
     /// 0 is the best.
     pub fn rank(&self, name: &str) -> Option<usize> {
         self.get(name).map(|segment| segment.rank)

@@ -10,15 +10,16 @@ use axum::{
 use rusqlite::Connection;
 
 use super::{
-    App,
-    chart::{self, Spark},
+    App, chart,
     definitions::{self, DEFINITIONS, Definition, Direction, Move, Share},
+    first_run::{self, Action, First},
     heat::{self, Heat},
     messages,
     nights::{self, Deliveries},
     notices::{Notice, notices},
     runs,
-    statistics::{self, Run, SegmentCount},
+    segment_table::{self, SegmentRow},
+    statistics::{self, Run},
     syncs,
     view::{self, Chrome},
     words,
@@ -40,21 +41,11 @@ struct Overview {
     notices: Vec<Notice>,
     /// `None`: nothing was scored yet; `empty` says what to do.
     figures: Option<Figures>,
-    empty: Option<Empty>,
+    empty: Option<First>,
     definitions: &'static [Definition],
     runs: Vec<runs::Row>,
     /// Where to add a destination.
     config_path: String,
-}
-
-/// Why there are no figures yet.
-enum Empty {
-    NoOrders {
-        webhooks: String,
-    },
-    NoRun,
-    /// There was a run, and nobody to score.
-    NothingCounts,
 }
 
 struct Figures {
@@ -81,21 +72,6 @@ struct Best {
     label: String,
     of_revenue: String,
     of_customers: String,
-}
-
-struct SegmentRow {
-    label: String,
-    tone: &'static str,
-    href: String,
-    customers: String,
-    share: Share,
-    of_revenue: Share,
-    customers_bar: String,
-    revenue_bar: String,
-    /// Empty: there is no run before.
-    change: String,
-    spark: Spark,
-    trend: String,
 }
 
 struct MoveRow {
@@ -130,8 +106,7 @@ fn overview(app: &App, connection: &Connection, by_revenue: bool, now: Timestamp
     let figures = run.as_ref().map(|run| figures(app, connection, run, by_revenue, now)).transpose()?;
     let empty = match &run {
         Some(_) => None,
-        None if statistics::any_orders(connection)? => Some(if made { Empty::NothingCounts } else { Empty::NoRun }),
-        None => Some(Empty::NoOrders { webhooks: app.config.webhooks.listen.to_string() }),
+        None => Some(first_run::first(app, statistics::any_orders(connection)?, made)),
     };
     let mut above = messages::notices(app, connection, now)?;
     let deliveries = figures.as_ref().map(|figures| &figures.deliveries);
@@ -165,6 +140,7 @@ fn figures(
     let nightly = matches!(run.trigger.as_str(), "scheduled" | "catch_up");
     let last_night = nightly && definitions::days_between(run.as_of, now) == 0;
     let (movements, smaller) = movements(app, &moves);
+    let earlier = before.as_ref().map(|before| statistics::counts(connection, before.id)).transpose()?;
     Ok(Figures {
         when: if last_night { "last night" } else { "in the last run" },
         run_href: format!("/runs/{}", run.id),
@@ -190,68 +166,12 @@ fn figures(
         down: words::count(moved.down),
         left: (moved.left > 0).then(|| words::count(moved.left)),
         baseline: run.baseline,
-        segments: segment_rows(app, connection, run, before.as_ref(), &segments, revenue)?,
+        segments: segment_table::rows(app, &statistics::weeks(connection, run)?, run, earlier.as_ref(), &segments),
         heat: heat::heat(app, connection, run, by_revenue)?,
         movements,
         smaller,
         deliveries: nights::load(app, connection, run, now)?,
     })
-}
-
-fn segment_rows(
-    app: &App,
-    connection: &Connection,
-    run: &Run,
-    before: Option<&Run>,
-    segments: &[SegmentCount],
-    revenue: i64,
-) -> rusqlite::Result<Vec<SegmentRow>> {
-    let earlier = before.map(|before| statistics::counts(connection, before.id)).transpose()?;
-    let weeks = statistics::weekly_counts(connection, run)?;
-    let shares =
-        |segment: &SegmentCount| (Share::of(segment.customers, run.scored), Share::of(segment.revenue.0, revenue));
-    let longest = segments.iter().map(|segment| shares(segment).0.max(shares(segment).1).0).max().unwrap_or(0);
-    Ok(segments
-        .iter()
-        .map(|segment| {
-            let name = segment.segment.as_str();
-            let (share, of_revenue) = shares(segment);
-            let history: Vec<Option<i64>> =
-                weeks.iter().map(|week| week.as_ref().map(|counts| counts.get(name).copied().unwrap_or(0))).collect();
-            SegmentRow {
-                label: app.names.label(name),
-                tone: app.names.tone(name),
-                href: segment_href(name),
-                customers: words::count(segment.customers),
-                share,
-                of_revenue,
-                customers_bar: chart::bar(share.0, longest),
-                revenue_bar: chart::bar(of_revenue.0, longest),
-                change: earlier.as_ref().map_or_else(String::new, |counts| {
-                    words::signed(segment.customers - counts.get(name).copied().unwrap_or(0))
-                }),
-                spark: chart::spark(&history),
-                trend: trend(&history),
-            }
-        })
-        .collect())
-}
-
-/// The spark line in words: "645 12 weeks ago, 763 now".
-fn trend(history: &[Option<i64>]) -> String {
-    let first = history.iter().position(Option::is_some);
-    match (first, history.last().copied().flatten()) {
-        (Some(index), Some(now)) if index + 1 < history.len() => {
-            let weeks = history.len() - 1 - index;
-            let then = words::count(history[index].unwrap_or(0));
-            format!(
-                "{then} {} ago, {} now",
-                if weeks == 1 { "a week".to_owned() } else { format!("{weeks} weeks") },
-                words::count(now)
-            )
-        }
-        _ => "no earlier weeks".to_owned(),
-    }
 }
 
 /// The customers of a segment.

@@ -10,20 +10,21 @@ use crate::model::Timestamp;
 pub struct Place {
     pub instant: Timestamp,
     pub kind: Kind,
-    /// Of the order, or of the run that made the change.
+    /// Of the order, of the run that made the change, or the event's place in the outbox.
     pub id: i64,
 }
 
-/// Of equal instants an order lies before the change that it may have caused.
+/// Of equal instants an order lies before the change and the event that it may have caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Order,
     Change,
+    Event,
 }
 
 impl Place {
     /// After everything.
-    pub const END: Self = Self { instant: Timestamp::from_millis(i64::MAX), kind: Kind::Change, id: i64::MAX };
+    pub const END: Self = Self { instant: Timestamp::from_millis(i64::MAX), kind: Kind::Event, id: i64::MAX };
 
     /// `None` for anything that [`fmt::Display`] below did not write, except that an instant alone
     /// means all that is older.
@@ -34,6 +35,7 @@ impl Place {
             None => return Some(Self { instant, kind: Kind::Order, id: i64::MIN }),
             Some("order") => Kind::Order,
             Some("change") => Kind::Change,
+            Some("event") => Kind::Event,
             Some(_) => return None,
         };
         Some(Self { instant, kind, id: parts.next()?.parse().ok()? })
@@ -55,6 +57,7 @@ impl fmt::Display for Place {
         let kind = match self.kind {
             Kind::Order => "order",
             Kind::Change => "change",
+            Kind::Event => "event",
         };
         write!(f, "{}.{kind}.{}", self.instant.millis(), self.id)
     }
@@ -66,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_place_comes_back_as_it_was_and_nonsense_is_none() {
-        for text in ["1795431600000.order.7", "-5.change.-1", "0.order.0"] {
+        for text in ["1795431600000.order.7", "-5.change.-1", "0.order.0", "3.event.9"] {
             assert_eq!(Place::parse(text).unwrap().to_string(), text);
         }
         for text in ["", "x", "1.", "1.order", "1.order.", "1.order.x", "1.refund.2", "99999999999999999999"] {
@@ -81,6 +84,7 @@ mod tests {
         let id = |text, kind| place(text).bound(kind).1;
         assert_eq!((id("9.order.3", Kind::Order), id("9.order.3", Kind::Change)), (3, i64::MIN));
         assert_eq!((id("9.change.3", Kind::Order), id("9.change.3", Kind::Change)), (i64::MAX, 3));
-        assert!(place("9.order.3") < place("9.change.1") && place("9.change.1") < place("10.order.1"));
+        assert!(place("9.order.3") < place("9.change.1") && place("9.change.1") < place("9.event.0"));
+        assert!(place("9.event.1") < place("10.order.1"));
     }
 }

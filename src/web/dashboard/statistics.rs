@@ -140,6 +140,30 @@ pub fn since(connection: &Connection, from: Timestamp, limit: usize) -> rusqlite
     Ok(runs)
 }
 
+/// Runs that a flow may begin or end at, newest first: the last [`SINGLE`] one by one, of those before
+/// the last one of each week.
+pub fn choices(connection: &Connection) -> rusqlite::Result<Vec<(i64, Timestamp)>> {
+    const SINGLE: i64 = 60;
+    const WEEKLY: i64 = 150;
+    const WEEK: i64 = 7 * Timestamp::DAY;
+    let newest: Vec<(i64, Timestamp)> = connection
+        .prepare_cached(
+            "SELECT id, as_of FROM runs WHERE scored_at IS NOT NULL AND trigger <> 'backfill' AND scored > 0
+             ORDER BY as_of DESC, id DESC LIMIT ?1",
+        )?
+        .query_map([SINGLE], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let Some((_, oldest)) = newest.last().copied() else { return Ok(newest) };
+    let weekly: Vec<(i64, Timestamp)> = connection
+        .prepare_cached(
+            "SELECT id, max(as_of) FROM runs WHERE scored_at IS NOT NULL AND trigger <> 'backfill' AND scored > 0 AND as_of < ?1
+             GROUP BY (?1 - as_of) / ?2 ORDER BY 2 DESC LIMIT ?3",
+        )?
+        .query_map((oldest, WEEK, WEEKLY), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok([newest, weekly].concat())
+}
+
 /// One row of `run_segments`.
 #[derive(Debug, Clone)]
 pub struct SegmentCount {
@@ -168,24 +192,30 @@ pub fn counts(connection: &Connection, run: i64) -> rusqlite::Result<HashMap<Str
         .collect()
 }
 
-/// The counts at the end of each of the 13 weeks until `run`, oldest first; `None` where no run
-/// fell into the week.
-pub fn weekly_counts(connection: &Connection, run: &Run) -> rusqlite::Result<Vec<Option<HashMap<String, i64>>>> {
+/// A week's last run, and the customers per segment it counted.
+#[derive(Debug, Clone)]
+pub struct Week {
+    pub as_of: Timestamp,
+    pub counts: HashMap<String, i64>,
+}
+
+/// Each of the 13 weeks until `run`, oldest first; `None` where no run fell into the week.
+pub fn weeks(connection: &Connection, run: &Run) -> rusqlite::Result<Vec<Option<Week>>> {
     const WEEKS: i64 = 12;
     const WEEK: i64 = 7 * Timestamp::DAY;
     let mut in_week = connection.prepare_cached(
-        "SELECT id FROM runs WHERE scored_at IS NOT NULL AND as_of > ?1 AND as_of <= ?2 ORDER BY as_of DESC, id DESC LIMIT 1",
+        "SELECT id, as_of FROM runs WHERE scored_at IS NOT NULL AND as_of > ?1 AND as_of <= ?2 ORDER BY as_of DESC, id DESC LIMIT 1",
     )?;
     (0..=WEEKS)
         .rev()
         .map(|weeks| {
             let end = run.as_of.plus_millis(-weeks * WEEK);
-            let id: Option<i64> = if weeks == 0 {
-                Some(run.id)
+            let found: Option<(i64, Timestamp)> = if weeks == 0 {
+                Some((run.id, run.as_of))
             } else {
-                in_week.query_row((end.plus_millis(-WEEK), end), |row| row.get(0)).optional()?
+                in_week.query_row((end.plus_millis(-WEEK), end), |row| Ok((row.get(0)?, row.get(1)?))).optional()?
             };
-            id.map(|id| counts(connection, id)).transpose()
+            found.map(|(id, as_of)| Ok(Week { as_of, counts: counts(connection, id)? })).transpose()
         })
         .collect()
 }

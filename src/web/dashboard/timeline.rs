@@ -54,14 +54,20 @@ pub fn load(
 ) -> rusqlite::Result<Timeline> {
     let mut entries = orders(app, connection, customer, before)?;
     entries.extend(changes(app, connection, customer, before)?);
+    entries.extend(events(app, connection, customer, before)?);
     entries.sort_by_key(|(entry, _)| std::cmp::Reverse(entry.place));
     let next = entries.get(PAGE).map(|_| entries[PAGE - 1].0.place);
     entries.truncate(PAGE);
     let entries = entries
         .into_iter()
         .map(|(mut entry, event)| {
-            if let Some(event) = event {
-                tell(app, connection, &mut entry, customer, event, now)?;
+            let seq = match event {
+                Some(Event::Within(range)) => event_of(connection, customer, range)?,
+                Some(Event::At(seq)) => Some(seq),
+                None => None,
+            };
+            if let Some(seq) = seq {
+                tell(app, connection, &mut entry, seq, now)?;
             }
             Ok(entry)
         })
@@ -76,12 +82,21 @@ struct EventRange {
     last: i64,
 }
 
+/// The event that told of an entry.
+#[derive(Clone, Copy)]
+enum Event {
+    /// That of the customer among those of a run.
+    Within(EventRange),
+    /// At this place in the outbox.
+    At(i64),
+}
+
 fn orders(
     app: &App,
     connection: &Connection,
     customer: i64,
     before: Place,
-) -> rusqlite::Result<Vec<(Entry, Option<EventRange>)>> {
+) -> rusqlite::Result<Vec<(Entry, Option<Event>)>> {
     let (instant, id) = before.bound(Kind::Order);
     connection
         .prepare_cached(
@@ -167,7 +182,7 @@ struct Change {
     scores: Option<[u8; 3]>,
     segment: Option<String>,
     moved: bool,
-    event: Option<EventRange>,
+    event: Option<Event>,
 }
 
 fn changes(
@@ -175,7 +190,7 @@ fn changes(
     connection: &Connection,
     customer: i64,
     before: Place,
-) -> rusqlite::Result<Vec<(Entry, Option<EventRange>)>> {
+) -> rusqlite::Result<Vec<(Entry, Option<Event>)>> {
     let (instant, id) = before.bound(Kind::Change);
     // One more than fits, because each is told as a difference to the one before it.
     let rows: Vec<Change> = connection
@@ -198,7 +213,7 @@ fn changes(
                 segment: row.get(4)?,
                 moved,
                 event: match range {
-                    (Some(first), Some(last)) if moved => Some(EventRange { first, last }),
+                    (Some(first), Some(last)) if moved => Some(Event::Within(EventRange { first, last })),
                     _ => None,
                 },
             })
@@ -236,16 +251,49 @@ impl Change {
     }
 }
 
-/// Adds why a segment changed and whom we told.
-fn tell(
+/// Events that are no change: the first order, and a long time without one.
+fn events(
     app: &App,
     connection: &Connection,
-    entry: &mut Entry,
     customer: i64,
-    range: EventRange,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    let Some(seq) = event_of(connection, customer, range)? else { return Ok(()) };
+    before: Place,
+) -> rusqlite::Result<Vec<(Entry, Option<Event>)>> {
+    let bound = before.bound(Kind::Event);
+    let mut found: Vec<(i64, Timestamp, String)> = connection
+        .prepare_cached(
+            "SELECT seq, at FROM outbox WHERE customer_id = ?1 AND type = 'customer/first_order' AND (at, seq) < (?2, ?3)",
+        )?
+        .query_map((customer, bound.0, bound.1), |row| Ok((row.get(0)?, row.get(1)?, "First order".to_owned())))?
+        .collect::<rusqlite::Result<_>>()?;
+    // They stand behind the changes of their run, one for a customer at most.
+    let lapses: Vec<EventRange> = connection
+        .prepare_cached(
+            "SELECT first_seq + changed, last_seq FROM runs
+             WHERE scored_at IS NOT NULL AND last_seq >= first_seq + changed AND as_of <= ?1 ORDER BY as_of DESC, id DESC",
+        )?
+        .query_map([bound.0], |row| Ok(EventRange { first: row.get(0)?, last: row.get(1)? }))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut lapsed =
+        connection.prepare_cached("SELECT at, lapsed_days FROM outbox WHERE seq = ?1 AND (at, seq) < (?2, ?3)")?;
+    for range in lapses {
+        let Some(seq) = in_order(connection, customer, range)? else { continue };
+        let told: Option<(Timestamp, i64)> =
+            lapsed.query_row((seq, bound.0, bound.1), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        found.extend(told.map(|(at, days)| (seq, at, format!("No order for {}", words::counted(days, "day", "days")))));
+    }
+    Ok(found
+        .into_iter()
+        .map(|(seq, at, title)| {
+            let place = Place { instant: at, kind: Kind::Event, id: seq };
+            let at = Moment::new(app, at);
+            let entry = Entry { place, at, kind: "event", title, details: Vec::new(), deliveries: Vec::new() };
+            (entry, Some(Event::At(seq)))
+        })
+        .collect())
+}
+
+/// Adds why a segment changed and whom we told.
+fn tell(app: &App, connection: &Connection, entry: &mut Entry, seq: i64, now: Timestamp) -> rusqlite::Result<()> {
     let (cause, id): (Option<String>, [u8; 16]) = connection
         .prepare_cached("SELECT cause, event_id FROM outbox WHERE seq = ?1")?
         .query_row([seq], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -283,10 +331,24 @@ fn tell(
     Ok(())
 }
 
+/// The event of a customer in a run, also where events are not in order.
+fn event_of(connection: &Connection, customer: i64, range: EventRange) -> rusqlite::Result<Option<i64>> {
+    let found = in_order(connection, customer, range)?;
+    if found.is_some() || range.last - range.first >= UNORDERED {
+        return Ok(found);
+    }
+    connection
+        .prepare_cached(
+            "SELECT seq FROM outbox WHERE seq >= ?1 AND seq <= ?2 AND customer_id = ?3 ORDER BY seq LIMIT 1",
+        )?
+        .query_row((range.first, range.last, customer), |row| row.get(0))
+        .optional()
+}
+
 /// The event of a customer in a run. `outbox` has no index on customers, because every changed
 /// customer would pay for it every night; scoring writes a run's events in customer order, so that
 /// twenty lookups find one among a million.
-fn event_of(connection: &Connection, customer: i64, range: EventRange) -> rusqlite::Result<Option<i64>> {
+fn in_order(connection: &Connection, customer: i64, range: EventRange) -> rusqlite::Result<Option<i64>> {
     let mut at_or_after = connection
         .prepare_cached("SELECT seq, customer_id FROM outbox WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq LIMIT 1")?;
     let (mut low, mut high) = (range.first, range.last);
@@ -300,15 +362,7 @@ fn event_of(connection: &Connection, customer: i64, range: EventRange) -> rusqli
             _ => high = middle - 1,
         }
     }
-    if range.last - range.first >= UNORDERED {
-        return Ok(None);
-    }
-    connection
-        .prepare_cached(
-            "SELECT seq FROM outbox WHERE seq >= ?1 AND seq <= ?2 AND customer_id = ?3 ORDER BY seq LIMIT 1",
-        )?
-        .query_row((range.first, range.last, customer), |row| row.get(0))
-        .optional()
+    Ok(None)
 }
 
 fn cause_words(cause: &str) -> Option<&'static str> {

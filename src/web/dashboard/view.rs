@@ -66,8 +66,13 @@ impl Chrome {
         Self { page, freshness: Some(Freshness::new(app, run, now)), ..Self::bare(app) }
     }
 
+    /// The same frame around another page.
+    pub fn on(self, page: &'static str) -> Self {
+        Self { page, ..self }
+    }
+
     /// The frame of a page that must come out even when the database cannot be read.
-    fn bare(app: &App) -> Self {
+    pub fn bare(app: &App) -> Self {
         let shop = &app.config.shop;
         let name = if shop.name.is_empty() { &shop.id } else { &shop.name };
         Self {

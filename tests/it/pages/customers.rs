@@ -486,3 +486,31 @@ fn real_runs_write_their_events_in_customer_order() {
     let runs: i64 = connection.query_row("SELECT count(DISTINCT run_id) FROM outbox", [], |row| row.get(0)).unwrap();
     assert!(ordered && runs == 2, "{runs} runs");
 }
+
+#[test]
+fn events_that_are_no_change_of_segment_stand_in_the_timeline_too() {
+    let shop = Shop::scored(300);
+    shop.write(|tx| {
+        tx.execute_batch(
+            "INSERT INTO outbox (event_id, type, customer_id, at) SELECT randomblob(16), 'customer/first_order', 58, first_order_at + 1 FROM customers WHERE id = 58;
+             INSERT INTO deliveries (message_id, destination, seq, customer_id, state, attempts, created_at, finished_at)
+               SELECT randomblob(16), 'brevo', max(seq), 58, 'delivered', 1, 0, 1 FROM outbox;
+             UPDATE runs SET first_seq = coalesce(first_seq, (SELECT max(seq) + 1 FROM outbox)) WHERE id = (SELECT max(id) FROM runs);
+             INSERT INTO outbox (event_id, type, customer_id, run_id, at, lapsed_days)
+               SELECT randomblob(16), 'customer/lapsed', c.id, r.id, r.as_of, 90 FROM runs r, customers c
+               WHERE r.id = (SELECT max(id) FROM runs) AND c.id IN (11, 58, 90) ORDER BY c.id;",
+        )?;
+        // In a run of its own, whose other events are elsewhere.
+        tx.execute_batch(
+            "UPDATE runs SET changed = 0, first_seq = (SELECT max(seq) - 2 FROM outbox), last_seq = (SELECT max(seq) FROM outbox)
+             WHERE id = (SELECT max(id) FROM runs);",
+        )
+    });
+    let page = shop.get("/customers/58");
+    let entries = page.texts(".time li.event");
+    assert_eq!(entries.len(), 2, "{entries:?}");
+    assert!(entries[0].starts_with("No order for 90 days 23 Nov 2026"), "{entries:?}");
+    assert!(entries[1].starts_with("First order "), "{entries:?}");
+    assert!(entries[1].contains("evt_") && entries[1].contains("Delivered brevo"), "{entries:?}");
+    assert_eq!(shop.get("/customers/59").texts(".time li.event").len(), 0);
+}

@@ -10,7 +10,7 @@ fn an_empty_shop_is_told_how_to_bring_in_orders() {
     assert_eq!(page.status, StatusCode::OK);
     assert_eq!(page.text(".sub"), "Not scored yet. Next run tomorrow at 03:00.");
     assert_eq!(page.text(".empty h2"), "No orders yet");
-    assert!(page.text(".empty").contains("quintile import orders.csv"));
+    assert_eq!(page.attributes(".steps a", "href")[0], "/import");
     assert!(page.text(".empty").contains("127.0.0.1:8788"));
     assert_eq!(page.texts(".kpi").len(), 0);
 }
@@ -19,7 +19,7 @@ fn an_empty_shop_is_told_how_to_bring_in_orders() {
 fn a_shop_without_a_run_is_told_to_score() {
     let page = Shop::with_customers(30).get("/");
     assert_eq!(page.text(".empty h2"), "Your orders are in");
-    assert_eq!(page.attributes("form[method=post]", "action"), ["/runs"]);
+    assert_eq!(page.attributes("form[method=post]", "action"), ["/runs", "/runs"]);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn the_overview_shows_what_the_run_counted() {
     assert_eq!(rows[0], "Champions");
     let counts: i64 = page.texts(".seg tbody td:nth-child(2)").iter().map(|text| number(text)).sum();
     assert_eq!(counts, scored);
-    assert_eq!(page.attributes(".seg tbody th a", "href")[4], "/customers?segment=at_risk");
+    assert_eq!(page.attributes(".seg tbody th a", "href")[4], "/segments/at_risk");
     assert_eq!(page.attributes(".seg .spark polyline", "points").len(), 7);
     assert_eq!(page.attributes(".seg .k2", "width").len(), 7);
 

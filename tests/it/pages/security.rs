@@ -144,7 +144,10 @@ fn get_changes_nothing_and_unknown_things_are_said_to_be() {
 
     let missing = shop.get("/nowhere");
     assert_eq!((missing.status, missing.text("h1")), (StatusCode::NOT_FOUND, "Not here".to_owned()));
-    assert_eq!(missing.texts("nav a"), ["Overview", "Customers", "Runs", "Deliveries", "Destinations", "Import"]);
+    assert_eq!(
+        missing.texts("nav a"),
+        ["Overview", "Segments", "Customers", "Runs", "Deliveries", "Destinations", "Import", "Settings"]
+    );
     for (method, path) in [(Method::POST, "/"), (Method::DELETE, "/customers/7"), (Method::PUT, "/runs")] {
         let answer = shop.send(method.clone(), path, &[("host", "localhost")]);
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");

@@ -101,6 +101,7 @@ impl Shop {
             writer: self.database.writer().clone(),
             wake: Arc::default(),
             environment: self.environment.clone(),
+            privacy: Arc::default(),
         })
     }
 

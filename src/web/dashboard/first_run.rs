@@ -1,0 +1,75 @@
+//! The three steps from an empty shop to one that works, as the Overview shows them until there are
+//! figures. Pure.
+
+use super::App;
+
+/// Where a new shop stands.
+pub struct First {
+    pub title: &'static str,
+    pub text: &'static str,
+    pub steps: [Step; 3],
+}
+
+pub struct Step {
+    pub title: &'static str,
+    pub text: String,
+    /// Its class: done, next, later.
+    pub state: &'static str,
+    pub action: Action,
+}
+
+/// What to press.
+pub enum Action {
+    None,
+    /// An address and what it is called.
+    Go(&'static str, &'static str),
+    Score,
+}
+
+/// `ordered`: orders have come in. `made`: there was a run, which found nobody to score.
+pub fn first(app: &App, ordered: bool, made: bool) -> First {
+    let connected = !app.config.destination.is_empty();
+    let (title, text) = match (ordered, made) {
+        (false, _) => ("No orders yet", "Three steps, and your segments keep themselves up to date."),
+        (true, false) => ("Your orders are in", "They have not been scored yet."),
+        (true, true) => (
+            "No customer to score yet",
+            "The last run found no order that counts. The next one scores the orders that came since.",
+        ),
+    };
+    // Scoring without orders finds nobody, so it is never done before them.
+    let states = match (ordered, connected) {
+        (false, connected) => ["next", "later", if connected { "done" } else { "later" }],
+        (true, connected) => ["done", "next", if connected { "done" } else { "later" }],
+    };
+    let bring = Step {
+        title: "Bring in your orders",
+        text: format!(
+            "Upload an export of your shop, and let the shop send new orders by itself: point its webhooks at the outside of {}, like https://YOUR-ADDRESS/webhooks/shopify.",
+            app.config.webhooks.listen
+        ),
+        state: states[0],
+        action: if ordered {
+            Action::Go("/customers", "See the customers")
+        } else {
+            Action::Go("/import", "Import orders")
+        },
+    };
+    let score = Step {
+        title: "Score your customers",
+        text: "Each gets recency, frequency and monetary scores and a segment. From then on it happens every night."
+            .to_owned(),
+        state: states[1],
+        action: if ordered { Action::Score } else { Action::None },
+    };
+    let tool = Step {
+        title: "Connect your email tool",
+        text: format!(
+            "It is told of every customer who changes segment. Add a [[destination]] to {}, start quintile again and send a test.",
+            app.config_path.display()
+        ),
+        state: states[2],
+        action: Action::Go("/destinations", "Destinations"),
+    };
+    First { title, text, steps: [bring, score, tool] }
+}

@@ -1,0 +1,345 @@
+//! `GET /segments`: which groups do I have, how do they move?
+
+mod bands;
+pub mod flow;
+mod sankey;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Query, State},
+    response::Response,
+};
+use rusqlite::Connection;
+
+use self::{
+    bands::Band,
+    flow::Flow,
+    sankey::{Bar, Ribbon, Sankey},
+};
+use super::{
+    App,
+    definitions::{self, Direction, Move},
+    segment_table::{self, SegmentRow},
+    statistics::{self, Run, SegmentCount, Week},
+    view::{self, Chrome, Moment},
+    words,
+};
+use crate::{model::Timestamp, web::error::PageError};
+
+/// Ribbons of the drawing; the matrix has all.
+const RIBBONS: usize = 60;
+
+#[derive(Template)]
+#[template(path = "segments.html")]
+struct Segments {
+    chrome: Chrome,
+    /// `None`: nothing was scored yet.
+    figures: Option<Figures>,
+    /// The page loads itself again, because something is being counted.
+    again: bool,
+}
+
+struct Figures {
+    rows: Vec<SegmentRow>,
+    total: String,
+    sizes: Sizes,
+    /// `None`: there is no run before.
+    flow: Option<FlowView>,
+}
+
+/// Size over time, drawn and as a table.
+struct Sizes {
+    bands: Vec<(Band, String, &'static str)>,
+    first: String,
+    last: String,
+    columns: Vec<String>,
+    /// Newest first: the day, and the customers per segment.
+    rows: Vec<(Moment, Vec<String>)>,
+}
+
+/// An `<option>` of a run.
+struct Choice {
+    id: i64,
+    label: String,
+}
+
+struct FlowView {
+    choices: Vec<Choice>,
+    from: i64,
+    to: i64,
+    unchanged: bool,
+    days: [String; 2],
+    found: Found,
+}
+
+enum Found {
+    /// So many moves are to be read first.
+    Counting(String),
+    /// Events of these runs are not kept any more.
+    Forgotten,
+    Nobody,
+    Drawn(Box<Drawn>),
+}
+
+struct Drawn {
+    summary: String,
+    sankey: Sankey,
+    names: Vec<String>,
+    ribbons: Vec<(Ribbon, &'static str, String)>,
+    /// Ribbons that are not drawn.
+    smaller: bool,
+    /// Heads of the columns, and rows of a head and a cell for each column.
+    heads: Vec<String>,
+    rows: Vec<(String, Vec<Cell>)>,
+}
+
+struct Cell {
+    text: String,
+    /// Class of the way: up, dn; empty.
+    way: &'static str,
+}
+
+/// `GET /segments`, `GET /segments?from=RUN&to=RUN&unchanged=1`
+pub async fn page(
+    State(app): State<Arc<App>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
+    let now = app.clock.now();
+    let run = |name| view::parameter(&pairs, name).and_then(|id| id.parse::<i64>().ok());
+    let wanted =
+        Wanted { from: run("from"), to: run("to"), unchanged: view::parameter(&pairs, "unchanged") == Some("1") };
+    let reader = Arc::clone(&app);
+    let page = app.readers.read(move |connection| Ok(load(&reader, connection, &wanted, now)?)).await?;
+    view::html(&page)
+}
+
+struct Wanted {
+    from: Option<i64>,
+    to: Option<i64>,
+    unchanged: bool,
+}
+
+fn load(app: &App, connection: &Connection, wanted: &Wanted, now: Timestamp) -> rusqlite::Result<Segments> {
+    let in_force = statistics::in_force(connection)?;
+    let chrome = Chrome::new(app, "segments", in_force.as_ref(), now);
+    let run = in_force.filter(|run| run.scored > 0);
+    let figures = run.map(|run| figures(app, connection, &run, wanted)).transpose()?;
+    let flow = figures.as_ref().and_then(|figures| figures.flow.as_ref());
+    let again = flow.is_some_and(|flow| matches!(flow.found, Found::Counting(_)));
+    Ok(Segments { chrome, figures, again })
+}
+
+fn figures(app: &App, connection: &Connection, run: &Run, wanted: &Wanted) -> rusqlite::Result<Figures> {
+    let before = statistics::before(connection, run)?;
+    let earlier = before.as_ref().map(|before| statistics::counts(connection, before.id)).transpose()?;
+    let segments = statistics::segments(connection, run.id)?;
+    let weeks = statistics::weeks(connection, run)?;
+    Ok(Figures {
+        rows: segment_table::rows(app, &weeks, run, earlier.as_ref(), &segments),
+        total: words::counted(run.scored, "customer", "customers"),
+        sizes: sizes(app, &weeks, &segments),
+        flow: before.map(|before| flow_view(app, connection, run, &before, wanted)).transpose()?,
+    })
+}
+
+fn sizes(app: &App, weeks: &[Option<Week>], segments: &[SegmentCount]) -> Sizes {
+    let names: Vec<&str> = segments.iter().map(|segment| segment.segment.as_str()).collect();
+    let sizes: Vec<Vec<Option<i64>>> = names.iter().map(|name| segment_table::sizes(weeks, name)).collect();
+    let known: Vec<&Week> = weeks.iter().flatten().collect();
+    let day = |week: Option<&&Week>| week.map_or_else(String::new, |week| Moment::day(app, week.as_of).text);
+    Sizes {
+        bands: bands::bands(&sizes)
+            .into_iter()
+            .map(|band| {
+                let name = names[band.index];
+                (band, app.names.label(name), app.names.tone(name))
+            })
+            .collect(),
+        first: day(known.first()),
+        last: day(known.last()),
+        columns: names.iter().map(|name| app.names.label(name)).collect(),
+        rows: known
+            .iter()
+            .rev()
+            .map(|week| {
+                let count = |name: &&str| words::count(week.counts.get(*name).copied().unwrap_or(0));
+                (Moment::day(app, week.as_of), names.iter().map(count).collect())
+            })
+            .collect(),
+    }
+}
+
+/// The two runs that the address names, where they are there and can be compared; otherwise the last
+/// two. The earlier one is always the first.
+fn chosen(connection: &Connection, run: &Run, before: &Run, wanted: &Wanted) -> rusqlite::Result<(Run, Run)> {
+    let find = |id: Option<i64>| -> rusqlite::Result<Option<Run>> {
+        let run = id.map(|id| statistics::by_id(connection, id)).transpose()?.flatten();
+        Ok(run.filter(|run| run.scored_at.is_some() && run.scored > 0 && run.trigger != "backfill"))
+    };
+    let to = find(wanted.to)?.unwrap_or_else(|| run.clone());
+    let from = match find(wanted.from)? {
+        Some(from) => from,
+        None => statistics::before(connection, &to)?.unwrap_or_else(|| before.clone()),
+    };
+    Ok(if (from.as_of, from.id) <= (to.as_of, to.id) { (from, to) } else { (to, from) })
+}
+
+fn flow_view(
+    app: &App,
+    connection: &Connection,
+    run: &Run,
+    before: &Run,
+    wanted: &Wanted,
+) -> rusqlite::Result<FlowView> {
+    let (from, to) = chosen(connection, run, before, wanted)?;
+    let mut runs = statistics::choices(connection)?;
+    for chosen in [&from, &to] {
+        if !runs.iter().any(|(id, _)| *id == chosen.id) {
+            runs.push((chosen.id, chosen.as_of));
+        }
+    }
+    runs.sort_by_key(|(id, as_of)| std::cmp::Reverse((*as_of, *id)));
+    let steps = flow::steps(connection, &from, &to)?;
+    let (key, cost) = ((from.id, to.id), flow::cost(&steps));
+    let known = match app.flows.known(&key) {
+        None if cost <= flow::AT_ONCE => Some(app.flows.keep(key, flow::between(connection, from.id, to.id, &steps)?)),
+        known => known,
+    };
+    let found = match known.as_deref() {
+        None => {
+            app.flows.count(&app.readers, key, move |readers| flow::beside(readers, key.0, key.1, &steps));
+            Found::Counting(words::count(cost))
+        }
+        Some(Flow::Forgotten) => Found::Forgotten,
+        Some(Flow::Known(moves)) => {
+            let ranked = ranked(connection, &from, &to)?;
+            draw(app, moves, &ranked, wanted.unchanged).map_or(Found::Nobody, |drawn| Found::Drawn(Box::new(drawn)))
+        }
+    };
+    Ok(FlowView {
+        choices: runs.into_iter().map(|(id, as_of)| Choice { id, label: Moment::new(app, as_of).text }).collect(),
+        from: from.id,
+        to: to.id,
+        unchanged: wanted.unchanged,
+        days: [from.as_of, to.as_of].map(|at| Moment::day(app, at).text),
+        found,
+    })
+}
+
+/// The segments of both runs, best first; those of the later one decide.
+fn ranked(connection: &Connection, from: &Run, to: &Run) -> rusqlite::Result<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    for run in [to, from] {
+        for segment in statistics::segments(connection, run.id)? {
+            if !names.contains(&segment.segment) {
+                names.push(segment.segment);
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// `None`: nobody is to be shown.
+fn draw(app: &App, moves: &[Move], ranked: &[String], unchanged: bool) -> Option<Drawn> {
+    let rank = |name: &str| ranked.iter().position(|known| known == name);
+    let shown: Vec<&Move> = moves.iter().filter(|step| unchanged || step.old != step.new).collect();
+    if shown.is_empty() {
+        return None;
+    }
+    // '' and names that neither run has a count of come last.
+    let mut names: Vec<&str> = shown.iter().flat_map(|step| [step.old.as_str(), step.new.as_str()]).collect();
+    names.sort_by_key(|name| (rank(name).unwrap_or(usize::MAX), *name));
+    names.dedup();
+    let place = |name: &str| names.iter().position(|known| *known == name).unwrap_or_default();
+    let drawn: Vec<&Move> = shown.iter().take(RIBBONS).copied().collect();
+    let flows: Vec<_> = drawn.iter().map(|step| (place(&step.old), place(&step.new), step.customers)).collect();
+    let mut sankey = sankey::sankey(&flows);
+    let ribbons = std::mem::take(&mut sankey.ribbons)
+        .into_iter()
+        .map(|ribbon| {
+            let step = drawn[ribbon.flow];
+            let title = format!(
+                "{} → {}: {}",
+                old_label(app, &step.old),
+                new_label(app, &step.new),
+                words::counted(step.customers, "customer", "customers")
+            );
+            (ribbon, way(step, rank), title)
+        })
+        .collect();
+    let has = |pick: &dyn Fn(&Move) -> &str| -> Vec<&str> {
+        names.iter().copied().filter(|name| shown.iter().any(|step| pick(step) == *name)).collect()
+    };
+    let (old, new) = (has(&|step| &step.old), has(&|step| &step.new));
+    let cell = |old: &str, new: &str| {
+        shown.iter().find(|step| step.old == old && step.new == new).map_or(
+            Cell { text: String::new(), way: "" },
+            |step| Cell { text: words::count(step.customers), way: way(step, rank) },
+        )
+    };
+    Some(Drawn {
+        summary: summary(moves, rank),
+        sankey,
+        names: names.iter().map(|name| app.names.label(name)).collect(),
+        ribbons,
+        smaller: shown.len() > RIBBONS,
+        heads: new.iter().map(|name| new_label(app, name)).collect(),
+        rows: old
+            .iter()
+            .map(|name| (old_label(app, name), new.iter().map(|other| cell(name, other)).collect()))
+            .collect(),
+    })
+}
+
+impl Bar {
+    fn count(&self) -> String {
+        words::count(self.customers)
+    }
+}
+
+impl Drawn {
+    /// What a bar of the drawing is called.
+    fn label<'a>(&'a self, bar: &Bar, none: &'a str) -> &'a str {
+        self.names.get(bar.name).map(String::as_str).filter(|label| !label.is_empty()).unwrap_or(none)
+    }
+}
+
+fn old_label(app: &App, name: &str) -> String {
+    if name.is_empty() { "Not scored before".to_owned() } else { app.names.label(name) }
+}
+
+fn new_label(app: &App, name: &str) -> String {
+    if name.is_empty() { "No longer scored".to_owned() } else { app.names.label(name) }
+}
+
+fn way(step: &Move, rank: impl Fn(&str) -> Option<usize>) -> &'static str {
+    match definitions::direction(&step.old, &step.new, rank) {
+        Direction::Up => "up",
+        Direction::Down => "dn",
+        _ => "",
+    }
+}
+
+/// What the drawing shows, for those who do not see it.
+fn summary(moves: &[Move], rank: impl Fn(&str) -> Option<usize>) -> String {
+    let moved = definitions::moved(moves, rank);
+    let stayed: i64 = moves.iter().filter(|step| step.old == step.new).map(|step| step.customers).sum();
+    let mut parts = vec![
+        format!(
+            "{} changed segment, {} up and {} down",
+            words::counted(moved.total, "customer", "customers"),
+            words::count(moved.up),
+            words::count(moved.down)
+        ),
+        format!("{} stayed", words::count(stayed)),
+    ];
+    if moved.new > 0 {
+        parts.push(format!("{} scored for the first time", words::count(moved.new)));
+    }
+    if moved.left > 0 {
+        parts.push(format!("{} no longer scored", words::count(moved.left)));
+    }
+    format!("{}.", parts.join("; "))
+}

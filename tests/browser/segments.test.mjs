@@ -1,0 +1,170 @@
+// The pages of segments, of one segment and of the settings in a real browser, and erasing a person:
+// no console message, no sideways scroll and no axe violation, light and dark, wide and narrow; the
+// ways between them; and what goes to the printer.
+//
+// As pages.test.mjs: QUINTILE_URL names a running `quintile demo`, SHOTS a folder for pictures.
+
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { after, before, test } from 'node:test';
+import { chromium } from 'playwright-core';
+
+const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
+const base = process.env.QUINTILE_URL;
+const shots = process.env.SHOTS;
+if (!base) throw new Error('QUINTILE_URL must name a running dashboard, like http://127.0.0.1:8787');
+
+let browser;
+before(async () => {
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'],
+  });
+  if (shots) mkdirSync(shots, { recursive: true });
+});
+after(() => browser?.close());
+
+/** Opens a page and collects what the browser complains of. axe needs the policy out of its way. */
+async function open(path, { width = 1280, scheme = 'light', bypassCSP = false } = {}) {
+  const context = await browser.newContext({
+    viewport: { width, height: 900 },
+    colorScheme: scheme,
+    bypassCSP,
+    baseURL: base,
+  });
+  const page = await context.newPage();
+  const complaints = [];
+  page.on('console', (message) => complaints.push(message.text()));
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  const response = await page.goto(path);
+  return { page, complaints, status: response.status() };
+}
+
+/** Values of the runs to choose from, newest first. */
+async function runs() {
+  const { page } = await open('/segments');
+  const values = await page.locator('select[name=from] option').evaluateAll((all) => all.map((one) => one.value));
+  await page.context().close();
+  return values;
+}
+
+test('every page in every look', async (t) => {
+  const [newest, , , , , , , , , older] = await runs();
+  const pages = {
+    segments: ['/segments', 200],
+    flow: [`/segments?from=${older}&to=${newest}&unchanged=1`, 200],
+    segment: ['/segments/at_risk', 200],
+    unknown: ['/segments/nobody', 404],
+    settings: ['/settings', 200],
+  };
+  for (const [name, [path, status]] of Object.entries(pages)) {
+    for (const scheme of ['light', 'dark']) {
+      for (const width of [1280, 390]) {
+        await t.test(`${name} ${scheme} ${width}`, async () => {
+          const seen = await open(path, { width, scheme });
+          assert.equal(seen.status, status);
+          if (shots) await seen.page.screenshot({ path: `${shots}/${name}-${width}-${scheme}.png`, fullPage: true });
+          const sideways = await seen.page.evaluate(
+            () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+          );
+          assert.equal(sideways, 0, 'the page scrolls sideways');
+          // The browser itself says that an answer was 404.
+          assert.deepEqual(seen.complaints.filter((complaint) => status === 200 || !complaint.includes('404')), []);
+          await seen.page.context().close();
+
+          const checked = await open(path, { width, scheme, bypassCSP: true });
+          // What is folded away is looked at too.
+          await checked.page.evaluate(() => document.querySelectorAll('details').forEach((it) => (it.open = true)));
+          await checked.page.addScriptTag({ path: axe });
+          const { violations } = await checked.page.evaluate(() => globalThis.axe.run());
+          const found = violations.map((rule) => `${rule.id}: ${rule.nodes.map((node) => node.html).join(' | ')}`);
+          assert.deepEqual(found, []);
+          await checked.page.context().close();
+        });
+      }
+    }
+  }
+});
+
+test('from all segments to one and to its customers', async () => {
+  const { page, complaints } = await open('/');
+  await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Segments' }).click();
+  await page.waitForURL('**/segments');
+  await page.locator('.seg').getByRole('link', { name: 'At risk' }).click();
+  await page.waitForURL('**/segments/at_risk');
+  assert.equal((await page.locator('h1').textContent()).trim(), 'At risk');
+  await page.getByRole('link', { name: 'All of them' }).click();
+  await page.waitForURL('**/customers?segment=at_risk');
+  for (const label of await page.locator('.rows tbody .sg').allTextContents()) assert.equal(label.trim(), 'At risk');
+  await page.locator('.rows tbody th a').first().click();
+  await page.waitForURL('**/customers/*');
+  assert.match(await page.locator('.sub').first().textContent(), /^At risk/);
+  await page.locator('.sub a.tag').click();
+  await page.waitForURL('**/segments/at_risk');
+  assert.deepEqual(complaints, []);
+  await page.context().close();
+});
+
+test('two runs are chosen, and the drawing and the table say the same', async () => {
+  const [newest, , , , , , , , , older] = await runs();
+  const { page, complaints } = await open('/segments');
+  await page.getByLabel('From the run of').selectOption(older);
+  await page.getByLabel('to the run of').selectOption(newest);
+  await page.getByRole('button', { name: 'Show' }).click();
+  await page.waitForURL(`**/segments?from=${older}&to=${newest}**`);
+  assert.equal(await page.getByLabel('From the run of').inputValue(), older);
+  const numbers = (texts) => texts.map((text) => Number(text.replace(/\D/g, ''))).filter((number) => number > 0);
+  const sum = (list) => list.reduce((all, one) => all + one, 0);
+  const cells = numbers(await page.locator('.matrix tbody td').allTextContents());
+  const ribbons = numbers((await page.locator('.sankey path title').allTextContents()).map((text) => text.split(':')[1]));
+  assert.ok(cells.length > 3);
+  assert.deepEqual([...cells].sort(), [...ribbons].sort());
+  const without = sum(cells);
+  await page.getByLabel('Also who stayed').check();
+  await page.getByRole('button', { name: 'Show' }).click();
+  await page.waitForURL('**unchanged=1**');
+  const all = sum(numbers(await page.locator('.matrix tbody td').allTextContents()));
+  assert.ok(all > without, `${all} with those who stayed, ${without} without`);
+  assert.deepEqual(complaints, []);
+  await page.context().close();
+});
+
+test('a person is erased only when their id is typed', async () => {
+  const { page } = await open('/customers?segment=lost');
+  await page.locator('.rows tbody th a').nth(3).click();
+  await page.waitForURL('**/customers/*');
+  const path = new URL(page.url()).pathname;
+  const id = path.split('/').pop();
+  await page.getByText('Erase this person').click();
+  await page.getByLabel('to confirm').fill('yes');
+  await page.getByRole('button', { name: 'Erase' }).click();
+  await page.getByText('Nothing was erased').waitFor();
+  await page.goto(path);
+  await page.getByText('Erase this person').click();
+  await page.getByLabel('to confirm').fill(id);
+  await page.getByRole('button', { name: 'Erase' }).click();
+  await page.waitForURL(`**/customers?erased=${id}`);
+  assert.match(await page.locator('.notice').textContent(), new RegExp(`Customer ${id} has no name any more`));
+  await page.goto(path);
+  assert.equal(await page.getByText('Erase this person').count(), 0);
+  await page.context().close();
+});
+
+test('on paper there is nothing to press, and bars are there', async () => {
+  for (const path of ['/', '/segments']) {
+    const { page } = await open(path, { scheme: 'dark' });
+    await page.emulateMedia({ media: 'print', colorScheme: 'dark' });
+    if (shots) await page.screenshot({ path: `${shots}/print${path.replace('/', '-')}.png`, fullPage: true });
+    for (const gone of ['.side', 'button', 'form', '.button']) {
+      for (const element of await page.locator(gone).all()) assert.equal(await element.isVisible(), false, `${path} ${gone}`);
+    }
+    assert.ok(await page.locator('.seg .k2').first().isVisible());
+    const white = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    assert.equal(white, 'rgb(255, 255, 255)');
+    const text = await page.evaluate(() => getComputedStyle(document.body).color);
+    assert.equal(text, 'rgb(0, 0, 0)');
+    assert.equal(await page.evaluate(() => getComputedStyle(document.body).printColorAdjust), 'exact');
+    await page.context().close();
+  }
+});

@@ -1,0 +1,56 @@
+//! The three steps from an empty shop to one that works.
+
+use axum::http::StatusCode;
+
+use crate::support::pages::Shop;
+
+/// The class of each of the three steps.
+fn states(shop: &Shop) -> Vec<String> {
+    shop.get("/").attributes(".steps li", "class")
+}
+
+#[test]
+fn a_new_shop_is_led_through_three_steps() {
+    let mut shop = Shop::empty();
+    let destinations = std::mem::take(&mut shop.config.destination);
+    let page = shop.get("/");
+    assert_eq!(page.text(".empty h2"), "No orders yet");
+    assert_eq!(states(&shop), ["next", "later", "later"]);
+    assert_eq!(page.attributes(".steps a", "href"), ["/import", "/destinations"]);
+    assert_eq!(page.attributes(".steps form", "action").len(), 0, "nobody can be scored yet");
+
+    let mut shop = Shop::with_customers(30);
+    shop.config.destination.clear();
+    let page = shop.get("/");
+    assert_eq!(page.text(".empty h2"), "Your orders are in");
+    assert_eq!(states(&shop), ["done", "next", "later"]);
+    assert_eq!(page.attributes(".steps form", "action"), ["/runs"]);
+    shop.config.destination = destinations;
+    assert_eq!(states(&shop), ["done", "next", "done"]);
+    assert_eq!(page.texts(".steps .pill"), ["Done", "Next"]);
+
+    assert_eq!(states(&Shop::scored(30)), Vec::<String>::new(), "figures have taken their place");
+}
+
+#[test]
+fn the_sample_is_a_file_that_an_import_can_read() {
+    let shop = Shop::empty();
+    let sample = shop.get("/import/sample.csv");
+    assert_eq!(sample.status, StatusCode::OK);
+    assert_eq!(sample.header("content-disposition"), "attachment; filename=\"sample.csv\"");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sample.csv");
+    std::fs::write(&path, &sample.body).unwrap();
+    let config = folder.path().join("config.toml");
+    std::fs::write(&config, "").unwrap();
+    let command = || {
+        let mut command = assert_cmd::Command::cargo_bin("quintile").unwrap();
+        command.arg("--config").arg(&config);
+        command
+    };
+    let output = command().args(["import", "--format", "json"]).arg(&path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["files"][0]["orders"]["new"], 6, "{report}");
+    assert_eq!(report["files"][0]["orders"]["rejected"], 0, "{report}");
+}
