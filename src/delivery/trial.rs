@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Context;
 use http::{HeaderMap, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     client::{Client, LIMITS},
@@ -28,7 +29,7 @@ const OPEN_HEADERS: [&str; 6] = ["content-type", "accept", "user-agent", "revisi
 const EMAIL: &str = "test@quintile.example";
 
 /// What was sent and what came back. Shows no secret.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Trial {
     pub destination: String,
@@ -40,7 +41,7 @@ pub struct Trial {
 }
 
 /// One request and its answer.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exchanged {
     pub method: String,

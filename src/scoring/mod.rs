@@ -18,8 +18,10 @@ mod backfill;
 mod changes;
 mod compare;
 mod cuts;
+mod decide;
 mod emit;
 mod lapsed;
+mod latest;
 pub mod night;
 mod runs;
 pub mod segment;
@@ -45,7 +47,9 @@ use crate::{
 
 pub use crate::config::Ties;
 pub use backfill::{Backfilled, backfill};
+pub use decide::decide;
 pub use emit::note_decided;
+pub use latest::{SegmentNow, known_segments, segments_now};
 pub use runs::{NotBegun, State, latest_as_of};
 pub use sql::{Parameters, Part, text};
 pub use watch::Night;

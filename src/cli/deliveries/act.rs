@@ -8,9 +8,8 @@ use rusqlite::{Connection, OptionalExtension};
 use super::must_know;
 use crate::{
     cli::{Context, Format, Outcome, UsageError, score},
-    db::Database,
     model::Timestamp,
-    outbox::{self, Action, Cursor, DestinationState, Filter, Gate, Ids, State, act, count_matching},
+    outbox::{self, Action, DestinationState, Filter, Gate, State, count_matching},
     scoring,
 };
 
@@ -46,9 +45,6 @@ pub struct Args {
     dry_run: bool,
 }
 
-/// Deliveries acted on in one transaction, so that the journal stays small.
-const SLICE: usize = 1000;
-
 pub fn run(action: Action, args: &Args, list: &super::Args, context: &Context) -> anyhow::Result<Outcome> {
     let filter = filter(action, args, list)?;
     let mut notes = Vec::new();
@@ -62,7 +58,8 @@ pub fn run(action: Action, args: &Args, list: &super::Args, context: &Context) -
             scoring::resume(&database, &score::settings(context)?, &context.clock)?;
         }
         let matched = count(&*database.readers().get()?, action, &filter, context)?;
-        let done = act_on_all(&database, action, &filter, context.clock.now())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let done = runtime.block_on(scoring::decide(database.writer(), action, &filter, context.clock.now()))?;
         database.nudge();
         if action != Action::Discard {
             notes = standing_in_the_way(&*database.readers().get()?, &filter, context)?;
@@ -124,26 +121,6 @@ fn count(connection: &Connection, action: Action, filter: &Filter, context: &Con
         })?;
     }
     Ok(count_matching(connection, action, filter)?)
-}
-
-/// All of them, slice by slice. Returns how many there were.
-fn act_on_all(database: &Database, action: Action, filter: &Filter, now: Timestamp) -> anyhow::Result<usize> {
-    let (mut cursor, mut total) = (Cursor::default(), 0);
-    loop {
-        let filter = filter.clone();
-        let (count, next) = database.writer().write_blocking(move |tx| {
-            let done = act(tx, action, &filter, cursor, SLICE, &mut Ids::random(now), now)?;
-            if done.1.is_none() {
-                scoring::note_decided(tx)?;
-            }
-            Ok(done)
-        })?;
-        total += count;
-        match next {
-            Some(next) => cursor = next,
-            None => return Ok(total),
-        }
-    }
 }
 
 /// Why what was released or tried again may not go out at once.
