@@ -2,6 +2,7 @@
 //! a router of its own, so that a tunnel that exposes one never exposes the other.
 
 pub mod api;
+pub mod auth;
 pub mod dashboard;
 pub mod error;
 mod listen;
