@@ -111,10 +111,10 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     let webhooks = webhooks::router(WebhookState {
         config: config.clone(),
         rules,
-        writer,
+        writer: writer.clone(),
         clock: clock.clone(),
         wake: wake.clone(),
-        privacy: asked_for_data,
+        privacy: asked_for_data.clone(),
     });
     let forgetting = retention::run(readers.clone(), database_writer, clock.clone(), shutdown.clone());
     let dashboard = dashboard::router(DashboardState {
@@ -125,6 +125,9 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         metrics,
         score_now,
         uploads: uploads.clone(),
+        writer,
+        wake,
+        privacy: asked_for_data,
     });
 
     let mut parts = JoinSet::new();

@@ -7,6 +7,7 @@ pub mod dashboard;
 pub mod error;
 mod listen;
 pub mod receiver;
+mod store;
 pub mod webhooks;
 
 pub use listen::listen;

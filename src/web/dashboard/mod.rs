@@ -10,12 +10,12 @@ mod chart;
 mod customer;
 mod customers;
 mod export;
-mod filter;
+pub(super) mod filter;
 mod guard;
 mod health;
 mod heat;
 mod import;
-mod list;
+pub(super) mod list;
 mod messages;
 mod metrics;
 mod names;
@@ -25,7 +25,7 @@ mod overview;
 mod place;
 mod runs;
 mod search;
-mod statistics;
+pub(super) mod statistics;
 mod syncs;
 mod timeline;
 mod view;
@@ -43,6 +43,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use tokio::sync::Notify;
 use tower_http::{
     compression::CompressionLayer,
     csrf::{CsrfLayer, ProtectionError},
@@ -52,7 +53,7 @@ use tower_http::{
 use crate::{
     clock::Clock,
     config::Config,
-    db::Readers,
+    db::{Readers, Writer},
     intake::uploads::Uploads,
     metrics::Metrics,
     outbox::Shop,
@@ -79,6 +80,11 @@ pub struct DashboardState {
     pub score_now: tokio::sync::mpsc::Sender<()>,
     /// Files that come in through the page.
     pub uploads: Uploads,
+    pub writer: Writer,
+    /// Wakes the forwarder.
+    pub wake: Arc<Notify>,
+    /// Wakes what searches the shop's messages for somebody who was erased.
+    pub privacy: Arc<Notify>,
 }
 
 /// [`DashboardState`] and what is made of it once.
@@ -97,8 +103,17 @@ struct App {
 
 /// All routes of the dashboard listener.
 pub fn router(state: DashboardState) -> Router {
-    let DashboardState { config, config_path, readers, clock, metrics, score_now, uploads } = state;
-    let api = api::router(ApiState { shop: Shop::from_config(&config), readers: readers.clone() });
+    let api = api::router(ApiState {
+        shop: Shop::from_config(&state.config),
+        config: state.config.clone(),
+        readers: state.readers.clone(),
+        writer: state.writer,
+        clock: state.clock.clone(),
+        score_now: state.score_now.clone(),
+        wake: state.wake,
+        privacy: state.privacy,
+    });
+    let DashboardState { config, config_path, readers, clock, metrics, score_now, uploads, .. } = state;
     let names = names::Names::from_config(&config);
     let app = Arc::new(App {
         config,
@@ -127,15 +142,15 @@ pub fn router(state: DashboardState) -> Router {
         .route("/assets/quintile.css", get(view::style))
         .route("/assets/favicon.svg", get(view::icon))
         .route("/metrics", get(metrics::metrics))
-        .merge(api)
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .layer(RequestBodyLimitLayer::new(BODY_LIMIT));
-    // Has a limit of its own.
+    // These have limits of their own.
     let upload =
         Router::new().route("/import", get(import::page).post(import::upload)).layer(DefaultBodyLimit::disable());
     pages
         .merge(upload)
+        .merge(api)
         .fallback(view::not_found)
         .method_not_allowed_fallback(view::wrong_method)
         .layer(CsrfLayer::new().with_rejection_response(from_elsewhere))
@@ -147,7 +162,7 @@ pub fn router(state: DashboardState) -> Router {
 /// The answer to a form that another site submitted.
 fn from_elsewhere(_: ProtectionError) -> Response {
     PageError::Forbidden(
-        "The form was sent from another site, so nothing was done. Open the dashboard itself and press the button there."
+        "This was sent from another site, so nothing was done. Open the dashboard itself and press the button there."
             .to_owned(),
     )
     .into_response()
