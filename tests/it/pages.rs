@@ -2,6 +2,7 @@
 
 mod customers;
 mod import;
+mod login;
 mod machines;
 mod overview;
 mod plans;

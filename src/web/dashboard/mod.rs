@@ -16,6 +16,7 @@ mod health;
 mod heat;
 mod import;
 pub(super) mod list;
+mod login;
 mod messages;
 mod metrics;
 mod names;
@@ -59,6 +60,7 @@ use crate::{
     outbox::Shop,
     web::{
         api::{self, ApiState},
+        auth::Access,
         error::PageError,
     },
 };
@@ -85,6 +87,8 @@ pub struct DashboardState {
     pub wake: Arc<Notify>,
     /// Wakes what searches the shop's messages for somebody who was erased.
     pub privacy: Arc<Notify>,
+    /// The key that the database keeps for itself; that of sessions is made of it.
+    pub database_key: [u8; 32],
 }
 
 /// [`DashboardState`] and what is made of it once.
@@ -97,6 +101,7 @@ struct App {
     score_now: tokio::sync::mpsc::Sender<()>,
     uploads: Uploads,
     names: names::Names,
+    access: Access,
     /// When "Score now" was last pressed (Unix milliseconds), until its run shows in the database.
     asked: AtomicI64,
 }
@@ -113,6 +118,7 @@ pub fn router(state: DashboardState) -> Router {
         wake: state.wake,
         privacy: state.privacy,
     });
+    let access = Access::new(&state.config, &state.database_key);
     let DashboardState { config, config_path, readers, clock, metrics, score_now, uploads, .. } = state;
     let names = names::Names::from_config(&config);
     let app = Arc::new(App {
@@ -124,6 +130,7 @@ pub fn router(state: DashboardState) -> Router {
         score_now,
         uploads,
         names,
+        access,
         asked: AtomicI64::new(i64::MIN),
     });
     let pages = Router::new()
@@ -139,6 +146,8 @@ pub fn router(state: DashboardState) -> Router {
         .route("/import/{id}/start", post(import::detail::start))
         .route("/import/{id}/discard", post(import::detail::discard))
         .route("/import/{id}/rejected.csv", get(import::detail::rejected))
+        .route("/login", get(login::page).post(login::sign_in))
+        .route("/logout", post(login::sign_out))
         .route("/assets/quintile.css", get(view::style))
         .route("/assets/favicon.svg", get(view::icon))
         .route("/metrics", get(metrics::metrics))
