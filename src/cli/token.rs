@@ -12,9 +12,10 @@ use crate::{
 
 /// Below the options in `--help`.
 const HELP: &str = "\
-Nothing is stored: write the lines that are printed into config.toml, start `quintile serve` again, and \
-give the token to the program, which sends it as `Authorization: Bearer TOKEN`. Whoever takes the \
-lines out ends the token.";
+Nothing is stored. The token goes to standard error, for the program, which sends it as \
+`Authorization: Bearer TOKEN`. The lines for config.toml go to standard output: `quintile token NAME \
+--scope read >> config.toml`, then start `quintile serve` again. Whoever takes the lines out ends the \
+token.";
 
 /// Make a token for a program that uses the API
 #[derive(Debug, clap::Args)]
@@ -51,11 +52,12 @@ pub fn run(args: &Args, _context: &Context) -> anyhow::Result<Outcome> {
         }
         Format::Table | Format::Csv => {
             let scopes: Vec<String> = scopes.iter().map(|scope| format!("{scope:?}")).collect();
+            let name = toml::Value::String(args.name.clone());
+            // Apart from the lines: those may go into the file as they are, and the token must not.
+            eprintln!("The token, shown this once: {}", token.expose());
             writeln!(
                 std::io::stdout(),
-                "# The token, shown this once:\n# {}\n[[dashboard.token]]\nname = {}\nscopes = [{}]\nhash = \"{hash}\"",
-                token.expose(),
-                toml::Value::String(args.name.clone()),
+                "[[dashboard.token]]\nname = {name}\nscopes = [{}]\nhash = \"{hash}\"",
                 scopes.join(", "),
             )?;
         }

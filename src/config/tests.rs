@@ -393,13 +393,18 @@ fn no_error_shows_a_secret() {
 
 #[test]
 fn the_environment_overrides_the_file() {
-    let file = File::new(&format!("[scoring]\nhold_above_percent = 3\n{}", destination("")));
+    let file = File::new(&format!(
+        "[scoring]\nhold_above_percent = 3\n[[dashboard.token]]\nname = \"reports\"\nscopes = [\"read\"]\n{}",
+        destination("")
+    ));
     std::fs::write(file.0.path().join("secrets"), format!("{SECRET}\n\n{SECRET}\n")).unwrap();
+    let hash = format!("sha256:{}", "0a".repeat(32));
     let config = file
         .load([
             ("QUINTILE_CONFIG", "ignored"),
             ("QUINTILE_LOG", "debug"),
             ("QUINTILE_DASHBOARD__LISTEN", "127.0.0.1:9999"),
+            ("QUINTILE_DASHBOARD__TOKEN__REPORTS__HASH", hash.as_str()),
             ("QUINTILE_SCORING__HOLD_ABOVE_PERCENT", "40"),
             ("QUINTILE_SCORING__TIES", "split"),
             ("QUINTILE_ORDERS__COUNT_PENDING", "true"),
@@ -413,6 +418,7 @@ fn the_environment_overrides_the_file() {
         ])
         .unwrap();
     assert_eq!(config.dashboard.listen, ([127, 0, 0, 1], 9999).into());
+    assert_eq!(config.dashboard.token[0].digest(), Some([10; 32]));
     assert_eq!(config.scoring.hold_above_percent, 40);
     assert_eq!(config.scoring.ties, super::Ties::Split);
     assert!(config.orders.count_pending);
@@ -430,6 +436,7 @@ fn a_wrong_variable_is_named() {
     for (name, value, message) in [
         ("QUINTILE_DASHBOARD_LISTEN", "x", "there is no such key; did you mean QUINTILE_DASHBOARD__LISTEN?"),
         ("QUINTILE_DASHBORD__LISTEN", "x", "there is no such key; did you mean QUINTILE_DASHBOARD__LISTEN?"),
+        ("QUINTILE_DASHBOARD__TOKEN__ALL__HASH", "x", "no [[dashboard.token]] of the file has the name \"all\""),
         ("QUINTILE_X", "x", "there is no such key; the name is QUINTILE_SECTION__KEY, like QUINTILE_DASHBOARD__LISTEN"),
         (
             "QUINTILE_DASHBOARD__LISTEN",

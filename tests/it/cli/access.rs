@@ -79,10 +79,10 @@ fn passwords_that_are_none() {
 #[test]
 fn a_token_works_when_its_lines_are_in_the_file() {
     let home = Home::new("[webhooks]\nlisten = \"127.0.0.1:0\"\n[dashboard]\nlisten = \"127.0.0.1:0\"\n");
-    let printed = home.ok(&["token", "the \"shop\"", "--scope", "ingest", "--scope", "read"]);
-    let token = printed.lines().find_map(|line| line.strip_prefix("# quintile_")).expect("the token");
-    let token = format!("quintile_{token}");
-    let config = format!("{}{printed}", std::fs::read_to_string(home.path("config.toml")).unwrap());
+    let made = home.run(&["token", "the \"shop\"", "--scope", "ingest", "--scope", "read"]);
+    let token = made.err.trim_end().rsplit(' ').next().unwrap();
+    assert!(made.code == 0 && token.starts_with("quintile_") && !made.out.contains(token), "{}", made.err);
+    let config = format!("{}{}", std::fs::read_to_string(home.path("config.toml")).unwrap(), made.out);
     home.write("config.toml", &config);
     let server = Server::start(&home.path(""));
     let bearer = format!("Bearer {token}");
