@@ -4,8 +4,8 @@
 -- Conventions: money is INTEGER minor units of the shop's currency; times are INTEGER Unix
 -- milliseconds, UTC; ids given by a shop are TEXT (they pass 2^53). Ids without a comment are ours.
 
--- Which version of the program brought this file to which schema, and the key of the tombstones.
--- Written by db.
+-- Which version of the program brought this file to which schema, and the key of the tombstones
+-- and of sessions. Written by db.
 CREATE TABLE meta (
   key   TEXT PRIMARY KEY,
   value TEXT NOT NULL

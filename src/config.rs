@@ -1,6 +1,7 @@
 //! What the merchant may set. One struct per section of `config.toml`, in the file's order; the
 //! defaults here are the defaults of the file, which a test compares.
 
+mod access;
 pub mod advice;
 mod check;
 mod destination;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Currency, Source};
 
+pub use access::{Scope, Token};
 pub use check::{CUSTOMER_COLUMNS, DESTINATION_FIELDS, IMPORT_COLUMNS};
 pub use effective::{Effective, Origin, Origins, Section};
 pub use environment::Environment;
@@ -118,8 +120,11 @@ pub struct Dashboard {
     pub listen: SocketAddr,
     /// Host names besides localhost under which the page may be opened.
     pub allowed_hosts: Vec<String>,
-    /// For the sign-in of a later version, which a `listen` that others can reach will need.
+    /// Argon2id in the PHC form, as `quintile hash-password` prints it; empty: the page asks for no
+    /// password, and `listen` must be on this machine.
     pub password_hash: Secret,
+    /// With what programs may use the API.
+    pub token: Vec<Token>,
 }
 
 /// `[shopify]`: with what the shop's orders are fetched from its Admin API. An app's id and secret, or
@@ -373,7 +378,12 @@ impl Default for Webhooks {
 
 impl Default for Dashboard {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 8787).into(), allowed_hosts: Vec::new(), password_hash: Secret::default() }
+        Self {
+            listen: ([127, 0, 0, 1], 8787).into(),
+            allowed_hosts: Vec::new(),
+            password_hash: Secret::default(),
+            token: Vec::new(),
+        }
     }
 }
 

@@ -36,6 +36,7 @@ mod read;
 mod retention;
 mod route;
 mod settle;
+mod standing;
 mod withdraw;
 
 use crate::model::text_enum;
@@ -55,6 +56,7 @@ pub use read::{Delivery, DeliveryFilter, Open, Receipt, deliveries, events, open
 pub use retention::{Expired, forget};
 pub use route::{Misconfigured, Route};
 pub use settle::{Settled, Settlement, Turned, Verdict, settle};
+pub use standing::{Standing, standings};
 pub use withdraw::{Withdrawn, withdraw};
 
 /// Why a delivery was dropped whose customer was erased.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     config::{Config, Environment},
-    db::Database,
+    db::{Database, make_private_key},
     delivery::Forwarder,
     intake::uploads::Uploads,
     ledger::Rules,
@@ -90,6 +90,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     let writer = database.writer().clone();
     let readers = database.readers().clone();
     let (score_now, asked) = mpsc::channel(1);
+    let database_key = writer.write(|tx| Ok(make_private_key(tx)?)).await?;
 
     let metrics = Metrics::default();
     let forwarder = Forwarder::new(&config, writer.clone(), readers.clone(), clock.clone(), wake.clone())?
@@ -129,6 +130,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         wake,
         environment: Environment::of_process(),
         privacy: asked_for_data,
+        database_key,
     });
 
     let mut parts = JoinSet::new();

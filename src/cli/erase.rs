@@ -85,11 +85,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     database.nudge();
     let folder = database.path().parent().unwrap_or(Path::new(""));
     forgotten.messages += privacy::work_off(database.readers(), database.writer(), folder, &|| false)?.messages;
-    let (told, by_hand): (Vec<&Route>, Vec<&Route>) = routes.iter().partition(|route| route.is_told_of_erasures());
-    let names = |routes: Vec<&Route>| routes.into_iter().map(|route| route.name.clone()).collect::<Vec<_>>();
+    let (told, by_hand) = Route::by_erasure(&routes);
     let report = Report {
-        told: if forgotten.erased.events > 0 { names(told) } else { Vec::new() },
-        by_hand: if forgotten.erased.customers.is_empty() { Vec::new() } else { names(by_hand) },
+        told: if forgotten.erased.events > 0 { told } else { Vec::new() },
+        by_hand: if forgotten.erased.customers.is_empty() { Vec::new() } else { by_hand },
         log_is_full: !database.readers().empty_log()?,
         forgotten,
     };

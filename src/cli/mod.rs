@@ -11,6 +11,7 @@ pub mod demo;
 mod destinations;
 mod erase;
 mod events;
+mod hash_password;
 mod import;
 mod inbox;
 mod init;
@@ -21,6 +22,7 @@ mod segments;
 mod serve;
 mod signal;
 mod sync;
+mod token;
 mod verify;
 
 use std::{
@@ -75,6 +77,8 @@ enum Command {
     Erase(erase::Args),
     Verify(verify::Args),
     Check(check::Args),
+    HashPassword(hash_password::Args),
+    Token(token::Args),
     Completions(completions::Args),
 }
 
@@ -205,6 +209,8 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Erase(args) => erase::run(args, &context),
         Command::Verify(args) => verify::run(args, &context),
         Command::Check(args) => check::run(args, &context),
+        Command::HashPassword(args) => hash_password::run(args, &context),
+        Command::Token(args) => token::run(args, &context),
         Command::Completions(args) => completions::run(args, &context),
     }
 }
@@ -232,8 +238,10 @@ enum Needs {
 impl Command {
     const fn needs(&self) -> Needs {
         match self {
-            // The first two write or bring their own configuration.
-            Self::Init(_) | Self::Demo(_) | Self::Completions(_) => Needs::Nothing,
+            // The first two write or bring their own configuration; the last two are for writing it.
+            Self::Init(_) | Self::Demo(_) | Self::Completions(_) | Self::HashPassword(_) | Self::Token(_) => {
+                Needs::Nothing
+            }
             Self::Serve(_) | Self::Deliver(_) | Self::Check(_) => Needs::Secrets,
             Self::Verify(args) if !args.asks_the_configuration() => Needs::Nothing,
             _ => Needs::Settings,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, str::FromStr};
 
 use super::{
-    Config, SegmentScheme,
+    Config, SegmentScheme, access,
     problem::{Path, Problem, Step, choose},
     shopify,
 };
@@ -47,6 +47,7 @@ pub fn all(config: &Config) -> Vec<Problem> {
     let mut findings = Findings::default();
     shop(config, &mut findings);
     listeners(config, &mut findings);
+    access::check(&config.dashboard, &mut findings);
     webhook_secrets(config, &mut findings);
     shopify::check(config, &mut findings);
     paid_statuses(config, &mut findings);
@@ -92,30 +93,6 @@ fn listeners(config: &Config, findings: &mut Findings) {
             ["dashboard".into(), "listen".into()],
             format!("webhooks listen on {webhooks} too; give the dashboard another port, so that a tunnel to the webhooks does not show it"),
         );
-    }
-    if !dashboard.ip().is_loopback() {
-        // Signing in is not built yet, so a password would not protect anything.
-        let port = dashboard.port();
-        findings.add(
-            ["dashboard".into(), "listen".into()],
-            format!(
-                "{dashboard} would show every customer to whoever reaches this computer, and this version cannot ask for a password; write \"127.0.0.1:{port}\" and open it from elsewhere with `ssh -L {port}:127.0.0.1:{port} USER@THIS-MACHINE`"
-            ),
-        );
-    }
-    if !config.dashboard.password_hash.is_empty() {
-        findings.add(
-            ["dashboard".into(), "password_hash".into()],
-            "this version cannot ask for a password, so it would protect nothing; leave it empty",
-        );
-    }
-    for (index, host) in config.dashboard.allowed_hosts.iter().enumerate() {
-        if host.trim().is_empty() || host.contains(['/', ' ']) {
-            findings.add(
-                ["dashboard".into(), "allowed_hosts".into(), index.into()],
-                format!("{host:?} is not a host name; write it without https:// and path, like \"shop-pc.local\""),
-            );
-        }
     }
 }
 

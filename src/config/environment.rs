@@ -68,17 +68,20 @@ fn apply_one(root: &mut Node, name: &str, value: &str, keys: &[KnownKey], folder
     let place = Place::Variable(name.to_owned());
     let refuse = |message: String| Problem::new(Path::new(), message).at(&place);
     let parts: Vec<String> = name[PREFIX.len()..].split("__").map(str::to_lowercase).collect();
-    let lists = |key: &KnownKey| matches!(key.kind, Kind::List(_)) && key.path == parts[0];
-
-    let (node, rest) = if parts.len() >= 3 && keys.iter().any(lists) {
-        let node = list_item(root, &parts[0], &parts[1])
-            .ok_or_else(|| refuse(format!("no [[{}]] of the file has the name {:?}", parts[0], parts[1])))?;
-        (node, &parts[2..])
-    } else {
-        (root, parts.as_slice())
+    let is_list = |path: &str| keys.iter().any(|key| matches!(key.kind, Kind::List(_)) && key.path == path);
+    // After a list stands the name of one of its items, then a key of that.
+    let list = (1..parts.len().saturating_sub(1)).find(|end| is_list(&parts[..*end].join(".")));
+    let (node, rest) = match list {
+        Some(end) => {
+            let node = list_item(root, &parts[..end], &parts[end]).ok_or_else(|| {
+                refuse(format!("no [[{}]] of the file has the name {:?}", parts[..end].join("."), parts[end]))
+            })?;
+            (node, &parts[end + 1..])
+        }
+        None => (root, parts.as_slice()),
     };
     let is_key = |path: &str| keys.iter().find(|key| key.path == path && key.kind == Kind::Value);
-    let path = if rest.len() == parts.len() { parts.join(".") } else { format!("{}.{}", parts[0], rest.join(".")) };
+    let path = [&parts[..list.unwrap_or_default()], rest].concat().join(".");
     let in_map =
         |key: &KnownKey| key.kind == Kind::Map && path.strip_prefix(&key.path).is_some_and(|p| p.starts_with('.'));
 
@@ -154,7 +157,8 @@ fn unknown(name: &str, keys: &[KnownKey]) -> String {
 
 /// "scoring.cron" → `QUINTILE_SCORING__CRON`
 fn variable_of(path: &str) -> String {
-    let path = path.replace("destination.", "destination.name.").replace("segment.", "segment.name.");
+    let lists = ["destination.", "segment.", "dashboard.token."];
+    let path = lists.iter().fold(path.to_owned(), |path, list| path.replace(*list, &format!("{list}name.")));
     format!("{PREFIX}{}", path.replace('.', "__").to_uppercase())
 }
 
@@ -163,10 +167,15 @@ fn plain(text: &str) -> String {
     text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "_")
 }
 
-/// The `[[section]]` whose name is `name` ("my-tool" is `MY_TOOL` in a variable).
-fn list_item<'a>(root: &'a mut Node, section: &str, name: &str) -> Option<&'a mut Node> {
+/// The item of the list at `path` whose name is `name` ("my-tool" is `MY_TOOL` in a variable).
+fn list_item<'a>(root: &'a mut Node, path: &[String], name: &str) -> Option<&'a mut Node> {
+    let (section, inner) = path.split_first()?;
     let Value::Table(entries) = &mut root.value else { return None };
-    let Value::List(items) = &mut entries.get_mut(section)?.node.value else { return None };
+    let node = &mut entries.get_mut(section)?.node;
+    if !inner.is_empty() {
+        return list_item(node, inner, name);
+    }
+    let Value::List(items) = &mut node.value else { return None };
     items.iter_mut().find(|item| item.text("name").is_some_and(|it| plain(it) == plain(name)))
 }
 

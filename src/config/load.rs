@@ -205,7 +205,9 @@ fn add_step(problems: &mut [Problem], step: &Step) {
 fn unknown_key(key: &str, entry: &Entry, section: &str, keys: &[KnownKey], more: &[String]) -> Problem {
     let siblings: Vec<&str> = keys.iter().filter(|known| known.section() == section).map(KnownKey::name).collect();
     // A destination has a `token` of its own, where its kind has one.
-    let foreign = |known: &KnownKey| section == "destination" && known.section() == shopify::SECTION;
+    let foreign = |known: &KnownKey| {
+        section == "destination" && (known.section() == shopify::SECTION || known.path == "dashboard.token")
+    };
     let elsewhere = keys.iter().find(|known| known.name() == key && known.section() != section && !foreign(known));
     let near = nearest(key, siblings.iter().copied().chain(more.iter().map(String::as_str)));
     let remedy = match (near, elsewhere) {

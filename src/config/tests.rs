@@ -158,7 +158,12 @@ fn a_wrong_value_names_the_line_and_a_right_one() {
         ("[scoring]\ninclude_without_orders = \"yes\"", "2:26: scoring.include_without_orders: this is text; write true or false, without quotes".to_owned()),
         ("[scoring]\nsegments = \"custom\"", "2:12: scoring.segments: \"custom\" needs at least one [[segment]] with name, r, f and m; or write \"classic\"".to_owned()),
         ("[dashboard]\nlisten = \"localhost\"", "2:10: dashboard.listen: \"localhost\" is not an address with a port; write it like \"127.0.0.1:8787\"".to_owned()),
-        ("[dashboard]\nlisten = \"0.0.0.0:8787\"", "2:10: dashboard.listen: 0.0.0.0:8787 would show every customer to whoever reaches this computer, and this version cannot ask for a password; write \"127.0.0.1:8787\" and open it from elsewhere with `ssh -L 8787:127.0.0.1:8787 USER@THIS-MACHINE`".to_owned()),
+        ("[dashboard]\nlisten = \"0.0.0.0:8787\"", "2:10: dashboard.listen: 0.0.0.0:8787 would show every customer to whoever reaches this computer; run `quintile hash-password` and write what it prints as password_hash, or write \"127.0.0.1:8787\"".to_owned()),
+        ("[dashboard]\nlisten = \"[::]:8787\"", "2:10: dashboard.listen: [::]:8787 would show every customer to whoever reaches this computer; run `quintile hash-password` and write what it prints as password_hash, or write \"127.0.0.1:8787\"".to_owned()),
+        ("[dashboard]\npassword_hash = \"a good password\"", "2:17: dashboard.password_hash: this is not a hash of a password; run `quintile hash-password` and write what it prints, or leave it empty".to_owned()),
+        ("[dashboard]\n[[dashboard.token]]\nname = \"a\"\nscopes = [\"write\"]", "4:11: dashboard.token.scopes: \"write\" is not known; write \"ingest\", \"read\" or \"admin\"".to_owned()),
+        ("[[dashboard.token]]\nname = \"a\"\nscopes = [\"read\"]\nhash = \"x\"", "4:8: dashboard.token.hash: this is not the hash of a token; run `quintile token NAME --scope read` and write what it prints".to_owned()),
+        ("[[dashboard.token]]\nname = \"a\"\nscope = [\"read\"]", "3:1: dashboard.token.scope: there is no such key; did you mean `scopes`?".to_owned()),
         ("[dashboard]\nlisten = \"127.0.0.1:8788\"", "2:10: dashboard.listen: webhooks listen on 127.0.0.1:8788 too; give the dashboard another port, so that a tunnel to the webhooks does not show it".to_owned()),
         ("[forwarder]\nallow_private = [\"10.0.0.1\"]", "2:18: forwarder.allow_private: \"10.0.0.1\" is not a network; write \"10.0.0.1/32\" for this one address".to_owned()),
         ("[forwarder]\nallow_private = [\"10.0.0.0/33\"]", "2:18: forwarder.allow_private: \"10.0.0.0/33\" is not a network; write it like \"127.0.0.0/8\"".to_owned()),
@@ -388,13 +393,18 @@ fn no_error_shows_a_secret() {
 
 #[test]
 fn the_environment_overrides_the_file() {
-    let file = File::new(&format!("[scoring]\nhold_above_percent = 3\n{}", destination("")));
+    let file = File::new(&format!(
+        "[scoring]\nhold_above_percent = 3\n[[dashboard.token]]\nname = \"reports\"\nscopes = [\"read\"]\n{}",
+        destination("")
+    ));
     std::fs::write(file.0.path().join("secrets"), format!("{SECRET}\n\n{SECRET}\n")).unwrap();
+    let hash = format!("sha256:{}", "0a".repeat(32));
     let config = file
         .load([
             ("QUINTILE_CONFIG", "ignored"),
             ("QUINTILE_LOG", "debug"),
             ("QUINTILE_DASHBOARD__LISTEN", "127.0.0.1:9999"),
+            ("QUINTILE_DASHBOARD__TOKEN__REPORTS__HASH", hash.as_str()),
             ("QUINTILE_SCORING__HOLD_ABOVE_PERCENT", "40"),
             ("QUINTILE_SCORING__TIES", "split"),
             ("QUINTILE_ORDERS__COUNT_PENDING", "true"),
@@ -408,6 +418,7 @@ fn the_environment_overrides_the_file() {
         ])
         .unwrap();
     assert_eq!(config.dashboard.listen, ([127, 0, 0, 1], 9999).into());
+    assert_eq!(config.dashboard.token[0].digest(), Some([10; 32]));
     assert_eq!(config.scoring.hold_above_percent, 40);
     assert_eq!(config.scoring.ties, super::Ties::Split);
     assert!(config.orders.count_pending);
@@ -425,6 +436,7 @@ fn a_wrong_variable_is_named() {
     for (name, value, message) in [
         ("QUINTILE_DASHBOARD_LISTEN", "x", "there is no such key; did you mean QUINTILE_DASHBOARD__LISTEN?"),
         ("QUINTILE_DASHBORD__LISTEN", "x", "there is no such key; did you mean QUINTILE_DASHBOARD__LISTEN?"),
+        ("QUINTILE_DASHBOARD__TOKEN__ALL__HASH", "x", "no [[dashboard.token]] of the file has the name \"all\""),
         ("QUINTILE_X", "x", "there is no such key; the name is QUINTILE_SECTION__KEY, like QUINTILE_DASHBOARD__LISTEN"),
         (
             "QUINTILE_DASHBOARD__LISTEN",

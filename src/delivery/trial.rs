@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     client::{Client, LIMITS},
@@ -25,7 +26,7 @@ use crate::{
 const EMAIL: &str = "test@quintile.example";
 
 /// What was sent and what came back. Shows no secret.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Trial {
     pub destination: String,
@@ -37,7 +38,7 @@ pub struct Trial {
 }
 
 /// One request and its answer.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exchanged {
     pub method: String,

@@ -7,6 +7,7 @@ use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use super::{Decided, Message, Received, Rules, inbox, json, json::Told, privacy, undoable};
 use crate::{
@@ -20,7 +21,7 @@ pub const TOPIC: &str = "orders";
 const MAX_ORDERS: usize = 10_000;
 
 /// What is answered.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Answer {
     /// Taken, or known already.
     pub accepted: u64,
@@ -30,7 +31,7 @@ pub struct Answer {
 }
 
 /// An order that was not taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Rejected {
     /// As given; `None`: not even that could be read.
     pub id: Option<String>,

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, params};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::{Event, State, envelope::event_columns, msg_id};
 use crate::model::Timestamp;
@@ -24,14 +25,16 @@ pub fn events(connection: &Connection, after_seq: i64, limit: usize) -> rusqlite
 }
 
 /// One row of `quintile deliveries`. Serializes to the published names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
     #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String)]
     pub id: i64,
     pub message_id: String,
     pub destination: String,
     #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String)]
     pub state: State,
     /// Events in the message.
     pub events: i64,
@@ -45,7 +48,7 @@ pub struct Delivery {
     pub finished_at: Option<Timestamp>,
 }
 
-fn as_text<S: Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_text<S: Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 

@@ -150,6 +150,15 @@ impl Route {
         !self.cannot_erase && (named || (self.hears_of_erasures && self.events.is_empty()))
     }
 
+    /// The names of those that hear of it when somebody is erased, and of those where the merchant has
+    /// to erase them by hand.
+    #[must_use]
+    pub fn by_erasure(routes: &[Self]) -> (Vec<String>, Vec<String>) {
+        let (told, by_hand): (Vec<&Self>, Vec<&Self>) = routes.iter().partition(|route| route.is_told_of_erasures());
+        let names = |routes: Vec<&Self>| routes.into_iter().map(|route| route.name.clone()).collect();
+        (names(told), names(by_hand))
+    }
+
     /// Whether the destination may be told this of a customer.
     pub(super) fn consent(&self, kind: EventType, subject: &Subject<'_>) -> Consent {
         match (kind, subject.erased) {

@@ -29,6 +29,9 @@ pub enum PageError {
     Incomplete(String),
     #[error("{0}")]
     Unavailable(String),
+    /// And after how many seconds to come again.
+    #[error("{0}")]
+    TooMany(String, i64),
     /// Something of ours: the database could not be read.
     #[error("{0:#}")]
     Internal(#[from] anyhow::Error),
@@ -48,6 +51,7 @@ impl PageError {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Incomplete(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooMany(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -65,6 +69,7 @@ impl PageError {
             Self::Conflict(_) => "One thing at a time",
             Self::Incomplete(_) => "Something is missing",
             Self::Unavailable(_) => "Not now",
+            Self::TooMany(..) => "Not so fast",
             Self::Internal(_) => "The page could not be made",
         }
     }

@@ -1,6 +1,6 @@
 //! Serving a router on a socket until told to stop.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use axum::Router;
@@ -19,7 +19,8 @@ pub async fn listen(
     grace: Duration,
 ) -> anyhow::Result<()> {
     let stop = shutdown.clone();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await });
     let overdue = async {
         shutdown.cancelled().await;
         tokio::time::sleep(grace).await;

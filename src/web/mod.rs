@@ -2,11 +2,13 @@
 //! a router of its own, so that a tunnel that exposes one never exposes the other.
 
 pub mod api;
+pub mod auth;
 pub mod dashboard;
 pub mod error;
 mod listen;
 pub mod moody;
 pub mod receiver;
+mod store;
 pub mod webhooks;
 
 pub use listen::listen;

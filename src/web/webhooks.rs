@@ -31,7 +31,7 @@ use crate::{
     db::{QueueFull, Writer},
     intake::{self, MAX_BODY, Message, Received, Rules, api, signature},
     model::{Source, Timestamp},
-    outbox::has_unqueued,
+    web::store,
 };
 
 /// How long a sender may take over its body.
@@ -222,12 +222,7 @@ async fn store<T: Send + 'static>(
     state: &WebhookState,
     job: impl FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
 ) -> Result<T, Problem> {
-    let write = state.writer.try_write(move |tx| Ok((job(tx)?, has_unqueued(tx)?)));
-    let (stored, is_news) = write.await.map_err(|error| Problem::unavailable(&error))?;
-    if is_news {
-        state.wake.notify_one();
-    }
-    Ok(stored)
+    store::store(&state.writer, &state.wake, job).await.map_err(|error| Problem::unavailable(&error))
 }
 
 /// Whether writes are stored. Anybody may ask, so the disk is asked at most once a second.

@@ -42,6 +42,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "delivery::preview",
             "delivery::trial",
             "web::api",
+            "web::auth",
             "web::error",
             "intake::uploads",
             "intake::csv",
@@ -51,8 +52,25 @@ const EDGES: &[(&str, &[&str])] = &[
             "scoring::note_decided",
         ],
     ),
+    // It does what the commands do, and looks with the queries of the pages.
+    (
+        "web::api",
+        &[
+            "scoring",
+            "outbox",
+            "intake",
+            "ledger::Who",
+            "delivery::trial",
+            "web::dashboard::filter",
+            "web::dashboard::list",
+            "web::dashboard::statistics",
+            "web::error",
+            "web::store",
+        ],
+    ),
+    ("web::auth", &[]),
     // It wakes the forwarder when what it stored became an event.
-    ("web::webhooks", &["intake", "web::error", "outbox::has_unqueued"]),
+    ("web::webhooks", &["intake", "web::error", "web::store"]),
     // The demo's receiver checks signatures with what checks them on the way in.
     ("web::receiver", &["intake::signature"]),
     ("serve", &["intake", "ledger", "scoring", "outbox", "delivery", "sync", "web"]),

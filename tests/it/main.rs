@@ -1,5 +1,6 @@
 //! The one integration binary: the real program over its real ports, with real databases.
 
+mod api;
 mod cli;
 mod corpus;
 mod crash;

@@ -1,8 +1,7 @@
 //! `quintile destinations list`.
 
-use std::{collections::BTreeMap, io::Write};
+use std::io::Write;
 
-use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::{
@@ -10,9 +9,8 @@ use crate::{
         Context, Outcome,
         output::{Column, Format, List},
     },
-    config,
     db::Database,
-    outbox::{self, State},
+    outbox::{Standing, standings},
 };
 
 const COLUMNS: &[Column] = &[
@@ -35,10 +33,9 @@ pub fn run(context: &Context, format: Format) -> anyhow::Result<Outcome> {
     let readers = context.readers()?;
     let mut connection = readers.get()?;
     let snapshot = connection.transaction()?;
-    let counts = counts(&snapshot)?;
     let mut list = List::to_stdout(format, COLUMNS, "No destinations; add a [[destination]] to config.toml.")?;
-    for destination in &context.config.destination {
-        list.row(&row(&snapshot, context, destination, &counts)?)?;
+    for standing in standings(&snapshot, &context.config.destination, context.clock.now())? {
+        list.row(&row(&standing))?;
     }
     list.finish()?;
     Ok(Outcome::Done)
@@ -57,48 +54,29 @@ pub fn say(
         return Ok(Outcome::Done);
     }
     let connection = database.readers().get()?;
-    let counts = counts(&connection)?;
     let mut list = List::to_stdout(format, COLUMNS, "")?;
-    for destination in context.config.destination.iter().filter(|destination| destination.name == name) {
-        list.row(&row(&connection, context, destination, &counts)?)?;
+    let all = standings(&connection, &context.config.destination, context.clock.now())?;
+    for standing in all.iter().filter(|standing| standing.name == name) {
+        list.row(&row(standing))?;
     }
     list.finish()?;
     Ok(Outcome::Done)
 }
 
-type Counts = BTreeMap<(String, String), i64>;
-
-fn counts(connection: &Connection) -> rusqlite::Result<Counts> {
-    connection
-        .prepare("SELECT destination, state, sum(events) FROM deliveries GROUP BY destination, state")?
-        .query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?
-        .collect()
-}
-
-fn row(
-    connection: &Connection,
-    context: &Context,
-    destination: &config::Destination,
-    counts: &Counts,
-) -> anyhow::Result<[Value; 13]> {
-    let health = outbox::health(connection, &destination.name, context.clock.now())?;
-    let count = |states: &[State]| {
-        let of = |state: &State| counts.get(&(destination.name.clone(), state.to_string())).copied().unwrap_or(0);
-        json!(states.iter().map(of).sum::<i64>())
-    };
-    Ok([
-        json!(destination.name),
-        json!(destination.kind),
-        json!(health.state.as_str()),
-        count(&[State::Waiting, State::Sending]),
-        count(&[State::Retrying]),
-        count(&[State::Held]),
-        count(&[State::Delivered]),
-        count(&[State::Dead]),
-        json!(health.reason),
-        json!(health.since),
-        json!(health.probe_at),
-        json!(health.wait_until),
-        json!(health.batch_limit),
-    ])
+fn row(standing: &Standing) -> [Value; 13] {
+    [
+        json!(standing.name),
+        json!(standing.kind),
+        json!(standing.state.as_str()),
+        json!(standing.waiting),
+        json!(standing.retrying),
+        json!(standing.held),
+        json!(standing.delivered),
+        json!(standing.dead),
+        json!(standing.reason),
+        json!(standing.since),
+        json!(standing.next_probe_at),
+        json!(standing.wait_until),
+        json!(standing.batch_limit),
+    ]
 }

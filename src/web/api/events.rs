@@ -1,108 +1,137 @@
 //! `GET /api/v1/events`: for whoever prefers to poll, the events as destinations get them.
 
-use axum::{
-    Json,
-    extract::{RawQuery, State},
+use axum::{Json, extract::State};
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    Api,
+    extract::Query,
+    page::{Cursor, Limit, Page},
+    problem::{Problem, Refusals},
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::{Value, json};
+use crate::{
+    model::Timestamp,
+    outbox::{Envelope, Fields, events},
+};
 
-use super::{ApiState, problem::Problem};
-use crate::outbox::{Envelope, Fields, events};
-
-const DEFAULT_LIMIT: usize = 100;
-const LARGEST_LIMIT: usize = 1000;
-
-/// Where a page begins and how long it is.
-#[derive(Debug, PartialEq, Eq)]
-struct Page {
-    after_seq: i64,
-    limit: usize,
+/// Which events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Wanted {
+    /// The last `seq` you have seen; 0 for all. Not together with `cursor`.
+    #[param(value_type = Option<i64>, minimum = 0)]
+    after_seq: Option<Seq>,
+    /// Entries at most.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    limit: Limit,
+    /// `nextCursor` of the page before, as it is.
+    cursor: Option<String>,
 }
 
-/// `after_seq` (the last seq you have seen) or `cursor` (`nextCursor` of the page before), and
-/// `limit`. `nextCursor` is null at the end; ask again later with `after_seq`.
-pub async fn list(State(state): State<ApiState>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
-    let page = read(query.as_deref().unwrap_or_default()).map_err(Problem::bad_request)?;
-    let shop = state.shop;
-    let answer = state.readers.read(move |connection| {
-        // One more than asked for tells whether there is another page.
-        let mut found = events(connection, page.after_seq, page.limit + 1)?;
-        let more = found.len() > page.limit;
-        found.truncate(page.limit);
-        let next = found.last().filter(|_| more).map(|last| cursor(last.seq));
-        let data = found
-            .iter()
-            .map(|event| serde_json::to_value(Envelope { shop: &shop, fields: Fields::ALL, event }))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(json!({ "data": data, "nextCursor": next }))
+/// A place in the order of events.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "i64")]
+struct Seq(i64);
+
+impl TryFrom<i64> for Seq {
+    type Error = String;
+
+    fn try_from(seq: i64) -> Result<Self, String> {
+        if seq >= 0 { Ok(Self(seq)) } else { Err(format!("after_seq is {seq}; write a seq, or 0 for all")) }
+    }
+}
+
+/// Events, the oldest first
+///
+/// `nextCursor` is null at the end; ask again later with `after_seq`.
+#[utoipa::path(get, path = "/events", operation_id = "listEvents", params(Wanted), responses((status = 200, description = "A page of them", body = Page<Event>), Refusals))]
+pub async fn list(State(api): State<Api>, Query(wanted): Query<Wanted>) -> Result<Json<Page<Value>>, Problem> {
+    let cursor: Option<i64> = Cursor::read("seq", wanted.cursor.as_deref())?;
+    if cursor.is_some() && wanted.after_seq.is_some() {
+        return Err(Problem::bad_request("write either after_seq or cursor"));
+    }
+    let after = cursor.or(wanted.after_seq.map(|Seq(seq)| seq)).unwrap_or(0);
+    let shop = api.shop.clone();
+    let found = api.readers.read(move |connection| {
+        let found = events(connection, after, wanted.limit.rows() + 1)?;
+        let page = Page::new(found, wanted.limit, |last| Cursor::new("seq", last.seq));
+        let told = |event| serde_json::to_value(Envelope { shop: &shop, fields: Fields::ALL, event });
+        Ok(Page { data: page.data.iter().map(told).collect::<Result<_, _>>()?, next_cursor: page.next_cursor })
     });
-    answer.await.map(Json).map_err(|error| Problem::internal(&error))
+    found.await.map(Json).map_err(|error| Problem::internal(&error))
 }
 
-fn read(query: &str) -> Result<Page, String> {
-    let (mut after, mut limit) = (None, None);
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        let twice = match &*name {
-            "after_seq" => {
-                let seq = value.parse().ok().filter(|seq| *seq >= 0);
-                after
-                    .replace(seq.ok_or_else(|| format!("after_seq is {value:?}; write a seq, or 0 for all"))?)
-                    .is_some()
-            }
-            "cursor" => {
-                let seq = seq_of(&value).ok_or("this is no cursor; write nextCursor of the page before, as it is")?;
-                after.replace(seq).is_some()
-            }
-            "limit" => {
-                let size = value.parse().ok().filter(|size| (1..=LARGEST_LIMIT).contains(size));
-                limit
-                    .replace(
-                        size.ok_or_else(|| format!("limit is {value:?}; write a number from 1 to {LARGEST_LIMIT}"))?,
-                    )
-                    .is_some()
-            }
-            _ => return Err(format!("there is no parameter {name:?}; write after_seq, cursor or limit")),
-        };
-        if twice {
-            return Err("write limit once, and either after_seq or cursor once".to_owned());
-        }
-    }
-    Ok(Page { after_seq: after.unwrap_or(0), limit: limit.unwrap_or(DEFAULT_LIMIT) })
+/// Something that became true of a customer. [`Envelope`] writes it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what Envelope writes")]
+#[schema(rename_all = "camelCase")]
+pub struct Event {
+    /// rfm/segment.changed, `customer/first_order`, customer/lapsed, customer/redacted
+    #[schema(rename = "type", value_type = String)]
+    kind: (),
+    timestamp: Timestamp,
+    #[schema(examples("evt_01JDBQC1S8E0R8X6VJ2S3T4V5W"))]
+    id: String,
+    /// Ascending; some may be left out.
+    seq: i64,
+    data: EventData,
 }
 
-fn cursor(seq: i64) -> String {
-    URL_SAFE_NO_PAD.encode(format!("seq:{seq}"))
+/// What an event says.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what Envelope writes")]
+#[schema(rename_all = "camelCase")]
+struct EventData {
+    shop_id: String,
+    customer_id: Option<String>,
+    old_segment: Option<String>,
+    new_segment: Option<String>,
+    event_timestamp: Timestamp,
+    run_id: Option<i64>,
+    /// order, refund, ranking, baseline, remap
+    cause: Option<String>,
+    /// Present in the first run's events.
+    #[schema(nullable = false)]
+    initial: Option<bool>,
+    /// Of customer/lapsed.
+    #[schema(nullable = false)]
+    lapsed_days: Option<u32>,
+    rfm: Option<Rfm>,
+    customer: Option<EventPerson>,
 }
 
-fn seq_of(cursor: &str) -> Option<i64> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-    text.strip_prefix("seq:")?.parse().ok().filter(|seq| *seq >= 0)
+/// Scores of 1 to 5.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what Envelope writes")]
+struct Rfm {
+    #[schema(minimum = 1, maximum = 5)]
+    r: u8,
+    #[schema(minimum = 1, maximum = 5)]
+    f: u8,
+    #[schema(minimum = 1, maximum = 5)]
+    m: u8,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameters() {
-        let page = |after_seq, limit| Ok(Page { after_seq, limit });
-        assert_eq!(read(""), page(0, 100));
-        assert_eq!(read("after_seq=7&limit=1000"), page(7, 1000));
-        assert_eq!(read(&format!("cursor={}&limit=1", cursor(48_211))), page(48_211, 1));
-        for wrong in [
-            "limit=0",
-            "limit=1001",
-            "limit=x",
-            "limit=1&limit=2",
-            "after_seq=-1",
-            "after_seq=",
-            "cursor=7",
-            "cursor=",
-            "after=1",
-            "after_seq=1&cursor=c2VxOjE",
-        ] {
-            assert!(read(wrong).is_err(), "{wrong}");
-        }
-    }
+/// Whom an event is about, as known now. Of somebody who was erased only the ids are there.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what Envelope writes")]
+#[schema(rename_all = "camelCase")]
+struct EventPerson {
+    source: String,
+    external_id: Option<String>,
+    email: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    phone: Option<String>,
+    #[schema(nullable = false)]
+    order_count: Option<i64>,
+    #[schema(nullable = false)]
+    total_spent: Option<String>,
+    #[schema(nullable = false)]
+    currency: Option<String>,
+    last_order_at: Option<Timestamp>,
 }

@@ -1,41 +1,85 @@
 //! Who may talk to the dashboard, and the headers of every answer.
 //!
-//! The page has no login on this machine, so everything rests on three checks: the listener is on
-//! a loopback address (a configuration with another is not loaded), the browser was really sent to
-//! that address (Host: a foreign name pointed at 127.0.0.1 would pass an Origin check), and a form
-//! comes from one of our own pages (the `CsrfLayer` in [`super::router`]).
+//! Checked in this order: the browser was really sent to this address (Host: a foreign name pointed at
+//! 127.0.0.1 would pass an Origin check); without a password, no proxy stands in front (the listener is
+//! on a loopback address then, or the configuration is not loaded); with one, who asks is signed in,
+//! or is a program with a token; and a form comes from one of our own pages (the `CsrfLayer` in
+//! [`super::router`]).
+//!
+//! Nobody need be known for the sign-in itself, the assets and `/healthz`. The API, `/metrics` and
+//! `/readyz` are for programs: a token, or the merchant's own session. Pages are for people: a token
+//! does not open them.
 
-use std::sync::Arc;
-
-use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Uri, header},
-    middleware::Next,
-    response::{IntoResponse, Response},
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
-use super::{App, view};
-use crate::{config::Config, web::error::PageError};
+use axum::{
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
+    middleware::Next,
+    response::{IntoResponse, Redirect, Response},
+};
+
+use super::{App, login, view};
+use crate::{
+    config::{Config, Scope},
+    model::Timestamp,
+    web::{
+        api::{self, Problem},
+        auth::{Cookies, Session},
+        error::PageError,
+    },
+};
 
 const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Middleware around every route: checks, the page behind an error, and the security headers.
-pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let mut response = match check(&app.config, request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+/// Middleware around every route: checks, the page or the document behind an error, and the security
+/// headers.
+pub async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let audience = Audience::of(request.method(), request.uri().path());
+    let now = app.clock.now();
+    let admitted = check(&app.config, request.uri(), request.headers())
+        .map_err(Refused::Error)
+        .and_then(|()| admit(&app, &request, audience, now));
+    let inside = matches!(admitted, Ok(Visitor::Free | Visitor::Session(_)));
+    let mut response = match admitted {
+        Ok(visitor) => {
+            let cookies = cookies(&app, request.headers());
+            // Not with an asset, which others on the way may keep.
+            let of_page = visitor.session().filter(|_| audience == Audience::People);
+            let renewed = of_page.and_then(|session| session.renewed(now));
+            request.extensions_mut().insert(visitor);
+            let mut response = next.run(request).await;
+            // Whoever signs in or out has new cookies already.
+            if let Some(session) = renewed.filter(|_| !response.headers().contains_key(header::SET_COOKIE)) {
+                login::set_cookies(&mut response, app.access.set_cookies(&session, cookies));
+            }
+            response
+        }
+        Err(Refused::Error(error)) => error.into_response(),
+        Err(Refused::Program(problem)) => problem.into_response(),
+        Err(Refused::SignIn(address)) => Redirect::to(&address).into_response(),
     };
     let known = response.extensions().get::<Arc<PageError>>().cloned();
     if let Some(error) = known.or_else(|| view::refusal(&response).map(Arc::new)) {
-        response = view::error_page(&app, &error);
+        let allow = response.headers_mut().remove(header::ALLOW);
+        response = match audience {
+            Audience::Programs(_) | Audience::Probe => Problem::from(&*error).into_response(),
+            Audience::SignIn | Audience::People => view::error_page(&app, &error, inside),
+        };
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
     }
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CSP),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
-        (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -44,10 +88,107 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
     response
 }
 
+/// Whom an address is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// Whoever wants to know whether the program lives.
+    Probe,
+    /// Whoever wants to become known.
+    SignIn,
+    People,
+    /// And what their token must be good for.
+    Programs(Scope),
+}
+
+impl Audience {
+    fn of(method: &Method, path: &str) -> Self {
+        match path {
+            "/healthz" => Self::Probe,
+            "/login" => Self::SignIn,
+            "/metrics" | "/readyz" => Self::Programs(Scope::Read),
+            _ if path.starts_with("/assets/") => Self::SignIn,
+            _ if path == "/api" || path.starts_with("/api/") => Self::Programs(api::scope_of(method, path)),
+            _ => Self::People,
+        }
+    }
+}
+
+/// Who was let in.
+#[derive(Debug, Clone)]
+pub enum Visitor {
+    /// There is no password: whoever is on this machine.
+    Free,
+    /// The merchant.
+    Session(Session),
+    /// A program; or somebody who asks for what is everybody's.
+    Other,
+}
+
+impl Visitor {
+    pub const fn session(&self) -> Option<&Session> {
+        match self {
+            Self::Session(session) => Some(session),
+            Self::Free | Self::Other => None,
+        }
+    }
+}
+
+/// Why somebody is not let in.
+enum Refused {
+    Error(PageError),
+    Program(Problem),
+    /// To be sent there.
+    SignIn(String),
+}
+
+fn admit(app: &App, request: &Request, audience: Audience, now: Timestamp) -> Result<Visitor, Refused> {
+    let headers = request.headers();
+    if let Audience::Programs(needed) = audience
+        && let Some(found) = app.access.bearer(headers)
+    {
+        let bearer = found.map_err(|refusal| Refused::Program(Problem::unauthorized(refusal.to_string())))?;
+        return if bearer.may(needed) {
+            Ok(Visitor::Other)
+        } else {
+            let detail = format!("the token {:?} lacks the scope {:?}", bearer.name, needed.as_str());
+            Err(Refused::Program(Problem::lacks_scope(needed, detail)))
+        };
+    }
+    if !app.access.has_password() {
+        return Ok(Visitor::Free);
+    }
+    if let Some(session) = app.access.session(headers, cookies(app, headers), now) {
+        return Ok(Visitor::Session(session));
+    }
+    match audience {
+        Audience::Probe | Audience::SignIn => Ok(Visitor::Other),
+        Audience::People => Err(Refused::SignIn(login::address(request.method(), request.uri()))),
+        Audience::Programs(_) => Err(Refused::Program(Problem::unauthorized(
+            "say who you are: Authorization: Bearer TOKEN; `quintile token` makes one",
+        ))),
+    }
+}
+
+/// How this browser's cookies are kept. A proxy is believed only with a password: without one there is
+/// none, and its headers are refused.
+pub fn cookies(app: &App, headers: &HeaderMap) -> Cookies {
+    let proto = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // Of several proxies the first is the one that the browser speaks to.
+    let first = proto.split(',').next().unwrap_or_default().trim();
+    Cookies { secure: app.access.has_password() && first.eq_ignore_ascii_case("https") }
+}
+
+/// The other end of the connection.
+pub fn peer(request: &Request) -> Option<IpAddr> {
+    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip())
+}
+
 fn check(config: &Config, uri: &Uri, headers: &HeaderMap) -> Result<(), PageError> {
-    if let Some(name) = forwarded(headers) {
+    if config.dashboard.password_hash.is_empty()
+        && let Some(name) = forwarded(headers)
+    {
         return Err(PageError::Misdirected(format!(
-            "This request came through a proxy (header {name}), and the dashboard has no password. Open it on this machine, or through `ssh -L`. Only [webhooks] listen is made to be exposed."
+            "This request came through a proxy (header {name}), and the dashboard has no password. Open it on this machine, or through `ssh -L`; or run `quintile hash-password` and set password_hash in [dashboard] of config.toml. Only [webhooks] listen is made to be exposed."
         )));
     }
     let hosts = headers.get_all(header::HOST);
@@ -92,6 +233,34 @@ fn split_port(host: &str) -> (&str, Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whom_an_address_is_for() {
+        for (method, path, audience) in [
+            (Method::GET, "/", Audience::People),
+            (Method::POST, "/logout", Audience::People),
+            (Method::GET, "/customers.csv", Audience::People),
+            (Method::GET, "/apis", Audience::People),
+            (Method::GET, "/login/x", Audience::People),
+            (Method::GET, "/assets", Audience::People),
+            (Method::GET, "/healthz/", Audience::People),
+            (Method::POST, "/login", Audience::SignIn),
+            (Method::GET, "/assets/quintile.css", Audience::SignIn),
+            (Method::GET, "/healthz", Audience::Probe),
+            (Method::GET, "/readyz", Audience::Programs(Scope::Read)),
+            (Method::HEAD, "/metrics", Audience::Programs(Scope::Read)),
+            (Method::GET, "/api", Audience::Programs(Scope::Read)),
+            (Method::GET, "/api/v1/openapi.json", Audience::Programs(Scope::Read)),
+            (Method::GET, "/api/v1/orders", Audience::Programs(Scope::Read)),
+            (Method::POST, "/api/v1/orders", Audience::Programs(Scope::Ingest)),
+            (Method::POST, "/api/v1/orders/", Audience::Programs(Scope::Admin)),
+            (Method::POST, "/api/v1/runs", Audience::Programs(Scope::Admin)),
+            (Method::DELETE, "/api/v1/customers/7", Audience::Programs(Scope::Admin)),
+            (Method::OPTIONS, "/api/v1/runs", Audience::Programs(Scope::Admin)),
+        ] {
+            assert_eq!(Audience::of(&method, path), audience, "{method} {path}");
+        }
+    }
 
     #[test]
     fn hosts_that_are_ours() {

@@ -12,14 +12,15 @@ mod customers;
 mod deliveries;
 mod destinations;
 mod export;
-mod filter;
+pub(super) mod filter;
 mod first_run;
 mod guard;
 mod health;
 mod heat;
 mod import;
 mod kept;
-mod list;
+pub(super) mod list;
+mod login;
 mod messages;
 mod metrics;
 mod names;
@@ -33,7 +34,7 @@ mod segment;
 mod segment_table;
 mod segments;
 mod settings;
-mod statistics;
+pub(super) mod statistics;
 mod syncs;
 mod timeline;
 mod view;
@@ -69,6 +70,7 @@ use crate::{
     outbox::{Route, Shop},
     web::{
         api::{self, ApiState},
+        auth::Access,
         error::PageError,
     },
 };
@@ -98,6 +100,8 @@ pub struct DashboardState {
     pub environment: Environment,
     /// Told that a customer's data is to be searched for.
     pub privacy: Arc<Notify>,
+    /// The key that the database keeps for itself; that of sessions is made of it.
+    pub database_key: [u8; 32],
 }
 
 /// [`DashboardState`] and what is made of it once.
@@ -124,12 +128,24 @@ struct App {
     /// Of a run and a segment.
     medians: Kept<(i64, String), Option<segment::Medians>>,
     erased: Mutex<Option<customer::erase::Erased>>,
+    access: Access,
     /// When "Score now" was last pressed (Unix milliseconds), until its run shows in the database.
     asked: AtomicI64,
 }
 
 /// All routes of the dashboard listener.
 pub fn router(state: DashboardState) -> Router {
+    let api = api::router(ApiState {
+        shop: Shop::from_config(&state.config),
+        config: state.config.clone(),
+        readers: state.readers.clone(),
+        writer: state.writer.clone(),
+        clock: state.clock.clone(),
+        score_now: state.score_now.clone(),
+        wake: state.wake.clone(),
+        privacy: state.privacy.clone(),
+    });
+    let access = Access::new(&state.config, &state.database_key);
     let DashboardState {
         config,
         config_path,
@@ -142,8 +158,8 @@ pub fn router(state: DashboardState) -> Router {
         wake,
         environment,
         privacy,
+        ..
     } = state;
-    let api = api::router(ApiState { shop: Shop::from_config(&config), readers: readers.clone() });
     let names = names::Names::from_config(&config);
     let app = Arc::new(App {
         routes: Route::from_config(&config).unwrap_or_default(),
@@ -164,6 +180,7 @@ pub fn router(state: DashboardState) -> Router {
         flows: Kept::default(),
         medians: Kept::default(),
         erased: Mutex::default(),
+        access,
         asked: AtomicI64::new(i64::MIN),
     });
     let pages = Router::new()
@@ -192,18 +209,20 @@ pub fn router(state: DashboardState) -> Router {
         .route("/import/{id}/start", post(import::detail::start))
         .route("/import/{id}/discard", post(import::detail::discard))
         .route("/import/{id}/rejected.csv", get(import::detail::rejected))
+        .route("/login", get(login::page).post(login::sign_in))
+        .route("/logout", post(login::sign_out))
         .route("/assets/quintile.css", get(view::style))
         .route("/assets/favicon.svg", get(view::icon))
         .route("/metrics", get(metrics::metrics))
-        .merge(api)
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .layer(RequestBodyLimitLayer::new(BODY_LIMIT));
-    // Has a limit of its own.
+    // These have limits of their own.
     let upload =
         Router::new().route("/import", get(import::page).post(import::upload)).layer(DefaultBodyLimit::disable());
     pages
         .merge(upload)
+        .merge(api)
         .fallback(view::not_found)
         .method_not_allowed_fallback(view::wrong_method)
         .layer(CsrfLayer::new().with_rejection_response(from_elsewhere))
@@ -215,7 +234,7 @@ pub fn router(state: DashboardState) -> Router {
 /// The answer to a form that another site submitted.
 fn from_elsewhere(_: ProtectionError) -> Response {
     PageError::Forbidden(
-        "The form was sent from another site, so nothing was done. Open the dashboard itself and press the button there."
+        "This was sent from another site, so nothing was done. Open the dashboard itself and press the button there."
             .to_owned(),
     )
     .into_response()

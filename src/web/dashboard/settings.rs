@@ -41,7 +41,7 @@ pub async fn page(State(app): State<Arc<App>>) -> Result<Response, PageError> {
     let file = app.readers.read(|connection| Ok(File::look(connection)?)).await?;
     let name = app.config_path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     view::html(&Settings {
-        chrome: Chrome::bare(&app).on("settings"),
+        chrome: Chrome::plain(&app, "settings"),
         config_path: app.config_path.display().to_string(),
         advice: advice::all(&app.config, &app.config_path),
         sections: app

@@ -58,21 +58,30 @@ pub struct Chrome {
     pub style: &'static str,
     /// `None`: the page shows no numbers.
     pub freshness: Option<Freshness>,
+    /// Whoever looks may look at the other pages too; strangers are not told the shop's name.
+    pub inside: bool,
+    /// There is a password, so whoever is inside can sign out.
+    pub has_password: bool,
 }
 
 impl Chrome {
     /// The frame of a page with numbers of `run`, the one in force.
     pub fn new(app: &App, page: &'static str, run: Option<&Run>, now: Timestamp) -> Self {
-        Self { page, freshness: Some(Freshness::new(app, run, now)), ..Self::bare(app) }
+        Self { page, freshness: Some(Freshness::new(app, run, now)), ..Self::bare(app, true) }
     }
 
-    /// The same frame around another page.
-    pub fn on(self, page: &'static str) -> Self {
-        Self { page, ..self }
+    /// The frame of a page for whoever has not signed in.
+    pub fn outside(app: &App) -> Self {
+        Self::bare(app, false)
+    }
+
+    /// The frame of a page without numbers.
+    pub fn plain(app: &App, page: &'static str) -> Self {
+        Self { page, ..Self::bare(app, true) }
     }
 
     /// The frame of a page that must come out even when the database cannot be read.
-    pub fn bare(app: &App) -> Self {
+    fn bare(app: &App, inside: bool) -> Self {
         let shop = &app.config.shop;
         let name = if shop.name.is_empty() { &shop.id } else { &shop.name };
         Self {
@@ -81,6 +90,8 @@ impl Chrome {
             version: env!("CARGO_PKG_VERSION"),
             style: &STYLE_VERSION,
             freshness: None,
+            inside,
+            has_password: app.access.has_password(),
         }
     }
 }
@@ -128,18 +139,23 @@ struct ErrorPage<'a> {
     ours: bool,
 }
 
-/// The page behind an error. Failures of ours are logged here, and only here.
-pub fn error_page(app: &App, error: &PageError) -> Response {
+/// The page behind an error. Failures of ours are logged here, and only here. `inside`: for somebody
+/// who may look at the other pages.
+pub fn error_page(app: &App, error: &PageError, inside: bool) -> Response {
     let status = error.status();
     let ours = matches!(error, PageError::Internal(_));
     if ours {
         tracing::error!(error = format!("{error:#}"), "a page could not be made");
     }
-    let page = ErrorPage { chrome: Chrome::bare(app), title: error.title(), message: error.to_string(), ours };
-    match page.render() {
+    let page = ErrorPage { chrome: Chrome::bare(app, inside), title: error.title(), message: error.to_string(), ours };
+    let mut response = match page.render() {
         Ok(text) => (status, Html(text)).into_response(),
         Err(_) => (status, error.to_string()).into_response(),
+    };
+    if let PageError::TooMany(_, wait_s) = error {
+        response.headers_mut().insert(header::RETRY_AFTER, (*wait_s).into());
     }
+    response
 }
 
 /// The error behind a refusal that the framework wrote itself: an address or a body that it cannot

@@ -1,5 +1,6 @@
 //! The program as its user meets it: arguments in, text and exit codes out.
 
+mod access;
 mod check;
 mod destinations;
 mod held;

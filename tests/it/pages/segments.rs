@@ -205,6 +205,7 @@ impl Lived {
             wake: Arc::default(),
             environment: Environment::default(),
             privacy: Arc::default(),
+            database_key: [7; 32],
         })
     }
 }

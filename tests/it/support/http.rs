@@ -25,7 +25,7 @@ pub fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> 
     send("POST", url, headers, body)
 }
 
-fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
+pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
     let address = url.strip_prefix("http://").expect("tests speak plain http");
     let (host, path) = address.split_at(address.find('/').unwrap_or(address.len()));
     let path = if path.is_empty() { "/" } else { path };

@@ -1,7 +1,13 @@
 //! A made-up shop in a real database, written straight into its tables, and the dashboard over it.
 //! Everything is a function of the number of customers: two shops of one size are equal.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use axum::{
     Router,
@@ -36,6 +42,8 @@ pub struct Shop {
     /// Named in advice; need not be there.
     pub config_path: PathBuf,
     pub environment: Environment,
+    /// What the clock shows, in Unix milliseconds.
+    now: Arc<AtomicI64>,
     score_now: mpsc::Sender<()>,
 }
 
@@ -56,6 +64,7 @@ impl Shop {
             asked,
             config_path: "config.toml".into(),
             environment: Environment::default(),
+            now: Arc::new(AtomicI64::new(NOW)),
             score_now,
         }
     }
@@ -88,13 +97,28 @@ impl Shop {
         self.database.readers().get().unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
+    /// Lets time pass.
+    pub fn pass(&self, millis: i64) {
+        self.now.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    fn clock(&self) -> Clock {
+        let now = Arc::clone(&self.now);
+        Clock::from_fn(move || Timestamp::from_millis(now.load(Ordering::Relaxed)))
+    }
+
     /// The dashboard of this shop, as `serve` would mount it.
     pub fn router(&self) -> Router {
+        self.router_with_key([7; 32])
+    }
+
+    /// The same over a database whose own key is another.
+    pub fn router_with_key(&self, database_key: [u8; 32]) -> Router {
         router(DashboardState {
             config: Arc::new(self.config.clone()),
             config_path: self.config_path.clone(),
             readers: self.database.readers().clone(),
-            clock: Clock::from_fn(|| Timestamp::from_millis(NOW)),
+            clock: self.clock(),
             metrics: quintile::metrics::Metrics::default(),
             score_now: self.score_now.clone(),
             uploads: self.uploads(),
@@ -102,13 +126,13 @@ impl Shop {
             wake: Arc::default(),
             environment: self.environment.clone(),
             privacy: Arc::default(),
+            database_key,
         })
     }
 
     /// The files of this shop; of one router to the next they know only what is stored.
     pub fn uploads(&self) -> Uploads {
-        let clock = Clock::from_fn(|| Timestamp::from_millis(NOW));
-        Uploads::new(Arc::new(self.config.clone()), &self.database, clock)
+        Uploads::new(Arc::new(self.config.clone()), &self.database, self.clock())
     }
 
     /// `GET path` as a browser on this machine sends it.

@@ -1,0 +1,88 @@
+//! Reading requests; what cannot be read is answered with what is wrong.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    body::{Bytes, HttpBody},
+    extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request, rejection::JsonRejection},
+    http::{StatusCode, header, request::Parts},
+};
+use serde::de::DeserializeOwned;
+
+use super::{BODY_LIMIT, problem::Problem};
+
+/// How long a sender may take over its body.
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// The parameters of the address. Unknown ones, and those that come twice, are errors.
+pub struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let read = axum::extract::Query::try_from_uri(&parts.uri);
+        read.map(|axum::extract::Query(value)| Self(value)).map_err(|error| Problem::bad_request(error.body_text()))
+    }
+}
+
+/// One part of the path.
+pub struct Path(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Path {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read = axum::extract::Path::<String>::from_request_parts(parts, state).await;
+        read.map(|axum::extract::Path(value)| Self(value)).map_err(|error| Problem::bad_request(error.body_text()))
+    }
+}
+
+/// A JSON body.
+pub struct Body<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let read = tokio::time::timeout(BODY_TIME, <Json<T> as FromRequest<S>>::from_request(request, state)).await;
+        read.map_err(|_| Problem::too_slow())?.map(|Json(value)| Self(value)).map_err(|error| refused(&error))
+    }
+}
+
+/// None, when nothing at all was sent.
+impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
+        if request.body().is_end_stream() {
+            return Ok(None);
+        }
+        <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
+    }
+}
+
+fn refused(error: &JsonRejection) -> Problem {
+    match error.status() {
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::not_json(),
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(BODY_LIMIT),
+        _ => Problem::bad_request(error.body_text()),
+    }
+}
+
+/// The bytes of a body that says it is JSON, for those who read it themselves. `limit` is what the
+/// route's layer lets through.
+pub async fn json_bytes(request: Request, limit: usize) -> Result<Bytes, Problem> {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Problem::not_json());
+    }
+    match tokio::time::timeout(BODY_TIME, Bytes::from_request(request, &())).await {
+        Err(_) => Err(Problem::too_slow()),
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Problem::too_large(limit)),
+        Ok(Err(_)) => Err(Problem::bad_request("the body did not arrive whole")),
+    }
+}
