@@ -10,7 +10,7 @@ mod bearer;
 pub mod password;
 mod session;
 
-use std::sync::Mutex;
+use std::{net::IpAddr, sync::Mutex};
 
 use axum::http::HeaderMap;
 use hmac::{Hmac, KeyInit, Mac};
@@ -113,11 +113,12 @@ impl Access {
         self.login.as_ref().map(|login| cookies.set(session, &login.key)).unwrap_or_default()
     }
 
-    /// Whom a failed sign-in counts against.
+    /// Whom a failed sign-in counts against: the browser, or the other end of the connection, `proxied`
+    /// or not.
     #[must_use]
-    pub fn client(&self, headers: &HeaderMap, cookies: Cookies, peer: Option<std::net::IpAddr>) -> Client {
+    pub fn client(&self, headers: &HeaderMap, cookies: Cookies, peer: Option<IpAddr>, proxied: bool) -> Client {
         let browser = self.login.as_ref().and_then(|login| cookies.browser(headers, &login.key));
-        browser.map_or_else(|| Client::stranger(peer), Client::Known)
+        browser.map_or_else(|| Client::stranger(peer, proxied), Client::Known)
     }
 }
 

@@ -1,9 +1,10 @@
 //! How often somebody may be wrong about the password. Pure.
 //!
 //! Failures are counted by who makes them: five a minute, then nothing more is tried for them until
-//! the first of the five is a minute old. An address counts as one; headers that say on whose behalf a
-//! proxy asks can be made up, so they do not. A browser that has signed in before counts by itself:
-//! whoever guesses from elsewhere, or through the same proxy, cannot keep the merchant out of it.
+//! the first of the five is a minute old. An address counts as one, and everybody behind a proxy as
+//! one more: headers that say on whose behalf it asks can be made up. A browser that has signed in
+//! before counts by itself. So whoever guesses from elsewhere cannot keep the merchant out of it, nor,
+//! on the machine itself or through an SSH tunnel, out of a new one.
 
 use std::{
     collections::HashMap,
@@ -25,22 +26,26 @@ pub enum Client {
     Known([u8; 16]),
     /// Of IPv6 the network: everybody has as many addresses as they like.
     Address(IpAddr),
+    /// Somebody behind the proxy at this address.
+    Behind(IpAddr),
     /// Everybody else.
     Other,
 }
 
 impl Client {
-    /// Somebody who has not signed in before.
+    /// Somebody who has not signed in before. `proxied`: the request has the headers of a proxy, which
+    /// nobody can take out on the way through one.
     #[must_use]
-    pub fn stranger(peer: Option<IpAddr>) -> Self {
-        match peer.map(|address| address.to_canonical()) {
-            Some(IpAddr::V6(address)) => {
+    pub fn stranger(peer: Option<IpAddr>, proxied: bool) -> Self {
+        let Some(peer) = peer else { return Self::Other };
+        let address = match peer.to_canonical() {
+            IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();
-                Self::Address(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into())
+                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
             }
-            Some(address) => Self::Address(address),
-            None => Self::Other,
-        }
+            address @ IpAddr::V4(_) => address,
+        };
+        if proxied { Self::Behind(address) } else { Self::Address(address) }
     }
 }
 
@@ -96,7 +101,7 @@ mod tests {
     }
 
     fn address(text: &str) -> Client {
-        Client::stranger(Some(text.parse().unwrap()))
+        Client::stranger(Some(text.parse().unwrap()), false)
     }
 
     #[test]
@@ -125,7 +130,9 @@ mod tests {
         (0..5).for_each(|_| attempts.begin(attacker, at(0)).unwrap());
         assert!(attempts.begin(address("2001:db8:1:2:ffff::9"), at(1)).is_err(), "the same network");
         assert_eq!(address("::ffff:203.0.113.7"), address("203.0.113.7"));
-        for other in [address("2001:db8:1:3::1"), address("203.0.113.7"), Client::Known([7; 16]), Client::Other] {
+        let behind = Client::stranger(Some("2001:db8:1:2::1".parse().unwrap()), true);
+        for other in [address("2001:db8:1:3::1"), address("203.0.113.7"), behind, Client::Known([7; 16]), Client::Other]
+        {
             assert_eq!(attempts.begin(other, at(1)), Ok(()), "{other:?}");
         }
     }

@@ -209,7 +209,7 @@ fn refused(host: &str) -> PageError {
 }
 
 /// The first header a proxy would have added.
-fn forwarded(headers: &HeaderMap) -> Option<&str> {
+pub fn forwarded(headers: &HeaderMap) -> Option<&str> {
     headers.keys().map(header::HeaderName::as_str).find(|name| *name == "forwarded" || name.starts_with("x-forwarded-"))
 }
 

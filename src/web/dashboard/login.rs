@@ -58,7 +58,7 @@ pub async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Result<Re
     }
     let given = pairs.iter().position(|(name, _)| name == "password").map(|place| pairs.swap_remove(place).1);
     let cookies = guard::cookies(&app, &headers);
-    let client = app.access.client(&headers, cookies, peer);
+    let client = app.access.client(&headers, cookies, peer, guard::forwarded(&headers).is_some());
     match app.access.sign_in(client, given.unwrap_or_default(), app.clock.now()).await {
         Ok(Some(session)) => {
             tracing::info!("somebody signed in to the dashboard");

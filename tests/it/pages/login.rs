@@ -205,8 +205,10 @@ fn guessing_is_slow_and_keeps_nobody_out() {
     assert_eq!(attacker.get("/login").status, StatusCode::OK);
 
     // The merchant is not kept out: neither where they have signed in before, through the same
-    // proxy, nor from another address; and open sessions go on.
+    // proxy, nor on the machine itself, nor from another address; and open sessions go on.
+    merchant.headers.clone_from(&attacker.headers);
     assert_eq!(merchant.sign_in(PASSWORD).status, StatusCode::SEE_OTHER);
+    assert_eq!(Browser::new(&router).sign_in(PASSWORD).status, StatusCode::SEE_OTHER);
     assert_eq!(merchant.get("/customers").status, StatusCode::OK);
     assert_eq!(Browser::from(&router, "192.0.2.1").sign_in(PASSWORD).status, StatusCode::SEE_OTHER);
     // Having signed in before is nothing that an attacker can claim.
