@@ -164,7 +164,7 @@ fn an_address_that_cannot_be_read_is_a_page_too() {
     for path in ["/customers/%ff", "/runs/%ff"] {
         let page = shop.get(path);
         assert_eq!((page.status, page.text("h1")), (StatusCode::BAD_REQUEST, "Not an address".to_owned()), "{path}");
-        assert_eq!(page.texts("nav a").len(), 6);
+        assert_eq!(page.texts("nav a").len(), 8);
     }
     let large = [("host", "localhost"), ("content-length", "70000")];
     let page = shop.send(Method::POST, "/runs", &large);
