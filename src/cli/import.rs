@@ -9,7 +9,6 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use rusqlite::Transaction;
 use serde_json::json;
 
 use super::{Context, Format, Outcome, UsageError};
@@ -19,7 +18,7 @@ use crate::{
         bulk,
         csv::{self, FileReport, Limits, Preview, Settings},
     },
-    ledger::Rules,
+    ledger::{Bulk, Rules},
     model::Timestamp,
 };
 
@@ -113,26 +112,20 @@ impl Input {
         let progress = |bytes| bar.set_position(bytes);
         let report = match self {
             Self::Table(input) => csv::store(*input, database.writer(), rules, now, Limits::ALONE, &progress),
-            Self::Lines(input) => {
-                let mut apply = |nodes: Vec<bulk::Node>| {
-                    let rules = rules.clone();
-                    database.writer().write_blocking(move |tx| bulk::apply(tx, &rules, &nodes, now))
-                };
-                bulk::import(input, rules, true, &mut apply, &progress)
-            }
+            Self::Lines(input) => bulk::store(input, database.writer(), rules, now, &progress),
         };
         bar.finish_and_clear();
         report
     }
 
-    /// Applies the file in `tx`, with a bar; rejected rows are not written.
-    fn try_out(self, tx: &Transaction<'_>, rules: &Rules, now: Timestamp) -> anyhow::Result<FileReport> {
+    /// Applies the file in a transaction, with a bar; rejected rows are not written.
+    fn try_out(self, ledger: &mut Bulk<'_>, rules: &Rules) -> anyhow::Result<FileReport> {
         let bar = self.progress_bar();
         let progress = |bytes| bar.set_position(bytes);
         let report = match self {
-            Self::Table(input) => csv::import(*input, false, &mut |batch| csv::apply(tx, rules, batch, now), &progress),
+            Self::Table(input) => csv::import(*input, false, &mut |batch| csv::apply(ledger, batch), &progress),
             Self::Lines(input) => {
-                let mut apply = |nodes: Vec<bulk::Node>| bulk::apply(tx, rules, &nodes, now);
+                let mut apply = |nodes: Vec<bulk::Node>| bulk::apply_history(ledger, &nodes);
                 bulk::import(input, rules, false, &mut apply, &progress)
             }
         };
@@ -200,11 +193,13 @@ fn store(inputs: Vec<Input>, database: &Database, rules: &Rules, now: Timestamp)
 
 /// All files in one transaction, which is undone: the report is what [`store`] would say.
 fn try_out(inputs: Vec<Input>, database: &Database, rules: Rules, now: Timestamp) -> anyhow::Result<Vec<FileReport>> {
-    let undone = database.writer().write_blocking(move |tx| -> anyhow::Result<std::convert::Infallible> {
+    let undone = database.writer().write_bulk_blocking(move |tx| -> anyhow::Result<std::convert::Infallible> {
+        let mut bulk = Bulk::of_many(tx, &rules, now)?;
         let mut reports = Vec::with_capacity(inputs.len());
         for input in inputs {
-            reports.push(input.try_out(tx, &rules, now)?);
+            reports.push(input.try_out(&mut bulk, &rules)?);
         }
+        bulk.finish()?;
         Err(Undone(reports).into())
     });
     match undone {

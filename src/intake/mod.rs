@@ -13,6 +13,7 @@ mod json;
 pub mod privacy;
 mod shopify;
 pub mod signature;
+mod transactions;
 pub mod uploads;
 mod woocommerce;
 

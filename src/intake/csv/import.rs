@@ -5,19 +5,17 @@
 
 use std::{collections::HashSet, path::PathBuf, sync::mpsc};
 
-use anyhow::Context;
-use csv::ByteRecord;
-use rusqlite::Transaction;
-
 use super::{Format, Input, Parsed, Parser, counter::Counter, rejected::RejectedFile, rows::Rows};
 use crate::{
-    ledger::{self, Applied, Change, Rules},
-    model::{Order, Person, Timestamp, email_key},
+    ledger::{Applied, Bulk, Change},
+    model::{Order, Person, email_key},
 };
+use anyhow::Context;
+use csv::ByteRecord;
 
-/// Rows that share a transaction: enough to hide the cost of its fsync, few enough that the
-/// batches under way stay within some MiB.
-pub(super) const ROWS_PER_BATCH: usize = 2_000;
+/// Rows that are handed on together: enough to hide what that costs, few enough that the batches under
+/// way stay within some MiB.
+const ROWS_PER_BATCH: usize = 2_000;
 /// Parsed batches that may wait to be applied.
 const BATCHES_AHEAD: usize = 2;
 /// Reasons kept for a person to read; the file of rejected rows has them all.
@@ -144,14 +142,14 @@ pub struct Rejection {
     pub reason: String,
 }
 
-/// Applies a batch to the ledger, in the caller's transaction. Hands it back, to be dropped elsewhere
+/// Applies a batch to the ledger, in a transaction of the caller. Hands it back, to be dropped elsewhere
 /// than on the writer thread, with what became of each row.
 ///
 /// # Errors
-/// The database could not be written; the caller undoes the batch.
-pub fn apply(tx: &Transaction<'_>, rules: &Rules, batch: Batch, now: Timestamp) -> anyhow::Result<(Batch, Outcomes)> {
-    let mut outcomes = ledger::apply_orders(tx, rules, &batch.orders, now)?;
-    outcomes.extend(ledger::apply_people(tx, rules, &batch.people, now)?);
+/// The database could not be written; the caller undoes the transaction.
+pub fn apply(bulk: &mut Bulk<'_>, batch: Batch) -> anyhow::Result<(Batch, Outcomes)> {
+    let mut outcomes = bulk.apply(&batch.orders)?;
+    outcomes.extend(bulk.apply_list(&batch.people)?);
     let outcomes = outcomes.into_iter().map(|outcome| outcome.map_err(|error| error.to_string())).collect();
     Ok((batch, outcomes))
 }

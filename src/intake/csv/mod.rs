@@ -40,7 +40,9 @@ pub use import::{Batch, CustomerCounts, FileReport, OrderCounts, Outcomes, Rejec
 pub use preview::{Preview, Read, Shown};
 pub(super) use rejected::SUFFIX as REJECTED;
 pub use settings::Settings;
-pub use store::{Limits, store, store_until};
+pub use store::{store, store_until};
+
+pub use super::transactions::Limits;
 pub use try_out::try_out;
 
 /// What a file can be.
