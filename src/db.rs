@@ -242,6 +242,7 @@ pub fn touch(tx: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
 /// Those of SQLite.
 pub fn keep_few_pages(tx: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
     const KIB: i64 = 12_000;
+    let _ = tx.cache_flush(); // those that must be written cannot be dropped; with a reader they stay
     tx.pragma_update(None, "cache_size", -KIB)
 }
 

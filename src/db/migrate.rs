@@ -3,7 +3,7 @@
 use std::{fs::OpenOptions, path::Path};
 
 use anyhow::{Context, bail};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, ffi};
 
 /// "QTLE": tells `file` and us that this is a quintile database.
 pub const APPLICATION_ID: i32 = 0x5154_4c45;
@@ -268,11 +268,11 @@ fn check_header(path: &Path, header: &Header, known: i32) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Reads through a connection that cannot write, so that a refused file stays as it was.
+/// Reads through a connection that cannot write, so that a refused file stays as it was; unless a
+/// transaction was cut short in it, which only one that can write takes back.
 fn read_header(path: &Path) -> anyhow::Result<Header> {
-    let read = || -> rusqlite::Result<Header> {
-        let connection =
-            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let read = |mode: OpenFlags| -> rusqlite::Result<Header> {
+        let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(super::BUSY_TIMEOUT)?;
         Ok(Header {
             application_id: connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
@@ -280,7 +280,13 @@ fn read_header(path: &Path) -> anyhow::Result<Header> {
             tables: connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?,
         })
     };
-    read().with_context(|| format!("cannot read {} as a database", path.display()))
+    let header = match read(OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        Err(rusqlite::Error::SqliteFailure(error, _)) if error.extended_code == ffi::SQLITE_READONLY_ROLLBACK => {
+            read(OpenFlags::SQLITE_OPEN_READ_WRITE)
+        }
+        header => header,
+    };
+    header.with_context(|| format!("cannot read {} as a database", path.display()))
 }
 
 /// An empty file that only its owner can read; SQLite gives its companions the same mode.

@@ -27,7 +27,7 @@ pub(super) const GROUP: usize = 256;
 pub(super) const CACHE_KIB: i64 = 8_000;
 /// Page cache of a bulk job: it touches pages all over the file, and one that is pushed out is read
 /// again. More than this gains little.
-const BULK_CACHE_KIB: i64 = 42_000;
+const BULK_CACHE_KIB: i64 = 36_000;
 /// A file of so few pages (2 MiB) is new. What a bulk job adds to it is written once, behind its end,
 /// and cut off again if the job does not come to its end, instead of into the log first.
 const NEW_PAGES: i64 = 512;

@@ -403,7 +403,8 @@ impl<'a> Told<'a> {
         let told = [&person.email, &person.first_name, &person.last_name, &person.phone, &person.consent, &person.tags];
         let version = teller.version(person.updated_at, person.triggered_at);
         let mut told = told.map(|text| (text.as_deref(), version));
-        if person.consent_at.is_some() {
+        // A file does not become a version by naming when a consent was given.
+        if version.is_some() && person.consent_at.is_some() {
             told[CONSENT].1 = teller.version(person.consent_at, person.triggered_at);
         }
         told

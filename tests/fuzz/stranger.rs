@@ -3,7 +3,7 @@
 //! target, and for every file of the corpus by `cargo test`.
 #![allow(dead_code, reason = "each target includes this file for one of them")]
 
-use std::{cell::RefCell, path::PathBuf};
+use std::{cell::RefCell, path::PathBuf, sync::atomic::AtomicBool};
 
 use quintile::{
     config::{Config, Environment, Loading, Missing, Secret},
@@ -117,8 +117,7 @@ pub fn csv(data: &[u8]) {
             Ok(input) => input,
             Err(unusable) => return must_explain(&unusable.to_string()),
         };
-        let mut store = |batch| csv::apply(tx, &rules(), batch, NOW);
-        match csv::import(input, false, &mut store, &|_| {}) {
+        match csv::try_out(input, tx, &rules(), NOW, &AtomicBool::new(false), &|_| {}) {
             Ok(report) => report.rejections.iter().for_each(|rejection| must_explain(&rejection.reason)),
             Err(error) => must_explain(&format!("{error:#}")),
         }
