@@ -3,6 +3,8 @@
 --
 -- Conventions: money is INTEGER minor units of the shop's currency; times are INTEGER Unix
 -- milliseconds, UTC; ids given by a shop are TEXT (they pass 2^53). Ids without a comment are ours.
+-- In tables that take many rows a CHECK of words is written with OR: for an IN of three or more, SQLite
+-- builds a table in memory at every row, which takes longer than storing it.
 
 -- Which version of the program brought this file to which schema, and the key of the tombstones
 -- and of sessions. Written by db.
@@ -15,13 +17,13 @@ CREATE TABLE meta (
 -- is worth stays in a body. Written by intake.
 CREATE TABLE inbox (
   id           INTEGER PRIMARY KEY,
-  source       TEXT    NOT NULL CHECK (source IN ('shopify', 'woocommerce', 'api')),
+  source       TEXT    NOT NULL CHECK (source = 'shopify' OR source = 'woocommerce' OR source = 'api'),
   topic        TEXT    NOT NULL,
   delivery_key TEXT,                       -- the sender's id of this message, if it gave one
   body_hash    BLOB    NOT NULL,           -- SHA-256 of the body as it came
   headers      TEXT    NOT NULL,           -- JSON object, signatures left out
   body         BLOB    NOT NULL,
-  state        TEXT    NOT NULL CHECK (state IN ('done', 'stale', 'ignored', 'quarantined')),
+  state        TEXT    NOT NULL CHECK (state = 'done' OR state = 'stale' OR state = 'ignored' OR state = 'quarantined'),
   reason       TEXT,                       -- why it is not simply done; a sentence for the merchant
   duplicates   INTEGER NOT NULL DEFAULT 0, -- how many more copies came
   received_at  INTEGER NOT NULL
@@ -66,7 +68,7 @@ CREATE TABLE imports (
 -- Counters are recomputed from orders in the transaction that touches an order. Written by ledger.
 CREATE TABLE customers (
   id              INTEGER PRIMARY KEY,
-  source          TEXT    NOT NULL CHECK (source IN ('shopify', 'woocommerce', 'csv', 'api')),
+  source          TEXT    NOT NULL CHECK (source = 'shopify' OR source = 'woocommerce' OR source = 'csv' OR source = 'api'),
   external_id     TEXT,                    -- NULL: a guest
   email           TEXT,                    -- as given
   email_key       TEXT,                    -- trimmed and lower-cased
@@ -124,14 +126,14 @@ CREATE TABLE tombstones (
 -- One row per order of the shop, its latest known state. Written by ledger.
 CREATE TABLE orders (
   id                INTEGER PRIMARY KEY,
-  source            TEXT    NOT NULL CHECK (source IN ('shopify', 'woocommerce', 'csv', 'api')),
+  source            TEXT    NOT NULL CHECK (source = 'shopify' OR source = 'woocommerce' OR source = 'csv' OR source = 'api'),
   source_id         TEXT    NOT NULL,
   customer_id       INTEGER REFERENCES customers (id), -- NULL: neither id nor e-mail
   customer_ref      TEXT,                  -- the source's customer id on the order
   email             TEXT,                  -- as given on the order
   email_key         TEXT,
   name              TEXT,                  -- "#1001"
-  status            TEXT    NOT NULL CHECK (status IN ('pending', 'authorized', 'partially_paid', 'paid', 'partially_refunded', 'refunded', 'voided', 'expired', 'cancelled', 'unknown')),
+  status            TEXT    NOT NULL CHECK (status = 'paid' OR status = 'pending' OR status = 'authorized' OR status = 'partially_paid' OR status = 'partially_refunded' OR status = 'refunded' OR status = 'voided' OR status = 'expired' OR status = 'cancelled' OR status = 'unknown'),
   is_test           INTEGER NOT NULL DEFAULT 0 CHECK (is_test IN (0, 1)),
   currency          TEXT    NOT NULL,
   gross             INTEGER NOT NULL,      -- as placed
@@ -146,7 +148,7 @@ CREATE TABLE orders (
   deleted_at        INTEGER,
   source_updated_at INTEGER,               -- the version; NULL: from a file without one
   triggered_at      INTEGER,               -- breaks ties of source_updated_at
-  origin            TEXT    NOT NULL CHECK (origin IN ('webhook', 'sync', 'csv', 'api')),
+  origin            TEXT    NOT NULL CHECK (origin = 'webhook' OR origin = 'sync' OR origin = 'csv' OR origin = 'api'),
   historical        INTEGER NOT NULL DEFAULT 0 CHECK (historical IN (0, 1)), -- imported, not live
   received_at       INTEGER NOT NULL,
   CHECK (counted = 0 OR (ordered_at IS NOT NULL AND deleted_at IS NULL))
@@ -269,7 +271,7 @@ CREATE TABLE outbox (
   run_id      INTEGER REFERENCES runs (id),
   old_segment TEXT,
   new_segment TEXT,
-  cause       TEXT    CHECK (cause IN ('order', 'refund', 'ranking', 'baseline', 'remap')),
+  cause       TEXT    CHECK (cause = 'order' OR cause = 'refund' OR cause = 'ranking' OR cause = 'baseline' OR cause = 'remap'),
   r           INTEGER,
   f           INTEGER,
   m           INTEGER,
@@ -294,8 +296,8 @@ CREATE TABLE deliveries (
   seq          INTEGER NOT NULL REFERENCES outbox (seq),
   customer_id  INTEGER,
   run_id       INTEGER,
-  state        TEXT    NOT NULL CHECK (state IN ('waiting', 'sending', 'retrying', 'held', 'delivered', 'dead', 'superseded', 'discarded')),
-  hold         TEXT    CHECK (hold IN ('baseline', 'run', 'consent', 'destination')), -- why it is held
+  state        TEXT    NOT NULL CHECK (state = 'waiting' OR state = 'sending' OR state = 'retrying' OR state = 'held' OR state = 'delivered' OR state = 'dead' OR state = 'superseded' OR state = 'discarded'),
+  hold         TEXT    CHECK (hold = 'baseline' OR hold = 'run' OR hold = 'consent' OR hold = 'destination'), -- why it is held
   events       INTEGER NOT NULL DEFAULT 1,
   attempts     INTEGER NOT NULL DEFAULT 0, -- counted in the claim, before the call
   spared       INTEGER NOT NULL DEFAULT 0, -- of these, those that do not bring it nearer to its end (429)

@@ -55,9 +55,21 @@ impl Database {
     /// Another process holds the file; the file is not quintile's, newer than this program, or
     /// cannot be written. Messages say what to do.
     pub fn open(path: &Path, command: &str) -> anyhow::Result<Self> {
+        Self::open_sharing(path, command, writer::GROUP)
+    }
+
+    /// [`Self::open`] with a commit for every write: what sharing commits is measured against.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_committing_each(path: &Path, command: &str) -> anyhow::Result<Self> {
+        Self::open_sharing(path, command, 1)
+    }
+
+    fn open_sharing(path: &Path, command: &str, writes_per_commit: usize) -> anyhow::Result<Self> {
         let lock = Lock::acquire(path, command)?;
         let connection = migrate::open_and_migrate(path, migrate::CURRENT)?;
-        let writer = Writer::start(connection).context("cannot start the writer thread")?;
+        let writer = Writer::start(connection, writes_per_commit).context("cannot start the writer thread")?;
         let readers = Readers::open(path)?;
         Ok(Self { path: path.to_owned(), writer, readers, lock: Some(lock) })
     }
@@ -70,7 +82,7 @@ impl Database {
     pub fn beside(path: &Path) -> anyhow::Result<Self> {
         let readers = Readers::open(path)?;
         let connection = migrate::open_and_migrate(path, migrate::CURRENT)?;
-        let writer = Writer::start(connection).context("cannot start the writer thread")?;
+        let writer = Writer::start(connection, writer::GROUP).context("cannot start the writer thread")?;
         Ok(Self { path: path.to_owned(), writer, readers, lock: None })
     }
 
@@ -221,6 +233,17 @@ impl Readers {
 /// The database cannot be written.
 pub fn touch(tx: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
     tx.pragma_update(None, "user_version", SCHEMA_VERSION)
+}
+
+/// For a bulk job that comes to making an index: SQLite sorts in as much memory as pages may take, beside
+/// them. What it does then goes through the file in order, for which few pages are enough.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn keep_few_pages(tx: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
+    const KIB: i64 = 12_000;
+    let _ = tx.cache_flush(); // those that must be written cannot be dropped; with a reader they stay
+    tx.pragma_update(None, "cache_size", -KIB)
 }
 
 /// Settings of every connection, writer and reader.

@@ -8,7 +8,7 @@ mod time;
 pub use money::{Currency, Money, MoneyError, ParsedMoney};
 pub use time::{Timestamp, TimestampError};
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// Where an order or a customer comes from. Ids are unique within a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -236,9 +236,15 @@ impl Person {
 /// The form under which e-mail addresses are compared: trimmed and lower-cased; `None` when
 /// nothing is left.
 #[must_use]
-pub fn email_key(email: &str) -> Option<String> {
-    let key = email.trim().to_lowercase();
-    (!key.is_empty()).then_some(key)
+pub fn email_key(email: &str) -> Option<Cow<'_, str>> {
+    let key = email.trim();
+    if key.is_empty() {
+        None
+    } else if key.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        Some(Cow::Borrowed(key)) // as most are: an import asks for each order
+    } else {
+        Some(Cow::Owned(key.to_lowercase()))
+    }
 }
 
 /// Digits fewer than which tell nobody apart.

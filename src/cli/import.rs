@@ -132,7 +132,7 @@ fn store(inputs: Vec<Input>, database: &Database, rules: &Rules, now: Timestamp)
 
 /// All files in one transaction, which is undone: the report is what [`store`] would say.
 fn try_out(inputs: Vec<Input>, database: &Database, rules: Rules, now: Timestamp) -> anyhow::Result<Vec<FileReport>> {
-    let undone = database.writer().write_blocking(move |tx| -> anyhow::Result<std::convert::Infallible> {
+    let undone = database.writer().write_bulk_blocking(move |tx| -> anyhow::Result<std::convert::Infallible> {
         let one = |input: Input| {
             let bar = progress_bar(&input);
             let report =

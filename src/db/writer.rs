@@ -9,6 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use anyhow::anyhow;
@@ -20,7 +21,16 @@ use tokio::sync::{mpsc, oneshot};
 const QUEUE: usize = 1024;
 /// Jobs that share one commit: enough to hide the cost of fsync, few enough that the first of
 /// them does not wait long for the last.
-const GROUP: usize = 256;
+pub(super) const GROUP: usize = 256;
+
+/// Page cache, in KiB: the pages of a large queue that one transaction after the other touches.
+pub(super) const CACHE_KIB: i64 = 8_000;
+/// Page cache of a bulk job: it touches pages all over the file, and one that is pushed out is read
+/// again. More than this gains little.
+const BULK_CACHE_KIB: i64 = 36_000;
+/// A file of so few pages (2 MiB) is new. What a bulk job adds to it is written once, behind its end,
+/// and cut off again if the job does not come to its end, instead of into the log first.
+const NEW_PAGES: i64 = 512;
 
 /// What a job leaves behind: told whether the group was committed, it answers its caller.
 type Answer = Box<dyn FnOnce(Result<(), &str>) + Send>;
@@ -36,9 +46,18 @@ struct Room<'a, 'conn> {
 
 /// One write in the queue.
 struct Job {
-    /// Wants a transaction of its own; see [`Writer::write_alone_blocking`].
-    alone: bool,
+    company: Company,
     work: Work,
+}
+
+/// With whom a job shares its transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Company {
+    Any,
+    /// None; see [`Writer::write_alone_blocking`].
+    Alone,
+    /// None, and the connection is set for it; see [`Writer::write_bulk_blocking`].
+    Bulk,
 }
 
 /// Sends jobs to the writer thread. The thread ends when the last clone is dropped.
@@ -55,10 +74,11 @@ pub struct Writer {
 pub struct QueueFull;
 
 impl Writer {
-    /// Takes over `connection` on a thread of its own.
-    pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
+    /// Takes over `connection` on a thread of its own. At most `group` jobs share a commit.
+    pub(super) fn start(connection: Connection, group: usize) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || run(connection, queue))?;
+        let thread =
+            std::thread::Builder::new().name("writer".to_owned()).spawn(move || run(connection, queue, group))?;
         Ok(Self { jobs, _thread: Arc::new(Thread(Mutex::new(Some(thread)))) })
     }
 
@@ -120,8 +140,30 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
     {
+        self.write_by_itself(Company::Alone, job)
+    }
+
+    /// [`Self::write_alone_blocking`] for a job that stores very many rows: it gets a larger page cache, and
+    /// SQLite does not look up, row by row, whether a reference leads to a row. Only for jobs that
+    /// delete nothing and refer to what they have just read or stored.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_bulk_blocking<T, F>(&self, job: F) -> anyhow::Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
+    {
+        self.write_by_itself(Company::Bulk, job)
+    }
+
+    fn write_by_itself<T, F>(&self, company: Company, job: F) -> anyhow::Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
+    {
         let (mut job, answer) = pack(job);
-        job.alone = true;
+        job.company = company;
         self.jobs.blocking_send(job).map_err(|_| closed())?;
         answer.blocking_recv().map_err(|_| closed())?
     }
@@ -157,7 +199,7 @@ where
             let _ = sender.send(answer); // the caller may have gone
         })
     });
-    (Job { alone: false, work }, receiver)
+    (Job { company: Company::Any, work }, receiver)
 }
 
 fn in_savepoint<T>(
@@ -202,15 +244,15 @@ fn caught<T>(
         .unwrap_or_else(|_| Err(anyhow!("a bug in quintile stopped this write; nothing of it was stored")))
 }
 
-fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
-    let mut group = Vec::with_capacity(GROUP);
+fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize) {
+    let mut group = Vec::with_capacity(most);
     let mut next = None;
     while let Some(first) = next.take().or_else(|| queue.blocking_recv()) {
-        let alone = first.alone;
+        let company = first.company;
         group.push(first);
-        while !alone && group.len() < GROUP {
+        while company == Company::Any && group.len() < most {
             match queue.try_recv() {
-                Ok(job) if job.alone => {
+                Ok(job) if job.company != Company::Any => {
                     next = Some(job);
                     break;
                 }
@@ -218,11 +260,42 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
                 Err(_) => break,
             }
         }
-        run_group(&mut connection, &mut group);
+        if company == Company::Bulk {
+            run_bulk(&mut connection, &mut group);
+        } else {
+            run_group(&mut connection, &mut group);
+        }
     }
     if let Err((_, error)) = connection.close() {
         tracing::warn!(%error, "the database did not close cleanly; the next start recovers it");
     }
+}
+
+/// [`run_group`] with the settings of a bulk job. They cannot be changed inside a transaction.
+fn run_bulk(connection: &mut Connection, group: &mut Vec<Job>) {
+    if let Err(error) = set_for_bulk(connection, true) {
+        tracing::warn!(%error, "a bulk write goes on with the usual settings, and will be slow");
+    }
+    run_group(connection, group);
+    if let Err(error) = set_for_bulk(connection, false) {
+        tracing::error!(%error, "the usual settings could not be restored after a bulk write; restart quintile");
+    }
+}
+
+fn set_for_bulk(connection: &Connection, bulk: bool) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "foreign_keys", !bulk)?;
+    connection.pragma_update(None, "cache_size", -if bulk { BULK_CACHE_KIB } else { CACHE_KIB })?;
+    if !bulk {
+        return connection.pragma_update(None, "journal_mode", "WAL");
+    }
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    if pages <= NEW_PAGES {
+        // Refused at once while anybody reads the file; then it goes through the log as usual.
+        connection.busy_timeout(Duration::ZERO)?;
+        let _ = connection.pragma_update(None, "journal_mode", "DELETE");
+        connection.busy_timeout(super::BUSY_TIMEOUT)?;
+    }
+    Ok(())
 }
 
 /// Runs all jobs in one transaction, commits, then answers each.

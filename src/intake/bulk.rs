@@ -17,8 +17,8 @@ use rusqlite::Transaction;
 
 use super::MAX_BODY;
 use crate::{
-    ledger::{self, Applied, Change, LedgerError, Rules},
-    model::{Order, Person, Timestamp},
+    ledger::{self, Applied, Bulk, Change, LedgerError, Rules},
+    model::Timestamp,
 };
 
 pub use super::shopify::node::{History, Node, Refused, kind_and_number, read};
@@ -168,24 +168,45 @@ pub enum Outcome {
 /// # Errors
 /// The database could not be written; the caller undoes everything.
 pub fn apply(tx: &Transaction<'_>, rules: &Rules, nodes: &[Node], now: Timestamp) -> anyhow::Result<Vec<Outcome>> {
-    let mut outcomes = vec![Outcome::Part; nodes.len()];
-    let (mut history, mut places) = (Vec::new(), Vec::new());
+    let mut live = Vec::new();
     for (place, node) in nodes.iter().enumerate() {
-        match node {
-            Node::Order { order, .. } if order.historical => {
-                history.push(Order::clone(order));
-                places.push(place);
-            }
-            Node::Order { order, .. } => {
-                let applied = super::undoable(tx, || ledger::apply_order(tx, rules, order, now));
-                outcomes[place] = order_outcome(applied)?;
-            }
-            Node::Person(person) => outcomes[place] = apply_person(tx, rules, person, now)?,
-            Node::Part => {}
+        if let Node::Order { order, .. } = node
+            && !order.historical
+        {
+            let applied = super::undoable(tx, || ledger::apply_order(tx, rules, order, now));
+            live.push((place, order_outcome(applied)?));
         }
     }
-    // Of people and orders whichever comes first: the end is the same.
-    for (place, applied) in places.into_iter().zip(ledger::apply_orders(tx, rules, &history, now)?) {
+    let mut bulk = Bulk::new(tx, rules, now)?;
+    let mut outcomes = apply_history(&mut bulk, nodes)?;
+    bulk.finish()?;
+    for (place, outcome) in live {
+        outcomes[place] = outcome;
+    }
+    Ok(outcomes)
+}
+
+/// [`apply`] that passes over live orders. Of people and orders whichever comes first: the end is the
+/// same.
+///
+/// # Errors
+/// As [`apply`].
+pub fn apply_history(bulk: &mut Bulk<'_>, nodes: &[Node]) -> anyhow::Result<Vec<Outcome>> {
+    let mut outcomes = vec![Outcome::Part; nodes.len()];
+    for (outcome, node) in outcomes.iter_mut().zip(nodes) {
+        if let Node::Person(person) = node {
+            *outcome = match bulk.apply_person(person)? {
+                Ok(change) => Outcome::Person(change),
+                Err(rejected) => Outcome::Rejected(rejected.to_string()),
+            };
+        }
+    }
+    let history = nodes.iter().zip(0..).filter_map(|(node, place)| match node {
+        Node::Order { order, .. } if order.historical => Some((place, &**order)),
+        _ => None,
+    });
+    let applied = bulk.apply(history.clone().map(|(_, order)| order))?;
+    for ((place, _), applied) in history.zip(applied) {
         outcomes[place] = order_outcome(applied)?;
     }
     Ok(outcomes)
@@ -194,14 +215,6 @@ pub fn apply(tx: &Transaction<'_>, rules: &Rules, nodes: &[Node], now: Timestamp
 fn order_outcome(applied: Result<Applied, LedgerError>) -> rusqlite::Result<Outcome> {
     match applied {
         Ok(applied) => Ok(Outcome::Order(applied)),
-        Err(LedgerError::Rejected(reason)) => Ok(Outcome::Rejected(reason)),
-        Err(LedgerError::Sqlite(error)) => Err(error),
-    }
-}
-
-fn apply_person(tx: &Transaction<'_>, rules: &Rules, person: &Person, now: Timestamp) -> rusqlite::Result<Outcome> {
-    match super::undoable(tx, || ledger::apply_person(tx, rules, person, now)) {
-        Ok(change) => Ok(Outcome::Person(change)),
         Err(LedgerError::Rejected(reason)) => Ok(Outcome::Rejected(reason)),
         Err(LedgerError::Sqlite(error)) => Err(error),
     }

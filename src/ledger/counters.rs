@@ -1,9 +1,9 @@
 //! A customer's counters, always from the orders themselves: a duplicate or a replay cannot make
 //! them drift.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Row, Transaction, params};
 
-use super::LedgerError;
+use super::{IdSet, LedgerError, people::Fields};
 use crate::model::{Money, Timestamp};
 
 /// Recomputes the counters of each customer in `ids` from the orders they own.
@@ -19,37 +19,129 @@ pub(super) fn recompute(tx: &Transaction<'_>, ids: &[i64]) -> Result<(), LedgerE
     Ok(())
 }
 
+/// What a customer's orders come to.
+#[derive(Default)]
+pub(super) struct Counters {
+    orders: i64,
+    spent: Money,
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
+}
+
+/// What is counted; answered from the index `orders_customer` alone.
+macro_rules! counted {
+    () => {
+        "count(*), coalesce(sum(net), 0), min(ordered_at), max(ordered_at) FROM orders"
+    };
+}
+
 /// The counters of one customer.
 pub(super) fn recompute_one(tx: &Transaction<'_>, customer: i64) -> Result<(), LedgerError> {
-    // Answered from the index orders_customer alone.
-    let (count, spent, first, last) = tx
-        .prepare_cached(
-            "SELECT count(*), coalesce(sum(net), 0), min(ordered_at), max(ordered_at)
-             FROM orders WHERE customer_id = ?1 AND counted = 1",
-        )?
-        .query_row([customer], |row| {
-            Ok((
-                row.get::<_, i64>(0)?,
-                row.get::<_, Money>(1)?,
-                row.get::<_, Option<Timestamp>>(2)?,
-                row.get::<_, Option<Timestamp>>(3)?,
-            ))
-        })
-        .map_err(|error| {
-            if error.to_string().contains("integer overflow") {
-                LedgerError::Rejected(
-                    "with it this customer's orders add up to more than any shop sells; check its amounts".to_owned(),
-                )
-            } else {
-                error.into()
+    tx.prepare_cached(concat!("SELECT ", counted!(), " WHERE customer_id = ?1 AND counted = 1"))?
+        .query_row([customer], |row| Counters::read(row, 0))
+        .map_err(too_much)?
+        .store(tx, customer)
+}
+
+/// Tells `each` what the orders of each of `ids` come to, ascending.
+///
+/// # Errors
+/// Those of `each`; [`LedgerError::Rejected`] when a sum passes what an integer holds.
+pub(super) fn count_all(
+    tx: &Transaction<'_>,
+    ids: &IdSet,
+    mut each: impl FnMut(i64, Counters) -> Result<(), LedgerError>,
+) -> Result<(), LedgerError> {
+    /// Of neighbours so close, all are counted: less work than to look for each.
+    const CLOSE: i64 = 4;
+    let mut statement = tx.prepare_cached(concat!(
+        "SELECT customer_id, ",
+        counted!(),
+        " WHERE customer_id BETWEEN ?1 AND ?2 AND counted = 1 GROUP BY customer_id ORDER BY customer_id"
+    ))?;
+    let mut ids = ids.iter().peekable();
+    while let Some(first) = ids.next() {
+        let (mut last, mut stretch) = (first, vec![first]);
+        while let Some(next) = ids.next_if(|next| next - last <= CLOSE) {
+            stretch.push(next);
+            last = next;
+        }
+        let mut stretch = stretch.into_iter().peekable();
+        let mut rows = statement.query([first, last])?;
+        while let Some(row) = rows.next().map_err(too_much)? {
+            let id = row.get(0)?;
+            while let Some(without) = stretch.next_if(|next| *next < id) {
+                each(without, Counters::default())?;
             }
-        })?;
-    tx.prepare_cached(
-        "UPDATE customers SET order_count = ?2, total_spent = ?3, avg_order_value = ?4, first_order_at = ?5, last_order_at = ?6
-         WHERE id = ?1",
-    )?
-    .execute(params![customer, count, spent, average(spent, count), first, last])?;
+            if stretch.next_if_eq(&id).is_some() {
+                each(id, Counters::read(row, 1)?)?;
+            }
+        }
+        for without in stretch {
+            each(without, Counters::default())?;
+        }
+    }
     Ok(())
+}
+
+impl Counters {
+    fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
+        Ok(Self { orders: row.get(at)?, spent: row.get(at + 1)?, first: row.get(at + 2)?, last: row.get(at + 3)? })
+    }
+
+    pub fn store(&self, tx: &Transaction<'_>, customer: i64) -> Result<(), LedgerError> {
+        let Self { orders, spent, first, last } = self;
+        tx.prepare_cached(
+            "UPDATE customers SET order_count = ?2, total_spent = ?3, avg_order_value = ?4, first_order_at = ?5, last_order_at = ?6
+             WHERE id = ?1",
+        )?
+        .execute(params![customer, orders, spent, average(*spent, *orders), first, last])?;
+        Ok(())
+    }
+
+    /// [`Self::store`], and the customer's fields with it: a row that is written once.
+    pub fn store_with(&self, tx: &Transaction<'_>, customer: i64, fields: &Fields) -> Result<(), LedgerError> {
+        let Self { orders, spent, first, last } = self;
+        let [email, first_name, last_name, phone, consent, tags] = fields;
+        tx.prepare_cached(
+            "UPDATE customers SET order_count = ?2, total_spent = ?3, avg_order_value = ?4, first_order_at = ?5, last_order_at = ?6,
+               email = ?7, email_version = ?8, first_name = ?9, first_name_version = ?10, last_name = ?11,
+               last_name_version = ?12, phone = ?13, phone_version = ?14, consent = ?15, consent_version = ?16, tags = ?17,
+               tags_version = ?18
+             WHERE id = ?1",
+        )?
+        .execute(params![
+            customer,
+            orders,
+            spent,
+            average(*spent, *orders),
+            first,
+            last,
+            email.value,
+            email.version,
+            first_name.value,
+            first_name.version,
+            last_name.value,
+            last_name.version,
+            phone.value,
+            phone.version,
+            consent.value,
+            consent.version,
+            tags.value,
+            tags.version,
+        ])?;
+        Ok(())
+    }
+}
+
+fn too_much(error: rusqlite::Error) -> LedgerError {
+    if error.to_string().contains("integer overflow") {
+        LedgerError::Rejected(
+            "with it this customer's orders add up to more than any shop sells; check its amounts".to_owned(),
+        )
+    } else {
+        error.into()
+    }
 }
 
 /// `spent` / `count` in whole minor units, half to even; zero of nothing.

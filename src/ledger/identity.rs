@@ -18,7 +18,14 @@ pub(super) fn owner(connection: &Connection, id: i64) -> rusqlite::Result<i64> {
 
 /// Decides again to whom the orders of the guest with this e-mail belong: to the customer who has
 /// the e-mail now, else to the guest. Call it whenever a customer's e-mail appears, changes or goes.
-pub(super) fn settle_guest(tx: &Transaction<'_>, rules: &Rules, key: &str, now: Timestamp) -> Result<(), LedgerError> {
+/// Whose counters are to be recomputed is added to `touched`.
+pub(super) fn settle_guest(
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    key: &str,
+    now: Timestamp,
+    touched: &mut Vec<i64>,
+) -> Result<(), LedgerError> {
     let guest = tx
         .prepare_cached("SELECT id, source, merged_into FROM customers WHERE external_id IS NULL AND email_key = ?1")?
         .query_row([key], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Source>(1)?, row.get::<_, Option<i64>>(2)?)))
@@ -43,7 +50,7 @@ pub(super) fn settle_guest(tx: &Transaction<'_>, rules: &Rules, key: &str, now: 
         let (old, new) = (merged_into.unwrap_or(guest), owner.unwrap_or(guest));
         tx.prepare_cached("UPDATE orders SET customer_id = ?2 WHERE customer_ref IS NULL AND email_key = ?1")?
             .execute(params![key, new])?;
-        recompute(tx, &[old, new])?;
+        touched.extend([old, new]);
     }
     Ok(())
 }
@@ -103,7 +110,7 @@ pub fn merge_customers(
         touched.extend(resettle(tx, follower)?);
     }
     for key in followers.iter().filter_map(|follower| follower.email_key.as_deref()) {
-        settle_guest(tx, rules, key, now)?;
+        settle_guest(tx, rules, key, now, &mut touched)?;
     }
     recompute(tx, &touched)?;
     Ok(Change::Updated)

@@ -1,23 +1,26 @@
 //! Orders: the latest state of each, and whom it counts for.
 
-use std::cmp::{Ordering, Reverse};
+use std::{
+    borrow::Cow,
+    cmp::{Ordering, Reverse},
+};
 
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction, params};
 
 use super::{
     Applied, Change, LedgerError, Rules, check_date,
     counters::recompute,
     erase, first_order,
-    people::{self, Teller},
+    people::{self, Placed, Teller},
     tombstones::Tombstones,
     worth,
 };
-use crate::model::{Money, Order, OrderStatus, Origin, Source, Timestamp, email_key};
+use crate::model::{Currency, Money, Order, OrderStatus, Origin, Source, Timestamp, email_key};
 
 /// An order's stored columns. The derived order decides which of two states with one version is
 /// the later: what a shop does to an order only ever goes one way, so the one further along.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct State {
+struct State<'a> {
     cancelled_at: Option<Timestamp>,
     refunded: Money,
     progress: u8,
@@ -29,10 +32,10 @@ struct State {
     is_test: bool,
     ordered_at: Option<Timestamp>,
     created_at: Option<Timestamp>,
-    customer_ref: Option<String>,
-    email: Option<String>,
-    name: Option<String>,
-    currency: String,
+    customer_ref: Option<Cow<'a, str>>,
+    email: Option<Cow<'a, str>>,
+    name: Option<Cow<'a, str>>,
+    currency: Cow<'a, str>,
 }
 
 /// A stored order.
@@ -44,7 +47,7 @@ struct Known {
     origin: Origin,
     historical: bool,
     /// `counted` is as stored: false in a deleted order.
-    state: State,
+    state: State<'static>,
 }
 
 /// (`updated_at`, when it was sent). A state that does not say when it was sent (a pull) comes
@@ -55,11 +58,13 @@ fn version(updated_at: Option<Timestamp>, triggered_at: Option<Timestamp>) -> Ve
     (updated_at, triggered_at.unwrap_or(Timestamp::from_millis(i64::MAX)))
 }
 
-impl State {
-    fn of(order: &Order, rules: &Rules) -> Self {
+impl<'a> State<'a> {
+    fn of(order: &'a Order, rules: &Rules) -> Self {
         let (net, counted) = worth::net(order, rules);
         let person = order.person.as_ref();
-        let text = |text: Option<&String>| text.filter(|text| !text.trim().is_empty()).cloned();
+        let text = |text: Option<&'a String>| {
+            text.map(String::as_str).filter(|text| !text.trim().is_empty()).map(Cow::Borrowed)
+        };
         Self {
             cancelled_at: order.cancelled_at,
             refunded: order.refunded,
@@ -75,12 +80,32 @@ impl State {
             customer_ref: text(person.and_then(|person| person.external_id.as_ref())),
             email: text(person.and_then(|person| person.email.as_ref())),
             name: text(order.name.as_ref()),
-            currency: order.currency.code().to_owned(),
+            currency: Cow::Borrowed(order.currency.code()),
+        }
+    }
+
+    /// Keeps what a file does not tell and another one told: it may have had more columns.
+    fn keep_untold(&mut self, order: &Order, known: &State<'static>) {
+        if order.person.is_none() {
+            (self.customer_ref, self.email) = (known.customer_ref.clone(), known.email.clone());
+        }
+        self.created_at = self.created_at.or(known.created_at);
+        let was_cancelled = self.cancelled_at.is_none() && known.cancelled_at.is_some();
+        let misleads =
+            matches!(order.status, OrderStatus::PartiallyPaid | OrderStatus::PartiallyRefunded | OrderStatus::Refunded);
+        let same_state = self.progress == known.progress && self.gross == known.gross;
+        let says_nothing =
+            order.net_payment.is_none() && (order.refunded == Money::ZERO || order.status == OrderStatus::Refunded);
+        if was_cancelled || (misleads && same_state && says_nothing) {
+            self.cancelled_at = known.cancelled_at;
+            self.progress = known.progress;
+            (self.refunded, self.outstanding) = (known.refunded, known.outstanding);
+            (self.net, self.counted) = (known.net, known.counted);
         }
     }
 
     /// Whether the customer's counters are the same with either.
-    fn counts_like(&self, other: &Self) -> bool {
+    fn counts_like(&self, other: &State<'_>) -> bool {
         (self.counted, self.net, self.ordered_at) == (other.counted, other.net, other.ordered_at)
     }
 }
@@ -175,47 +200,153 @@ pub(super) fn apply(
 ) -> Result<Applied, LedgerError> {
     // Also of a stale order: the person it names exists, and their fields have versions of their own.
     let placed = match &order.person {
-        Some(person) => {
-            let teller = if order.updated_at.is_some() { Teller::Message } else { Teller::OrderInFile };
-            people::place(tx, rules, tombstones, person, teller, now)?
-        }
+        Some(person) => people::place(tx, rules, tombstones, person, teller(order), now)?,
         None => None,
     };
-    let owner = placed.as_ref().map(|placed| placed.owner);
-    let mut state = State::of(order, rules);
-    if placed.as_ref().is_some_and(|placed| placed.erased) {
-        state.email = None;
+    let change =
+        Shelf::new(tx, rules, now, false)?.settle(order, placed.as_ref(), |customer| touched.push(customer))?;
+    Ok(answer(change, placed.as_ref()))
+}
+
+/// Who tells of the person an order names.
+pub(super) const fn teller(order: &Order) -> Teller {
+    if order.updated_at.is_some() { Teller::Message } else { Teller::OrderInFile }
+}
+
+/// What is answered about an order and the person it names.
+pub(super) fn answer(order: Change, placed: Option<&Placed>) -> Applied {
+    Applied {
+        order,
+        customer: placed.map(|placed| placed.change),
+        customer_id: placed.map(|placed| placed.id),
+        owner: placed.map(|placed| placed.owner),
     }
-    let change = match find(tx, order.source, &order.source_id)? {
-        None => {
-            insert(tx, order, &state, owner, now)?;
-            if state.counted {
-                touched.extend(owner);
+}
+
+/// Where orders are stored, one after the other.
+pub(super) struct Shelf<'a> {
+    tx: &'a Transaction<'a>,
+    rules: &'a Rules,
+    now: Timestamp,
+    insert: CachedStatement<'a>,
+    /// What the columns that rarely change hold in the statement.
+    bound: Option<(Source, OrderStatus, Currency, Origin, bool)>,
+    /// A guess from the order before: one that is new indeed need not be looked for before it is stored.
+    /// The outcome does not depend on it.
+    likely_new: bool,
+}
+
+impl<'a> Shelf<'a> {
+    pub fn new(tx: &'a Transaction<'a>, rules: &'a Rules, now: Timestamp, likely_new: bool) -> rusqlite::Result<Self> {
+        let insert = tx.prepare_cached(
+            "INSERT INTO orders (source, status, currency, origin, historical, received_at, source_id, customer_id,
+               customer_ref, email, email_key, name, is_test, gross, current, outstanding, refunded, net, counted,
+               ordered_at, created_at, cancelled_at, source_updated_at, triggered_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)
+             ON CONFLICT (source_id, source) DO NOTHING",
+        )?;
+        Ok(Self { tx, rules, now, insert, bound: None, likely_new })
+    }
+
+    /// Takes an order's state unless a newer one is known, for the person it names; whose counters are to
+    /// be recomputed is told to `touch`.
+    pub fn settle(
+        &mut self,
+        order: &Order,
+        placed: Option<&Placed>,
+        mut touch: impl FnMut(i64),
+    ) -> Result<Change, LedgerError> {
+        let mut state = State::of(order, self.rules);
+        if placed.is_some_and(|placed| placed.erased) {
+            state.email = None;
+        }
+        let owner = placed.map(|placed| placed.owner);
+        if let Some(name) =
+            order.name.as_deref().filter(|name| order.source == Source::Shopify && *name != order.source_id)
+        {
+            self.adopt(name, &order.source_id)?;
+        }
+        let mut is_new = self.likely_new && self.insert(order, &state, owner)?;
+        if !is_new {
+            if let Some(known) = find(self.tx, order.source, &order.source_id)? {
+                self.likely_new = false;
+                // A shop that forgot somebody names nobody in their orders any more.
+                let owner = match (owner, known.customer) {
+                    (None, Some(customer)) if erase::is_erased(self.tx, customer)? => Some(customer),
+                    _ => owner,
+                };
+                return update(self.tx, order, state, owner, &known, self.now, touch);
             }
-            Change::New
+            is_new = self.insert(order, &state, owner)?;
         }
-        Some(known) => {
-            // A shop that forgot somebody names nobody in their orders any more.
-            let owner = match (owner, known.customer) {
-                (None, Some(customer)) if erase::is_erased(tx, customer)? => Some(customer),
-                _ => owner,
-            };
-            update(tx, order, state, owner, &known, now, touched)?
+        self.likely_new = is_new;
+        if let Some(owner) = owner.filter(|_| state.counted) {
+            touch(owner);
         }
-    };
-    let customer_id = placed.as_ref().map(|placed| placed.id);
-    Ok(Applied { order: change, customer: placed.map(|placed| placed.change), customer_id, owner })
+        Ok(Change::New)
+    }
+
+    /// An export without ids knew this order by its name: from now on it goes by its id.
+    fn adopt(&self, name: &str, source_id: &str) -> rusqlite::Result<()> {
+        self.tx
+            .prepare_cached(
+                "UPDATE OR IGNORE orders SET source_id = ?2 WHERE source_id = ?1 AND source = 'shopify' AND origin = 'csv'",
+            )?
+            .execute([name, source_id])?;
+        Ok(())
+    }
+
+    /// Stores an order; `false`: it is stored already, and nothing was done.
+    fn insert(&mut self, order: &Order, state: &State<'_>, owner: Option<i64>) -> rusqlite::Result<bool> {
+        let status = STATUSES[usize::from(state.progress)];
+        let common = (order.source, status, order.currency, order.origin, order.historical);
+        let statement = &mut self.insert;
+        if self.bound != Some(common) {
+            statement.raw_bind_parameter(1, order.source)?;
+            statement.raw_bind_parameter(2, status)?;
+            statement.raw_bind_parameter(3, order.currency.code())?;
+            statement.raw_bind_parameter(4, order.origin)?;
+            statement.raw_bind_parameter(5, order.historical)?;
+            statement.raw_bind_parameter(6, self.now)?;
+            self.bound = Some(common);
+        }
+        statement.raw_bind_parameter(7, &order.source_id)?;
+        statement.raw_bind_parameter(8, owner)?;
+        statement.raw_bind_parameter(9, state.customer_ref.as_deref())?;
+        statement.raw_bind_parameter(10, state.email.as_deref())?;
+        statement.raw_bind_parameter(11, state.email.as_deref().and_then(email_key).as_deref())?;
+        statement.raw_bind_parameter(12, state.name.as_deref())?;
+        statement.raw_bind_parameter(13, state.is_test)?;
+        statement.raw_bind_parameter(14, state.gross)?;
+        statement.raw_bind_parameter(15, state.current.map(|money| money.0))?;
+        statement.raw_bind_parameter(16, state.outstanding.map(|money| money.0))?;
+        statement.raw_bind_parameter(17, state.refunded)?;
+        statement.raw_bind_parameter(18, state.net)?;
+        statement.raw_bind_parameter(19, state.counted)?;
+        statement.raw_bind_parameter(20, state.ordered_at)?;
+        statement.raw_bind_parameter(21, state.created_at)?;
+        statement.raw_bind_parameter(22, state.cancelled_at)?;
+        statement.raw_bind_parameter(23, order.updated_at)?;
+        statement.raw_bind_parameter(24, order.triggered_at)?;
+        Ok(statement.raw_execute()? > 0)
+    }
 }
 
 fn update(
     tx: &Transaction<'_>,
     order: &Order,
-    mut state: State,
-    owner: Option<i64>,
+    mut state: State<'_>,
+    mut owner: Option<i64>,
     known: &Known,
     now: Timestamp,
-    touched: &mut Vec<i64>,
+    touch: impl FnMut(i64),
 ) -> Result<Change, LedgerError> {
+    if order.updated_at.is_none() && known.version.0.is_none() && !known.deleted {
+        state.keep_untold(order, &known.state);
+        if order.person.is_none() {
+            owner = known.customer;
+        }
+    }
     state.counted &= !known.deleted;
     let historical = known.historical || (order.historical && order.updated_at.is_some());
     match compare(order, &state, known) {
@@ -226,7 +357,7 @@ fn update(
         Ordering::Greater => {
             store(tx, order, &state, owner, historical, known.id, now)?;
             if owner != known.customer || !state.counts_like(&known.state) {
-                touched.extend([known.customer, owner].into_iter().flatten());
+                [known.customer, owner].into_iter().flatten().for_each(touch);
             }
         }
     }
@@ -238,7 +369,7 @@ fn update(
 }
 
 /// Whether what `order` says is later than what is known.
-fn compare(order: &Order, state: &State, known: &Known) -> Ordering {
+fn compare(order: &Order, state: &State<'_>, known: &Known) -> Ordering {
     let unseen = known.state.ordered_at.is_none(); // deleted before it was seen
     if order.updated_at.is_some() {
         let told = version(order.updated_at, order.triggered_at);
@@ -311,60 +442,22 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Known> {
             is_test: row.get(15)?,
             ordered_at: row.get(16)?,
             created_at: row.get(17)?,
-            customer_ref: row.get(18)?,
-            email: row.get(19)?,
-            name: row.get(20)?,
-            currency: row.get(21)?,
+            customer_ref: text(row, 18)?,
+            email: text(row, 19)?,
+            name: text(row, 20)?,
+            currency: row.get::<_, String>(21)?.into(),
         },
     })
 }
 
-fn insert(
-    tx: &Transaction<'_>,
-    order: &Order,
-    state: &State,
-    owner: Option<i64>,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    tx.prepare_cached(
-        "INSERT INTO orders (source, source_id, customer_id, customer_ref, email, email_key, name, status, is_test, currency,
-           gross, current, outstanding, refunded, net, counted, ordered_at, created_at, cancelled_at, source_updated_at,
-           triggered_at, origin, historical, received_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
-    )?
-    .execute(params![
-        order.source,
-        order.source_id,
-        owner,
-        state.customer_ref,
-        state.email,
-        state.email.as_deref().and_then(email_key),
-        state.name,
-        STATUSES[usize::from(state.progress)],
-        state.is_test,
-        state.currency,
-        state.gross,
-        state.current.map(|money| money.0),
-        state.outstanding.map(|money| money.0),
-        state.refunded,
-        state.net,
-        state.counted,
-        state.ordered_at,
-        state.created_at,
-        state.cancelled_at,
-        order.updated_at,
-        order.triggered_at,
-        order.origin,
-        order.historical,
-        now,
-    ])?;
-    Ok(())
+fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Cow<'static, str>>> {
+    Ok(row.get::<_, Option<String>>(column)?.map(Cow::Owned))
 }
 
 fn store(
     tx: &Transaction<'_>,
     order: &Order,
-    state: &State,
+    state: &State<'_>,
     owner: Option<i64>,
     historical: bool,
     id: i64,

@@ -1,8 +1,10 @@
 //! Customers: who they are and what is known of them.
 
+use std::borrow::Cow;
+
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{Change, LedgerError, Rules, check_date, erase, identity, tombstones::Tombstones};
+use super::{Change, LedgerError, Rules, check_date, counters::recompute, erase, identity, tombstones::Tombstones};
 use crate::model::{Person, Source, Timestamp, email_key};
 
 /// When a field was told: the source's `updated_at`, and within it when the source sent it. Stored
@@ -39,6 +41,14 @@ impl Version {
     const fn is_of_file(self) -> bool {
         self.0 < 0
     }
+
+    pub(super) const fn to_bytes(self) -> [u8; 8] {
+        self.0.to_le_bytes()
+    }
+
+    pub(super) const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(i64::from_le_bytes(bytes))
+    }
 }
 
 impl rusqlite::ToSql for Version {
@@ -55,14 +65,14 @@ impl rusqlite::types::FromSql for Version {
 
 /// One field of a person with the version it was taken from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Field {
-    value: Option<String>,
-    version: Option<Version>,
+pub(super) struct Field {
+    pub value: Option<String>,
+    pub version: Option<Version>,
 }
 
 /// What became of one field of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
+pub(super) enum Taken {
     /// The message does not speak of it.
     Silent,
     /// Another value stands there now.
@@ -75,39 +85,54 @@ enum Taken {
 }
 
 impl Field {
-    /// Takes `told` unless something newer is known. Of two values with one version the greater
-    /// stays, so that the order of arrival does not matter.
+    /// Takes `told` unless something newer is known.
     fn take(&mut self, told: Option<&str>, version: Option<Version>) -> Taken {
-        let Some(told) = told else { return Taken::Silent };
-        let told = Some(told).filter(|text| !text.trim().is_empty());
-        let same = self.value.as_deref() == told;
-        let newer = match version {
-            // A file fills what no versioned message told, and cannot clear.
-            None if told.is_none() => return Taken::Silent,
-            Some(version) if told.is_none() && version.is_of_file() => return Taken::Silent,
-            None => self.version.is_none() && !same,
-            Some(Version::SNAPSHOT) => self.version < version || (self.version == version && !same),
-            Some(_) => (version, told) > (self.version, self.value.as_deref()),
-        };
-        if newer {
-            self.value = told.map(str::to_owned);
+        let taken = weigh(self.value.as_deref(), self.version, told, version);
+        if matches!(taken, Taken::Changed | Taken::Confirmed) {
+            self.value = told.filter(|text| !text.trim().is_empty()).map(str::to_owned);
             self.version = version;
         }
-        match (newer, same) {
-            (true, true) => Taken::Confirmed,
-            (true, false) => Taken::Changed,
-            (false, true) => Taken::Known,
-            (false, false) => Taken::Lost,
-        }
+        taken
     }
 }
 
-const EMAIL: usize = 0;
+/// What becomes of a field that is told again. Of two values with one version the greater stays, so
+/// that the order of arrival does not matter.
+pub(super) fn weigh(
+    value: Option<&str>,
+    known: Option<Version>,
+    told: Option<&str>,
+    version: Option<Version>,
+) -> Taken {
+    let Some(told) = told else { return Taken::Silent };
+    let told = Some(told).filter(|text| !text.trim().is_empty());
+    let same = value == told;
+    let newer = match version {
+        // A file fills what no versioned message told, and cannot clear.
+        None if told.is_none() => return Taken::Silent,
+        Some(version) if told.is_none() && version.is_of_file() => return Taken::Silent,
+        None => known.is_none() && !same,
+        Some(Version::SNAPSHOT) => known < version || (known == version && !same),
+        Some(_) => (version, told) > (known, value),
+    };
+    match (newer, same) {
+        (true, true) => Taken::Confirmed,
+        (true, false) => Taken::Changed,
+        (false, true) => Taken::Known,
+        (false, false) => Taken::Lost,
+    }
+}
+
+pub(super) const EMAIL: usize = 0;
 const CONSENT: usize = 4;
-/// E-mail, first name, last name, phone, consent, tags: in the order of [`COLUMNS`].
-type Fields = [Field; 6];
-const COLUMNS: &str = "email, email_version, first_name, first_name_version, last_name, last_name_version,
-    phone, phone_version, consent, consent_version, tags, tags_version";
+/// E-mail, first name, last name, phone, consent, tags: in the order of `columns!`.
+pub(super) type Fields = [Field; 6];
+macro_rules! columns {
+    () => {
+        "email, email_version, first_name, first_name_version, last_name, last_name_version,
+         phone, phone_version, consent, consent_version, tags, tags_version"
+    };
+}
 
 /// What tells of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,12 +158,12 @@ impl Teller {
 /// By what a customer is known.
 pub(super) enum Key<'a> {
     Id(&'a str),
-    Guest(String),
+    Guest(Cow<'a, str>),
 }
 
 impl<'a> Key<'a> {
     /// `None`: the person cannot be told from anybody else.
-    fn of(person: &'a Person) -> Option<Self> {
+    pub fn of(person: &'a Person) -> Option<Self> {
         match person.external_id.as_deref() {
             Some(id) if !id.is_empty() => Some(Self::Id(id)),
             _ => person.email.as_deref().and_then(email_key).map(Key::Guest),
@@ -147,12 +172,15 @@ impl<'a> Key<'a> {
 }
 
 /// A stored customer.
-struct Known {
-    id: i64,
-    source: Source,
-    owner: i64,
-    redacted: bool,
-    fields: Fields,
+pub(super) struct Known {
+    pub id: i64,
+    pub source: Source,
+    pub owner: i64,
+    pub redacted: bool,
+    pub fields: Fields,
+    /// E-mails (keys) that this message gave to them or took from them: the guest of such an e-mail may
+    /// have another owner now.
+    pub settled: Vec<String>,
 }
 
 /// Where a person stands.
@@ -188,8 +216,13 @@ pub fn apply_person(
     check_person(person, now)?;
     match place(tx, rules, &Tombstones::load(tx)?, person, Teller::Message, now)? {
         Some(placed) => Ok(placed.change),
-        None => Err(LedgerError::Rejected("this customer has neither an id nor an e-mail".to_owned())),
+        None => Err(nobody()),
     }
+}
+
+/// Why a message about a person who is named by nothing is refused.
+pub(super) fn nobody() -> LedgerError {
+    LedgerError::Rejected("this customer has neither an id nor an e-mail".to_owned())
 }
 
 /// Marks a customer as deleted in the shop since `at`, for good; one never seen leaves a tombstone.
@@ -218,7 +251,9 @@ pub fn delete_customer(
     let Some(key) = marked else { return Ok(Change::Unchanged) };
     // A guest with this e-mail stands alone again.
     if let Some(key) = key {
-        identity::settle_guest(tx, rules, &key, at)?;
+        let mut touched = Vec::new();
+        identity::settle_guest(tx, rules, &key, at, &mut touched)?;
+        recompute(tx, &touched)?;
     }
     Ok(if placed.change == Change::New { Change::New } else { Change::Updated })
 }
@@ -245,32 +280,89 @@ pub(super) fn place(
     teller: Teller,
     now: Timestamp,
 ) -> Result<Option<Placed>, LedgerError> {
-    let Some(key) = Key::of(person) else { return Ok(None) };
-    let known = find(tx, person.source, &key)?;
+    let Some(told) = Told::by(person, teller) else { return Ok(None) };
+    let erased = tombstones.of(tx, person)?;
+    let mut course = Course::default();
+    let (placed, _) = place_told(tx, rules, &told, erased, now, &mut course)?;
+    recompute(tx, &course.touched)?;
+    Ok(Some(placed))
+}
+
+/// What is kept up from one person to the next.
+#[derive(Default)]
+pub(super) struct Course {
+    /// The next one is new. They are not looked for before they are stored, unless that shows that they
+    /// are known; the outcome does not depend on it.
+    pub likely_new: bool,
+    /// Whose counters are to be recomputed, since orders of guests are theirs now, or not any more.
+    pub touched: Vec<i64>,
+    /// There is no guest in the ledger whose orders could become anybody's.
+    no_guests: bool,
+}
+
+impl Course {
+    /// Of people of whom the first is likely to be new.
+    pub fn begin(tx: &Transaction<'_>) -> rusqlite::Result<Self> {
+        let no_guests =
+            "SELECT NOT EXISTS (SELECT 1 FROM customers WHERE external_id IS NULL AND email_key IS NOT NULL)";
+        let no_guests = tx.prepare_cached(no_guests)?.query_row([], |row| row.get(0))?;
+        Ok(Self { likely_new: true, touched: Vec::new(), no_guests })
+    }
+}
+
+/// [`place`], with their row as it stands afterwards; `None` of somebody who was erased. `erased`: whom
+/// their tombstone leads to.
+pub(super) fn place_told(
+    tx: &Transaction<'_>,
+    rules: &Rules,
+    told: &Told<'_>,
+    erased: Option<i64>,
+    now: Timestamp,
+    course: &mut Course,
+) -> Result<(Placed, Option<Known>), LedgerError> {
+    if course.likely_new
+        && erased.is_none()
+        && let Some((placed, known)) = insert(tx, rules, told, now, course)?
+    {
+        return Ok((placed, Some(known)));
+    }
+    let known = find(tx, told.person.source, &told.key)?;
+    course.likely_new = known.is_none();
     let erased = match &known {
         Some(known) if known.redacted => Some(known.id),
-        _ => tombstones.of(tx, person)?,
+        _ => erased,
     };
-    Ok(Some(match (known, erased) {
-        (None, None) => insert(tx, rules, person, teller, &key, now)?,
-        (Some(known), None) => update(tx, rules, person, teller, &key, known, now)?,
+    Ok(match (known, erased) {
+        (None, None) => match insert(tx, rules, told, now, course)? {
+            Some((placed, known)) => (placed, Some(known)),
+            None => return Err(rusqlite::Error::QueryReturnedNoRows.into()),
+        },
+        (Some(known), None) => {
+            let (placed, known) = update(tx, rules, told, known, now, &mut course.touched)?;
+            (placed, Some(known))
+        }
         // A row of their own may be somebody else's who has the e-mail now; its orders stay its own.
-        (Some(known), Some(_)) => Placed { id: known.id, owner: known.owner, change: Change::Unchanged, erased: true },
-        (None, Some(nameless)) => erase::place_again(tx, person.source, &key, nameless, now)?,
-    }))
+        (Some(known), Some(_)) => {
+            (Placed { id: known.id, owner: known.owner, change: Change::Unchanged, erased: true }, None)
+        }
+        (None, Some(nameless)) => (erase::place_again(tx, told.person.source, &told.key, nameless, now)?, None),
+    })
 }
 
 fn find(tx: &Transaction<'_>, source: Source, key: &Key<'_>) -> rusqlite::Result<Option<Known>> {
-    let select =
-        |filter| format!("SELECT id, source, merged_into, redacted_at, {COLUMNS} FROM customers WHERE {filter}");
+    const BY_ID: &str = concat!(
+        "SELECT id, source, merged_into, redacted_at, ",
+        columns!(),
+        " FROM customers WHERE external_id = ?1 AND source = ?2"
+    );
+    const BY_EMAIL: &str = concat!(
+        "SELECT id, source, merged_into, redacted_at, ",
+        columns!(),
+        " FROM customers WHERE external_id IS NULL AND email_key = ?1"
+    );
     match key {
-        Key::Id(id) => tx
-            .prepare_cached(&select("external_id = ?1 AND source = ?2"))?
-            .query_row(params![id, source], read)
-            .optional(),
-        Key::Guest(email) => {
-            tx.prepare_cached(&select("external_id IS NULL AND email_key = ?1"))?.query_row([email], read).optional()
-        }
+        Key::Id(id) => tx.prepare_cached(BY_ID)?.query_row(params![id, source], read).optional(),
+        Key::Guest(email) => tx.prepare_cached(BY_EMAIL)?.query_row([email.as_ref()], read).optional(),
     }
 }
 
@@ -288,43 +380,87 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Known> {
         owner: row.get::<_, Option<i64>>(2)?.unwrap_or(id),
         redacted: row.get::<_, Option<i64>>(3)?.is_some(),
         fields,
+        settled: Vec::new(),
     })
 }
 
+/// A message about a person who can be told from others.
+pub(super) struct Told<'a> {
+    pub person: &'a Person,
+    pub teller: Teller,
+    pub key: Key<'a>,
+}
+
+impl<'a> Told<'a> {
+    /// `None`: the person cannot be told from anybody else.
+    pub fn by(person: &'a Person, teller: Teller) -> Option<Self> {
+        Some(Self { person, teller, key: Key::of(person)? })
+    }
+
+    /// What it says of each field, and the version of that.
+    pub fn fields(&self) -> [(Option<&'a str>, Option<Version>); 6] {
+        let Self { person, teller, .. } = self;
+        let told = [&person.email, &person.first_name, &person.last_name, &person.phone, &person.consent, &person.tags];
+        let version = teller.version(person.updated_at, person.triggered_at);
+        let mut told = told.map(|text| (text.as_deref(), version));
+        // A file does not become a version by naming when a consent was given.
+        if version.is_some() && person.consent_at.is_some() {
+            told[CONSENT].1 = teller.version(person.consent_at, person.triggered_at);
+        }
+        told
+    }
+}
+
 /// Takes each field of the message that is newer.
-fn take_all(fields: &mut Fields, person: &Person, teller: Teller) -> [Taken; 6] {
-    let told = [&person.email, &person.first_name, &person.last_name, &person.phone, &person.consent, &person.tags];
-    let version = teller.version(person.updated_at, person.triggered_at);
-    let consent_version = teller.version(person.consent_at.or(person.updated_at), person.triggered_at);
+pub(super) fn take_all(fields: &mut Fields, told: &Told<'_>) -> [Taken; 6] {
+    let told = told.fields();
     let mut taken = [Taken::Silent; 6];
     for (position, field) in fields.iter_mut().enumerate() {
-        // A file does not become a version by naming when a consent was given.
-        let version = if position == CONSENT && version.is_some() { consent_version } else { version };
-        taken[position] = field.take(told[position].as_deref(), version);
+        let (text, version) = told[position];
+        taken[position] = field.take(text, version);
     }
     taken
 }
 
+/// What a message did to a person of whom it told this.
+pub(super) fn change(taken: [Taken; 6]) -> Change {
+    if taken.contains(&Taken::Changed) {
+        Change::Updated
+    } else if taken.contains(&Taken::Lost) && !taken.contains(&Taken::Confirmed) {
+        Change::Stale
+    } else {
+        Change::Unchanged
+    }
+}
+
+/// The key of the e-mail among the fields.
+pub(super) fn email_of(fields: &Fields) -> Option<Cow<'_, str>> {
+    fields[EMAIL].value.as_deref().and_then(email_key)
+}
+
+/// Makes the person's row. `None`: there is one, and nothing was done.
 fn insert(
     tx: &Transaction<'_>,
     rules: &Rules,
-    person: &Person,
-    teller: Teller,
-    key: &Key<'_>,
+    told: &Told<'_>,
     now: Timestamp,
-) -> Result<Placed, LedgerError> {
+    course: &mut Course,
+) -> Result<Option<(Placed, Known)>, LedgerError> {
+    const INSERT: &str = concat!(
+        "INSERT INTO customers (source, external_id, email_key, created_at, ",
+        columns!(),
+        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+         ON CONFLICT DO NOTHING"
+    );
+    let Told { person, key, .. } = told;
     let mut fields = Fields::default();
-    take_all(&mut fields, person, teller);
+    take_all(&mut fields, told);
     let (external_id, email_key) = match key {
-        Key::Id(id) => (Some(*id), fields[EMAIL].value.as_deref().and_then(email_key)),
-        Key::Guest(email) => (None, Some(email.clone())),
+        Key::Id(id) => (Some(*id), email_of(&fields)),
+        Key::Guest(email) => (None, Some(Cow::Borrowed(email.as_ref()))),
     };
     let [email, first_name, last_name, phone, consent, tags] = &fields;
-    tx.prepare_cached(&format!(
-        "INSERT INTO customers (source, external_id, email_key, created_at, {COLUMNS})
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
-    ))?
-    .execute(params![
+    let inserted = tx.prepare_cached(INSERT)?.execute(params![
         person.source,
         external_id,
         email_key,
@@ -342,47 +478,48 @@ fn insert(
         tags.value,
         tags.version,
     ])?;
+    if inserted == 0 {
+        return Ok(None);
+    }
     let id = tx.last_insert_rowid();
     let mut owner = id;
-    if let Some(email) = email_key {
-        identity::settle_guest(tx, rules, &email, now)?;
+    let settled: Vec<String> = email_key.into_iter().map(Cow::into_owned).collect();
+    course.no_guests &= external_id.is_some();
+    for email in settled.iter().filter(|_| !course.no_guests) {
+        identity::settle_guest(tx, rules, email, now, &mut course.touched)?;
         if external_id.is_none() {
             owner = identity::owner(tx, id)?;
         }
     }
-    Ok(Placed { id, owner, change: Change::New, erased: false })
+    let known = Known { id, source: person.source, owner, redacted: false, fields, settled };
+    Ok(Some((Placed { id, owner, change: Change::New, erased: false }, known)))
 }
 
 fn update(
     tx: &Transaction<'_>,
     rules: &Rules,
-    person: &Person,
-    teller: Teller,
-    key: &Key<'_>,
+    told: &Told<'_>,
     mut known: Known,
     now: Timestamp,
-) -> Result<Placed, LedgerError> {
+    touched: &mut Vec<i64>,
+) -> Result<(Placed, Known), LedgerError> {
+    let Told { person, key, .. } = told;
     let mut placed = Placed { id: known.id, owner: known.owner, change: Change::Unchanged, erased: false };
-    let old_key = known.fields[EMAIL].value.as_deref().and_then(email_key);
-    let taken = take_all(&mut known.fields, person, teller);
+    let old_key = email_of(&known.fields).map(Cow::into_owned);
+    let taken = take_all(&mut known.fields, told);
     if taken.iter().any(|field| matches!(field, Taken::Changed | Taken::Confirmed)) {
         store_fields(tx, known.id, &known.fields)?;
     }
-    placed.change = if taken.contains(&Taken::Changed) {
-        Change::Updated
-    } else if taken.contains(&Taken::Lost) && !taken.contains(&Taken::Confirmed) {
-        Change::Stale
-    } else {
-        Change::Unchanged
-    };
+    placed.change = change(taken);
     match key {
         Key::Id(_) => {
-            let new_key = known.fields[EMAIL].value.as_deref().and_then(email_key);
+            let new_key = email_of(&known.fields).map(Cow::into_owned);
             if new_key != old_key {
                 tx.prepare_cached("UPDATE customers SET email_key = ?2 WHERE id = ?1")?
                     .execute(params![known.id, new_key])?;
-                for key in [old_key, new_key].into_iter().flatten() {
-                    identity::settle_guest(tx, rules, &key, now)?;
+                known.settled.extend([old_key, new_key].into_iter().flatten());
+                for key in &known.settled {
+                    identity::settle_guest(tx, rules, key, now, touched)?;
                 }
             }
         }
@@ -391,16 +528,17 @@ fn update(
         Key::Guest(email) if person.source.as_str() < known.source.as_str() => {
             tx.prepare_cached("UPDATE customers SET source = ?2 WHERE id = ?1")?
                 .execute(params![known.id, person.source])?;
-            identity::settle_guest(tx, rules, email, now)?;
+            identity::settle_guest(tx, rules, email, now, touched)?;
             placed.owner = identity::owner(tx, known.id)?;
+            (known.source, known.owner) = (person.source, placed.owner);
         }
         Key::Guest(_) => {}
     }
-    Ok(placed)
+    Ok((placed, known))
 }
 
 /// Leaves `email_key` alone: its indexes are touched only when it changes.
-fn store_fields(tx: &Transaction<'_>, id: i64, fields: &Fields) -> rusqlite::Result<()> {
+pub(super) fn store_fields(tx: &Transaction<'_>, id: i64, fields: &Fields) -> rusqlite::Result<()> {
     let [email, first_name, last_name, phone, consent, tags] = fields;
     tx.prepare_cached(
         "UPDATE customers SET email = ?2, email_version = ?3, first_name = ?4, first_name_version = ?5,
@@ -427,75 +565,4 @@ fn store_fields(tx: &Transaction<'_>, id: i64, fields: &Fields) -> rusqlite::Res
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_sort_by_update_then_by_sending() {
-        let at = Timestamp::from_millis;
-        let updated = 1_795_435_200_000;
-        let ascending = [
-            Version::of(None, Some(at(updated))),
-            Version::of(Some(at(-5)), None),
-            Version::of(Some(at(updated - 1)), None),
-            Version::of(Some(at(updated)), Some(at(updated - 10))),
-            Version::of(Some(at(updated)), Some(at(updated + 1))),
-            Version::of(Some(at(updated)), Some(at(updated + 2))),
-            Version::of(Some(at(updated)), Some(at(i64::MAX))),
-            Version::of(Some(at(updated)), None),
-            Version::of(Some(at(updated + 1)), Some(at(0))),
-            Version::of(Some(at(i64::MAX)), Some(at(0))),
-        ];
-        assert!(ascending.is_sorted_by(|a, b| a < b), "{ascending:?}");
-    }
-
-    #[test]
-    fn a_field_takes_what_is_newer() {
-        let version = |updated| Version::of(Some(Timestamp::from_millis(updated)), None);
-        let mut field = Field::default();
-        for (told, version, taken, value) in [
-            (None, version(9), Taken::Silent, None),
-            (Some("file"), None, Taken::Changed, Some("file")),
-            (Some(""), None, Taken::Silent, Some("file")),
-            (Some("other file"), None, Taken::Changed, Some("other file")),
-            (Some("shop"), version(5), Taken::Changed, Some("shop")),
-            (Some("file"), None, Taken::Lost, Some("shop")),
-            (Some("older"), version(4), Taken::Lost, Some("shop")),
-            (Some("shop"), version(4), Taken::Known, Some("shop")),
-            (Some("shop"), version(6), Taken::Confirmed, Some("shop")),
-            (Some("a tie, and less"), version(6), Taken::Lost, Some("shop")),
-            (Some("shops"), version(6), Taken::Changed, Some("shops")),
-            (Some(" "), version(7), Taken::Changed, None),
-            (Some("back"), version(8), Taken::Changed, Some("back")),
-        ] {
-            assert_eq!(field.take(told, version), taken, "{told:?}");
-            assert_eq!(field.value.as_deref(), value, "{told:?}");
-        }
-    }
-
-    #[test]
-    fn files_tell_less_than_messages_and_a_list_more_than_orders() {
-        let order = |day| Version::of_file(Some(Timestamp::from_millis(day * Timestamp::DAY)));
-        let (list, message) = (Some(Version::SNAPSHOT), Version::of(Some(Timestamp::from_millis(1)), None));
-        assert!([None, order(1), order(2), order(40_000), list, message].is_sorted_by(|a, b| a < b));
-        assert_eq!(Version::of_file(None), None);
-
-        let mut field = Field::default();
-        for (told, version, taken, value) in [
-            (Some("yes"), order(2), Taken::Changed, "yes"),
-            (Some("no"), order(1), Taken::Lost, "yes"),
-            (Some(""), order(3), Taken::Silent, "yes"),
-            (Some("yes"), list, Taken::Confirmed, "yes"),
-            (Some("no"), order(4), Taken::Lost, "yes"),
-            (Some("yes"), list, Taken::Known, "yes"),
-            (Some("no"), list, Taken::Changed, "no"),
-            (Some("yes"), list, Taken::Changed, "yes"),
-            (Some(""), list, Taken::Silent, "yes"),
-            (Some("maybe"), message, Taken::Changed, "maybe"),
-            (Some("no"), list, Taken::Lost, "maybe"),
-        ] {
-            assert_eq!(field.take(told, version), taken, "{told:?}");
-            assert_eq!(field.value.as_deref(), Some(value), "{told:?}");
-        }
-    }
-}
+mod tests;

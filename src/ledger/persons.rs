@@ -89,7 +89,7 @@ impl Search<'_> {
             // Asked for by nothing else, it is meant however many have it.
             if start.is_empty() || same.len() <= SHARED {
                 start.extend(same);
-                self.found.emails.insert(email);
+                self.found.emails.insert(email.into_owned());
             }
         }
         if let Some(phone) = who.phone.as_deref().and_then(phone_key) {

@@ -3,7 +3,7 @@
 //! target, and for every file of the corpus by `cargo test`.
 #![allow(dead_code, reason = "each target includes this file for one of them")]
 
-use std::{cell::RefCell, path::PathBuf};
+use std::{cell::RefCell, path::PathBuf, sync::atomic::AtomicBool};
 
 use quintile::{
     config::{Config, Environment, Loading, Missing, Secret},
@@ -148,8 +148,7 @@ fn file(content: &[u8], wanted: Option<csv::Format>) {
         for row in input.preview().rows {
             row.read.as_ref().err().into_iter().for_each(|reason| must_explain(reason));
         }
-        let mut store = |batch| csv::apply(tx, &rules(), batch, NOW);
-        match csv::import(input, false, &mut store, &|_| {}) {
+        match csv::try_out(input, tx, &rules(), NOW, &AtomicBool::new(false), &|_| {}) {
             Ok(report) => report.rejections.iter().for_each(|rejection| must_explain(&rejection.reason)),
             Err(error) => must_explain(&format!("{error:#}")),
         }

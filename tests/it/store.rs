@@ -231,6 +231,63 @@ async fn nobody_is_told_of_a_write_before_its_commit() {
     assert_eq!(notes(&database), ["told"]);
 }
 
+#[test]
+fn a_bulk_write_leaves_the_usual_settings_behind() {
+    let (_folder, database) = open();
+    let settings = |tx: &Connection| ["foreign_keys", "cache_size", "journal_mode"].map(|name| pragma(tx, name));
+    let dangling = "INSERT INTO scores (customer_id, scored_at) VALUES (404, 0)";
+    let usual = database.writer().write_blocking(move |tx| Ok(settings(tx))).unwrap();
+    let meanwhile = database.writer().write_bulk_blocking(move |tx| Ok(settings(tx))).unwrap();
+    assert_eq!((usual[0].as_str(), usual[2].as_str()), ("1", "wal"));
+    assert_eq!((meanwhile[0].as_str(), meanwhile[2].as_str()), ("0", "delete"));
+    assert_ne!(usual[1], meanwhile[1]);
+
+    // While somebody reads, the log is what keeps the two apart.
+    let reader = database.readers().get().unwrap();
+    reader.query_row("SELECT count(*) FROM meta", [], |row| row.get::<_, i64>(0)).unwrap();
+    let meanwhile = database.writer().write_bulk_blocking(move |tx| Ok(settings(tx))).unwrap();
+    assert_eq!((meanwhile[0].as_str(), meanwhile[2].as_str()), ("0", "wal"));
+
+    let failed = database.writer().write_bulk_blocking(move |tx| {
+        tx.execute(dangling, [])?;
+        anyhow::bail!("changed its mind") as anyhow::Result<()>
+    });
+    assert_eq!(failed.unwrap_err().to_string(), "changed its mind");
+    assert_eq!(database.writer().write_blocking(move |tx| Ok(settings(tx))).unwrap(), usual);
+    let refused = database.writer().write_blocking(move |tx| Ok(tx.execute(dangling, [])?)).unwrap_err();
+    assert!(refused.to_string().contains("FOREIGN KEY"), "{refused}");
+}
+
+/// Such a write goes straight into the file.
+#[test]
+fn a_bulk_write_into_a_new_file_that_is_cut_short_leaves_nothing() {
+    let journal = |path: &Path| path.with_extension("db-journal");
+    let (folder, database) = open();
+    let (path, copy) = (database.path().to_owned(), folder.path().join("copy.db"));
+    let (from, to) = (path.clone(), copy.clone());
+    let write = database.writer().write_bulk_blocking(move |tx| {
+        // More than the page cache holds.
+        for number in 0..40 {
+            tx.execute("INSERT INTO meta VALUES (?1, ?2)", (format!("large {number}"), "x".repeat(1_000_000)))?;
+        }
+        std::fs::copy(&from, &to)?;
+        std::fs::copy(journal(&from), journal(&to))?;
+        Ok(())
+    });
+    write.unwrap();
+    database.writer().write_blocking(|_| Ok(())).unwrap(); // the settings are as usual again
+    assert!(!journal(&path).exists());
+    assert!(std::fs::metadata(&copy).unwrap().len() > 10_000_000);
+
+    // As it is found after a power cut at that moment.
+    let copy = Database::open(&copy, "test").unwrap();
+    let count = "SELECT count(*) FROM meta WHERE key LIKE 'large%'";
+    let found =
+        |database: &Database| database.readers().get().unwrap().query_row(count, [], |row| row.get::<_, i64>(0));
+    assert_eq!((found(&copy).unwrap(), found(&database).unwrap()), (0, 40));
+    assert_eq!(pragma(&copy.readers().get().unwrap(), "integrity_check"), "ok");
+}
+
 #[tokio::test]
 async fn a_flood_is_turned_away_at_once() {
     let (_folder, database) = open();

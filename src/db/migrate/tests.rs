@@ -110,6 +110,43 @@ fn every_released_schema_is_brought_up_to_a_fresh_one() {
     }
 }
 
+/// In a fresh file and in one that was brought up: the words that Rust knows, and no others.
+#[test]
+fn columns_of_words_take_those_words_alone() {
+    use crate::model::{OrderStatus, Origin, Source};
+    let words = |all: Vec<&'static str>| move || all.clone();
+    let sources = words(Source::ALL.iter().map(|word| word.as_str()).collect());
+    let origins = words(Origin::ALL.iter().map(|word| word.as_str()).collect());
+    let statuses = words(OrderStatus::ALL.iter().map(|word| word.as_str()).collect());
+    let cases = [
+        ("orders", "source", sources()),
+        ("orders", "origin", origins()),
+        ("orders", "status", statuses()),
+        ("customers", "source", sources()),
+        ("outbox", "cause", vec!["order", "refund", "ranking", "baseline", "remap"]),
+        (
+            "deliveries",
+            "state",
+            vec!["waiting", "sending", "retrying", "held", "delivered", "dead", "superseded", "discarded"],
+        ),
+        ("deliveries", "hold", vec!["baseline", "run", "consent", "destination"]),
+    ];
+    for version in [1, SCHEMA_VERSION] {
+        let (_folder, path) = copy_of(version);
+        let connection = open_and_migrate(&path, CURRENT).unwrap();
+        for (table, column, words) in &cases {
+            let set = |word: &str| connection.execute(&format!("UPDATE {table} SET {column} = ?1"), [word]);
+            for word in words {
+                assert_eq!(set(word).unwrap(), 1, "{table}.{column} {word}");
+            }
+            for word in ["", "Paid", "other"] {
+                let refused = set(word).unwrap_err().to_string();
+                assert!(refused.starts_with("CHECK constraint failed"), "{table}.{column} {word}: {refused}");
+            }
+        }
+    }
+}
+
 #[test]
 fn an_older_file_is_brought_up_step_by_step() {
     let (_folder, path) = copy_of(1);

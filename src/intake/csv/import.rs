@@ -7,7 +7,6 @@ use std::{collections::HashSet, path::PathBuf, sync::mpsc};
 
 use anyhow::Context;
 use csv::ByteRecord;
-use rusqlite::Transaction;
 
 use super::{
     Format, Input, Parsed,
@@ -16,13 +15,13 @@ use super::{
     source::{Row, Source},
 };
 use crate::{
-    ledger::{self, Applied, Change, LedgerError, Rules},
-    model::{Order, Person, Timestamp, email_key},
+    ledger::{Applied, Bulk, Change, LedgerError},
+    model::{Order, Person, email_key},
 };
 
-/// Rows that share a transaction: enough to hide the cost of its fsync, few enough that the
-/// batches under way stay within some MiB.
-pub(super) const ROWS_PER_BATCH: usize = 2_000;
+/// Rows that are handed on together: enough to hide what that costs, few enough that the batches under
+/// way stay within some MiB.
+const ROWS_PER_BATCH: usize = 2_000;
 /// Bytes of rows that are read together: ordinary rows have less than one KiB.
 const BYTES_PER_BATCH: usize = 8 * 1024 * 1024;
 /// Rows above this many bytes are not ordinary.
@@ -165,17 +164,17 @@ pub struct Rejection {
     pub reason: String,
 }
 
-/// Applies a batch to the ledger, in the caller's transaction. Hands it back, to be dropped elsewhere
+/// Applies a batch to the ledger, in a transaction of the caller. Hands it back, to be dropped elsewhere
 /// than on the writer thread, with what became of each row.
 ///
 /// # Errors
-/// The database could not be written; the caller undoes the batch.
-pub fn apply(tx: &Transaction<'_>, rules: &Rules, batch: Batch, now: Timestamp) -> anyhow::Result<(Batch, Outcomes)> {
+/// The database could not be written; the caller undoes the transaction.
+pub fn apply(bulk: &mut Bulk<'_>, batch: Batch) -> anyhow::Result<(Batch, Outcomes)> {
     let in_words = |outcomes: Vec<Result<Applied, LedgerError>>| {
         outcomes.into_iter().map(|outcome| outcome.map_err(|error| error.to_string())).collect()
     };
-    let orders = in_words(ledger::apply_orders(tx, rules, &batch.orders, now)?);
-    let people = in_words(ledger::apply_people(tx, rules, &batch.people, now)?);
+    let orders = in_words(bulk.apply(&batch.orders)?);
+    let people = in_words(bulk.apply_list(&batch.people)?);
     Ok((batch, Outcomes { orders, people }))
 }
 

@@ -31,6 +31,7 @@ mod store;
 mod tests;
 #[cfg(test)]
 mod tests_of_customers;
+mod transactions;
 mod try_out;
 
 use std::path::Path;
@@ -42,7 +43,9 @@ pub use import::{Batch, CustomerCounts, FileReport, OrderCounts, Outcomes, Rejec
 pub use preview::{Columns, Preview, Read, Shown};
 pub(super) use rejected::SUFFIX as REJECTED;
 pub use settings::Settings;
-pub use store::{Limits, store, store_until};
+pub use store::{store, store_until};
+
+pub use transactions::Limits;
 pub use try_out::try_out;
 
 /// What a file can be.

@@ -4,8 +4,8 @@
 //! carry the order's name, the e-mail and their line item alone, and are passed over. Columns go
 //! by name, since older exports lack some:
 //!
-//! - no `Id`: the order's name ("#1001") is its id, so such an import and webhooks of the same orders
-//!   do not find each other. Export again rather than mixing the two.
+//! - no `Id`: the order's name ("#1001") is its id until a message or another export tells it. Such a
+//!   file does not find orders that are known by their ids already: export again with all columns.
 //! - no `Financial Status`: paid if `Paid at` is filled, or if that column is missing too.
 //! - no `Currency`: the shop's. No `Refunded Amount`: a refunded order was refunded in full.
 //!
@@ -126,7 +126,7 @@ impl Parser {
     /// What the merchant should know before importing this file.
     pub fn warning(&self) -> Option<&'static str> {
         self.columns.id.is_none().then_some(
-            "this export has no column \"Id\", so its orders are known by their names: if the shop also sends webhooks, export again with all columns, or these orders come in twice",
+            "this export has no column \"Id\", so its orders are known by their names: if they have come in already, by webhooks or from another export, export again with all columns, or they come in twice",
         )
     }
 
@@ -179,6 +179,11 @@ impl Parser {
             ));
         }
         // Either sign is seen. A refunded order of which nothing was given back is one whose column is empty.
+        let net_told = match status {
+            OrderStatus::PartiallyPaid => outstanding.is_some(),
+            OrderStatus::PartiallyRefunded | OrderStatus::Refunded => refunded.is_some(),
+            _ => false,
+        };
         let refunded = match refunded.map(|refunded| Money(refunded.0.abs())).filter(|refunded| *refunded > Money::ZERO)
         {
             Some(refunded) => refunded,
@@ -197,7 +202,8 @@ impl Parser {
             current: None,
             outstanding,
             refunded,
-            net_payment: net_payment(status, gross, outstanding, refunded),
+            // Said for the states in which the full price misleads: the export has no price after edits.
+            net_payment: net_told.then(|| gross - outstanding.unwrap_or_default() - refunded),
             ordered_at,
             created_at,
             cancelled_at: self.instant(row, columns.cancelled_at)?,
@@ -260,13 +266,6 @@ impl Parser {
             ..Person::unknown(Source::Shopify)
         })
     }
-}
-
-/// What is left of money received. Said for the states in which the full price misleads, because
-/// the export has no price after edits.
-fn net_payment(status: OrderStatus, gross: Money, outstanding: Option<Money>, refunded: Money) -> Option<Money> {
-    matches!(status, OrderStatus::PartiallyPaid | OrderStatus::PartiallyRefunded | OrderStatus::Refunded)
-        .then(|| gross - outstanding.unwrap_or_default() - refunded)
 }
 
 /// The last word is the family name; a single word is a first name.

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::Transaction;
 
 use super::{FileReport, Input, apply, import};
-use crate::{ledger::Rules, model::Timestamp};
+use crate::{
+    ledger::{Bulk, Rules},
+    model::Timestamp,
+};
 
 /// Imports into `tx`, which the caller undoes: the report is what [`store`](super::store()) would
 /// say. Writes no file. Ends with an error soon after `stop` is set.
@@ -20,9 +23,12 @@ pub fn try_out(
     stop: &AtomicBool,
     progress: &dyn Fn(u64),
 ) -> anyhow::Result<FileReport> {
+    let mut bulk = Bulk::of_many(tx, rules, now)?;
     let mut apply_unless_stopped = |batch| {
         anyhow::ensure!(!stop.load(Ordering::Relaxed), "quintile is shutting down");
-        apply(tx, rules, batch, now)
+        apply(&mut bulk, batch)
     };
-    import(input, false, &mut apply_unless_stopped, progress)
+    let report = import(input, false, &mut apply_unless_stopped, progress)?;
+    bulk.finish()?;
+    Ok(report)
 }

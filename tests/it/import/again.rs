@@ -43,6 +43,50 @@ fn the_same_file_twice_changes_nothing() {
 }
 
 #[test]
+fn an_export_with_fewer_columns_takes_nothing_away() {
+    let desk = Desk::new();
+    let rich = [
+        "Name,Id,Email,Financial Status,Total,Outstanding Balance,Refunded Amount,Cancelled at,Created at,Lineitem name",
+        "#1,5001,a@example.com,partially_refunded,49.90,0.00,20.00,,2026-01-02 10:00:00 +0100,Mug",
+        "#2,5002,a@example.com,partially_paid,49.90,40.00,0.00,,2026-01-02 10:00:00 +0100,Mug",
+        "#3,5003,a@example.com,paid,10.00,0.00,0.00,,2026-01-02 10:00:00 +0100,Mug",
+        "#4,5004,a@example.com,paid,10.00,0.00,0.00,2026-01-03 10:00:00 +0100,2026-01-02 10:00:00 +0100,Mug",
+    ];
+    let poor = [
+        "Name,Id,Email,Financial Status,Total,Created at,Lineitem name",
+        "#1,5001,a@example.com,partially_refunded,49.90,2026-01-02 10:00:00 +0100,Mug",
+        "#2,5002,a@example.com,partially_paid,49.90,2026-01-02 10:00:00 +0100,Mug",
+        "#3,5003,,paid,10.00,2026-01-02 10:00:00 +0100,Mug",
+        "#4,5004,a@example.com,paid,10.00,2026-01-02 10:00:00 +0100,Mug",
+    ];
+    desk.file("rich.csv", rich.join("\n")).file("poor.csv", poor.join("\n"));
+    desk.import(&["rich.csv"]).ends_with(0);
+    let before = desk.state();
+    assert_eq!(desk.query("SELECT net || ' ' || customer_id FROM orders"), ["2990 1", "990 1", "1000 1", "0 1"]);
+    for file in ["poor.csv", "rich.csv"] {
+        assert_eq!(desk.report(file)["orders"], json!({ "new": 0, "updated": 0, "unchanged": 4, "rejected": 0 }));
+        assert_eq!(desk.state(), before, "{file}");
+    }
+    // What it does tell holds.
+    desk.file("paid.csv", poor.join("\n").replace("partially_refunded", "refunded"));
+    assert_eq!(desk.report("paid.csv")["orders"]["updated"], json!(1));
+    assert_eq!(desk.query("SELECT net FROM orders WHERE source_id = '5001'"), ["0"]);
+}
+
+#[test]
+fn orders_that_came_without_their_ids_are_found_by_their_names() {
+    let desk = Desk::new();
+    let nameless = format!("{SHOPIFY_HEADER}\n{}", shopify_order("#1", "", "a@example.com", "10.00", &[]));
+    desk.file("names.csv", nameless);
+    let ids = [SHOPIFY_HEADER.to_owned(), shopify_order("#1", "5001", "a@example.com", "12.00", &[])];
+    desk.file("ids.csv", ids.join("\n"));
+    desk.import(&["names.csv"]).ends_with(0);
+    assert_eq!(desk.query("SELECT source_id FROM orders"), ["#1"]);
+    assert_eq!(desk.report("ids.csv")["orders"], json!({ "new": 0, "updated": 1, "unchanged": 0, "rejected": 0 }));
+    assert_eq!(desk.query("SELECT source_id || ' ' || net FROM orders"), ["5001 1200"]);
+}
+
+#[test]
 fn a_later_export_brings_orders_up_to_date() {
     let desk = Desk::new();
     let row = |total: &str, email: &str| format!("{GENERIC_HEADER}\n1,c1,{email},2026-01-02,{total},,,,,\n");

@@ -348,11 +348,6 @@ impl Operation {
 }
 
 impl Bucket {
-    /// As much as anybody could ask for.
-    pub const fn plenty(&mut self) {
-        (self.maximum, self.available) = (1e12, 1e12);
-    }
-
     /// Other apps have taken more than there was.
     pub const fn drain(&mut self, now: i64) {
         (self.available, self.at) = (-100_000.0, now);

@@ -11,6 +11,5 @@ mod home;
 mod lines;
 mod nodes;
 mod pages;
-mod speed;
 mod subscriptions;
 mod watch;
