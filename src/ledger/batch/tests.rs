@@ -161,7 +161,8 @@ fn by_itself(steps: &[Step]) -> (Vec<String>, Vec<String>) {
             Step::List(people) => {
                 let tombstones = Tombstones::load(&tx).unwrap();
                 for person in people {
-                    let placed = people::place(&tx, &rules(), &tombstones, person, Teller::ListInFile, NOW).unwrap();
+                    let teller = if person.updated_at.is_some() { Teller::Message } else { Teller::ListInFile };
+                    let placed = people::place(&tx, &rules(), &tombstones, person, teller, NOW).unwrap();
                     answers.push(format!("{:?}", placed.map(|placed| answer(Change::Unchanged, Some(&placed)))));
                 }
             }
