@@ -90,17 +90,20 @@ impl<'a> State<'a> {
             (self.customer_ref, self.email) = (known.customer_ref.clone(), known.email.clone());
         }
         self.created_at = self.created_at.or(known.created_at);
-        let was_cancelled = self.cancelled_at.is_none() && known.cancelled_at.is_some();
+        if self.cancelled_at.is_none() && known.cancelled_at.is_some() {
+            (self.cancelled_at, self.progress) = (known.cancelled_at, known.progress);
+            (self.refunded, self.net, self.counted) = (known.refunded, known.net, known.counted);
+        }
+        if self.progress != known.progress || self.gross != known.gross {
+            return; // another state, of which the earlier amounts say nothing
+        }
+        self.current = self.current.or(known.current);
+        self.outstanding = self.outstanding.or(known.outstanding);
         let misleads =
             matches!(order.status, OrderStatus::PartiallyPaid | OrderStatus::PartiallyRefunded | OrderStatus::Refunded);
-        let same_state = self.progress == known.progress && self.gross == known.gross;
-        let says_nothing =
-            order.net_payment.is_none() && (order.refunded == Money::ZERO || order.status == OrderStatus::Refunded);
-        if was_cancelled || (misleads && same_state && says_nothing) {
-            self.cancelled_at = known.cancelled_at;
-            self.progress = known.progress;
-            (self.refunded, self.outstanding) = (known.refunded, known.outstanding);
-            (self.net, self.counted) = (known.net, known.counted);
+        let no_refund_told = order.refunded == Money::ZERO || order.status == OrderStatus::Refunded;
+        if misleads && order.net_payment.is_none() && no_refund_told {
+            (self.refunded, self.net, self.counted) = (known.refunded, known.net, known.counted);
         }
     }
 
