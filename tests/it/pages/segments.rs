@@ -378,3 +378,19 @@ fn a_long_count_is_made_beside_the_page_and_kept() {
     assert_eq!(get(&router, &path).text("#flow .notice .pill"), "Counting");
     assert!(get(&router, &path).text("#flow .notice").contains("not kept any more"));
 }
+
+#[test]
+fn the_medians_of_a_large_segment_are_counted_beside_the_page() {
+    let shop = Shop::scored(300);
+    let small = shop.get("/segments/lost").texts(".half dd");
+    assert!(small[0].starts_with("bought within"), "{small:?}");
+    // What the run counted decides whether somebody waits.
+    shop.execute("UPDATE run_segments SET customers = 30000 WHERE segment = 'lost'");
+    let router = shop.router();
+    let page = get(&router, "/segments/lost");
+    assert_eq!(page.text(".half dd"), "being counted");
+    assert_eq!(page.attributes("meta[http-equiv=refresh]", "content"), ["2"]);
+    let page = get(&router, "/segments/lost");
+    assert_eq!(page.texts(".half dd"), small);
+    assert_eq!(page.attributes("meta[http-equiv=refresh]", "content").len(), 0);
+}
