@@ -21,19 +21,23 @@ let folder;
 let server;
 let base;
 
+// The other tests' variable would be a setting of this server.
+const { QUINTILE_URL: _, ...env } = process.env;
+
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'quintile-login-'));
-  const hash = spawnSync(quintile, ['hash-password'], { input: `${PASSWORD}\n`, encoding: 'utf8' }).stdout.trim();
+  const hash = spawnSync(quintile, ['hash-password'], { env, input: `${PASSWORD}\n`, encoding: 'utf8' }).stdout.trim();
   assert.match(hash, /^\$argon2id\$/);
   writeFileSync(
     join(folder, 'config.toml'),
     `[webhooks]\nlisten = "127.0.0.1:0"\n[dashboard]\nlisten = "127.0.0.1:0"\npassword_hash = "${hash}"\n`,
   );
-  server = spawn(quintile, ['serve'], { cwd: folder, stdio: ['ignore', 'pipe', 'ignore'] });
+  server = spawn(quintile, ['serve'], { cwd: folder, env, stdio: ['ignore', 'pipe', 'ignore'] });
   for await (const line of createInterface({ input: server.stdout })) {
     base = line.match(/^dashboard +(\S+)/)?.[1];
     if (base) break;
   }
+  assert.ok(base, 'the dashboard did not start');
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'],
