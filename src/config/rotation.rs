@@ -4,6 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::Context as _;
@@ -57,6 +58,9 @@ pub enum RotationError {
     Other(#[from] anyhow::Error),
 }
 
+/// One at a time: each reads the file, and writes all of it.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// Puts a fresh secret before the present one of `destination`, as it was just read from
 /// `config_path` and `environment`. Of a secret in a variable nothing is changed.
 ///
@@ -86,6 +90,7 @@ pub fn rotate(
         dropped: 0,
     };
     let home = home(destination, environment, config_path);
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if destination.secret.is_empty() {
         let Home::Variable(variable) = home else {
             return Err(RotationError::Unreadable(destination.name.clone()));

@@ -122,12 +122,13 @@ async fn apply(database: &Database, rules: ledger::Rules, orders: Vec<Order>, no
 }
 
 /// Waits until everything that is due at `now` to these destinations was tried. One that is failing is
-/// tried again only later than `now`, at which the clock stands.
+/// tried again only later than `now`, at which the clock stands, and one that is disabled not at all.
 pub async fn tried(readers: &Readers, destinations: &'static [&'static str], now: Timestamp) -> anyhow::Result<()> {
     let is_due = move |connection: &rusqlite::Connection| {
         let mut due = connection.prepare_cached(
             "SELECT 1 FROM deliveries WHERE destination = ?1 AND finished_at IS NULL AND (state = 'sending' OR (due_at <= ?2
-               AND NOT EXISTS (SELECT 1 FROM destinations WHERE name = ?1 AND (probe_at > ?2 OR wait_until > ?2))))",
+               AND NOT EXISTS (SELECT 1 FROM destinations WHERE name = ?1
+                 AND (state IN ('paused', 'disabled') OR probe_at > ?2 OR wait_until > ?2))))",
         )?;
         for name in destinations {
             if due.exists(rusqlite::params![name, now])? {

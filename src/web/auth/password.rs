@@ -1,18 +1,16 @@
 //! The one password: argon2id, checked where it stops nobody.
 
-use std::sync::Arc;
+use std::sync::mpsc;
 
 use anyhow::{Context, anyhow};
 use argon2::{
     Argon2,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
 use crate::config::Secret;
 
-/// Checks at a time: each takes 19 MiB and a core.
-const AT_A_TIME: usize = 2;
 /// Shortest password, in characters; what can be guessed in a year at five tries a minute is shorter.
 pub const SHORTEST: usize = 8;
 /// Longest password, in bytes.
@@ -27,19 +25,30 @@ pub fn hash(password: &str) -> anyhow::Result<String> {
     hash.map(|hash| hash.to_string()).map_err(|error| anyhow!("the password could not be hashed: {error}"))
 }
 
-/// Compares passwords with one hash.
+/// Compares passwords with one hash, one after the other on one thread: the memory that a check takes
+/// is then taken once, and not once for each thread that ever made one.
 pub struct Verifier {
-    hash: Arc<Secret>,
-    turns: Arc<Semaphore>,
+    asked: mpsc::Sender<Question>,
 }
+
+/// A password, and where to say whether it is the one.
+type Question = (String, oneshot::Sender<anyhow::Result<bool>>);
 
 impl Verifier {
     #[must_use]
     pub fn new(hash: &Secret) -> Self {
-        Self { hash: Arc::new(hash.clone()), turns: Arc::new(Semaphore::new(AT_A_TIME)) }
+        let (asked, questions) = mpsc::channel::<Question>();
+        let hash = hash.clone();
+        // Ends with the sender.
+        std::thread::spawn(move || {
+            for (password, answer) in questions {
+                let _ = answer.send(check(&hash, &password)); // the browser may have gone
+            }
+        });
+        Self { asked }
     }
 
-    /// Whether it is the password. Waits its turn, and works on a thread of its own.
+    /// Whether it is the password. Waits its turn.
     ///
     /// # Errors
     /// The hash is none, which the configuration does not let through.
@@ -47,16 +56,15 @@ impl Verifier {
         if password.len() > LONGEST {
             return Ok(false);
         }
-        let turn = Arc::clone(&self.turns).acquire_owned().await.context("sign-ins have ended")?;
-        let hash = Arc::clone(&self.hash);
-        let check = move || {
-            // Kept until the work is done, even if the browser has gone.
-            let _turn = turn;
-            let hash = PasswordHash::new(hash.expose()).map_err(|error| anyhow!("password_hash: {error}"))?;
-            Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
-        };
-        tokio::task::spawn_blocking(check).await.context("checking a password was interrupted")?
+        let (answer, answered) = oneshot::channel();
+        self.asked.send((password, answer)).context("sign-ins have ended")?;
+        answered.await.context("checking a password was interrupted")?
     }
+}
+
+fn check(hash: &Secret, password: &str) -> anyhow::Result<bool> {
+    let hash = PasswordHash::new(hash.expose()).map_err(|error| anyhow!("password_hash: {error}"))?;
+    Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
 }
 
 #[cfg(test)]

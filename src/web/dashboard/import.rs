@@ -234,7 +234,7 @@ fn webhook_rows(app: &App, last: &[(Source, Timestamp)]) -> Vec<WebhookRow> {
         let (tone, state) = match last {
             _ if refused => ("", format!("Refused: there is no secret under {section} in config.toml")),
             Some(at) => ("ok", format!("The last message came {}", Moment::near(app, at, now).text)),
-            None => ("warn", "No message lately".to_owned()),
+            None => ("", "No message yet".to_owned()),
         };
         WebhookRow { shop, path, tone, state }
     })

@@ -89,7 +89,8 @@ fn run_notice(app: &App, run: Option<&Run>, latest: &Run, now: Timestamp) -> Opt
     let link = Some((format!("/runs/{}", latest.id), "See the run"));
     match latest.state.as_str() {
         "failed" => {
-            let age = run.map_or_else(String::new, |run| format!(" The numbers below are from {}.", near(run.as_of)));
+            let age =
+                run.map_or_else(String::new, |run| format!(" The numbers below were scored {}.", near(run.as_of)));
             let again = latest.retry_at.map_or_else(
                 || " It is not tried again by itself: press Score now.".to_owned(),
                 |at| format!(" It is tried again {}.", near(at)),

@@ -490,7 +490,7 @@ fn where_webhooks_go_and_when_the_last_came() {
         page.texts(".ways .under"),
         [
             "The last message came today at 11:00",
-            "No message lately",
+            "No message yet",
             "Refused: there is no secret under [webhooks.orders] in config.toml"
         ]
     );

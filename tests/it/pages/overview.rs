@@ -111,7 +111,7 @@ fn a_failed_night_says_why_how_old_the_numbers_are_and_what_happens_next() {
     let notice = shop.get("/").text(".notice");
     assert_eq!(
         notice,
-        "Scoring failed the disk is full. The numbers below are from today at 02:00. It is tried again today at 12:05. See the run"
+        "Scoring failed the disk is full. The numbers below were scored today at 02:00. It is tried again today at 12:05. See the run"
     );
 }
 
