@@ -1,13 +1,13 @@
 //! What of a destination nobody may see, taken out of what its tool says: tools repeat requests in
 //! their answers, and answers are shown and stored.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::{Url, form_urlencoded};
 
 use crate::config;
@@ -28,7 +28,7 @@ const KEY_LIKE: usize = 16;
 pub struct Veil(Vec<String>);
 
 impl Veil {
-    /// Its secrets, each key of its signing secret, and path and query of its own address.
+    /// Its secrets, each key of its signing secret, and what may be one in its addresses and headers.
     #[must_use]
     pub fn new(destination: &config::Destination) -> Self {
         let mut found = Vec::new();
@@ -41,16 +41,11 @@ impl Veil {
             add(&mut found, key);
             add(&mut found, key.strip_prefix("whsec_").unwrap_or_default());
         }
-        if let Ok(url) = Url::parse(destination.url.trim()) {
-            let path = url.path();
-            let query = url.query().unwrap_or_default();
-            let parts = path.split('/').filter(|part| part.len() >= KEY_LIKE).map(str::to_owned);
-            let values = url.query_pairs().map(|(_, value)| value.into_owned()).filter(|value| value.len() >= KEY_LIKE);
-            for text in [path.to_owned(), query.to_owned()].into_iter().chain(parts).chain(values) {
-                if text.len() >= SHORTEST {
-                    add(&mut found, &text);
-                }
-            }
+        for url in [&destination.url].into_iter().chain(destination.request.iter().map(|request| &request.url)) {
+            add_address(&mut found, url);
+        }
+        for headers in [&destination.headers].into_iter().chain(destination.request.iter().map(|it| &it.headers)) {
+            add_headers(&mut found, headers);
         }
         // A form that holds another one goes first.
         found.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -80,6 +75,38 @@ impl Veil {
     #[must_use]
     pub fn take_out_text(&self, text: &str) -> String {
         String::from_utf8_lossy(&self.take_out(text.as_bytes())).into_owned()
+    }
+}
+
+/// Adds what of an address, as the configuration has it, may be a key: name and password, path and query.
+fn add_address(found: &mut Vec<String>, url: &str) {
+    let Some(url) = Some(url.trim()).filter(|url| !url.contains("{{")).and_then(|url| Url::parse(url).ok()) else {
+        return;
+    };
+    if let Some(password) = url.password() {
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        add(found, &decoded(password));
+        add(found, &format!("{}:{}", decoded(url.username()), decoded(password)));
+    }
+    let path = url.path();
+    let query = url.query().unwrap_or_default();
+    let parts = path.split('/').filter(|part| part.len() >= KEY_LIKE).map(str::to_owned);
+    let values = url.query_pairs().map(|(_, value)| value.into_owned()).filter(|value| value.len() >= KEY_LIKE);
+    for text in [path.to_owned(), query.to_owned()].into_iter().chain(parts).chain(values) {
+        if text.len() >= SHORTEST {
+            add(found, &text);
+        }
+    }
+}
+
+/// Adds the words of headers that the configuration gives as they are: any may be a password.
+fn add_headers(found: &mut Vec<String>, headers: &BTreeMap<String, String>) {
+    const NO_KEYS: [&str; 3] = ["accept", "content-type", "user-agent"];
+    let may_be_keys = headers
+        .iter()
+        .filter(|(name, value)| !NO_KEYS.iter().any(|known| name.eq_ignore_ascii_case(known)) && !value.contains("{{"));
+    for word in may_be_keys.flat_map(|(_, value)| value.split_whitespace()).filter(|word| word.len() > SHORTEST) {
+        add(found, word);
     }
 }
 
@@ -172,6 +199,26 @@ mod tests {
     fn veil(secret: &str) -> Veil {
         let secrets = [("api_key".to_owned(), Secret::new(secret))].into();
         Veil::new(&config::Destination { secrets, ..Default::default() })
+    }
+
+    #[test]
+    fn passwords_in_addresses_and_headers_are_taken_out() {
+        let request = config::Request {
+            url: "https://crm.example/hooks/a-long-secret-path?key=another-long-secret".to_owned(),
+            headers: [("Authorization".to_owned(), "Bearer literal-bearer".to_owned())].into(),
+            ..config::Request::default()
+        };
+        let veil = Veil::new(&config::Destination {
+            url: "https://user:pass-w0rd@tool.example/in".to_owned(),
+            headers: [("X-Key", "literal-key"), ("Content-Type", "application/json")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            request: vec![request],
+            ..config::Destination::default()
+        });
+        let told = "Basic dXNlcjpwYXNzLXcwcmQ=, pass-w0rd, literal-key, Bearer literal-bearer, application/json, \
+                    /hooks/a-long-secret-path?key=another-long-secret";
+        assert_eq!(veil.take_out_text(told), "Basic …, …, …, Bearer …, application/json, …?…");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, header},
 };
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -35,19 +36,22 @@ const LONGEST_KEY: usize = 255;
 /// again and change nothing. Takes up to 8 MiB.
 #[utoipa::path(
     post, path = "/orders", operation_id = "sendOrders", request_body = Orders,
-    params(("Idempotency-Key" = Option<String>, Header, description = "A name for this message: a copy with the same is answered again and changes nothing.", max_length = 255)),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A name for this message: a copy with the same name and body is answered again and changes nothing.", max_length = 255)),
     responses((status = 200, description = "What became of each order", body = Answer), Refusals, BodyRefusals)
 )]
 pub async fn take(State(state): State<Api>, request: Request) -> Result<Json<Answer>, Problem> {
     let headers = request.headers().clone();
     let key = key(&headers)?;
+    let body: Vec<u8> = json_bytes(request, MAX_BODY).await?.into();
+    // With other orders under a name that was used before, it is another message: none is lost.
+    let key = format!("{key} {}", hex::encode(&Sha256::digest(&body)[..8]));
     let message = Message {
         source: Source::Api,
         topic: api::TOPIC.to_owned(),
         delivery_key: Some(key),
         triggered_at: None,
         headers: json!({ "user-agent": text(&headers, header::USER_AGENT.as_str()) }),
-        body: json_bytes(request, MAX_BODY).await?.into(),
+        body,
         received_at: state.clock.now(),
     };
     let rules = Rules::from_config(&state.config);
