@@ -1,39 +1,14 @@
 // Deliveries and Destinations in a real browser: no console message, no sideways scroll and no axe
 // violation, light and dark, wide and narrow; and what a merchant does there with a tool that fails.
 //
-// QUINTILE_URL and SHOTS as in pages.test.mjs. The demo's destination `loyalty-app` is in trouble.
+// QUINTILE_URL and SHOTS as in browser.mjs. The demo's destination `loyalty-app` is in trouble.
 
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { after, before, test } from 'node:test';
-import { chromium } from 'playwright-core';
+import { test } from 'node:test';
+import { axe, dashboard, shots } from './browser.mjs';
 
-const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
-const base = process.env.QUINTILE_URL;
-const shots = process.env.SHOTS;
-if (!base) throw new Error('QUINTILE_URL must name a running dashboard, like http://127.0.0.1:8787');
-
-let browser;
-before(async () => {
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'],
-  });
-  if (shots) mkdirSync(shots, { recursive: true });
-});
-after(() => browser?.close());
-
-/** Opens a page and collects what the browser complains of. axe needs the policy out of its way. */
-async function open(path, { width = 1280, scheme = 'light', bypassCSP = false } = {}) {
-  const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: scheme, bypassCSP, baseURL: base });
-  const page = await context.newPage();
-  const complaints = [];
-  page.on('console', (message) => complaints.push(message.text()));
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  const response = await page.goto(path);
-  return { page, complaints, status: response.status() };
-}
+const site = dashboard();
+const { base, open } = site;
 
 /** The address of the first delivery in a state. */
 async function first(state) {
@@ -144,7 +119,7 @@ test('a destination is tested, paused and resumed', async () => {
 });
 
 test('forms on another site do nothing', async () => {
-  const context = await browser.newContext();
+  const context = await site.browser.newContext();
   for (const path of ['/destinations/demo-receiver/pause', '/deliveries/decide']) {
     const page = await context.newPage();
     await page.setContent(`<form method="post" action="${base}${path}"><button>Win</button></form>`);

@@ -3,18 +3,15 @@
 
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
-import { chromium } from 'playwright-core';
+import { axe, launch, shots } from './browser.mjs';
 
 const PASSWORD = 'correct horse battery';
-const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const quintile = new URL('../../target/debug/quintile', import.meta.url).pathname;
-const shots = process.env.SHOTS;
 
 let browser;
 let folder;
@@ -38,11 +35,7 @@ before(async () => {
     if (base) break;
   }
   assert.ok(base, 'the dashboard did not start');
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'],
-  });
-  if (shots) mkdirSync(shots, { recursive: true });
+  browser = await launch();
 });
 after(async () => {
   await browser?.close();

@@ -1,55 +1,12 @@
 // The dashboard in a real browser: no console message, no sideways scroll and no axe violation on any
 // page, light and dark, wide and narrow; and the ways from page to page.
-//
-// QUINTILE_URL names a running dashboard with scored customers (`quintile demo`). Debian's chromium is
-// used; nothing is downloaded. SHOTS names a folder for pictures of each page.
 
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { after, before, test } from 'node:test';
-import { chromium } from 'playwright-core';
+import { test } from 'node:test';
+import { axe, dashboard, shots } from './browser.mjs';
 
-const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
-const base = process.env.QUINTILE_URL;
-const shots = process.env.SHOTS;
-if (!base) throw new Error('QUINTILE_URL must name a running dashboard, like http://127.0.0.1:8787');
-
-let browser;
-before(async () => {
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: [
-      '--no-sandbox',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-      '--no-first-run',
-    ],
-  });
-  if (shots) mkdirSync(shots, { recursive: true });
-});
-after(() => browser?.close());
-
-/** Opens a page and collects what the browser complains of. axe needs the policy out of its way. */
-async function open(path, { width = 1280, scheme = 'light', bypassCSP = false } = {}) {
-  const context = await browser.newContext({
-    viewport: { width, height: 900 },
-    colorScheme: scheme,
-    bypassCSP,
-    baseURL: base,
-  });
-  const page = await context.newPage();
-  const complaints = [];
-  page.on('console', (message) => complaints.push(message.text()));
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  page.on('requestfailed', (request) => {
-    // A page that refreshes itself, or is left, gives up what it was still fetching.
-    if (request.failure()?.errorText !== 'net::ERR_ABORTED') complaints.push(`${request.url()} failed`);
-  });
-  const response = await page.goto(path);
-  return { page, complaints, status: response.status() };
-}
+const site = dashboard();
+const { base, open } = site;
 
 /** A customer with a segment, and a run: their addresses are not known beforehand. */
 async function addresses() {
@@ -214,7 +171,7 @@ test('a file is tried out and imported through the page', async () => {
 });
 
 test('a form on another site starts nothing', async () => {
-  const context = await browser.newContext();
+  const context = await site.browser.newContext();
   const page = await context.newPage();
   await page.setContent(`<form method="post" action="${base}/runs"><button>Win</button></form>`);
   const [response] = await Promise.all([

@@ -2,44 +2,13 @@
 // no console message, no sideways scroll and no axe violation, light and dark, wide and narrow; the
 // ways between them; and what goes to the printer.
 //
-// As pages.test.mjs: QUINTILE_URL names a running `quintile demo`, SHOTS a folder for pictures.
+// QUINTILE_URL and SHOTS as in browser.mjs.
 
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { after, before, test } from 'node:test';
-import { chromium } from 'playwright-core';
+import { test } from 'node:test';
+import { axe, dashboard, shots } from './browser.mjs';
 
-const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
-const base = process.env.QUINTILE_URL;
-const shots = process.env.SHOTS;
-if (!base) throw new Error('QUINTILE_URL must name a running dashboard, like http://127.0.0.1:8787');
-
-let browser;
-before(async () => {
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'],
-  });
-  if (shots) mkdirSync(shots, { recursive: true });
-});
-after(() => browser?.close());
-
-/** Opens a page and collects what the browser complains of. axe needs the policy out of its way. */
-async function open(path, { width = 1280, scheme = 'light', bypassCSP = false } = {}) {
-  const context = await browser.newContext({
-    viewport: { width, height: 900 },
-    colorScheme: scheme,
-    bypassCSP,
-    baseURL: base,
-  });
-  const page = await context.newPage();
-  const complaints = [];
-  page.on('console', (message) => complaints.push(message.text()));
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  const response = await page.goto(path);
-  return { page, complaints, status: response.status() };
-}
+const { open } = dashboard();
 
 /** Values of the runs to choose from, newest first. */
 async function runs() {

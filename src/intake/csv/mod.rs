@@ -31,6 +31,8 @@ mod store;
 mod tests;
 #[cfg(test)]
 mod tests_of_customers;
+#[cfg(test)]
+mod tests_of_rows;
 mod transactions;
 mod try_out;
 

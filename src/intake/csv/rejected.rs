@@ -3,8 +3,8 @@
 //! Corrected, it can be imported as it is.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Read},
+    fs::{self, File},
+    io::{BufWriter, Read},
     path::{Path, PathBuf},
 };
 
@@ -12,7 +12,7 @@ use anyhow::Context;
 use csv::ByteRecord;
 
 use super::cell::decode;
-use crate::model::spreadsheet::guarded;
+use crate::{intake::create_private, model::spreadsheet::guarded};
 
 /// What its name has behind that of the input.
 pub const SUFFIX: &str = ".rejected.csv";
@@ -37,7 +37,7 @@ impl RejectedFile {
         let writer = if let Some(writer) = &mut self.writer {
             writer
         } else {
-            let file = create(&self.path).with_context(cannot_write)?;
+            let file = create_private(&self.path).with_context(cannot_write)?;
             let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(BufWriter::new(file));
             let names = header.iter().map(decode);
             writer
@@ -71,15 +71,6 @@ impl RejectedFile {
 
 /// The columns that stand before those of the input.
 const COLUMNS: [&str; 2] = ["line", "reason"];
-
-/// For the owner alone: it names people.
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
 
 /// Whether the file at `path` was written here.
 fn is_ours(path: &Path) -> bool {

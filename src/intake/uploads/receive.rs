@@ -1,7 +1,6 @@
 //! Taking a file in, piece by piece, onto the disk and never into memory.
 
 use std::{
-    fs::{File, OpenOptions},
     io::{self, Write},
     path::Path,
     sync::{Arc, atomic::Ordering},
@@ -10,7 +9,7 @@ use std::{
 use anyhow::Context;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::{Inner, Occupied, State, UploadError, Uploads, remove_if_there, table};
+use super::{super::create_private, Inner, Occupied, State, UploadError, Uploads, remove_if_there, table};
 
 /// Pieces that wait for the disk; then the browser waits too.
 const AHEAD: usize = 8;
@@ -116,7 +115,7 @@ enum Written {
 }
 
 fn write(path: &Path, limit: u64, arriving: &mut mpsc::Receiver<Piece>, progress: &dyn Fn(u64)) -> io::Result<Written> {
-    let mut file = create(path)?;
+    let mut file = create_private(path)?;
     let mut size = 0;
     loop {
         match arriving.blocking_recv() {
@@ -136,15 +135,6 @@ fn write(path: &Path, limit: u64, arriving: &mut mpsc::Receiver<Piece>, progress
             None => return Ok(Written::BrokenOff(size)),
         }
     }
-}
-
-/// For the owner alone: it names people.
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 #[cfg(test)]
