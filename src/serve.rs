@@ -78,6 +78,8 @@ pub struct Serving {
     pub clock: Clock,
     /// Tells the forwarder that somebody else wrote something for it.
     pub wake: Arc<Notify>,
+    /// Told once everything runs.
+    pub started: Arc<Notify>,
 }
 
 /// Serves until `shutdown`, then stops taking requests, finishes what is in flight within ten
@@ -86,7 +88,7 @@ pub struct Serving {
 /// # Errors
 /// The configuration cannot be served, or a listener failed; everything else is stopped first.
 pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Serving { config, config_path, database, listeners, clock, wake } = serving;
+    let Serving { config, config_path, database, listeners, clock, wake, started } = serving;
     let writer = database.writer().clone();
     let readers = database.readers().clone();
     let (score_now, asked) = mpsc::channel(1);
@@ -162,6 +164,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         privacy.await;
         Ok(())
     });
+    started.notify_one();
     let mut outcome = Ok(());
     while let Some(ended) = parts.join_next().await {
         // It was told to end, or it failed: then the others end too.

@@ -115,6 +115,7 @@ pub fn serve(arguments: &[String]) -> anyhow::Result<()> {
             listeners,
             clock: Clock::system(),
             wake: Arc::default(),
+            started: Arc::default(),
         };
         quintile::serve::serve(serving, CancellationToken::new()).await
     })

@@ -12,6 +12,7 @@ mod destinations;
 mod erase;
 mod events;
 mod hash_password;
+mod health;
 mod import;
 mod inbox;
 mod init;
@@ -20,6 +21,7 @@ mod runs;
 mod score;
 mod segments;
 mod serve;
+mod service_manager;
 mod signal;
 mod sync;
 mod token;
@@ -52,8 +54,20 @@ struct Cli {
     /// The configuration file; relative paths in it start from its folder
     #[arg(long, global = true, value_name = "PATH", default_value = "config.toml", env = "QUINTILE_CONFIG")]
     config: PathBuf,
+    /// How log lines look on standard error; `QUINTILE_LOG` says which there are (`debug`)
+    #[arg(long, global = true, value_enum, default_value_t, env = "QUINTILE_LOG_FORMAT")]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
+}
+
+/// For people, or for whatever collects logs.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum LogFormat {
+    #[default]
+    Text,
+    /// One JSON object a line: `timestamp`, `level`, `message` and the fields of the line.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,6 +91,7 @@ enum Command {
     Erase(erase::Args),
     Verify(verify::Args),
     Check(check::Args),
+    Health(health::Args),
     HashPassword(hash_password::Args),
     Token(token::Args),
     Completions(completions::Args),
@@ -164,12 +179,13 @@ impl Context {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_logging(match cli.command {
+    let default_filter = match cli.command {
         Command::Serve(_) => "warn,quintile=info",
         // One of its destinations fails on purpose.
         Command::Demo(_) => "error",
         _ => "warn",
-    });
+    };
+    start_logging(default_filter, cli.log_format);
     match run(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partly) => ExitCode::from(3),
@@ -209,6 +225,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Erase(args) => erase::run(args, &context),
         Command::Verify(args) => verify::run(args, &context),
         Command::Check(args) => check::run(args, &context),
+        Command::Health(args) => health::run(args, &context),
         Command::HashPassword(args) => hash_password::run(args, &context),
         Command::Token(args) => token::run(args, &context),
         Command::Completions(args) => completions::run(args, &context),
@@ -251,15 +268,14 @@ impl Command {
 
 /// Logs go to standard error, so that standard output holds what was asked for and nothing else.
 /// `QUINTILE_LOG` filters them: `debug`, `quintile::delivery=trace`.
-fn start_logging(default: &str) {
+fn start_logging(default: &str, format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("QUINTILE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
+    }
 }
 
 /// What its user must write differently, whichever stage found it.

@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 
 use super::{
     Context, Outcome,
+    service_manager::keep_told,
     signal::{listen_for_nudges, stop_signal},
 };
 use crate::serve::{Listeners, Serving, serve};
@@ -27,6 +28,9 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         let listeners = Listeners::bind(&context.config).await?;
         let (dashboard, webhooks) = listeners.urls()?;
         writeln!(std::io::stdout(), "dashboard  {dashboard}\nwebhooks   {webhooks}")?;
+        let status = format!("dashboard {dashboard}, webhooks {webhooks}");
+        let started = Arc::new(Notify::new());
+        let writer = database.writer().clone();
         let serving = Serving {
             config: Arc::new(context.config.clone()),
             config_path: context.config_path.clone(),
@@ -34,8 +38,13 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
             listeners,
             clock: context.clock.clone(),
             wake,
+            started: started.clone(),
         };
-        serve(serving, stop).await
+        let told = stop.clone();
+        let telling = tokio::spawn(async move { keep_told(&status, &started, &writer, &told).await });
+        let served = serve(serving, stop).await;
+        telling.abort();
+        served
     })?;
     Ok(Outcome::Done)
 }

@@ -14,7 +14,7 @@ use super::{
 pub struct Environment(BTreeMap<String, String>);
 
 /// Variables of ours that are not keys of the configuration.
-const NOT_KEYS: [&str; 2] = ["QUINTILE_CONFIG", "QUINTILE_LOG"];
+const NOT_KEYS: [&str; 3] = ["QUINTILE_CONFIG", "QUINTILE_LOG", "QUINTILE_LOG_FORMAT"];
 const PREFIX: &str = "QUINTILE_";
 
 impl Environment {

@@ -403,6 +403,7 @@ fn the_environment_overrides_the_file() {
         .load([
             ("QUINTILE_CONFIG", "ignored"),
             ("QUINTILE_LOG", "debug"),
+            ("QUINTILE_LOG_FORMAT", "json"),
             ("QUINTILE_DASHBOARD__LISTEN", "127.0.0.1:9999"),
             ("QUINTILE_DASHBOARD__TOKEN__REPORTS__HASH", hash.as_str()),
             ("QUINTILE_SCORING__HOLD_ABOVE_PERCENT", "40"),

@@ -10,6 +10,7 @@ mod delivery;
 mod edges;
 mod import;
 mod intake;
+mod packaging;
 mod pages;
 mod privacy;
 mod readme;

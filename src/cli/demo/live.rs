@@ -55,7 +55,8 @@ pub async fn run(demo: Demo<'_>) -> anyhow::Result<Outcome> {
             database,
             listeners,
             clock,
-            wake: std::sync::Arc::default(),
+            wake: Arc::default(),
+            started: Arc::default(),
         },
         shutdown.clone(),
     ));

@@ -3,6 +3,7 @@
 mod access;
 mod check;
 mod destinations;
+mod health;
 mod held;
 mod init;
 mod look;

@@ -1,0 +1,36 @@
+//! What a service manager that waits for it is told (systemd's `Type=notify` and `WatchdogSec=`): ready,
+//! still alive, stopping. Where there is none, nothing is told.
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use sd_notify::NotifyState;
+
+use crate::db::Writer;
+
+/// Tells that everything runs, then again and again that the database still answers, then that it
+/// stops; until `stop`. A no of the database is an answer too: a full disk does not heal by a restart.
+pub async fn keep_told(status: &str, started: &Notify, writer: &Writer, stop: &CancellationToken) {
+    if stop.run_until_cancelled(started.notified()).await.is_some() {
+        tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+        stop.run_until_cancelled(stay_alive(writer)).await;
+    }
+    stop.cancelled().await;
+    tell(&[NotifyState::Stopping]);
+}
+
+/// Twice in each period that the service manager waits for a sign of life.
+async fn stay_alive(writer: &Writer) {
+    let Some(period) = sd_notify::watchdog_enabled() else { return };
+    loop {
+        let _ = writer.write(|_| Ok(())).await;
+        tell(&[NotifyState::Watchdog]);
+        tokio::time::sleep(period / 2).await;
+    }
+}
+
+fn tell(news: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(news) {
+        tracing::warn!(%error, "the service manager could not be told; it may restart quintile");
+    }
+}

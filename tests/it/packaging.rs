@@ -1,0 +1,173 @@
+//! What `packaging/` installs, and what a service manager sees of it.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, net::UnixDatagram},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::support::process::{QUINTILE, kill, quintile};
+
+const PACKAGING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging");
+
+/// `packaging/install.sh` with its files below a folder of their own.
+fn install(root: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(format!("{PACKAGING}/install.sh"))
+        .args(["--binary", QUINTILE])
+        .args(arguments)
+        .env("DESTDIR", root)
+        .output()
+        .expect("the script starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).permissions().mode() & 0o777
+}
+
+#[test]
+fn installing_lays_out_a_private_shop_and_never_touches_it_again() {
+    let root = TempDir::new().unwrap();
+    install(root.path(), &[]);
+    let shop = root.path().join("var/lib/quintile");
+    let config = shop.join("config.toml");
+    assert_eq!(mode(&shop), 0o700);
+    assert_eq!(mode(&config), 0o600);
+    assert_eq!(mode(&shop.join("quintile.db")), 0o600);
+    assert_eq!(mode(&root.path().join("usr/local/bin/quintile")), 0o755);
+    assert_eq!(mode(&root.path().join("etc/quintile/quintile.env")), 0o600);
+
+    fs::write(&config, "# mine\n").unwrap();
+    let said = install(root.path(), &[]);
+    assert!(said.contains("kept"), "{said}");
+    assert_eq!(fs::read_to_string(&config).unwrap(), "# mine\n");
+}
+
+#[test]
+fn each_shop_has_a_folder_of_its_own_where_its_unit_looks() {
+    let root = TempDir::new().unwrap();
+    install(root.path(), &["--shop", "berlin"]);
+    install(root.path(), &["--shop", "wien"]);
+    let unit = fs::read_to_string(root.path().join("etc/systemd/system/quintile@.service")).unwrap();
+    for shop in ["berlin", "wien"] {
+        let config = exec_start(&unit, root.path(), shop).pop().unwrap();
+        assert!(Path::new(&config).is_file(), "{config}");
+    }
+    let bad = Command::new(format!("{PACKAGING}/install.sh"))
+        .args(["--binary", QUINTILE, "--shop", "../etc"])
+        .env("DESTDIR", root.path())
+        .output()
+        .unwrap();
+    assert!(!bad.status.success());
+}
+
+/// The command of a unit, its paths below `root`.
+fn exec_start(unit: &str, root: &Path, shop: &str) -> Vec<String> {
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("a unit starts something");
+    let root = root.display();
+    line.replace("%S/", "/var/lib/")
+        .replace("%i", shop)
+        .split(' ')
+        .map(|word| if word.starts_with('/') { format!("{root}{word}") } else { word.to_owned() })
+        .collect()
+}
+
+/// A service manager: starts the unit's command and hears what it is told.
+struct Manager {
+    socket: UnixDatagram,
+    child: Child,
+    root: TempDir,
+}
+
+impl Manager {
+    /// How long a message may take; only a failing test waits this long.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn start(watchdog: Option<Duration>) -> Self {
+        let root = TempDir::new().unwrap();
+        install(root.path(), &[]);
+        let unit = fs::read_to_string(root.path().join("etc/systemd/system/quintile.service")).unwrap();
+        assert!(unit.contains("Type=notify"));
+        let address: PathBuf = root.path().join("notify");
+        let socket = UnixDatagram::bind(&address).unwrap();
+        socket.set_read_timeout(Some(Self::PATIENCE)).unwrap();
+
+        let words = exec_start(&unit, root.path(), "");
+        assert_eq!(mode(Path::new(&words[0])), 0o755);
+        let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+        let mut command = quintile(root.path(), &arguments);
+        command
+            .env("NOTIFY_SOCKET", &address)
+            .env("QUINTILE_DASHBOARD__LISTEN", "127.0.0.1:0")
+            .env("QUINTILE_WEBHOOKS__LISTEN", "127.0.0.1:0")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        if let Some(period) = watchdog {
+            command.env("WATCHDOG_USEC", period.as_micros().to_string());
+        }
+        let child = command.spawn().unwrap();
+        Self { socket, child, root }
+    }
+
+    /// The next message, e.g. `READY=1`; several lines for what is told at once.
+    fn hear(&self) -> String {
+        let mut buffer = [0; 4096];
+        let length = self.socket.recv(&mut buffer).expect("told something in time");
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        kill(&mut self.child);
+    }
+}
+
+#[test]
+fn a_service_manager_hears_when_it_is_ready_alive_and_stopping() {
+    let mut manager = Manager::start(Some(Duration::from_millis(200)));
+    let ready = manager.hear();
+    assert!(ready.starts_with("READY=1\n") && ready.contains("STATUS=dashboard http://127.0.0.1:"), "{ready}");
+    for _ in 0..3 {
+        assert_eq!(manager.hear().trim(), "WATCHDOG=1");
+    }
+    let asked = Instant::now();
+    manager.signal("TERM");
+    while manager.hear().trim() != "STOPPING=1" {}
+    assert!(manager.child.wait().unwrap().success());
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn the_sign_of_life_ends_when_the_database_answers_nothing() {
+    let manager = Manager::start(Some(Duration::from_millis(200)));
+    while manager.hear().trim() != "WATCHDOG=1" {}
+    // Somebody else holds the database: each try waits five seconds, and then is an answer.
+    let held = rusqlite::Connection::open(manager.root.path().join("var/lib/quintile/quintile.db")).unwrap();
+    held.execute_batch("BEGIN IMMEDIATE").unwrap();
+    manager.socket.set_read_timeout(Some(Duration::from_millis(1500))).unwrap();
+    let mut buffer = [0; 4096];
+    // What was on its way may still come; then it is quiet.
+    while manager.socket.recv(&mut buffer).is_ok() {}
+    held.execute_batch("ROLLBACK").unwrap();
+    manager.socket.set_read_timeout(Some(Manager::PATIENCE)).unwrap();
+    assert_eq!(manager.hear().trim(), "WATCHDOG=1");
+}
+
+#[test]
+fn without_a_service_manager_nothing_is_missed() {
+    let manager = Manager::start(None);
+    assert!(manager.hear().starts_with("READY=1"));
+    manager.socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    assert!(manager.socket.recv(&mut [0; 64]).is_err(), "no watchdog was asked for");
+}
