@@ -26,7 +26,10 @@ pub struct Compiled {
 
 enum Body {
     None,
-    Text(String),
+    Text {
+        template: String,
+        is_json: bool,
+    },
     /// Field and template.
     Form(Vec<(String, String)>),
 }
@@ -57,10 +60,16 @@ impl Compiled {
             }
             compiled.body = Body::Form(fields);
         } else if !request.body.is_empty() {
-            let json = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE.as_str()));
-            let is_json = json.is_none_or(|(_, value)| value.contains("json"));
-            let place = if is_json { Place::Body } else { Place::Plain };
-            compiled.body = Body::Text(add(place, "body", &request.body)?);
+            let mut headers = request.headers.iter();
+            let content_type = headers.find(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE.as_str()));
+            let place = Place::in_body(content_type.map(|(_, value)| value.as_str())).ok_or_else(|| {
+                error(
+                    number,
+                    "header Content-Type",
+                    "write application/json, application/x-www-form-urlencoded, application/xml, text/html or text/plain, without {{ }}: it says how values are written into the body",
+                )
+            })?;
+            compiled.body = Body::Text { template: add(place, "body", &request.body)?, is_json: place == Place::Json };
         }
         Ok(compiled)
     }
@@ -119,10 +128,10 @@ impl Compiled {
         let mut headers = self.headers(environment, context)?;
         let body = match &self.body {
             Body::None => Vec::new(),
-            Body::Text(template) => {
+            Body::Text { template, is_json } => {
                 headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
                 let body = self.fill(environment, template, context)?.into_bytes();
-                if headers.get(CONTENT_TYPE).is_some_and(|kind| kind.to_str().is_ok_and(|kind| kind.contains("json"))) {
+                if *is_json {
                     serde_json::from_slice::<IgnoredAny>(&body).map_err(|problem| {
                         let place = format!("line {}, column {}", problem.line(), problem.column());
                         let text = format!("what it makes is not JSON at {place}; write {{{{ … }}}} without quotes around it, they come by themselves");

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use md5::{Digest, Md5};
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, HtmlEscape, Output, State, UndefinedBehavior, Value};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::model::Timestamp;
@@ -18,7 +18,13 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// JSON: every value is a whole JSON value.
-    Body,
+    Json,
+    /// An encoded form: every value is a part of a field.
+    Encoded,
+    /// XML or HTML: every value is a text, in an element or a quoted attribute.
+    Markup,
+    /// A text: no value has a line of its own.
+    Text,
     /// One part of an address.
     Url,
     /// A header's value.
@@ -31,7 +37,10 @@ impl Place {
     /// The name of a template, which [`Self::of`] reads.
     pub fn name(self, number: usize, part: &str) -> String {
         let place = match self {
-            Self::Body => "body",
+            Self::Json => "json",
+            Self::Encoded => "encoded",
+            Self::Markup => "markup",
+            Self::Text => "text",
             Self::Url => "url",
             Self::Header => "header",
             Self::Plain => "plain",
@@ -39,9 +48,27 @@ impl Place {
         format!("{place}/{number}/{part}")
     }
 
+    /// Where a body of this content type takes values, without which it is JSON; `None`: nobody knows how
+    /// to write a value into it.
+    pub fn in_body(content_type: Option<&str>) -> Option<Self> {
+        let Some(content_type) = content_type else { return Some(Self::Json) };
+        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "application/x-www-form-urlencoded" => Some(Self::Encoded),
+            "text/plain" => Some(Self::Text),
+            "text/html" | "text/xml" | "application/xml" => Some(Self::Markup),
+            other if other.ends_with("/json") || other.ends_with("+json") => Some(Self::Json),
+            other if other.ends_with("+xml") => Some(Self::Markup),
+            _ => None,
+        }
+    }
+
     fn of(name: &str) -> Self {
         match name.split('/').next() {
-            Some("body") => Self::Body,
+            Some("json") => Self::Json,
+            Some("encoded") => Self::Encoded,
+            Some("markup") => Self::Markup,
+            Some("text") => Self::Text,
             Some("url") => Self::Url,
             Some("header") => Self::Header,
             _ => Self::Plain,
@@ -161,8 +188,8 @@ fn whole(list: &Value) -> Result<Value, Error> {
 fn write(out: &mut Output<'_>, state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
     let written = match Place::of(state.name()) {
         // Only `tojson` makes a safe text, since the filter that makes any is taken away.
-        Place::Body | Place::Plain if value.is_safe() => out.write_str(value.as_str().unwrap_or_default()),
-        Place::Body => {
+        Place::Json | Place::Plain if value.is_safe() => out.write_str(value.as_str().unwrap_or_default()),
+        Place::Json => {
             let json = serde_json::to_string(value).map_err(|_| refuse("this value has no JSON"))?;
             out.write_str(&json)
         }
@@ -174,17 +201,22 @@ fn write(out: &mut Output<'_>, state: &State<'_, '_>, value: &Value) -> Result<(
             }
             write!(out, "{}", utf8_percent_encode(&text, RESERVED))
         }
-        Place::Header => {
-            let text = plain(value)?;
-            if text.contains(char::is_control) {
-                return Err(refuse("a value in the header has a control character"));
-            }
-            out.write_str(&text)
-        }
+        Place::Encoded => write!(out, "{}", utf8_percent_encode(&plain(value)?, NON_ALPHANUMERIC)),
+        Place::Markup => write!(out, "{}", HtmlEscape(&one_line(value)?)),
+        Place::Header | Place::Text => out.write_str(&one_line(value)?),
         Place::Plain if value.is_none() => Ok(()),
         Place::Plain => out.write_str(&plain(value)?),
     };
     written.map_err(|_| refuse("the text cannot be written"))
+}
+
+/// [`plain`], without control characters: they would end a header or a line, and XML has none.
+fn one_line(value: &Value) -> Result<String, Error> {
+    let text = plain(value)?;
+    if text.contains(char::is_control) {
+        return Err(refuse("a value has a control character"));
+    }
+    Ok(text)
 }
 
 /// The text of a single value.

@@ -409,7 +409,60 @@ static PLANS: std::sync::LazyLock<Vec<(&str, Plan)>> = std::sync::LazyLock::new(
     Preset::all().iter().map(|preset| (preset.kind.as_str(), plan(&preset.kind))).collect()
 });
 
+/// A template destination with one body of another kind than JSON.
+fn with_body(content_type: &str, body: &str) -> Plan {
+    let mut destination = destination("template");
+    destination.request[0].headers.insert("Content-Type".to_owned(), content_type.to_owned());
+    body.clone_into(&mut destination.request[0].body);
+    Plan::from_config(&destination, &Shop::default()).unwrap_or_else(|error| panic!("{content_type}: {error}"))
+}
+
+#[test]
+fn a_body_is_written_as_its_content_type_wants_it() {
+    let event = envelope("rfm/segment.changed", "a&status=subscribed<admin/>\"'@x.example", Some("A"));
+    let sent = |plan: &Plan| String::from_utf8(all(plan, &event, false).unwrap()[0].body.clone()).unwrap();
+    let form =
+        with_body("application/x-www-form-urlencoded; charset=utf-8", "a={{ customer.email }}&b={{ event.seq }}");
+    assert_eq!(
+        url::form_urlencoded::parse(sent(&form).as_bytes()).collect::<Vec<_>>(),
+        [("a".into(), "a&status=subscribed<admin/>\"'@x.example".into()), ("b".into(), "7".into())]
+    );
+    for xml in ["application/xml", "text/html", "application/soap+xml", "TEXT/XML;charset=utf-8"] {
+        let plan = with_body(xml, "<p id='{{ customer.email }}'/>");
+        let attribute = "a&amp;status=subscribed&lt;admin&#x2f;&gt;&quot;&#x27;@x.example";
+        assert_eq!(sent(&plan), format!("<p id='{attribute}'/>"), "{xml}");
+    }
+    let text = with_body("text/plain", "{{ customer.email }}\nHi");
+    assert_eq!(sent(&text), "a&status=subscribed<admin/>\"'@x.example\nHi");
+    let broken = envelope("rfm/segment.changed", "a\nb@x.example", Some("A"));
+    for plan in [&text, &with_body("application/xml", "<p>{{ customer.email }}</p>")] {
+        assert_eq!(all(plan, &broken, false).unwrap_err().part, "body");
+    }
+    for unknown in ["{{ event.id }}", "text/csv", "multipart/form-data; boundary=x", ""] {
+        let found = refused(|d| {
+            d.request[0].headers.insert("content-type".to_owned(), unknown.to_owned());
+        });
+        assert!(found.contains("number 1, header Content-Type: write application/json, "), "{unknown}: {found}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn no_value_breaks_out_of_a_form_or_markup(email in any::<String>()) {
+        let event = envelope("rfm/segment.changed", &email, Some("A"));
+        let form = with_body("application/x-www-form-urlencoded", "a={{ customer.email }}&b=1");
+        // Elsewhere in the request it stands too: in the address.
+        if let Ok(requests) = all(&form, &event, false) {
+            let fields: Vec<_> = url::form_urlencoded::parse(&requests[0].body).collect();
+            prop_assert_eq!(fields, [("a".into(), email.as_str().into()), ("b".into(), "1".into())]);
+        }
+        if let Ok(requests) = all(&with_body("text/xml", "<a>{{ customer.email }}</a>"), &event, false) {
+            let body = String::from_utf8(requests[0].body.clone()).unwrap();
+            prop_assert_eq!(body.matches(['<', '>']).count(), 4);
+            prop_assert!(!body.contains(char::is_control));
+        }
+    }
+
     #[test]
     fn no_value_breaks_out(email in any::<String>(), name in any::<String>()) {
         let (_, plan) = PLANS.iter().find(|(kind, _)| *kind == "template").unwrap();
