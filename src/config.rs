@@ -260,12 +260,21 @@ pub struct Forwarder {
 pub enum Baseline {
     /// Presets that can, set properties without starting automations; other kinds hold.
     Quiet,
-    /// Wait until the merchant releases or discards them.
+    /// Wait until the merchant releases or discards them; released they start nothing either, where a
+    /// preset can.
     Hold,
     /// Sent like any other.
     Send,
     /// Never sent.
     Discard,
+}
+
+impl Baseline {
+    /// Whether a preset that can, tells of it without starting automations.
+    #[must_use]
+    pub fn is_quiet(self) -> bool {
+        self != Self::Send
+    }
 }
 
 /// `[consent]`: to whom email tools may be told of.

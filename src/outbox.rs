@@ -52,7 +52,7 @@ pub use envelope::{Envelope, Event, EventCustomer, Fields, Shop};
 pub use fan_out::{Disposition, Slice, fan_out, fan_out_unqueued};
 pub use health::{DestinationState, Effect, Gate, Health};
 pub use ids::{Ids, evt_id, msg_id};
-pub use read::{Delivery, DeliveryFilter, Open, Receipt, deliveries, events, open, receipt, stranded};
+pub use read::{Delivery, DeliveryFilter, Open, Receipt, deliveries, events, open, receipt, stranded, test_about};
 pub use retention::{Expired, forget};
 pub use route::{Misconfigured, Route};
 pub use settle::{Settled, Settlement, Turned, Verdict, settle};

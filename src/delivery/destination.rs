@@ -26,6 +26,8 @@ pub struct Destination {
     pub keys: Vec<Key>,
     /// What of its answers nobody may see.
     pub veil: Veil,
+    /// Its bodies are batches, also around a single event.
+    batched: bool,
 }
 
 impl Destination {
@@ -45,7 +47,13 @@ impl Destination {
         } else {
             Vec::new()
         };
-        Ok(Self { name: destination.name.clone(), plan, keys, veil: Veil::new(destination) })
+        Ok(Self {
+            name: destination.name.clone(),
+            plan,
+            keys,
+            veil: Veil::new(destination),
+            batched: destination.batch > 1,
+        })
     }
 
     /// The address without what may be secret in it: `https://hooks.example.com/…`.
@@ -81,7 +89,7 @@ impl Destination {
             // Our own ids, numbers and base64: visible ASCII, all of it.
             HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
         };
-        let event = if claim.events > 1 { format!("{}.batch", claim.kind) } else { claim.kind.to_string() };
+        let event = if self.batched { format!("{}.batch", claim.kind) } else { claim.kind.to_string() };
         let mut headers = HeaderMap::from_iter([
             (HeaderName::from_static("webhook-id"), text(message.id)),
             (HeaderName::from_static("webhook-timestamp"), timestamp.into()),
@@ -167,7 +175,7 @@ mod tests {
         assert_eq!(
             shown,
             "Destination { name: \"tool\", plan: Plan { kind: \"webhook\", url: \"https://hooks.example.com:8443/…\" }, \
-             keys: [Key(…)], veil: Veil(…) }"
+             keys: [Key(…)], veil: Veil(…), batched: false }"
         );
     }
 

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    config::{Baseline, Config},
+    config::Config,
     db::{Readers, Writer},
     metrics::Metrics,
     model::Timestamp,
@@ -139,7 +139,7 @@ impl Forwarder {
         let lanes = destinations.iter().zip(&routes).map(lane).collect();
         Ok(Self {
             shop: Shop::from_config(config),
-            quiet_baseline: config.forwarder.baseline == Baseline::Quiet,
+            quiet_baseline: config.forwarder.baseline.is_quiet(),
             sending: Sending::new(lanes, clock.clone()),
             routes: routes.into(),
             destinations: destinations.into(),

@@ -9,7 +9,7 @@ use super::{
     veil::Veil,
 };
 use crate::{
-    config::{Baseline, Config},
+    config::Config,
     model::Timestamp,
     outbox::{Claim, msg_id},
 };
@@ -39,7 +39,7 @@ pub fn preview(config: &Config, claim: &Claim, at: Timestamp) -> anyhow::Result<
     let settings = config.destination.get(claim.route).context("the configuration has no such destination")?;
     let destination = Destination::new(settings, &config.shop)?;
     let id = msg_id(&claim.message_id);
-    let quiet = claim.initial && config.forwarder.baseline == Baseline::Quiet;
+    let quiet = claim.initial && config.forwarder.baseline.is_quiet();
     let message = Message { claim, id: &id, quiet };
     let mut requests = Vec::new();
     for step in 0..destination.plan.steps() {

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,9 +11,9 @@ use super::{
     client::{Client, LIMITS},
     destination::{Destination, Message},
     guard::Guard,
-    plan::Meaning,
+    plan::{Meaning, mask},
     preview::{shown_headers, veiled},
-    retry::{self, Reply, Try},
+    retry::{self, Failure, Reply, Try},
     send::understand,
 };
 use crate::{
@@ -54,12 +54,21 @@ pub struct Exchanged {
     pub duration_ms: u64,
 }
 
-/// Sends one event of type `test` to the destination called `name`. `email`: of a person whom the
-/// tool knows, for tools that want one.
+/// Whom a test event is about, for tools that take one only of people they know.
+#[derive(Debug, Clone)]
+pub struct Person {
+    pub email: String,
+    /// What tools know of them already, so that the test changes nothing there; see
+    /// [`crate::outbox::test_about`]. `None`: no customer has this e-mail.
+    pub known: Option<Event>,
+}
+
+/// Sends one event of type `test` to the destination called `name`, about somebody made up or `person`.
 ///
 /// # Errors
-/// There is no such destination, or it cannot be used; not what the tool answers.
-pub async fn trial(config: &Config, name: &str, email: Option<&str>, now: Timestamp) -> anyhow::Result<Trial> {
+/// There is no such destination, it cannot be used, or it may not be told of the person; not what the tool
+/// answers.
+pub async fn trial(config: &Config, name: &str, person: Option<Person>, now: Timestamp) -> anyhow::Result<Trial> {
     let place = config.destination.iter().position(|destination| destination.name == name);
     let place = place.with_context(|| format!("there is no destination {name:?}"))?;
     let settings = &config.destination[place];
@@ -67,16 +76,28 @@ pub async fn trial(config: &Config, name: &str, email: Option<&str>, now: Timest
     let route = Route::from_config(config)?.swap_remove(place);
     let client = Client::new(Guard::new(&config.forwarder.allow_private)?, 1, LIMITS)?;
     let veil = &destination.veil;
-    let email = email.unwrap_or(EMAIL);
-    let claim = claim(&Shop::from_config(config), &route, email, now);
+    let (email, known) = person.map_or_else(|| (EMAIL.to_owned(), None), |person| (person.email, person.known));
+    if let Some(problem) = known.as_ref().and_then(|known| route.may_not_be_told_of(known)) {
+        bail!("{email}: {problem}; name somebody else");
+    }
+    let event = known.unwrap_or_else(|| made_up(&email, now));
+    let claim = claim(&Shop::from_config(config), &route, event);
     let id = msg_id(&claim.message_id);
     let message = Message { claim: &claim, id: &id, quiet: false };
     let mut trial = Trial { destination: name.to_owned(), ok: true, requests: Vec::new(), diagnosis: String::new() };
     for step in 0..destination.plan.steps() {
-        let Some(request) = destination.request(step, &message, now)? else { continue };
+        let request = match destination.request(step, &message, now) {
+            Ok(Some(request)) => request,
+            Ok(None) => continue,
+            Err(problem) => {
+                trial.ok = false;
+                trial.diagnosis = format!("The request could not be made: {problem}.");
+                return Ok(trial);
+            }
+        };
         let mut shown = Exchanged {
             method: request.method.to_string(),
-            url: destination.masked_url(),
+            url: mask(&request.url),
             headers: shown_headers(&request.headers),
             body: veiled(veil, &request.body),
             status: None,
@@ -96,12 +117,12 @@ pub async fn trial(config: &Config, name: &str, email: Option<&str>, now: Timest
         let judged = retry::judge(&exchange.reply, this, now);
         if exchange.reply.means(&Meaning::Skipped) {
             trial.ok = false;
-            trial.diagnosis = unknown(email);
+            trial.diagnosis = unknown(&email);
             return Ok(trial);
         }
         if let Some(problem) = retry::explain(&exchange.reply, judged.verdict) {
             trial.ok = false;
-            trial.diagnosis = diagnosis(&veil.take_out_text(&problem), judged.effect, settings);
+            trial.diagnosis = diagnosis(&exchange.reply, &veil.take_out_text(&problem), judged.effect, settings);
             if judged.verdict != Verdict::Delivered {
                 return Ok(trial);
             }
@@ -117,12 +138,11 @@ pub async fn trial(config: &Config, name: &str, email: Option<&str>, now: Timest
     Ok(trial)
 }
 
-/// The test event as it would be claimed.
-fn claim(shop: &Shop, route: &Route, email: &str, now: Timestamp) -> Claim {
-    let mut ids = Ids::random(now);
-    let event = Event {
+/// A test event about nobody.
+fn made_up(email: &str, now: Timestamp) -> Event {
+    Event {
         seq: 0,
-        id: ids.next(),
+        id: Ids::random(now).next(),
         kind: EventType::Test,
         at: now,
         run_id: None,
@@ -145,9 +165,13 @@ fn claim(shop: &Shop, route: &Route, email: &str, now: Timestamp) -> Claim {
             consent: None,
             redacted: false,
         }),
-    };
-    let message_id = ids.next();
-    let kind = event.kind;
+    }
+}
+
+/// The test event as it would be claimed.
+fn claim(shop: &Shop, route: &Route, event: Event) -> Claim {
+    let (kind, now) = (event.kind, event.at);
+    let message_id = Ids::random(now).next();
     let body = body_of(shop, route, &message_id, &[event]);
     Claim {
         delivery_id: 0,
@@ -175,7 +199,7 @@ fn unknown(email: &str) -> String {
 }
 
 /// What to do about it.
-fn diagnosis(problem: &str, effect: Effect, settings: &config::Destination) -> String {
+fn diagnosis(reply: &Reply, problem: &str, effect: Effect, settings: &config::Destination) -> String {
     let advice = match effect {
         Effect::Refused if settings.kind == "webhook" => {
             " The signing secret here and the one in your tool differ, or it wants a header of its own: see `headers`."
@@ -185,5 +209,9 @@ fn diagnosis(problem: &str, effect: Effect, settings: &config::Destination) -> S
         Effect::Disable => " A delivery with this answer would disable the destination.",
         _ => "",
     };
-    format!("Your tool {problem}.{advice}")
+    match reply {
+        Reply::Answer(_) => format!("Your tool {problem}.{advice}"),
+        Reply::Failure(Failure::Blocked(_)) => format!("Your tool was not asked: {problem}."),
+        Reply::Failure(_) => format!("Your tool gave no answer: {problem}."),
+    }
 }

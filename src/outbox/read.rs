@@ -1,11 +1,11 @@
 //! Looking at the queue. For readers: nothing here writes.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use super::{Event, State, envelope::event_columns, msg_id};
-use crate::model::Timestamp;
+use super::{Event, Ids, State, envelope::event_columns, msg_id};
+use crate::model::{Timestamp, email_key};
 
 /// Events with a seq above `after_seq`, ascending, `limit` at most. Wrap each in an
 /// [`super::Envelope`] to print it.
@@ -22,6 +22,34 @@ pub fn events(connection: &Connection, after_seq: i64, limit: usize) -> rusqlite
         ))?
         .query_map(params![after_seq, i64::try_from(limit).unwrap_or(i64::MAX)], |row| Event::from_row(row, 0))?
         .collect()
+}
+
+/// A test event that says of the customer with this e-mail what is so: it tells tools nothing new.
+/// `None`: nobody has it. Of several, who bought last.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn test_about(connection: &Connection, email: &str, now: Timestamp) -> rusqlite::Result<Option<Event>> {
+    connection
+        .prepare_cached(concat!(
+            "WITH somebody AS (
+               SELECT id, last_order_at FROM customers WHERE email_key = ?1 AND external_id IS NOT NULL
+               UNION ALL
+               SELECT id, last_order_at FROM customers WHERE email_key = ?1 AND external_id IS NULL
+             ),
+             o AS (
+               SELECT 0 AS seq, ?2 AS event_id, 'test' AS type, ?3 AS at, NULL AS run_id,
+                 s.previous_segment AS old_segment, s.segment AS new_segment, NULL AS cause, s.r, s.f, s.m,
+                 NULL AS lapsed_days, p.id AS customer_id
+               FROM somebody p LEFT JOIN scores s ON s.customer_id = p.id
+               ORDER BY p.last_order_at DESC LIMIT 1
+             )
+             SELECT ",
+            event_columns!(),
+            " FROM o JOIN customers c ON c.id = o.customer_id"
+        ))?
+        .query_row(params![email_key(email), Ids::random(now).next(), now], |row| Event::from_row(row, 0))
+        .optional()
 }
 
 /// One row of `quintile deliveries`. Serializes to the published names.

@@ -1,7 +1,7 @@
 //! What the queue has to know of a destination: its name, what it wants, what it may be told, and
 //! how many events fit into one of its requests.
 
-use super::{Cause, ERASED, EventType, Fields};
+use super::{Cause, ERASED, Event, EventType, Fields};
 use crate::{
     config::{self, Config, UnknownConsent},
     model::{Currency, Money},
@@ -179,6 +179,22 @@ impl Route {
             Consent::Given
         } else {
             Consent::Refused("the customer has not agreed to e-mail marketing")
+        }
+    }
+
+    /// Why the destination may not be told of the customer of `event`; `None`: it may.
+    #[must_use]
+    pub fn may_not_be_told_of(&self, event: &Event) -> Option<&'static str> {
+        let customer = event.customer.as_ref()?;
+        let subject = Subject {
+            email: customer.email.as_deref(),
+            consent: customer.consent.as_deref(),
+            erased: customer.redacted,
+        };
+        match self.consent(event.kind, &subject) {
+            Consent::Given => None,
+            Consent::Unknown => Some("it is not known whether this customer agrees to e-mail marketing"),
+            Consent::Refused(why) => Some(why),
         }
     }
 

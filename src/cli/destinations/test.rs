@@ -4,23 +4,32 @@ use std::io::Write;
 
 use crate::{
     cli::{Context, Format, Outcome, UsageError, output::print_json},
-    delivery::trial::{Trial, trial},
+    delivery::trial::{Person, Trial, trial},
+    outbox::test_about,
 };
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Its name in config.toml
     name: String,
-    /// E-mail of the customer in the event, for tools that only know real ones
+    /// E-mail of the customer in the event, for tools that only know real ones. Of a customer of the shop it
+    /// says what is so, of anybody else what is made up
     #[arg(long)]
     email: Option<String>,
 }
 
 pub fn run(args: &Args, context: &Context, format: Format) -> anyhow::Result<Outcome> {
     super::named(context, &args.name)?;
+    let person = match &args.email {
+        Some(email) => {
+            let known = test_about(&*context.readers()?.get()?, email, context.clock.now())?;
+            Some(Person { email: email.clone(), known })
+        }
+        None => None,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let trial = runtime
-        .block_on(trial(&context.config, &args.name, args.email.as_deref(), context.clock.now()))
+        .block_on(trial(&context.config, &args.name, person, context.clock.now()))
         .map_err(|error| UsageError(format!("{error:#}")))?;
     match format {
         Format::Json => print_json(&trial)?,

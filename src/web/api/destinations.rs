@@ -11,8 +11,8 @@ use super::{
     problem::{BodyRefusals, Missing, Problem, Refusals},
 };
 use crate::{
-    delivery::trial::{Trial, trial},
-    outbox::{Standing, standings},
+    delivery::trial::{Person, Trial, trial},
+    outbox::{Standing, standings, test_about},
 };
 
 /// Destinations and how they fare, in the order of config.toml
@@ -27,7 +27,8 @@ pub async fn list(State(api): State<Api>, Query(part): Query<Part>) -> Result<Js
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Test {
-    /// E-mail of the customer in the event, for tools that only know real ones.
+    /// E-mail of the customer in the event, for tools that only know real ones. Of a customer of the shop it
+    /// says what is so, of anybody else what is made up.
     email: Option<String>,
 }
 
@@ -45,6 +46,15 @@ pub async fn test(State(api): State<Api>, Path(name): Path, body: Option<Body<Te
         return Err(Problem::not_found(format!("there is no destination {name:?}; there are: {}", names.join(", "))));
     }
     let Body(Test { email }) = body.unwrap_or(Body(Test::default()));
-    let trial = trial(&api.config, &name, email.as_deref(), api.clock.now()).await;
-    trial.map(Json).map_err(|error| Problem::internal(&error))
+    let now = api.clock.now();
+    let person = match email {
+        Some(email) => {
+            let wanted = email.clone();
+            let known = api.readers.read(move |connection| Ok(test_about(connection, &wanted, now)?)).await;
+            Some(Person { email, known: known.map_err(|error| Problem::internal(&error))? })
+        }
+        None => None,
+    };
+    let trial = trial(&api.config, &name, person, now).await;
+    trial.map(Json).map_err(|error| Problem::bad_request(format!("{error:#}")))
 }

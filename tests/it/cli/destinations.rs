@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{CONFIG, Home};
+use super::{CONFIG, Home, ORDERS};
 use crate::support::receiver::{Answer, Receiver, SECRET};
 
 /// With one destination and an empty database.
@@ -67,6 +67,7 @@ async fn a_test_has_the_shape_that_the_queue_sends() {
     assert_eq!((code, &trial["requests"][0]["answer"]), (Some(0), &json!("you sent POST …")), "{trial}");
     let body = tool.received()[0].json();
     assert_eq!((&body["type"], &body["count"]), (&json!("test.batch"), &json!(1)));
+    assert_eq!(tool.received()[0].header("quintile-event"), "test.batch");
     assert_eq!(body["data"]["events"][0]["test"], json!(true));
 
     tool.answers(Answer::from(200).header("webhook-delivery", "disable"));
@@ -74,6 +75,65 @@ async fn a_test_has_the_shape_that_the_queue_sends() {
     assert_eq!(code, Some(1));
     let words = "Your tool asked for nothing more (webhook-delivery: disable). A delivery with this answer would disable the destination.";
     assert_eq!(trial["diagnosis"], words);
+}
+
+#[tokio::test]
+async fn a_test_about_a_customer_says_what_is_so() {
+    let tool = Receiver::start().await;
+    let home = Home::new(&format!(
+        "{CONFIG}[forwarder]\nallow_private = [\"127.0.0.0/8\"]\n[[destination]]\nname = \"brevo\"\nkind = \"brevo\"\nbase_url = \"{}\"\nallow_http = true\napi_key = \"k\"\n",
+        tool.url()
+    ));
+    home.write("orders.csv", ORDERS);
+    home.ok(&["import", "orders.csv"]);
+    home.ok(&["score"]);
+    let customer = home.json(&["customers", "--search", "anna@example.com"])[0].clone();
+
+    // Whether she agrees is not known: nothing goes out.
+    let test = ["destinations", "test", "brevo", "--email", " Anna@Example.com"];
+    let (code, _, error) = beside(&home, &test).await;
+    assert_eq!(code, Some(2));
+    assert!(error.contains("it is not known whether this customer agrees to e-mail marketing"), "{error}");
+    assert!(tool.received().is_empty());
+
+    home.database()
+        .writer()
+        .write(|tx| {
+            tx.execute("UPDATE customers SET consent = 'subscribed'", [])?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let (code, trial, _) = beside(&home, &test).await;
+    assert_eq!(code, Some(0), "{trial}");
+    let attributes = tool.received()[0].json()["attributes"].clone();
+    assert_eq!(attributes["RFM_SEGMENT"], customer["segment"]);
+    assert_eq!(attributes["RFM_R"], customer["r"]);
+    assert_eq!(attributes["ORDER_COUNT"], customer["orderCount"]);
+}
+
+#[tokio::test]
+async fn a_test_names_where_each_request_went_and_why_it_did_not() {
+    let tool = Receiver::start().await;
+    let request = |url: &str| {
+        format!(
+            "[[destination.request]]\nmethod = \"POST\"\nurl = \"{url}\"\nbody = '{{\"id\": {{{{ event.id }}}}}}'\n"
+        )
+    };
+    let home = Home::new(&format!(
+        "{CONFIG}[forwarder]\nallow_private = [\"127.0.0.0/8\"]\n[[destination]]\nname = \"two\"\nkind = \"template\"\nallow_http = true\nevents = [\"rfm/segment.changed\"]\n{}{}[[destination]]\nname = \"inside\"\nurl = \"https://10.0.0.1/x\"\nsecret = \"{SECRET}\"\n",
+        request(&tool.url()),
+        request("http://127.0.0.1:9/other"),
+    ));
+    drop(home.database());
+    let (code, trial, error) = beside(&home, &["destinations", "test", "two"]).await;
+    assert_eq!(code, Some(1), "{error}");
+    assert_eq!(trial["requests"][1]["url"], "http://127.0.0.1:9/…");
+    assert_ne!(trial["requests"][0]["url"], trial["requests"][1]["url"]);
+    assert_eq!(trial["diagnosis"], "Your tool gave no answer: connection refused.");
+    let (_, trial, _) = beside(&home, &["destinations", "test", "inside"]).await;
+    let words = trial["diagnosis"].as_str().unwrap();
+    assert!(words.starts_with("Your tool was not asked: 10.0.0.1 is not a public address; "), "{words}");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{Outcome, health, place};
 use crate::{
     config::{Config, Loading, Missing, Rotation, RotationError, Secret, rotate},
-    delivery::trial::{Trial, trial},
+    delivery::trial::{Person, Trial, trial},
     outbox::{self, DestinationState, Resume},
     web::{
         dashboard::{
@@ -42,7 +42,7 @@ pub async fn act(
 ) -> Result<Response, PageError> {
     let index = place(&app, &name)?;
     let (tone, text, trial) = match action.as_str() {
-        "test" => test(&app, &name, &pairs).await,
+        "test" => test(&app, &name, &pairs).await?,
         "pause" => pause(&app, index).await?,
         "resume" => resume(&app, index, &pairs).await?,
         "rotate" => renew(&app, &name).await?,
@@ -58,12 +58,21 @@ fn said(tone: &'static str, text: impl Into<String>) -> Said {
     (tone, text.into(), None)
 }
 
-async fn test(app: &App, name: &str, pairs: &Pairs) -> Said {
+async fn test(app: &App, name: &str, pairs: &Pairs) -> Result<Said, PageError> {
     let email = view::parameter(pairs, "email").map(str::trim).filter(|email| !email.is_empty());
-    match trial(&app.config, name, email, app.clock.now()).await {
+    let now = app.clock.now();
+    let person = match email.map(str::to_owned) {
+        Some(email) => {
+            let wanted = email.clone();
+            let known = app.readers.read(move |connection| Ok(outbox::test_about(connection, &wanted, now)?)).await?;
+            Some(Person { email, known })
+        }
+        None => None,
+    };
+    Ok(match trial(&app.config, name, person, now).await {
         Ok(trial) => (if trial.ok { "ok" } else { "bad" }, trial.diagnosis.clone(), Some(trial)),
         Err(error) => said("bad", format!("It cannot be tried: {error:#}")),
-    }
+    })
 }
 
 async fn pause(app: &App, index: usize) -> Result<Said, PageError> {
