@@ -3,6 +3,7 @@
 mod api;
 mod cli;
 mod corpus;
+mod cost;
 mod crash;
 mod crash_batches;
 mod crash_steps;

@@ -1,0 +1,221 @@
+//! What the hot paths cost in SQLite's own counters: steps of its machine, rows read by full scans, sorts.
+//! They are the same on every machine and at every load, so a path that became dearer fails here, not in a
+//! benchmark that somebody runs later. A bound that is far above what is counted fails too: it would let
+//! the next regression pass.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use quintile::{
+    config::{Baseline, Config},
+    intake::{Message, Rules, api},
+    model::{Source, Timestamp},
+    outbox::{self, Claims, Effect, Ids, Places, Route, Settlement, Verdict},
+};
+use rusqlite::{
+    Connection, StatementStatus,
+    trace::{TraceEvent, TraceEventCodes},
+};
+use serde_json::json;
+
+use crate::support::scored_shop::{DAY, Shop, add_order, config, noon};
+
+/// What was counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Cost {
+    /// Instructions of SQLite's machine.
+    steps: i64,
+    /// Rows that a full scan of a table passed.
+    scanned: i64,
+    sorts: i64,
+}
+
+/// Counters only grow while a statement stays in the cache: its last ones, by its text.
+struct Tally {
+    total: Cost,
+    last: HashMap<String, Cost>,
+}
+
+/// One at a time: a callback of SQLite's can carry nothing with it.
+static TALLY: Mutex<Option<Tally>> = Mutex::new(None);
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn count(event: TraceEvent<'_>) {
+    let TraceEvent::Profile(statement, _) = event else { return };
+    let mut tally = TALLY.lock().unwrap();
+    let Some(tally) = tally.as_mut() else { return };
+    let status = |which| i64::from(statement.get_status(which));
+    let now = Cost {
+        steps: status(StatementStatus::VmStep),
+        scanned: status(StatementStatus::FullscanStep),
+        sorts: status(StatementStatus::Sort),
+    };
+    let before = tally.last.insert(statement.sql().into_owned(), now).unwrap_or_default();
+    // Fewer than before: the statement was made anew.
+    let before = if before.steps > now.steps { Cost::default() } else { before };
+    tally.total.steps += now.steps - before.steps;
+    tally.total.scanned += now.scanned - before.scanned;
+    tally.total.sorts += now.sorts - before.sorts;
+}
+
+fn listen(connection: &Connection) {
+    connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(count));
+}
+
+/// Counts what `work` makes SQLite do, on the writer and the first reader.
+fn cost_of<T>(shop: &Shop, work: impl FnOnce() -> T) -> (Cost, T) {
+    shop.write(|tx| listen(tx));
+    listen(&shop.db.readers().get().unwrap());
+    let last = TALLY.lock().unwrap().take().map(|tally| tally.last).unwrap_or_default();
+    *TALLY.lock().unwrap() = Some(Tally { total: Cost::default(), last });
+    let done = work();
+    let total = TALLY.lock().unwrap().as_ref().unwrap().total;
+    (total, done)
+}
+
+/// Whose first night is sent at once.
+fn sending() -> Config {
+    let mut config = config();
+    config.forwarder.baseline = Baseline::Send;
+    config
+}
+
+/// `number` customers with four orders each.
+fn shop(number: i64) -> Shop {
+    let shop = Shop::with(&sending());
+    shop.write(move |tx| {
+        for customer in 0..number {
+            for order in 0..4 {
+                let days = (customer * 7 + order * 31) % 700;
+                add_order(
+                    tx,
+                    &format!("c{customer}"),
+                    500 + (customer * 37 + order) % 20_000,
+                    noon().plus_millis(-days * DAY),
+                );
+            }
+        }
+    });
+    shop
+}
+
+/// Fails when `counted` per piece of work is above `bound`, or so far below that the bound guards nothing.
+#[track_caller]
+fn within(what: &str, counted: i64, pieces: i64, bound: i64) {
+    let each = counted / pieces;
+    println!("{what}: {each} (at most {bound})");
+    assert!(each <= bound, "{what} takes {each}, more than {bound}: find out why before raising the bound");
+    assert!(each * 3 >= bound * 2, "{what} takes {each} only; lower the bound of {bound} to guard that");
+}
+
+fn message(number: i64, now: Timestamp) -> Message {
+    let order = json!({
+        "id": format!("w{number}"), "customer": { "id": format!("c{}", number % 500), "email": format!("c{}@example.com", number % 500) },
+        "orderedAt": "2026-05-30T10:00:00Z", "updatedAt": "2026-05-30T10:00:00Z", "currency": "EUR",
+        "total": "49.90", "status": "paid",
+    });
+    Message {
+        source: Source::Api,
+        topic: "orders".to_owned(),
+        delivery_key: Some(format!("message-{number}")),
+        triggered_at: None,
+        headers: json!({}),
+        body: order.to_string().into_bytes(),
+        received_at: now,
+    }
+}
+
+#[test]
+fn what_an_order_costs_does_not_grow_unseen() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let shop = shop(500);
+    let take = |shop: &Shop| {
+        let now = shop.now();
+        shop.write(move |tx| {
+            let rules = Rules::from_config(&config());
+            for number in 0..200 {
+                api::Prepared::new(message(number, now), &rules).store(tx, &rules).unwrap();
+            }
+        });
+    };
+    let (fresh, ()) = cost_of(&shop, || take(&shop));
+    within("an order that comes in, steps", fresh.steps, 200, 640);
+    assert_eq!((fresh.scanned, fresh.sorts), (0, 0), "an order is found, not searched for");
+    let (again, ()) = cost_of(&shop, || take(&shop));
+    within("the same message again, steps", again.steps, 200, 135);
+    assert_eq!((again.scanned, again.sorts), (0, 0));
+}
+
+#[test]
+fn what_a_night_costs_grows_with_the_shop_and_no_more() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut each = Vec::new();
+    for (customers, bound) in [(1_000, 1_700), (4_000, 1_350)] {
+        let shop = shop(customers);
+        let (first, summary) = cost_of(&shop, || shop.score());
+        assert_eq!(summary.scored, u64::try_from(customers).unwrap());
+        within("the first night, steps a customer", first.steps, customers, bound);
+        shop.wait(DAY);
+        let (quiet, _) = cost_of(&shop, || shop.score());
+        within("a night on which little changes, steps a customer", quiet.steps, customers, 35);
+        each.push((first.steps / customers, quiet.steps / customers));
+    }
+    let (small, large) = (each[0], each[1]);
+    assert!(
+        large.0 * 100 <= small.0 * 115 && large.1 * 100 <= small.1 * 115,
+        "not in proportion: {small:?}, {large:?}"
+    );
+}
+
+#[test]
+fn what_a_delivery_costs_does_not_depend_on_the_queue() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut each = Vec::new();
+    for customers in [1_000_i64, 4_000] {
+        let shop = shop(customers);
+        shop.score();
+        let now = shop.now();
+        let (cost, delivered) = cost_of(&shop, || {
+            shop.write(move |tx| {
+                let config = sending();
+                let claims = Claims {
+                    boot: Arc::from("boot"),
+                    number: 1,
+                    shop: outbox::Shop::from_config(&config),
+                    routes: Route::from_config(&config).unwrap().into(),
+                    places: vec![Places { in_flight: 0, free: 200, more_at: None }],
+                    start: 0,
+                    limit: 200,
+                    now,
+                    latest: now.plus_millis(DAY),
+                };
+                let claimed = outbox::claim(tx, &claims).unwrap().claims;
+                let settled: Vec<Settlement> = claimed
+                    .iter()
+                    .map(|claim| Settlement {
+                        delivery_id: claim.delivery_id,
+                        token: claim.token.clone(),
+                        attempt: claim.attempt,
+                        started_at: now,
+                        duration_ms: 1,
+                        status: Some(200),
+                        error: None,
+                        answer: Vec::new(),
+                        step: 1,
+                        verdict: Verdict::Delivered,
+                        effect: Effect::Success,
+                    })
+                    .collect();
+                outbox::settle(tx, &settled, &mut Ids::random(now), now).unwrap();
+                i64::try_from(claimed.len()).unwrap()
+            })
+        });
+        assert_eq!(delivered, 200);
+        within("a delivery, claimed and settled, steps", cost.steps, delivered, 390);
+        assert_eq!((cost.scanned, cost.sorts), (0, 0), "the queue is not searched");
+        each.push(cost.steps);
+    }
+    assert!(each[1] * 100 <= each[0] * 105, "a longer queue costs more: {each:?}");
+}
