@@ -10,13 +10,10 @@
 //! `/readyz` are for programs: a token, or the merchant's own session. Pages are for people: a token
 //! does not open them.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
@@ -176,11 +173,6 @@ pub fn cookies(app: &App, headers: &HeaderMap) -> Cookies {
     // Of several proxies the first is the one that the browser speaks to.
     let first = proto.split(',').next().unwrap_or_default().trim();
     Cookies { secure: app.access.has_password() && first.eq_ignore_ascii_case("https") }
-}
-
-/// The other end of the connection.
-pub fn peer(request: &Request) -> Option<IpAddr> {
-    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip())
 }
 
 fn check(config: &Config, uri: &Uri, headers: &HeaderMap) -> Result<(), PageError> {

@@ -14,7 +14,7 @@ use super::{
     guard::{self, Visitor},
     view::{self, Chrome},
 };
-use crate::web::{auth::SignInError, error::PageError};
+use crate::web::{auth::SignInError, error::PageError, peer};
 
 /// Longest address that is gone back to after signing in.
 const LONGEST_NEXT: usize = 2000;
@@ -46,7 +46,7 @@ pub async fn page(
 
 /// `POST /login`: the password, and where to go on. Begins a new session whatever cookie came with it.
 pub async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Result<Response, PageError> {
-    let (headers, peer): (HeaderMap, Option<IpAddr>) = (request.headers().clone(), guard::peer(&request));
+    let (headers, peer): (HeaderMap, Option<IpAddr>) = (request.headers().clone(), peer::address(&request));
     let Ok(Form(mut pairs)) = Form::<Vec<(String, String)>>::from_request(request, &()).await else {
         return Err(PageError::BadRequest(
             "This is no form with a password. Open /login and write it there.".to_owned(),

@@ -57,6 +57,7 @@ use tower_http::{
     compression::CompressionLayer,
     csrf::{CsrfLayer, ProtectionError},
     limit::RequestBodyLimitLayer,
+    timeout::{RequestBodyDeadlineLayer, RequestBodyTimeoutLayer},
 };
 
 use self::kept::Kept;
@@ -69,6 +70,7 @@ use crate::{
     metrics::Metrics,
     outbox::{Route, Shop},
     web::{
+        Limits,
         api::{self, ApiState},
         auth::Access,
         error::PageError,
@@ -102,6 +104,7 @@ pub struct DashboardState {
     pub privacy: Arc<Notify>,
     /// The key that the database keeps for itself; that of sessions is made of it.
     pub database_key: [u8; 32],
+    pub limits: Limits,
 }
 
 /// [`DashboardState`] and what is made of it once.
@@ -158,6 +161,7 @@ pub fn router(state: DashboardState) -> Router {
         wake,
         environment,
         privacy,
+        limits,
         ..
     } = state;
     let names = names::Names::from_config(&config);
@@ -216,10 +220,13 @@ pub fn router(state: DashboardState) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
-        .layer(RequestBodyLimitLayer::new(BODY_LIMIT));
-    // These have limits of their own.
-    let upload =
-        Router::new().route("/import", get(import::page).post(import::upload)).layer(DefaultBodyLimit::disable());
+        .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
+        .layer(RequestBodyDeadlineLayer::new(limits.body));
+    // Its size is limited where it is written, and it may last as long as it moves.
+    let upload = Router::new()
+        .route("/import", get(import::page).post(import::upload))
+        .layer(DefaultBodyLimit::disable())
+        .layer(RequestBodyTimeoutLayer::new(limits.body));
     pages
         .merge(upload)
         .merge(api)
