@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     config::{Config, Environment},
-    db::{Database, make_private_key},
+    db::{Database, ended_sessions, make_private_key},
     delivery::Forwarder,
     intake::uploads::Uploads,
     ledger::Rules,
@@ -90,7 +90,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     let writer = database.writer().clone();
     let readers = database.readers().clone();
     let (score_now, asked) = mpsc::channel(1);
-    let database_key = writer.write(|tx| Ok(make_private_key(tx)?)).await?;
+    let (database_key, ended_sessions) = writer.write(|tx| Ok((make_private_key(tx)?, ended_sessions(tx)?))).await?;
 
     let metrics = Metrics::default();
     let forwarder = Forwarder::new(&config, writer.clone(), readers.clone(), clock.clone(), wake.clone())?
@@ -133,6 +133,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         environment: Environment::of_process(),
         privacy: asked_for_data,
         database_key,
+        ended_sessions,
         limits,
     });
 

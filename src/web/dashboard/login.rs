@@ -14,7 +14,10 @@ use super::{
     guard::{self, Visitor},
     view::{self, Chrome},
 };
-use crate::web::{auth::SignInError, error::PageError, peer};
+use crate::{
+    db::end_session,
+    web::{auth::SignInError, error::PageError, peer},
+};
 
 /// Longest address that is gone back to after signing in.
 const LONGEST_NEXT: usize = 2000;
@@ -85,8 +88,16 @@ pub async fn sign_out(
     Extension(visitor): Extension<Visitor>,
     headers: HeaderMap,
 ) -> Response {
-    if let Some(session) = visitor.session() {
-        app.access.sign_out(session, app.clock.now());
+    let now = app.clock.now();
+    if let Some(ended) = visitor.session().and_then(|session| app.access.sign_out(session, now)) {
+        let kept = app.writer.write(move |tx| Ok(end_session(tx, ended, now)?)).await;
+        if let Err(error) = kept {
+            let error = format!("{error:#}");
+            tracing::error!(
+                error,
+                "a sign-out could not be stored: copies of its cookie are good again after a restart"
+            );
+        }
     }
     let mut response = Redirect::to("/login").into_response();
     set_cookies(&mut response, [guard::cookies(&app, &headers).clear()]);

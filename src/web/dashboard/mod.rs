@@ -64,7 +64,7 @@ use self::kept::Kept;
 use crate::{
     clock::Clock,
     config::{Config, Environment},
-    db::{Readers, Writer},
+    db::{EndedSession, Readers, Writer},
     delivery::preview,
     intake::uploads::Uploads,
     metrics::Metrics,
@@ -104,6 +104,8 @@ pub struct DashboardState {
     pub privacy: Arc<Notify>,
     /// The key that the database keeps for itself; that of sessions is made of it.
     pub database_key: [u8; 32],
+    /// Sessions that were ended before their time.
+    pub ended_sessions: Vec<EndedSession>,
     pub limits: Limits,
 }
 
@@ -148,7 +150,7 @@ pub fn router(state: DashboardState) -> Router {
         wake: state.wake.clone(),
         privacy: state.privacy.clone(),
     });
-    let access = Access::new(&state.config, &state.database_key);
+    let access = Access::new(&state.config, &state.database_key, &state.ended_sessions);
     let DashboardState {
         config,
         config_path,

@@ -17,7 +17,7 @@ use axum::{
 use quintile::{
     clock::Clock,
     config::{Config, Destination, Environment},
-    db::Database,
+    db::{Database, ended_sessions},
     intake::uploads::Uploads,
     model::Timestamp,
     web::{
@@ -132,6 +132,7 @@ impl Shop {
             environment: self.environment.clone(),
             privacy: Arc::default(),
             database_key,
+            ended_sessions: ended_sessions(&self.database.readers().get().unwrap()).unwrap(),
             limits: self.limits,
         })
     }
