@@ -63,6 +63,9 @@ pub async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next
     if let Some(error) = known.or_else(|| view::refusal(&response).map(Arc::new)) {
         let allow = response.headers_mut().remove(header::ALLOW);
         response = match audience {
+            Audience::Programs(_) if matches!(*error, PageError::NotFound(_)) => {
+                Problem::no_such_address().into_response()
+            }
             Audience::Programs(_) | Audience::Probe => Problem::from(&*error).into_response(),
             Audience::SignIn | Audience::People => view::error_page(&app, &error, inside),
         };
