@@ -29,6 +29,7 @@ mod notices;
 mod overview;
 mod place;
 mod runs;
+mod said;
 mod search;
 mod segment;
 mod segment_table;
@@ -126,6 +127,7 @@ struct App {
     /// Where their requests go, as far as it may be shown; in the same order.
     addresses: Vec<String>,
     outcomes: destinations::Outcomes,
+    said: said::Said,
     privacy: Arc<Notify>,
     names: names::Names,
     /// Between two runs, by their ids.
@@ -171,6 +173,7 @@ pub fn router(state: DashboardState) -> Router {
         routes: Route::from_config(&config).unwrap_or_default(),
         addresses: preview::addresses(&config),
         outcomes: destinations::Outcomes::default(),
+        said: said::Said::default(),
         config,
         config_path,
         readers,
