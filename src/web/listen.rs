@@ -2,6 +2,7 @@
 //! [`Limits`].
 
 mod patient;
+mod places;
 
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
@@ -19,7 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use self::patient::Patient;
+use self::{patient::Patient, places::Places};
 use super::Limits;
 
 /// What is read ahead of a connection at most, and written behind: with all connections busy 32 MiB.
@@ -38,6 +39,7 @@ pub async fn listen(
     grace: Duration,
 ) {
     let mut connections = JoinSet::new();
+    let places = Places::default();
     let mut trouble = Trouble::default();
     loop {
         let accepted = tokio::select! {
@@ -48,15 +50,17 @@ pub async fn listen(
             }
             () = shutdown.cancelled() => break,
         };
-        // Those that ended count no more.
-        while let Some(ended) = connections.try_join_next() {
-            note(&ended);
-        }
         match accepted {
-            Ok((stream, peer)) if connections.len() < limits.connections => {
-                connections.spawn(converse(stream, peer, router.clone(), limits, shutdown.clone()));
-            }
-            Ok(_) => trouble.warn("too many connections are open; new ones are closed at once"),
+            Ok((stream, peer)) => match places.take(peer.ip(), &limits) {
+                Some(place) => {
+                    let conversation = converse(stream, peer, router.clone(), limits, shutdown.clone());
+                    connections.spawn(async move {
+                        conversation.await;
+                        drop(place);
+                    });
+                }
+                None => trouble.warn("too many connections are open; new ones are closed at once"),
+            },
             Err(error) => {
                 trouble.warn(&format!("a connection could not be taken: {error}"));
                 sleep(BREATH).await;

@@ -24,6 +24,14 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// On this machine or in its own network, where tunnels and proxies are.
+pub fn is_near(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+    }
+}
+
 /// On whose behalf a tunnel or proxy on this machine asks: the last address of `X-Forwarded-For`, the
 /// one that it added itself. Those before it are what it was told, and can be made up.
 pub fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {

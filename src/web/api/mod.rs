@@ -75,12 +75,12 @@ pub fn router<S: Clone + Send + Sync + 'static>(state: ApiState) -> Router<S> {
         .routes(routes!(destinations::list))
         .routes(routes!(destinations::test))
         .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
-        .layer(map_response(|answer| in_our_words(answer, BODY_LIMIT)));
+        .layer(map_response(|answer| async { in_our_words(answer, BODY_LIMIT) }));
     let large = OpenApiRouter::new()
         .routes(routes!(orders::take))
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
-        .layer(map_response(|answer| in_our_words(answer, MAX_BODY)));
+        .layer(map_response(|answer| async { in_our_words(answer, MAX_BODY) }));
     let all = small.merge(large).with_state::<S>(Arc::new(state));
     let (router, described) = OpenApiRouter::with_openapi(document::base()).nest(PREFIX, all).split_for_parts();
     let document = document::complete(described);
@@ -91,7 +91,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(state: ApiState) -> Router<S> {
 }
 
 /// What the layer below refuses by itself gets a body like all others.
-async fn in_our_words(answer: Response, limit: usize) -> Response {
+fn in_our_words(answer: Response, limit: usize) -> Response {
     if answer.status() == StatusCode::PAYLOAD_TOO_LARGE { Problem::too_large(limit).into_response() } else { answer }
 }
 

@@ -93,7 +93,9 @@ mod tests {
         let (mut buckets, start) = (Buckets::default(), Instant::now());
         for _ in 0..10_000 {
             let all: Vec<Client> = (0..256).map(|_| buckets.take(address(1), start).unwrap()).collect();
-            all.into_iter().for_each(|client| buckets.give_back(client));
+            for client in all {
+                buckets.give_back(client);
+            }
         }
         assert_eq!(taken(&mut buckets, 1, start), 300);
     }

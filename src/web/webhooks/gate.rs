@@ -103,14 +103,6 @@ impl Gate {
 /// network. A stranger from elsewhere cannot choose a bucket: their own address counts.
 fn client(request: &Request) -> Option<IpAddr> {
     let peer = peer::address(request)?;
-    let payer = if is_near(peer.to_canonical()) { peer::forwarded_for(request.headers())? } else { peer };
+    let payer = if peer::is_near(peer) { peer::forwarded_for(request.headers())? } else { peer };
     Some(peer::network(payer))
-}
-
-/// On this machine or in its own network, where tunnels and proxies are.
-fn is_near(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
-        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
-    }
 }
