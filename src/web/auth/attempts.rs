@@ -56,7 +56,10 @@ impl Client {
 
 /// As [`network`] leaves its addresses: of `::1` only zeros.
 fn is_this_machine(address: IpAddr) -> bool {
-    address.is_loopback() || address.is_unspecified()
+    match address {
+        IpAddr::V4(address) => address.is_loopback(),
+        IpAddr::V6(address) => address.is_unspecified(),
+    }
 }
 
 /// Too many failures.

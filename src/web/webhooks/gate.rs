@@ -73,13 +73,12 @@ impl Gate {
     }
 
     async fn read_all(&self, body: Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Problem> {
-        let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        let (mut read, mut place) = (Vec::new(), None);
+        // Refused before it is read, where its size is told.
+        let told = usize::try_from(body.size_hint().lower()).ok().filter(|told| *told <= MAX_BODY);
+        let told = told.ok_or_else(Problem::too_large)?;
+        let (mut read, mut place) = (Vec::with_capacity(told.min(SMALL)), None);
         let mut pieces = body.into_data_stream();
-        // Before reading, where its size is told.
-        while told <= MAX_BODY
-            && let Some(piece) = pieces.next().await
-        {
+        while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the body did not arrive whole"))?;
             if read.len() + piece.len() > MAX_BODY {
                 return Err(Problem::too_large());
@@ -87,10 +86,11 @@ impl Gate {
             if place.is_none() && read.len() + piece.len() > SMALL {
                 let free = timeout(self.limits.body / 2, Arc::clone(&self.large).acquire_owned());
                 place = Some(free.await.ok().and_then(Result::ok).ok_or_else(Problem::busy)?);
+                read.reserve_exact(told.saturating_sub(read.len()));
             }
             read.extend_from_slice(&piece);
         }
-        if told > MAX_BODY { Err(Problem::too_large()) } else { Ok((read, place)) }
+        Ok((read, place))
     }
 }
 
