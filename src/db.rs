@@ -7,6 +7,7 @@
 mod key;
 mod lock;
 mod migrate;
+mod sessions;
 mod writer;
 
 use std::{
@@ -21,6 +22,7 @@ use rusqlite::{Connection, OpenFlags};
 pub use key::{make_private_key, private_key};
 pub use lock::{Lock, LockError};
 pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
+pub use sessions::{EndedSession, end_session, ended_sessions};
 pub use writer::{QueueFull, Writer};
 
 /// How long a statement waits for a lock that another process holds.

@@ -41,7 +41,7 @@ mod withdraw;
 
 use crate::model::text_enum;
 
-pub use act::{Action, Cursor, Filter, act, count_matching, count_up_to};
+pub use act::{Action, Cursor, Filter, act, count_matching, count_up_to, newest_replay};
 pub use claim::{Claim, Claimed, Claims, Places, claim, may_send, reclaim};
 pub use consent::review_consent;
 pub use destinations::{Position, Resume, activate, health, pause, prepare_resume, resume};

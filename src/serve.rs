@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     config::{Config, Environment},
-    db::{Database, make_private_key},
+    db::{Database, ended_sessions, make_private_key},
     delivery::Forwarder,
     intake::uploads::Uploads,
     ledger::Rules,
@@ -25,7 +25,7 @@ use crate::{
     scoring::Night,
     sync::{self, Sync, Timer},
     web::{
-        self,
+        self, Limits,
         dashboard::{self, DashboardState},
         webhooks::{self, WebhookState},
     },
@@ -86,13 +86,13 @@ pub struct Serving {
 /// seconds, and closes the database.
 ///
 /// # Errors
-/// The configuration cannot be served, or a listener failed; everything else is stopped first.
+/// The configuration cannot be served, or a part failed; everything else is stopped first.
 pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Result<()> {
     let Serving { config, config_path, database, listeners, clock, wake, started } = serving;
     let writer = database.writer().clone();
     let readers = database.readers().clone();
     let (score_now, asked) = mpsc::channel(1);
-    let database_key = writer.write(|tx| Ok(make_private_key(tx)?)).await?;
+    let (database_key, ended_sessions) = writer.write(|tx| Ok((make_private_key(tx)?, ended_sessions(tx)?))).await?;
 
     let metrics = Metrics::default();
     let forwarder = Forwarder::new(&config, writer.clone(), readers.clone(), clock.clone(), wake.clone())?
@@ -111,6 +111,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     let news = wake.clone();
     let database_writer = writer.clone();
     let rules = Rules::from_config(&config);
+    let limits = Limits::default();
     let webhooks = webhooks::router(WebhookState {
         config: config.clone(),
         rules,
@@ -118,6 +119,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         clock: clock.clone(),
         wake: wake.clone(),
         privacy: asked_for_data.clone(),
+        limits,
     });
     let forgetting = retention::run(readers.clone(), database_writer, clock.clone(), shutdown.clone());
     let dashboard = dashboard::router(DashboardState {
@@ -133,11 +135,18 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         environment: Environment::of_process(),
         privacy: asked_for_data,
         database_key,
+        ended_sessions,
+        limits,
     });
 
     let mut parts = JoinSet::new();
-    parts.spawn(web::listen(listeners.webhooks, webhooks, shutdown.clone(), GRACE));
-    parts.spawn(web::listen(listeners.dashboard, dashboard, shutdown.clone(), GRACE));
+    for (listener, router) in [(listeners.webhooks, webhooks), (listeners.dashboard, dashboard)] {
+        let stop = shutdown.clone();
+        parts.spawn(async move {
+            web::listen(listener, router, limits, stop, GRACE).await;
+            Ok(())
+        });
+    }
     let stopping = shutdown.clone();
     parts.spawn(async move {
         tend(&uploads, &stopping).await;

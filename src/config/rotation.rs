@@ -51,6 +51,12 @@ pub enum RotationError {
         "{name:?} is of kind {kind:?}, which signs nothing; change its key in the tool and where the configuration has it"
     )]
     SignsNothing { name: String, kind: String },
+    /// Older keys would sign no longer, and that was not wanted.
+    #[error("there may be three keys at a time, and the oldest of the three signs still")]
+    WouldDrop {
+        /// When there is room, if it is to end by itself.
+        until: Option<Timestamp>,
+    },
     #[error("the secret of {0:?} cannot be read; put it where the configuration says, then try again")]
     Unreadable(String),
     /// It could not be written, or there are no random numbers.
@@ -62,7 +68,8 @@ pub enum RotationError {
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Puts a fresh secret before the present one of `destination`, as it was just read from
-/// `config_path` and `environment`. Of a secret in a variable nothing is changed.
+/// `config_path` and `environment`. Of a secret in a variable nothing is changed. `may_drop`: also when a
+/// key that still signs has to give way.
 ///
 /// # Errors
 /// [`RotationError`]; everything is as before then.
@@ -70,6 +77,7 @@ pub fn rotate(
     destination: &Destination,
     environment: &Environment,
     config_path: &Path,
+    may_drop: bool,
     now: Timestamp,
 ) -> Result<Rotation, RotationError> {
     if destination.kind != "webhook" {
@@ -103,6 +111,9 @@ pub fn rotate(
     let rotated =
         signing::rotate(destination.secret.expose(), fresh, now, until).map_err(|error| anyhow::anyhow!("{error}"))?;
     done.dropped = rotated.dropped;
+    if done.dropped > 0 && !may_drop {
+        return Err(RotationError::WouldDrop { until: rotated.dropped_until });
+    }
     match home {
         Home::Config(path) => {
             let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;

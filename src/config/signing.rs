@@ -114,6 +114,8 @@ pub struct Rotated {
     pub written: Vec<String>,
     /// Older keys that still signed and are no longer in it, because there may be only [`KEYS`].
     pub dropped: usize,
+    /// When the last of these would have ended by itself, if it was to.
+    pub dropped_until: Option<Timestamp>,
 }
 
 /// Puts `fresh` (a `whsec_…`) before the keys of `secret`. Older ones sign until `until`, or until
@@ -124,14 +126,17 @@ pub struct Rotated {
 pub fn rotate(secret: &str, fresh: &str, now: Timestamp, until: Timestamp) -> Result<Rotated, KeyError> {
     let keys = Key::parse_all(secret)?;
     let live = secret.split_whitespace().zip(&keys).filter(|(_, key)| key.is_live(now.seconds()));
-    let older = live.map(|(text, key)| {
+    let mut older: Vec<_> = live.collect();
+    let dropped = older.split_off(older.len().min(KEYS - 1));
+    let older = older.into_iter().map(|(text, key)| {
         let end = key.ends.map_or(until, |end| end.min(until));
         format!("{}@{end}", text.split('@').next().unwrap_or_default())
     });
-    let mut written: Vec<String> = std::iter::once(fresh.to_owned()).chain(older).collect();
-    let dropped = written.len().saturating_sub(KEYS);
-    written.truncate(KEYS);
-    Ok(Rotated { written, dropped })
+    Ok(Rotated {
+        written: std::iter::once(fresh.to_owned()).chain(older).collect(),
+        dropped: dropped.len(),
+        dropped_until: dropped.iter().filter_map(|(_, key)| key.ends).max(),
+    })
 }
 
 #[cfg(test)]
@@ -192,7 +197,11 @@ mod tests {
         let rotated = |secret: &str| rotate(secret, "whsec_FRESH", now, until).unwrap();
         assert_eq!(
             rotated(NEW),
-            Rotated { written: vec!["whsec_FRESH".to_owned(), format!("{NEW}@2026-11-26T12:00:00Z")], dropped: 0 }
+            Rotated {
+                written: vec!["whsec_FRESH".to_owned(), format!("{NEW}@2026-11-26T12:00:00Z")],
+                dropped: 0,
+                dropped_until: None
+            }
         );
         // A sooner end stays, a later one does not, an ended key goes.
         for (end, kept) in [
@@ -205,7 +214,9 @@ mod tests {
             assert_eq!(rotated.dropped, 0);
         }
         let full = rotated(&format!("{NEW} {OLD} {NEW}"));
-        assert_eq!((full.written.len(), full.dropped), (3, 1));
+        assert_eq!((full.written.len(), full.dropped, full.dropped_until), (3, 1, None));
+        let full = rotated(&format!("{NEW} {OLD}@2026-11-25T13:00:00Z {NEW}@2026-11-25T12:30:00Z"));
+        assert_eq!((full.dropped, full.dropped_until), (1, Some(at("2026-11-25T12:30:00Z"))));
         assert_eq!(rotate("junk", "whsec_FRESH", now, until), Err(KeyError::Prefix));
     }
 }

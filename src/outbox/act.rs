@@ -1,7 +1,7 @@
 //! What the merchant may do with deliveries: send held ones, drop open ones, try failed ones now,
 //! send finished ones again.
 
-use rusqlite::{Connection, Params, ToSql, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Params, ToSql, Transaction, params};
 
 use super::{
     Ids, State,
@@ -27,6 +27,12 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Queued before this.
     pub until: Option<Timestamp>,
+    /// Nothing has happened to it by itself since then: neither queued nor tried nor ended. What a
+    /// question was asked about and has not been overtaken.
+    pub untouched_since: Option<Timestamp>,
+    /// Sent again only if this is the newest delivery that sends the same again, 0 for none: whoever
+    /// presses a button twice means it once.
+    pub newest_replay: Option<i64>,
 }
 
 /// What is done with them.
@@ -88,7 +94,7 @@ pub struct Cursor {
 /// `?1` to `?10`: state, last id, and the parts of a [`Filter`]. In this form the index by state
 /// gives the rows in the order of ids. `?11`: a hold that is not meant; `?12`: a batch is meant when
 /// one of its events is, which holds for what can be done event by event; one that was never sent
-/// can be taken apart for it.
+/// can be taken apart for it. `?13`: nothing happened to it since.
 macro_rules! matching {
     () => {
         "d.state = ?1 AND d.id > ?2 AND (?3 IS NULL OR d.id = ?3) AND (?4 IS NULL OR d.destination = ?4)
@@ -101,7 +107,10 @@ macro_rules! matching {
                 SELECT 1 FROM batched b JOIN outbox o ON o.seq = b.seq
                  WHERE b.delivery_id = d.id AND (?9 IS NULL OR o.new_segment = ?9)
                    AND (?10 IS NULL OR o.customer_id = ?10))))
-         AND (?11 IS NULL OR d.hold IS NOT ?11)"
+         AND (?11 IS NULL OR d.hold IS NOT ?11)
+         AND (?13 IS NULL OR (d.created_at < ?13 AND (d.finished_at IS NULL OR d.finished_at < ?13)
+           AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.delivery_id = d.id
+                             AND a.started_at + coalesce(a.duration_ms, 0) >= ?13)))"
     };
 }
 
@@ -111,7 +120,7 @@ impl Filter {
         self.segment.is_some() || self.customer_id.is_some()
     }
 
-    fn params(&self, action: Action, state: State, after: i64) -> [Box<dyn ToSql>; 12] {
+    fn params(&self, action: Action, state: State, after: i64) -> [Box<dyn ToSql>; 13] {
         [
             Box::new(state),
             Box::new(after),
@@ -125,6 +134,7 @@ impl Filter {
             Box::new(self.customer_id),
             Box::new((action == Action::Release).then_some(super::Hold::Consent)),
             Box::new(matches!(action, Action::Retry | Action::Replay)),
+            Box::new(self.untouched_since),
         ]
     }
 }
@@ -151,7 +161,7 @@ pub fn count_up_to(connection: &Connection, action: Action, filter: &Filter, mos
            ELSE 1 END AS n
          FROM deliveries d WHERE ",
         matching!(),
-        " LIMIT ?13)"
+        " LIMIT ?14)"
     ))?;
     action.states_of(filter).into_iter().try_fold(0, |sum, state| {
         let found: i64 = count.query_row(all_and(&filter.params(action, state, 0), &[most]), |row| row.get(0))?;
@@ -183,7 +193,7 @@ pub fn act(
         .prepare_cached(concat!(
             "SELECT d.id, d.destination, d.customer_id, d.message_id, d.events > 1 FROM deliveries d WHERE ",
             matching!(),
-            " AND d.id <= ?13 ORDER BY d.id LIMIT ?14"
+            " AND d.id <= ?14 ORDER BY d.id LIMIT ?15"
         ))?
         .query_map(
             all_and(&filter.params(action, state, cursor.id), &[newest, i64::try_from(limit).unwrap_or(i64::MAX)]),
@@ -204,10 +214,7 @@ pub fn act(
             (Action::Discard, _) if one.is_batch && filter.is_of_events() => {
                 discard_of_batch(tx, one, filter, ids, now)?
             }
-            _ => {
-                act_on(tx, one, (action, state), filter, ids, now)?;
-                1
-            }
+            _ => act_on(tx, one, (action, state), filter, ids, now)?,
         };
         if done >= limit {
             break;
@@ -220,6 +227,7 @@ pub fn act(
     Ok((done, (next.state < action.states_of(filter).len()).then_some(next)))
 }
 
+/// Returns how many it was: 0 for what was overtaken.
 fn act_on(
     tx: &Transaction<'_>,
     one: &Matched,
@@ -227,13 +235,39 @@ fn act_on(
     filter: &Filter,
     ids: &mut Ids,
     now: Timestamp,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<usize> {
     match (action, state) {
-        (Action::Release, _) => one.line.release(tx, one.id, now),
-        (Action::Discard, _) => one.line.finish(tx, one.id, State::Discarded, now),
-        (Action::Retry, State::Retrying) => hurry(tx, one, now),
-        (Action::Retry | Action::Replay, _) => replay(tx, one, filter, ids, now),
+        (Action::Release, _) => one.line.release(tx, one.id, now)?,
+        (Action::Discard, _) => one.line.finish(tx, one.id, State::Discarded, now)?,
+        (Action::Retry, State::Retrying) => hurry(tx, one, now)?,
+        (Action::Retry | Action::Replay, _) => {
+            if let Some(seen) = filter.newest_replay
+                && newest_replay(tx, one.id)?.unwrap_or(0) != seen
+            {
+                return Ok(0);
+            }
+            replay(tx, one, filter, ids, now)?;
+        }
     }
+    Ok(1)
+}
+
+/// The newest delivery that sends the events of the delivery `id` again.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn newest_replay(connection: &Connection, id: i64) -> rusqlite::Result<Option<i64>> {
+    let delivery = connection
+        .prepare_cached("SELECT seq, message_id FROM deliveries WHERE id = ?1")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((seq, message_id)): Option<(i64, [u8; 16])> = delivery else { return Ok(None) };
+    connection
+        .prepare_cached(
+            "SELECT max(id) FROM deliveries WHERE replay_of = ?3
+               AND seq IN (SELECT ?1 UNION ALL SELECT seq FROM batched WHERE delivery_id = ?2)",
+        )?
+        .query_row(params![seq, id, message_id], |row| row.get(0))
 }
 
 /// Takes a batch apart that was never sent, and drops those of its events that are meant. Returns
@@ -267,7 +301,7 @@ struct Matched {
     is_batch: bool,
 }
 
-fn all_and<'a>(parts: &'a [Box<dyn ToSql>; 12], more: &'a [i64]) -> impl Params + 'a {
+fn all_and<'a>(parts: &'a [Box<dyn ToSql>; 13], more: &'a [i64]) -> impl Params + 'a {
     rusqlite::params_from_iter(parts.iter().map(|part| part as &dyn ToSql).chain(more.iter().map(|n| n as &dyn ToSql)))
 }
 

@@ -18,6 +18,7 @@ use sha2::Sha256;
 
 use crate::{
     config::{Config, Secret},
+    db::EndedSession,
     model::Timestamp,
 };
 
@@ -45,15 +46,16 @@ struct Login {
 }
 
 impl Access {
-    /// `database_key`: the key that this database keeps for itself.
+    /// `database_key`: the key that this database keeps for itself; `ended`: the sessions of which it
+    /// knows that they ended before their time.
     #[must_use]
-    pub fn new(config: &Config, database_key: &[u8; 32]) -> Self {
+    pub fn new(config: &Config, database_key: &[u8; 32], ended: &[EndedSession]) -> Self {
         let hash = &config.dashboard.password_hash;
         let login = (!hash.is_empty()).then(|| Login {
             verifier: Verifier::new(hash),
             key: Key(derive(database_key, hash)),
             attempts: Mutex::default(),
-            signed_out: Mutex::default(),
+            signed_out: Mutex::new(SignedOut::new(ended)),
         });
         Self { login, bearers: Bearers::new(&config.dashboard.token) }
     }
@@ -100,11 +102,9 @@ impl Access {
         Ok(Some(Session::begin(now).map_err(anyhow::Error::from)?))
     }
 
-    /// Ends a session before its time.
-    pub fn sign_out(&self, session: &Session, now: Timestamp) {
-        if let Some(login) = &self.login {
-            lock(&login.signed_out).add(session, now);
-        }
+    /// Ends a session before its time. Says what has to be remembered beyond a restart.
+    pub fn sign_out(&self, session: &Session, now: Timestamp) -> Option<EndedSession> {
+        self.login.as_ref().map(|login| lock(&login.signed_out).add(session, now))
     }
 
     /// Values of `Set-Cookie` for the session; nothing without a password.

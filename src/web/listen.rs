@@ -1,35 +1,125 @@
-//! Serving a router on a socket until told to stop.
+//! Serving a router on a socket until told to stop, on terms that let nobody hold it up: see
+//! [`Limits`].
 
-use std::{net::SocketAddr, time::Duration};
+mod patient;
+mod places;
 
-use anyhow::Context;
-use axum::Router;
-use tokio::net::TcpListener;
+use std::{net::SocketAddr, pin::pin, time::Duration};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request},
+};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{JoinError, JoinSet},
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use self::{patient::Patient, places::Places};
+use super::Limits;
+
+/// What is read ahead of a connection at most, and written behind: with all connections busy 32 MiB.
+const BUFFER: usize = 64 * 1024;
+/// The wait after the system could not hand out a connection: no file was free for it, and one is
+/// when another connection has ended.
+const BREATH: Duration = Duration::from_millis(200);
 
 /// Answers requests until `shutdown`; then takes no new ones and waits up to `grace` for those in
-/// flight.
-///
-/// # Errors
-/// The socket failed.
+/// flight. A connection beyond the limit is closed at once: whoever sends webhooks sends them again.
 pub async fn listen(
     listener: TcpListener,
     router: Router,
+    limits: Limits,
     shutdown: CancellationToken,
     grace: Duration,
-) -> anyhow::Result<()> {
-    let stop = shutdown.clone();
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await });
-    let overdue = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(grace).await;
+) {
+    let mut connections = JoinSet::new();
+    let places = Places::default();
+    let mut trouble = Trouble::default();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(ended) = connections.join_next() => {
+                note(&ended);
+                continue;
+            }
+            () = shutdown.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => match places.take(peer.ip(), &limits) {
+                Some(place) => {
+                    let conversation = converse(stream, peer, router.clone(), limits, shutdown.clone());
+                    connections.spawn(async move {
+                        conversation.await;
+                        drop(place);
+                    });
+                }
+                None => trouble.warn("too many connections are open; new ones are closed at once"),
+            },
+            Err(error) => {
+                trouble.warn(&format!("a connection could not be taken: {error}"));
+                sleep(BREATH).await;
+            }
+        }
+    }
+    drop(listener);
+    let rest = async {
+        while let Some(ended) = connections.join_next().await {
+            note(&ended);
+        }
     };
-    tokio::select! {
-        served = serving => served.context("a listener failed"),
-        () = overdue => {
-            tracing::warn!(grace_s = grace.as_secs(), "closed connections that were still open");
-            Ok(())
+    if timeout(grace, rest).await.is_err() && !grace.is_zero() {
+        tracing::warn!(grace_s = grace.as_secs(), "closed connections that were still open");
+    }
+}
+
+/// One connection, from its first byte to its last.
+async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, limits: Limits, shutdown: CancellationToken) {
+    let _ = stream.set_nodelay(true); // slower without, not wrong
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_header_size(limits.head_bytes)
+        .max_buf_size(BUFFER.max(limits.head_bytes));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(Patient::new(stream, limits.answer)), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a connection broke off");
+    }
+}
+
+fn note(ended: &Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a bug in quintile ended a connection");
+    }
+}
+
+/// Says at most once a minute that connections are refused: a flood must not fill the log.
+#[derive(Default)]
+struct Trouble(Option<Instant>);
+
+impl Trouble {
+    const SILENCE: Duration = Duration::from_secs(60);
+
+    fn warn(&mut self, text: &str) {
+        if self.0.is_none_or(|said| said.elapsed() >= Self::SILENCE) {
+            self.0 = Some(Instant::now());
+            tracing::warn!("{text}");
         }
     }
 }

@@ -5,10 +5,13 @@ pub mod api;
 pub mod auth;
 pub mod dashboard;
 pub mod error;
+mod limits;
 mod listen;
 pub mod moody;
+mod peer;
 pub mod receiver;
 mod store;
 pub mod webhooks;
 
+pub use limits::Limits;
 pub use listen::listen;

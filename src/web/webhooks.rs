@@ -1,9 +1,11 @@
 //! The webhooks listener: the only one to expose.
 //!
-//! A request is checked in the order of what it costs: headers, size, signature, and only then is
-//! its body read. 2xx is answered after the commit, so it means that the message is stored; what
+//! A request is checked in the order of what it costs: who sends it ([`gate`]), headers, size, and when
+//! its body is read, the signature. 2xx is answered after the commit, so it means that the message is stored; what
 //! is ours to repair is answered 503, so that the sender tries again.
 
+mod buckets;
+mod gate;
 mod woocommerce;
 
 use std::{
@@ -13,31 +15,28 @@ use std::{
 
 use axum::{
     Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, FromRequest, Request, State},
+    extract::{FromRef, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    middleware::map_response,
+    middleware::{from_fn_with_state, map_response},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use rusqlite::Transaction;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tower_http::limit::RequestBodyLimitLayer;
 
+use self::gate::Gate;
 use crate::{
     clock::Clock,
     config::Config,
     db::{QueueFull, Writer},
     intake::{self, MAX_BODY, Message, Received, Rules, api, signature},
     model::{Source, Timestamp},
-    web::store,
+    web::{Limits, store},
 };
 
-/// How long a sender may take over its body.
-const BODY_TIME: Duration = Duration::from_secs(10);
 /// What a sender is told to wait when we cannot store, in seconds.
-const RETRY_AFTER: &str = "5";
+const RETRY_AFTER: u64 = 5;
 /// Headers kept in the inbox, and nothing else: no signature, no cookie.
 const KEPT: [&str; 2] = ["content-type", "user-agent"];
 
@@ -52,19 +51,39 @@ pub struct WebhookState {
     pub wake: Arc<Notify>,
     /// Wakes what works off requests about somebody's data.
     pub privacy: Arc<Notify>,
+    pub limits: Limits,
+}
+
+/// [`WebhookState`] and what is made of it once.
+#[derive(Clone)]
+struct App {
+    state: WebhookState,
+    gate: Arc<Gate>,
+}
+
+impl FromRef<App> for WebhookState {
+    fn from_ref(app: &App) -> Self {
+        app.state.clone()
+    }
+}
+
+impl FromRef<App> for Arc<Gate> {
+    fn from_ref(app: &App) -> Self {
+        Self::clone(&app.gate)
+    }
 }
 
 /// `POST /webhooks/shopify`, `POST /webhooks/woocommerce`, `POST /webhooks/orders`, `GET /healthz`.
 pub fn router(state: WebhookState) -> Router {
+    let gate = Gate::new(state.limits);
     Router::new()
         .route("/webhooks/shopify", post(shopify))
         .route("/webhooks/woocommerce", post(woocommerce::receive))
         .route("/webhooks/orders", post(orders))
-        .layer(DefaultBodyLimit::disable())
-        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .route_layer(from_fn_with_state(Arc::clone(&gate), Gate::admit))
         .route("/healthz", get(healthz).with_state(Health::new(state.writer.clone())))
         .layer(map_response(as_problem))
-        .with_state(state)
+        .with_state(App { state, gate })
 }
 
 /// Why a request gets no 2xx, as an RFC 9457 problem document.
@@ -72,11 +91,13 @@ pub fn router(state: WebhookState) -> Router {
 struct Problem {
     status: StatusCode,
     detail: String,
+    /// Seconds until another try is worth it.
+    retry_after: Option<u64>,
 }
 
 impl Problem {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        Self { status, detail: detail.into(), retry_after: None }
     }
 
     fn unauthorized(detail: impl Into<String>) -> Self {
@@ -90,7 +111,27 @@ impl Problem {
         } else {
             tracing::error!(error = format!("{error:#}"), "a webhook was not stored");
         }
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "this message was not stored; please send it again")
+        Self::not_now("this message was not stored; please send it again")
+    }
+
+    /// Too many large ones are being read.
+    fn busy() -> Self {
+        Self::not_now("too many large messages come in at once; please send it again")
+    }
+
+    fn not_now(detail: &str) -> Self {
+        Self { retry_after: Some(RETRY_AFTER), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+    }
+
+    /// Too much that was not signed well.
+    fn too_many(wait_s: u64) -> Self {
+        let detail =
+            "too many messages without a good signature came from your address; check the secret, and send slower";
+        Self { retry_after: Some(wait_s), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
+    }
+
+    fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {MAX_BODY} bytes"))
     }
 }
 
@@ -102,8 +143,8 @@ impl IntoResponse for Problem {
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }
@@ -119,7 +160,6 @@ async fn as_problem(response: Response) -> Response {
                 .to_owned()
         }
         StatusCode::METHOD_NOT_ALLOWED => "this address does not take this method; see the Allow header".to_owned(),
-        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         _ => return response,
     };
     let (kept, _) = response.into_parts();
@@ -130,16 +170,16 @@ async fn as_problem(response: Response) -> Response {
     problem
 }
 
-fn too_large() -> String {
-    format!("the body is larger than {MAX_BODY} bytes")
-}
-
-async fn shopify(State(state): State<WebhookState>, request: Request) -> Result<StatusCode, Problem> {
+async fn shopify(
+    State(state): State<WebhookState>,
+    State(gate): State<Arc<Gate>>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
     let headers = request.headers().clone();
     let signature = shopify_header(&headers, "hmac-sha256")
         .map_err(|_| Problem::unauthorized("more than one signature"))?
         .ok_or_else(|| Problem::unauthorized("there is no X-Shopify-Hmac-Sha256 header"))?;
-    let body = read_body(request).await?;
+    let (body, _place) = gate.read(request).await?;
     if !signature::shopify(&state.config.webhooks.shopify.secrets, &body, signature) {
         tracing::warn!(bytes = body.len(), "refused a webhook: no accepted secret made its signature");
         return Err(Problem::unauthorized("the signature does not match any accepted secret"));
@@ -162,7 +202,7 @@ async fn shopify(State(state): State<WebhookState>, request: Request) -> Result<
         delivery_key: shopify_header(&headers, "webhook-id")?.map(str::to_owned),
         triggered_at,
         headers: kept_headers(&headers),
-        body: body.into(),
+        body,
         received_at: state.clock.now(),
     };
     keep(&state, message).await
@@ -183,7 +223,11 @@ async fn keep(state: &WebhookState, message: Message) -> Result<StatusCode, Prob
     Ok(StatusCode::OK)
 }
 
-async fn orders(State(state): State<WebhookState>, request: Request) -> Result<Response, Problem> {
+async fn orders(
+    State(state): State<WebhookState>,
+    State(gate): State<Arc<Gate>>,
+    request: Request,
+) -> Result<Response, Problem> {
     let headers = request.headers().clone();
     let signed = |name: &str| {
         one(&headers, name)
@@ -195,7 +239,7 @@ async fn orders(State(state): State<WebhookState>, request: Request) -> Result<R
         timestamp: signed("webhook-timestamp")?,
         signature: signed("webhook-signature")?,
     };
-    let body = read_body(request).await?;
+    let (body, _place) = gate.read(request).await?;
     let now = state.clock.now();
     let sent = signature::standard_webhooks(&state.config.webhooks.orders.secrets, standard, &body, now)
         .map_err(|refused| Problem::unauthorized(refused.to_string()))?;
@@ -205,7 +249,7 @@ async fn orders(State(state): State<WebhookState>, request: Request) -> Result<R
         delivery_key: Some(standard.id.to_owned()),
         triggered_at: Some(sent),
         headers: kept_headers(&headers),
-        body: body.into(),
+        body,
         received_at: now,
     };
     let prepared = api::Prepared::new(message, &state.rules);
@@ -259,19 +303,7 @@ async fn healthz(State(health): State<Health>) -> Response {
     if health.writable().await {
         axum::Json(json!({ "status": "ok" })).into_response()
     } else {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be written").into_response()
-    }
-}
-
-/// The whole body, if it is small and quick enough.
-async fn read_body(request: Request) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(BODY_TIME, Bytes::from_request(request, &())).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, too_large()))
-        }
-        Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body did not arrive whole")),
-        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took longer than ten seconds")),
+        Problem::not_now("the database cannot be written").into_response()
     }
 }
 

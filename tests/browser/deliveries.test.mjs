@@ -73,7 +73,7 @@ test('a dead letter is sent again from its page', async () => {
   const dead = await first('dead');
   const { page, complaints } = await open(dead);
   await page.getByRole('button', { name: 'Send again' }).click();
-  await page.waitForURL('**/deliveries/*?done=retry*');
+  await page.waitForURL('**/deliveries/*?said=*');
   assert.notEqual(new URL(page.url()).pathname, dead);
   await page.getByText('1 delivery is tried now.').waitFor();
   await page.locator('.facts').getByRole('link', { name: `delivery ${dead.split('/').pop()}` }).click();

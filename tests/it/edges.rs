@@ -44,6 +44,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "web::api",
             "web::auth",
             "web::error",
+            "web::peer",
+            "web::Limits",
             "intake::uploads",
             "intake::csv",
             // Erasing a person is done there too, as `quintile erase` asks for it.
@@ -68,9 +70,9 @@ const EDGES: &[(&str, &[&str])] = &[
             "web::store",
         ],
     ),
-    ("web::auth", &[]),
+    ("web::auth", &["web::peer"]),
     // It wakes the forwarder when what it stored became an event.
-    ("web::webhooks", &["intake", "web::error", "web::store"]),
+    ("web::webhooks", &["intake", "web::Limits", "web::error", "web::peer", "web::store"]),
     // The demo's receiver checks signatures with what checks them on the way in.
     ("web::receiver", &["intake::signature"]),
     ("serve", &["intake", "ledger", "scoring", "outbox", "delivery", "sync", "web"]),
@@ -88,8 +90,15 @@ const FLOOR_EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that one room alone knows.
-const ONLY_IN: &[(&str, &[&str])] =
-    &[("axum", &["web"]), ("tower_http", &["web"]), ("reqwest", &["delivery", "sync"]), ("clap", &["cli"])];
+const ONLY_IN: &[(&str, &[&str])] = &[
+    ("axum", &["web"]),
+    ("hyper", &["web"]),
+    ("hyper_util", &["web"]),
+    ("tower", &["web"]),
+    ("tower_http", &["web"]),
+    ("reqwest", &["delivery", "sync"]),
+    ("clap", &["cli"]),
+];
 
 /// Decisions without input or output.
 const PURE: &[&str] = &[

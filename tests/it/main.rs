@@ -9,6 +9,7 @@ mod crash_batches;
 mod crash_steps;
 mod delivery;
 mod edges;
+mod gate;
 mod import;
 mod intake;
 mod packaging;

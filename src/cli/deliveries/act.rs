@@ -92,6 +92,7 @@ fn filter(action: Action, args: &Args, list: &super::Args) -> anyhow::Result<Fil
         customer_id: args.customer,
         since: args.since,
         until: args.until,
+        ..Filter::default()
     };
     if filter == Filter::default() && !args.all {
         return Err(UsageError(

@@ -112,7 +112,13 @@ async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let config = Arc::new(configure(args, folder.path(), secret, addresses)?);
     let background = CancellationToken::new();
     for (socket, router) in sockets.into_iter().zip([receiver.router(), in_trouble.router()]) {
-        tokio::spawn(web::listen(socket, router, background.clone(), std::time::Duration::ZERO));
+        tokio::spawn(web::listen(
+            socket,
+            router,
+            web::Limits::default(),
+            background.clone(),
+            std::time::Duration::ZERO,
+        ));
     }
 
     let listeners = bind(&config).await?;

@@ -12,10 +12,12 @@ pub fn run(name: &str, context: &Context, format: Format) -> anyhow::Result<Outc
     let destination = named(context, name)?;
     let environment = Environment::of_process();
     let done =
-        rotate(destination, &environment, &context.config_path, context.clock.now()).map_err(|error| match error {
-            RotationError::Other(error) => error,
-            usage => UsageError(usage.to_string()).into(),
-        })?;
+        rotate(destination, &environment, &context.config_path, true, context.clock.now()).map_err(
+            |error| match error {
+                RotationError::Other(error) => error,
+                usage => UsageError(usage.to_string()).into(),
+            },
+        )?;
     match format {
         Format::Json => print_json(&done)?,
         Format::Table | Format::Csv => print(&done)?,

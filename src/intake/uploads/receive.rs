@@ -58,6 +58,16 @@ impl Upload {
         drop(self.pieces);
         self.received.await.context("the upload was interrupted")?
     }
+
+    /// The browser has gone: throws the file away. Returns when there is room for the next one, with
+    /// what to say.
+    pub async fn break_off(self) -> UploadError {
+        drop(self.pieces);
+        match self.received.await.context("the upload was interrupted") {
+            Ok(outcome) => outcome.err().unwrap_or(UploadError::BrokenOff),
+            Err(error) => error.into(),
+        }
+    }
 }
 
 /// Without folders, which some browsers tell, and of a bounded length.

@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api,
-    extract::{Path, Query},
+    extract::{self, Path, Query},
     page::{Cursor, Limit, Page},
     problem::{Missing, Problem, Refusals},
 };
@@ -172,7 +172,7 @@ pub async fn list(State(api): State<Api>, Query(wanted): Query<Wanted>) -> Resul
     responses((status = 200, description = "The customer", body = Customer), Missing, Refusals)
 )]
 pub async fn one(State(api): State<Api>, Path(id): Path) -> Result<Json<Customer>, Problem> {
-    let wanted: Option<i64> = id.parse().ok();
+    let wanted = extract::id(&id);
     let found = api.readers.read(move |connection| {
         let Some(id) = wanted else { return Ok(Err(format!("there is no customer {id:?}"))) };
         Ok(match absent(connection, id)? {
@@ -230,7 +230,7 @@ pub struct Erased {
 )]
 pub async fn erase(State(api): State<Api>, Path(id): Path) -> Result<Json<Erased>, Problem> {
     let missing = || Problem::not_found(format!("there is no customer {id:?}"));
-    let customer: i64 = id.parse().map_err(|_| missing())?;
+    let customer = extract::id(&id).ok_or_else(missing)?;
     let routes = Route::from_config(&api.config).map_err(|error| Problem::internal(&error.into()))?;
     let now = api.clock.now();
     let done = store(&api.writer, &api.wake, move |tx| {

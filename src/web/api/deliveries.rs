@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api,
-    extract::{Body, Query},
+    extract::{self, Body, Query},
     page::{Cursor, Limit, Page},
     problem::{BodyRefusals, Problem, Refusals},
 };
@@ -96,7 +96,7 @@ pub struct Retry {
 
 fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     let text: Option<String> = Option::deserialize(deserializer)?;
-    text.map(|text| text.parse().map_err(|_| D::Error::custom(format!("{text:?} is no id")))).transpose()
+    text.map(|text| extract::id(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is no id")))).transpose()
 }
 
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
@@ -116,6 +116,7 @@ impl Retry {
             customer_id: self.customer_id,
             since: self.since,
             until: self.until,
+            ..Filter::default()
         };
         if filter == Filter::default() && !self.all {
             return Err(Problem::bad_request(

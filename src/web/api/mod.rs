@@ -21,7 +21,9 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    http::{Method, header},
+    http::{Method, StatusCode, header},
+    middleware::map_response,
+    response::{IntoResponse, Response},
     routing::get,
 };
 use tokio::sync::{Notify, mpsc};
@@ -72,18 +74,25 @@ pub fn router<S: Clone + Send + Sync + 'static>(state: ApiState) -> Router<S> {
         .routes(routes!(deliveries::retry))
         .routes(routes!(destinations::list))
         .routes(routes!(destinations::test))
-        .layer(RequestBodyLimitLayer::new(BODY_LIMIT));
+        .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
+        .layer(map_response(|answer| async { in_our_words(answer, BODY_LIMIT) }));
     let large = OpenApiRouter::new()
         .routes(routes!(orders::take))
         .layer(DefaultBodyLimit::disable())
-        .layer(RequestBodyLimitLayer::new(MAX_BODY));
-    let all = small.merge(large).fallback(problem::no_such_address).with_state::<S>(Arc::new(state));
+        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .layer(map_response(|answer| async { in_our_words(answer, MAX_BODY) }));
+    let all = small.merge(large).with_state::<S>(Arc::new(state));
     let (router, described) = OpenApiRouter::with_openapi(document::base()).nest(PREFIX, all).split_for_parts();
     let document = document::complete(described);
     let json = [(header::CONTENT_TYPE, "application/json")];
     router
         .route(&format!("{PREFIX}/openapi.json"), get(move || async move { (json, document) }))
         .method_not_allowed_fallback(problem::wrong_method)
+}
+
+/// What the layer below refuses by itself gets a body like all others.
+fn in_our_words(answer: Response, limit: usize) -> Response {
+    if answer.status() == StatusCode::PAYLOAD_TOO_LARGE { Problem::too_large(limit).into_response() } else { answer }
 }
 
 /// What a token must be good for to make a request here.

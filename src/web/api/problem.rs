@@ -57,6 +57,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
+    /// Everything that is not described.
+    pub fn no_such_address() -> Self {
+        Self::not_found("there is nothing at this address; /api/v1/openapi.json shows what there is")
+    }
+
     pub fn not_json() -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -141,11 +146,6 @@ pub async fn wrong_method() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take this method; see the Allow header")
 }
 
-/// Everything else under `/api/v1`.
-pub async fn no_such_address() -> Problem {
-    Problem::not_found("there is nothing at this address; /api/v1/openapi.json shows what there is")
-}
-
 /// The problems of every request, for the description of the API.
 pub struct Refusals;
 /// Those of a request with a body, beside [`Refusals`].
@@ -159,6 +159,7 @@ impl IntoResponses for Refusals {
             (400, "Something in the request cannot be read; nothing was done."),
             (401, "There is a password, and no token or session came with the request; or the token is unknown."),
             (403, "The token lacks the scope; or another site sent the request."),
+            (413, "The body is too large, also where none is read."),
             (421, "The Host header names an address that is not in allowed_hosts."),
             (500, "The database could not be read."),
             (503, "Nothing was stored; the same request may be sent again."),
@@ -168,11 +169,7 @@ impl IntoResponses for Refusals {
 
 impl IntoResponses for BodyRefusals {
     fn responses() -> BTreeMap<String, RefOr<response::Response>> {
-        problems(&[
-            (408, "The body did not come in time."),
-            (413, "The body is too large."),
-            (415, "The body is not JSON, or does not say that it is."),
-        ])
+        problems(&[(408, "The body did not come in time."), (415, "The body is not JSON, or does not say that it is.")])
     }
 }
 

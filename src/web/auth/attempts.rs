@@ -2,33 +2,33 @@
 //!
 //! Failures are counted by who makes them: five a minute, then nothing more is tried for them until
 //! the first of the five is a minute old. An address counts as one, and everybody behind a proxy as
-//! one more: headers that say on whose behalf it asks can be made up. A browser that has signed in
-//! before counts by itself. So whoever guesses from elsewhere cannot keep the merchant out of it, nor,
-//! on the machine itself or through an SSH tunnel, out of a new one.
+//! one more: headers that say on whose behalf it asks can be made up. Whoever has many addresses is
+//! stopped by a second limit, on all strangers together.
+//!
+//! Whoever guesses must not keep the merchant out. So a browser that has signed in before counts by
+//! itself, and so does what comes straight from this machine, as through an SSH tunnel: neither is
+//! bound by what strangers do.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::net::IpAddr;
 
-use crate::model::Timestamp;
+use crate::{model::Timestamp, web::peer::network};
 
-/// Failures in [`WINDOW_MS`].
+/// Failures of one client in [`WINDOW_MS`].
 pub const ALLOWED: usize = 5;
+/// Failures of all strangers together.
+const ALLOWED_STRANGERS: usize = 20;
 const WINDOW_MS: i64 = 60_000;
-/// Clients that are remembered: about half a megabyte. Beyond it all new ones count as one.
-const MOST_CLIENTS: usize = 4096;
 
 /// Whom failures count against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
     /// A browser that has signed in before.
     Known([u8; 16]),
-    /// Of IPv6 the network: everybody has as many addresses as they like.
+    /// Of IPv6 the network.
     Address(IpAddr),
     /// Somebody behind the proxy at this address.
     Behind(IpAddr),
-    /// Everybody else.
+    /// Nobody knows who.
     Other,
 }
 
@@ -37,15 +37,28 @@ impl Client {
     /// nobody can take out on the way through one.
     #[must_use]
     pub fn stranger(peer: Option<IpAddr>, proxied: bool) -> Self {
-        let Some(peer) = peer else { return Self::Other };
-        let address = match peer.to_canonical() {
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-            }
-            address @ IpAddr::V4(_) => address,
-        };
-        if proxied { Self::Behind(address) } else { Self::Address(address) }
+        match peer.map(network) {
+            None => Self::Other,
+            Some(address) if proxied => Self::Behind(address),
+            Some(address) => Self::Address(address),
+        }
+    }
+
+    /// Counts among all strangers too.
+    fn is_stranger(self) -> bool {
+        match self {
+            Self::Known(_) => false,
+            Self::Address(address) => !is_this_machine(address),
+            Self::Behind(_) | Self::Other => true,
+        }
+    }
+}
+
+/// As [`network`] leaves its addresses: of `::1` only zeros.
+fn is_this_machine(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback(),
+        IpAddr::V6(address) => address.is_unspecified(),
     }
 }
 
@@ -57,38 +70,38 @@ pub struct TooMany {
     pub wait_s: i64,
 }
 
-/// The tries of the last minute.
+/// The tries of the last minute, oldest first. There are never many: strangers are limited, and nobody
+/// becomes known without the password.
 #[derive(Debug, Default)]
-pub struct Attempts(HashMap<Client, Vec<Timestamp>>);
+pub struct Attempts(Vec<(Client, Timestamp)>);
 
 impl Attempts {
     /// Counts a try, before it is known whether it fails.
     ///
     /// # Errors
-    /// [`ALLOWED`] have failed, or are not decided yet.
+    /// As many as are allowed have failed, or are not decided yet.
     pub fn begin(&mut self, client: Client, now: Timestamp) -> Result<(), TooMany> {
-        let recent = |at: &Timestamp| (0..WINDOW_MS).contains(&(now.millis() - at.millis()));
-        let mut client = client;
-        if !self.0.contains_key(&client) && self.0.len() >= MOST_CLIENTS {
-            self.0.retain(|_, tries| tries.iter().any(recent));
-            if self.0.len() >= MOST_CLIENTS {
-                client = Client::Other;
-            }
+        self.0.retain(|(_, at)| (0..WINDOW_MS).contains(&(now.millis() - at.millis())));
+        self.room(ALLOWED, now, |other| other == client)?;
+        if client.is_stranger() {
+            self.room(ALLOWED_STRANGERS, now, Client::is_stranger)?;
         }
-        let tries = self.0.entry(client).or_default();
-        tries.retain(recent);
-        if tries.len() >= ALLOWED {
-            let first = tries.first().copied().unwrap_or(now);
-            let wait_s = (first.millis() + WINDOW_MS - now.millis()).div_euclid(1000) + 1;
-            return Err(TooMany { wait_s });
-        }
-        tries.push(now);
+        self.0.push((client, now));
         Ok(())
+    }
+
+    /// Whether less than `allowed` tries are by those that are `counted`.
+    fn room(&self, allowed: usize, now: Timestamp, counted: impl Fn(Client) -> bool) -> Result<(), TooMany> {
+        let mut newest_first = self.0.iter().rev().filter(|(client, _)| counted(*client));
+        match newest_first.nth(allowed - 1) {
+            None => Ok(()),
+            Some((_, at)) => Err(TooMany { wait_s: (at.millis() + WINDOW_MS - now.millis()).div_euclid(1000) + 1 }),
+        }
     }
 
     /// The password was right: the client's failures are forgotten.
     pub fn succeeded(&mut self, client: Client) {
-        self.0.remove(&client);
+        self.0.retain(|(other, _)| *other != client);
     }
 }
 
@@ -129,7 +142,6 @@ mod tests {
         let attacker = address("2001:db8:1:2::1");
         (0..5).for_each(|_| attempts.begin(attacker, at(0)).unwrap());
         assert!(attempts.begin(address("2001:db8:1:2:ffff::9"), at(1)).is_err(), "the same network");
-        assert_eq!(address("::ffff:203.0.113.7"), address("203.0.113.7"));
         let behind = Client::stranger(Some("2001:db8:1:2::1".parse().unwrap()), true);
         for other in [address("2001:db8:1:3::1"), address("203.0.113.7"), behind, Client::Known([7; 16]), Client::Other]
         {
@@ -138,14 +150,21 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_addresses_fills_no_memory() {
+    fn many_addresses_are_bounded_together_and_lock_nobody_out() {
         let mut attempts = Attempts::default();
-        for n in 0..20_000_u32 {
-            let _ = attempts.begin(Client::Address(IpAddr::V4(n.into())), at(0));
+        let tried =
+            (0..20_000_u32).filter(|n| attempts.begin(Client::Address(IpAddr::V4((*n << 8).into())), at(0)).is_ok());
+        assert_eq!(tried.count(), 20);
+        // Nor do made-up headers help.
+        let behind = Client::stranger(Some("203.0.113.7".parse().unwrap()), true);
+        for stranger in [behind, address("198.51.100.1"), Client::Other] {
+            assert_eq!(attempts.begin(stranger, at(1)), Err(TooMany { wait_s: 60 }), "{stranger:?}");
         }
-        assert!(attempts.0.len() <= MOST_CLIENTS + 1);
-        assert!(attempts.begin(address("203.0.113.7"), at(1)).is_err(), "new ones count as one");
-        assert_eq!(attempts.begin(address("203.0.113.7"), at(61)), Ok(()), "until the flood is over");
-        assert_eq!(attempts.0.len(), 1);
+        for merchant in [Client::Known([7; 16]), address("127.0.0.1"), address("::1")] {
+            assert!((0..5).all(|_| attempts.begin(merchant, at(1)).is_ok()), "{merchant:?}");
+            assert!(attempts.begin(merchant, at(1)).is_err(), "{merchant:?}");
+        }
+        assert_eq!(attempts.0.len(), 35);
+        assert_eq!(attempts.begin(behind, at(60)), Ok(()), "until the minute is over");
     }
 }

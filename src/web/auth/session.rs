@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, header};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{is_mac, mac};
-use crate::model::Timestamp;
+use crate::{db::EndedSession, model::Timestamp};
 
 const SESSION: &str = "quintile_session";
 const BROWSER: &str = "quintile_browser";
@@ -77,16 +77,23 @@ impl Session {
     }
 }
 
-/// Sessions that were ended before their time, until they would have ended by themselves. A restart
-/// forgets them; the browser has thrown its cookie away.
+/// Sessions that were ended before their time, until they would have ended by themselves: the browser
+/// has thrown its cookie away, but there may be copies.
 #[derive(Debug, Default)]
 pub struct SignedOut(HashMap<[u8; 16], Timestamp>);
 
 impl SignedOut {
-    pub(super) fn add(&mut self, session: &Session, now: Timestamp) {
+    pub(super) fn new(known: &[EndedSession]) -> Self {
+        Self(known.iter().copied().collect())
+    }
+
+    /// Says what has to be remembered beyond a restart.
+    pub(super) fn add(&mut self, session: &Session, now: Timestamp) -> EndedSession {
         self.0.retain(|_, ends| *ends > now);
         // The newest cookie of a session lives no longer than this.
-        self.0.insert(session.id, session.begun.plus_millis(LONGEST_MS));
+        let ended = (session.id, session.begun.plus_millis(LONGEST_MS));
+        self.0.insert(ended.0, ended.1);
+        ended
     }
 
     pub(super) fn holds(&self, session: &Session) -> bool {

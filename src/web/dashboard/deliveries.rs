@@ -25,6 +25,7 @@ use self::{
 use super::{
     App,
     definitions::{Definition, OF_DELIVERIES},
+    said::Notice,
     statistics, timeline,
     view::{self, Chrome, Moment},
     words,
@@ -48,7 +49,7 @@ struct Deliveries {
     /// What the tab shows.
     meaning: &'static str,
     /// What was just done.
-    outcome: Option<decide::Outcome>,
+    outcome: Option<Notice>,
     /// Destinations that are not sent to as usual.
     obstacles: Vec<String>,
     state: &'static str,
@@ -120,8 +121,9 @@ pub async fn page(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
     let reader = Arc::clone(&app);
+    let outcome = app.said.take(&pairs);
     let page = app.readers.read(move |connection| Ok(load(&reader, connection, &pairs)?)).await?;
-    view::html(&page)
+    view::html(&Deliveries { outcome, ..page })
 }
 
 fn load(app: &App, connection: &Connection, pairs: &[(String, String)]) -> rusqlite::Result<Deliveries> {
@@ -147,7 +149,7 @@ fn load(app: &App, connection: &Connection, pairs: &[(String, String)]) -> rusql
         chrome: Chrome::new(app, "deliveries", run.as_ref(), now),
         tabs: tabs(&asked, tab, counts),
         meaning: OF_DELIVERIES.iter().find(|entry| entry.term == tab.label()).map_or("", |entry| entry.meaning),
-        outcome: decide::Outcome::from_pairs(pairs),
+        outcome: None,
         obstacles: obstacles(&healths, &filter, now)
             .into_iter()
             .filter(|_| open && counts_of(counts, tab) > 0)

@@ -10,13 +10,10 @@
 //! `/readyz` are for programs: a token, or the merchant's own session. Pages are for people: a token
 //! does not open them.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
@@ -66,6 +63,9 @@ pub async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next
     if let Some(error) = known.or_else(|| view::refusal(&response).map(Arc::new)) {
         let allow = response.headers_mut().remove(header::ALLOW);
         response = match audience {
+            Audience::Programs(_) if matches!(*error, PageError::NotFound(_)) => {
+                Problem::no_such_address().into_response()
+            }
             Audience::Programs(_) | Audience::Probe => Problem::from(&*error).into_response(),
             Audience::SignIn | Audience::People => view::error_page(&app, &error, inside),
         };
@@ -172,15 +172,19 @@ fn admit(app: &App, request: &Request, audience: Audience, now: Timestamp) -> Re
 /// How this browser's cookies are kept. A proxy is believed only with a password: without one there is
 /// none, and its headers are refused.
 pub fn cookies(app: &App, headers: &HeaderMap) -> Cookies {
-    let proto = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // Of several proxies the first is the one that the browser speaks to.
-    let first = proto.split(',').next().unwrap_or_default().trim();
-    Cookies { secure: app.access.has_password() && first.eq_ignore_ascii_case("https") }
+    Cookies { secure: app.access.has_password() && is_https(headers) }
 }
 
-/// The other end of the connection.
-pub fn peer(request: &Request) -> Option<IpAddr> {
-    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip())
+/// Whether the browser speaks HTTPS. Of several proxies the first is the one that it speaks to.
+fn is_https(headers: &HeaderMap) -> bool {
+    let first = |name| headers.get(name)?.to_str().ok()?.split(',').next();
+    let proto = first("x-forwarded-proto").or_else(|| {
+        // RFC 7239: for=192.0.2.60;proto=https;by=203.0.113.43
+        let pairs = first("forwarded")?.split(';').filter_map(|pair| pair.split_once('='));
+        let mut protos = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("proto"));
+        protos.next().map(|(_, proto)| proto.trim().trim_matches('"'))
+    });
+    proto.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"))
 }
 
 fn check(config: &Config, uri: &Uri, headers: &HeaderMap) -> Result<(), PageError> {
@@ -259,6 +263,25 @@ mod tests {
             (Method::OPTIONS, "/api/v1/runs", Audience::Programs(Scope::Admin)),
         ] {
             assert_eq!(Audience::of(&method, path), audience, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn proxies_say_it_in_two_ways() {
+        for (name, value, https) in [
+            ("x-forwarded-proto", "https", true),
+            ("x-forwarded-proto", "HTTPS , http", true),
+            ("x-forwarded-proto", "http, https", false),
+            ("x-forwarded-proto", "", false),
+            ("forwarded", "proto=https", true),
+            ("forwarded", "for=192.0.2.60; Proto=\"https\";by=203.0.113.43, for=10.0.0.1;proto=http", true),
+            ("forwarded", "for=192.0.2.60;proto=http, proto=https", false),
+            ("forwarded", "for=\"[2001:db8::1]:4711\";host=shop.example", false),
+            ("forwarded", "for=https", false),
+            ("x-proto", "https", false),
+        ] {
+            let headers = HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+            assert_eq!(is_https(&headers), https, "{name}: {value}");
         }
     }
 

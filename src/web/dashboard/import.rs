@@ -131,10 +131,8 @@ async fn receive(app: &App, mut field: Field<'_>) -> Result<i64, PageError> {
                 }
             }
             Ok(None) => break,
-            Err(_) => {
-                drop(upload); // not finished: it is thrown away
-                return Err(UploadError::BrokenOff.into());
-            }
+            // It broke off, or stood still for too long.
+            Err(_) => return Err(upload.break_off().await.into()),
         }
     }
     Ok(upload.finish().await?)

@@ -14,7 +14,10 @@ use super::{
     guard::{self, Visitor},
     view::{self, Chrome},
 };
-use crate::web::{auth::SignInError, error::PageError};
+use crate::{
+    db::end_session,
+    web::{auth::SignInError, error::PageError, peer},
+};
 
 /// Longest address that is gone back to after signing in.
 const LONGEST_NEXT: usize = 2000;
@@ -46,7 +49,7 @@ pub async fn page(
 
 /// `POST /login`: the password, and where to go on. Begins a new session whatever cookie came with it.
 pub async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Result<Response, PageError> {
-    let (headers, peer): (HeaderMap, Option<IpAddr>) = (request.headers().clone(), guard::peer(&request));
+    let (headers, peer): (HeaderMap, Option<IpAddr>) = (request.headers().clone(), peer::address(&request));
     let Ok(Form(mut pairs)) = Form::<Vec<(String, String)>>::from_request(request, &()).await else {
         return Err(PageError::BadRequest(
             "This is no form with a password. Open /login and write it there.".to_owned(),
@@ -85,8 +88,16 @@ pub async fn sign_out(
     Extension(visitor): Extension<Visitor>,
     headers: HeaderMap,
 ) -> Response {
-    if let Some(session) = visitor.session() {
-        app.access.sign_out(session, app.clock.now());
+    let now = app.clock.now();
+    if let Some(ended) = visitor.session().and_then(|session| app.access.sign_out(session, now)) {
+        let kept = app.writer.write(move |tx| Ok(end_session(tx, ended, now)?)).await;
+        if let Err(error) = kept {
+            let error = format!("{error:#}");
+            tracing::error!(
+                error,
+                "a sign-out could not be stored: copies of its cookie are good again after a restart"
+            );
+        }
     }
     let mut response = Redirect::to("/login").into_response();
     set_cookies(&mut response, [guard::cookies(&app, &headers).clear()]);

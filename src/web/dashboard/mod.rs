@@ -29,6 +29,7 @@ mod notices;
 mod overview;
 mod place;
 mod runs;
+mod said;
 mod search;
 mod segment;
 mod segment_table;
@@ -57,18 +58,20 @@ use tower_http::{
     compression::CompressionLayer,
     csrf::{CsrfLayer, ProtectionError},
     limit::RequestBodyLimitLayer,
+    timeout::{RequestBodyDeadlineLayer, RequestBodyTimeoutLayer},
 };
 
 use self::kept::Kept;
 use crate::{
     clock::Clock,
     config::{Config, Environment},
-    db::{Readers, Writer},
+    db::{EndedSession, Readers, Writer},
     delivery::preview,
     intake::uploads::Uploads,
     metrics::Metrics,
     outbox::{Route, Shop},
     web::{
+        Limits,
         api::{self, ApiState},
         auth::Access,
         error::PageError,
@@ -102,6 +105,9 @@ pub struct DashboardState {
     pub privacy: Arc<Notify>,
     /// The key that the database keeps for itself; that of sessions is made of it.
     pub database_key: [u8; 32],
+    /// Sessions that were ended before their time.
+    pub ended_sessions: Vec<EndedSession>,
+    pub limits: Limits,
 }
 
 /// [`DashboardState`] and what is made of it once.
@@ -121,6 +127,7 @@ struct App {
     /// Where their requests go, as far as it may be shown; in the same order.
     addresses: Vec<String>,
     outcomes: destinations::Outcomes,
+    said: said::Said,
     privacy: Arc<Notify>,
     names: names::Names,
     /// Between two runs, by their ids.
@@ -145,7 +152,7 @@ pub fn router(state: DashboardState) -> Router {
         wake: state.wake.clone(),
         privacy: state.privacy.clone(),
     });
-    let access = Access::new(&state.config, &state.database_key);
+    let access = Access::new(&state.config, &state.database_key, &state.ended_sessions);
     let DashboardState {
         config,
         config_path,
@@ -158,6 +165,7 @@ pub fn router(state: DashboardState) -> Router {
         wake,
         environment,
         privacy,
+        limits,
         ..
     } = state;
     let names = names::Names::from_config(&config);
@@ -165,6 +173,7 @@ pub fn router(state: DashboardState) -> Router {
         routes: Route::from_config(&config).unwrap_or_default(),
         addresses: preview::addresses(&config),
         outcomes: destinations::Outcomes::default(),
+        said: said::Said::default(),
         config,
         config_path,
         readers,
@@ -216,10 +225,13 @@ pub fn router(state: DashboardState) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
-        .layer(RequestBodyLimitLayer::new(BODY_LIMIT));
-    // These have limits of their own.
-    let upload =
-        Router::new().route("/import", get(import::page).post(import::upload)).layer(DefaultBodyLimit::disable());
+        .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
+        .layer(RequestBodyDeadlineLayer::new(limits.body));
+    // Its size is limited where it is written, and it may last as long as it moves.
+    let upload = Router::new()
+        .route("/import", get(import::page).post(import::upload))
+        .layer(DefaultBodyLimit::disable())
+        .layer(RequestBodyTimeoutLayer::new(limits.body));
     pages
         .merge(upload)
         .merge(api)

@@ -3,6 +3,8 @@
 //! Five answers in a row that are not 2xx disable a webhook in the shop for good, so a signed message
 //! is answered 200 whatever it says.
 
+use std::sync::Arc;
+
 use axum::{
     body::HttpBody,
     extract::{Request, State},
@@ -10,7 +12,7 @@ use axum::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Problem, WebhookState, keep, kept_headers, one, read_body};
+use super::{Gate, Problem, WebhookState, keep, kept_headers, one};
 use crate::{
     config::WooCommerceWebhooks,
     intake::{Message, signature},
@@ -21,12 +23,16 @@ use crate::{
 const LONGEST_PING: u64 = 64;
 
 /// Stores a signed message.
-pub(super) async fn receive(State(state): State<WebhookState>, request: Request) -> Result<StatusCode, Problem> {
+pub(super) async fn receive(
+    State(state): State<WebhookState>,
+    State(gate): State<Arc<Gate>>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
     let headers = request.headers().clone();
     let ours = &state.config.webhooks.woocommerce;
     let signature = wc_header(&headers, "Signature").map_err(|_| Problem::unauthorized("more than one signature"))?;
-    let Some(signature) = signature else { return answer_ping(ours, request).await };
-    let body = read_body(request).await?;
+    let Some(signature) = signature else { return answer_ping(ours, &gate, request).await };
+    let (body, _place) = gate.read(request).await?;
     if !signature::woocommerce(&ours.secrets, &body, signature) {
         tracing::warn!(bytes = body.len(), "refused a webhook: no accepted secret made its signature");
         return Err(Problem::unauthorized("the signature does not match any accepted secret"));
@@ -46,19 +52,19 @@ pub(super) async fn receive(State(state): State<WebhookState>, request: Request)
         delivery_key: wc_header(&headers, "Delivery-ID")?.map(|id| delivery_key(id, &body)),
         triggered_at: None,
         headers: kept_headers(&headers),
-        body: body.into(),
+        body,
         received_at: state.clock.now(),
     };
     keep(&state, message).await
 }
 
 /// 200 to the message `webhook_id=N`, which is not stored.
-async fn answer_ping(ours: &WooCommerceWebhooks, request: Request) -> Result<StatusCode, Problem> {
+async fn answer_ping(ours: &WooCommerceWebhooks, gate: &Gate, request: Request) -> Result<StatusCode, Problem> {
     let unsigned = || Problem::unauthorized("there is no X-WC-Webhook-Signature header");
     if request.body().size_hint().upper().is_none_or(|size| size > LONGEST_PING) {
         return Err(unsigned());
     }
-    let body = read_body(request).await?;
+    let (body, _) = gate.read(request).await?;
     let id = body.strip_prefix(b"webhook_id=").ok_or_else(unsigned)?;
     if id.is_empty() || !id.iter().all(u8::is_ascii_digit) {
         return Err(unsigned());

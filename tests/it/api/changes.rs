@@ -65,14 +65,23 @@ fn a_retry_says_what_it_means() {
         (r#"{"dryRun": true}"#, "say which deliveries"),
         (r#"{"state": "delivered"}"#, "retrying, dead"),
         (r#"{"runId": "x"}"#, "no id"),
+        (r#"{"runId": "+1"}"#, "no id"),
+        (r#"{"deliveryId": "-1"}"#, "no id"),
+        (r#"{"customerId": " 1"}"#, "no id"),
+        (r#"{"customerId": ""}"#, "no id"),
+        (r#"{"customerId": "99999999999999999999"}"#, "no id"),
+        (r#"["1"]"#, "JSON object"),
+        (r#" [null, null, null, "dead"] "#, "JSON object"),
+        (r#""dead""#, "JSON object"),
+        ("null", "JSON object"),
         (r#"{"runId": 7}"#, "string"),
         (r#"{"since": "yesterday"}"#, "write it like"),
         (r#"{"destinaton": "brevo"}"#, "destinaton"),
-        ("{", "JSON"),
-        ("[]", "JSON"),
+        ("{", "the body: EOF"),
+        ("[]", "JSON object"),
     ] {
         let detail = problem(&send(&shop, Method::POST, "/api/v1/deliveries/retry", body), 400);
-        assert!(detail.contains(says) || says == "JSON", "{body}: {detail}");
+        assert!(detail.contains(says), "{body}: {detail}");
     }
     let mut browser = Browser::new(&shop.router());
     problem(&browser.post("/api/v1/deliveries/retry", "all=true"), 415);
@@ -98,10 +107,48 @@ fn a_person_is_forgotten() {
     let email: String = form_urlencoded::byte_serialize(email.as_bytes()).collect();
     let found = get(&shop, &format!("/api/v1/customers?search={email}"));
     assert_eq!(found["data"], json!([]));
-    for id in ["61", "x", "-1"] {
+    for id in ["61", "x", "-1", "+8", "8.0"] {
         assert!(problem(&send(&shop, Method::DELETE, &format!("/api/v1/customers/{id}"), ""), 404).contains(id));
     }
     assert_eq!(shop.value::<i64>("SELECT count(*) FROM customers WHERE redacted_at IS NOT NULL"), 1);
+}
+
+#[test]
+fn a_body_that_nobody_asked_for_is_refused_in_the_words_of_the_api() {
+    let mut shop = Shop::scored(60);
+    let large = "x".repeat(70_000);
+    for (method, path) in [
+        (Method::POST, "/api/v1/runs"),
+        (Method::GET, "/api/v1/runs"),
+        (Method::DELETE, "/api/v1/customers/7"),
+        (Method::POST, "/api/v1/deliveries/retry"),
+    ] {
+        let told = [("content-length", "70000"), ("content-type", "application/json")];
+        let answer = Browser::new(&shop.router()).send(method.clone(), path, &told, &large);
+        assert_eq!(problem(&answer, 413), "the body is larger than 65536 bytes", "{method} {path}");
+    }
+    let told = [("content-length", "9000000"), ("content-type", "application/json")];
+    let answer = Browser::new(&shop.router()).send(Method::POST, "/api/v1/orders", &told, "{}");
+    assert_eq!(problem(&answer, 413), "the body is larger than 8388608 bytes");
+    assert!(shop.asked.try_recv().is_err());
+    assert_eq!(shop.value::<i64>("SELECT count(*) FROM customers WHERE redacted_at IS NOT NULL"), 0);
+}
+
+#[test]
+fn an_address_that_is_none_is_said_to_be_none_of_the_api() {
+    let shop = Shop::scored(60);
+    for path in
+        ["/api", "/api/", "/api/v1", "/api/v1/", "/api/v1/nowhere", "/api/v1/customers/7/orders", "/api/v2/runs"]
+    {
+        for method in [Method::GET, Method::POST, Method::DELETE] {
+            let detail = problem(&send(&shop, method.clone(), path, ""), 404);
+            assert_eq!(
+                detail, "there is nothing at this address; /api/v1/openapi.json shows what there is",
+                "{method} {path}"
+            );
+        }
+    }
+    assert!(problem(&send(&shop, Method::PUT, "/api/v1/runs", ""), 405).contains("Allow header"));
 }
 
 #[test]

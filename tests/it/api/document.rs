@@ -50,7 +50,7 @@ fn it_tells_of_every_operation() {
                 let kind = if status.starts_with('2') { "application/json" } else { "application/problem+json" };
                 assert!(answer["content"][kind]["schema"]["$ref"].is_string(), "{name} {status}");
             }
-            for status in ["400", "401", "403", "421", "500", "503"] {
+            for status in ["400", "401", "403", "413", "421", "500", "503"] {
                 assert!(answers.contains_key(status), "{name} {status}");
             }
         }

@@ -262,6 +262,13 @@ fn a_new_secret_stands_in_the_file_and_on_no_page() {
         again.contains(&format!("{fresh}@")) && again.contains(&format!("{SECRET}@")),
         "both older ones still sign"
     );
+    // The page never drops a key: it may be the one that quintile signs with until its restart.
+    let page = rotate(&shop, "brevo");
+    assert_eq!(fs::read_to_string(&file).unwrap(), again);
+    assert!(said(&page).contains("the oldest of the three still signs until tomorrow at 12:00."), "{}", said(&page));
+    assert!(said(&page).contains("`quintile destinations rotate-secret brevo`"), "{}", said(&page));
+    assert_eq!(page.attributes(".notice", "class"), ["notice warn"]);
+    assert!(!page.body.contains(&fresh) && !page.body.contains(SECRET));
 
     let page = rotate(&shop, "klaviyo");
     assert!(said(&page).contains("no destination of this name any more"), "{}", said(&page));

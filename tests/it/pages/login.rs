@@ -135,6 +135,8 @@ fn a_session_ends_where_it_should_and_nowhere_else() {
     assert_eq!(other.get("/customers").status, StatusCode::OK, "another session goes on");
 
     let mut restarted = Browser::new(&shop.router());
+    restarted.cookies = thief.cookies;
+    assert_eq!(restarted.get("/customers").status, StatusCode::SEE_OTHER, "nor does a restart bring it back");
     restarted.cookies = other.cookies.clone();
     assert_eq!(restarted.get("/customers").status, StatusCode::OK, "a restart ends none");
 
@@ -225,6 +227,32 @@ fn guessing_is_slow_and_keeps_nobody_out() {
 }
 
 #[test]
+fn many_addresses_and_made_up_headers_do_not_add_up() {
+    let shop = locked();
+    let router = shop.router();
+    let mut merchant = Browser::signed_in(&router);
+    merchant.post("/logout", "");
+    merchant.address = "203.0.113.50".parse().unwrap();
+    let mut guessed = 0;
+    for n in 0..60 {
+        let mut attacker = Browser::from(&router, &format!("2001:db8:{n:x}::1"));
+        if n % 2 == 0 {
+            attacker.headers = vec![("x-forwarded-for", format!("203.0.113.{n}"))];
+        }
+        match attacker.sign_in(&format!("guess {n}")).status {
+            StatusCode::UNAUTHORIZED => guessed += 1,
+            status => assert_eq!(status, StatusCode::TOO_MANY_REQUESTS),
+        }
+    }
+    assert_eq!(guessed, 20, "of all strangers together");
+    assert_eq!(Browser::from(&router, "192.0.2.1").sign_in(PASSWORD).status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(merchant.sign_in(PASSWORD).status, StatusCode::SEE_OTHER, "a browser that was here before");
+    assert_eq!(Browser::new(&router).sign_in(PASSWORD).status, StatusCode::SEE_OTHER, "and the machine itself");
+    shop.pass(MINUTE);
+    assert_eq!(Browser::from(&router, "192.0.2.1").sign_in(PASSWORD).status, StatusCode::SEE_OTHER);
+}
+
+#[test]
 fn a_flood_of_guesses_is_five_guesses() {
     let shop = locked();
     let router = shop.router();
@@ -253,6 +281,15 @@ fn a_proxy_with_https_is_believed_when_there_is_a_password() {
     assert_eq!(browser.get("/customers").status, StatusCode::OK);
     browser.headers.clear();
     assert_eq!(browser.get("/customers").status, StatusCode::SEE_OTHER, "a cookie of HTTPS is none of plain HTTP");
+
+    // The other header for it, of RFC 7239.
+    let mut standard = Browser::new(&router);
+    standard.headers = vec![("forwarded", "for=203.0.113.7;proto=https;host=localhost, for=10.0.0.2".to_owned())];
+    let answer = standard.sign_in(PASSWORD);
+    assert!(set_cookies(&answer).iter().all(|cookie| cookie.starts_with("__Host-") && cookie.ends_with("; Secure")));
+    assert_eq!(standard.get("/customers").status, StatusCode::OK);
+    standard.headers.clear();
+    assert_eq!(standard.get("/customers").status, StatusCode::SEE_OTHER);
 
     // One that was planted over plain HTTP is not looked at behind HTTPS.
     let plain = Browser::signed_in(&router).cookies;
@@ -348,6 +385,10 @@ fn no_secret_is_on_any_page() {
         "/nowhere",
         "/customers.csv",
         "/runs.csv",
+        "/segments.csv",
+        "/deliveries.csv",
+        "/destinations.csv",
+        "/deliveries/decide?action=discard&state=waiting",
         "/metrics",
         "/readyz",
         "/healthz",

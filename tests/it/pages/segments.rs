@@ -206,6 +206,8 @@ impl Lived {
             environment: Environment::default(),
             privacy: Arc::default(),
             database_key: [7; 32],
+            ended_sessions: Vec::new(),
+            limits: quintile::web::Limits::default(),
         })
     }
 }

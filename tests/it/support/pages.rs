@@ -17,10 +17,13 @@ use axum::{
 use quintile::{
     clock::Clock,
     config::{Config, Destination, Environment},
-    db::Database,
+    db::{Database, ended_sessions},
     intake::uploads::Uploads,
     model::Timestamp,
-    web::dashboard::{DashboardState, router},
+    web::{
+        Limits,
+        dashboard::{DashboardState, router},
+    },
 };
 use rusqlite::Transaction;
 use scraper::{Html, Selector};
@@ -42,6 +45,7 @@ pub struct Shop {
     /// Named in advice; need not be there.
     pub config_path: PathBuf,
     pub environment: Environment,
+    pub limits: Limits,
     /// What the clock shows, in Unix milliseconds.
     now: Arc<AtomicI64>,
     score_now: mpsc::Sender<()>,
@@ -64,6 +68,7 @@ impl Shop {
             asked,
             config_path: "config.toml".into(),
             environment: Environment::default(),
+            limits: Limits::default(),
             now: Arc::new(AtomicI64::new(NOW)),
             score_now,
         }
@@ -127,6 +132,8 @@ impl Shop {
             environment: self.environment.clone(),
             privacy: Arc::default(),
             database_key,
+            ended_sessions: ended_sessions(&self.database.readers().get().unwrap()).unwrap(),
+            limits: self.limits,
         })
     }
 

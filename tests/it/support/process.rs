@@ -46,11 +46,12 @@ impl Server {
     /// Starts `quintile serve` and waits until it has said where it listens; `None` when it ended
     /// before that (its standard error says why).
     pub fn try_start(folder: &Path) -> Option<Self> {
-        let mut child = quintile(folder, &["serve"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        Self::try_start_as(quintile(folder, &["serve"]))
+    }
+
+    /// [`Self::try_start`] by a command of one's own.
+    pub fn try_start_as(mut command: Command) -> Option<Self> {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         // Drained on a thread of its own, so that a talkative child never blocks.
         let errors = BufReader::new(child.stderr.take().expect("piped"));
         std::thread::spawn(move || errors.lines().map_while(Result::ok).for_each(|line| eprintln!("serve: {line}")));
@@ -73,6 +74,10 @@ impl Server {
 
     pub fn start(folder: &Path) -> Self {
         Self::try_start(folder).expect("serve starts")
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGTERM, as a service manager sends it; returns how the process ended.

@@ -19,7 +19,10 @@ use quintile::{
     db::Database,
     ledger::Rules,
     model::Timestamp,
-    web::webhooks::{WebhookState, router},
+    web::{
+        Limits,
+        webhooks::{WebhookState, router},
+    },
 };
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -72,6 +75,15 @@ impl Shop {
     }
 
     pub fn open_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::open_as(change, Limits::default())
+    }
+
+    /// Whose listener bears this much.
+    pub fn open_within(limits: Limits) -> Self {
+        Self::open_as(|_| {}, limits)
+    }
+
+    fn open_as(change: impl FnOnce(&mut Config), limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         DOMAIN.clone_into(&mut config.shop.id);
@@ -89,6 +101,7 @@ impl Shop {
             writer: database.writer().clone(),
             wake: Arc::clone(&wake),
             privacy: Arc::default(),
+            limits,
             clock: Clock::from_fn(move || Timestamp::from_millis(clock.load(Ordering::Relaxed))),
         });
         Self { database, config, router, wake, now, sent: AtomicI64::new(0), _folder: folder }

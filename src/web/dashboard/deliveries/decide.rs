@@ -7,9 +7,8 @@ use anyhow::Context as _;
 use askama::Template;
 use axum::{
     extract::{Form, Path, Query, State},
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
 };
-use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     bounded,
@@ -22,7 +21,9 @@ use crate::{
     scoring::decide,
     web::{
         dashboard::{
-            App, statistics,
+            App,
+            said::Notice,
+            statistics,
             view::{self, Chrome},
             words,
         },
@@ -32,7 +33,6 @@ use crate::{
 
 /// How long a page waits for many deliveries; then it says that the work goes on.
 const PATIENCE: Duration = Duration::from_secs(5);
-const GOES_ON: &str = "more";
 
 type Pairs = Vec<(String, String)>;
 
@@ -51,36 +51,23 @@ struct Ask {
     back: String,
 }
 
-/// What was just done, as the next page tells it.
-pub struct Outcome {
-    pub tone: &'static str,
-    pub text: String,
-}
-
-impl Outcome {
-    /// From the address that a form led to.
-    pub fn from_pairs(pairs: &[(String, String)]) -> Option<Self> {
-        let action = view::parameter(pairs, "done").and_then(action)?;
-        let text = match view::parameter(pairs, "n")? {
-            GOES_ON => {
-                return Some(Self {
-                    tone: "ok",
-                    text: "There are many, so the work goes on by itself. Load the page again to see how far it is."
-                        .to_owned(),
-                });
-            }
-            number => match number.parse::<i64>().ok()? {
-                0 => {
-                    let text =
-                        "Nothing was done: it stands elsewhere by now, or waits for its customer to agree to e-mail."
-                            .to_owned();
-                    return Some(Self { tone: "warn", text });
-                }
-                count => format!("{} {}", words::counted(count, "delivery", "deliveries"), became(action, count == 1)),
-            },
-        };
-        Some(Self { tone: "ok", text })
-    }
+/// What was done with so many, as the next page tells it; `None`: the work goes on.
+fn outcome(action: Action, number: Option<usize>) -> Notice {
+    let (tone, text) = match number {
+        None => (
+            "ok",
+            "There are many, so the work goes on by itself. Load the page again to see how far it is.".to_owned(),
+        ),
+        Some(0) => (
+            "warn",
+            "Nothing was done: it stands elsewhere by now, or waits for its customer to agree to e-mail.".to_owned(),
+        ),
+        Some(count) => {
+            let counted = words::counted(i64::try_from(count).unwrap_or(i64::MAX), "delivery", "deliveries");
+            ("ok", format!("{counted} {}", became(action, count == 1)))
+        }
+    };
+    Notice { tone, text }
 }
 
 /// As it stands in addresses and forms.
@@ -160,8 +147,8 @@ pub async fn ask(State(app): State<Arc<App>>, Query(pairs): Query<Pairs>) -> Res
     };
     let mut fields = filter.pairs();
     fields.push(("action", name(action).to_owned()));
-    // What is queued after this page was made was not asked about.
-    fields.push(("until", now.plus_millis(1).millis().to_string()));
+    // What came into this state after this page was made was not asked about.
+    fields.push(("asked", now.plus_millis(1).millis().to_string()));
     view::html(&Ask {
         chrome: Chrome::new(&reader, "deliveries", in_force.as_ref(), now),
         question,
@@ -186,13 +173,10 @@ fn conditions(app: &App, filter: &Filter, tab: Tab) -> Vec<(&'static str, String
 /// `POST /deliveries/decide`
 pub async fn act(State(app): State<Arc<App>>, Form(pairs): Form<Pairs>) -> Result<Response, PageError> {
     let (action, _, filter) = meant(&pairs)?;
-    let until = view::parameter(&pairs, "until").map(|text| text.parse().map_err(|_| unclear())).transpose()?;
-    let meant = outbox::Filter { until: until.map(Timestamp::from_millis), ..filter.meant(action) };
-    let number = match carry_out(&app, action, meant).await? {
-        Some(number) => number.to_string(),
-        None => GOES_ON.to_owned(),
-    };
-    Ok(Redirect::to(&filter.href("/deliveries", &[("done", name(action)), ("n", &number)])).into_response())
+    let asked = view::parameter(&pairs, "asked").map(|text| text.parse().map_err(|_| unclear())).transpose()?;
+    let meant = outbox::Filter { untouched_since: asked.map(Timestamp::from_millis), ..filter.meant(action) };
+    let number = carry_out(&app, action, meant).await?;
+    Ok(app.said.lead(&filter.href("/deliveries", &[]), outcome(action, number)).into_response())
 }
 
 /// What a question or a form is about. Refuses what the page does not offer: an unclear word must not
@@ -226,32 +210,27 @@ pub async fn act_on_one(
         .await?;
     let delivery = found.ok_or_else(super::detail::not_found)?;
     let state = Some(delivery.state).filter(|state| action.states().contains(state));
+    // What its page knew of: pressed twice, the button finds another.
+    let seen = view::parameter(&pairs, "seen").and_then(|id| id.parse().ok()).unwrap_or(0);
     let number = match state {
         // Its page is older than what became of it.
         None => Some(0),
         state => {
-            let filter = outbox::Filter { delivery_id: Some(delivery.id), state, ..outbox::Filter::default() };
+            let (delivery_id, newest_replay) = (Some(delivery.id), Some(seen));
+            let filter = outbox::Filter { delivery_id, state, newest_replay, ..outbox::Filter::default() };
             carry_out(&app, action, filter).await?
         }
     };
-    let number = number.map_or_else(|| GOES_ON.to_owned(), |number| number.to_string());
+    let id = delivery.id;
+    let again = app.readers.read(move |connection| Ok(outbox::newest_replay(connection, id)?)).await?;
+    let again = again.filter(|_| matches!(action, Action::Retry | Action::Replay));
+    let notice = match again.filter(|again| number == Some(0) && *again != seen) {
+        Some(_) => Notice { tone: "warn", text: "Nothing more was done: it was sent again already.".to_owned() },
+        None => outcome(action, number),
+    };
     // Sent again it is a new one, which is the one to look at.
-    let old = delivery.clone();
-    let new = app.readers.read(move |connection| Ok(newest_replay(connection, &old)?)).await?;
-    let shown = new.filter(|_| number != "0" && delivery.events == 1).unwrap_or(delivery.id);
-    Ok(Redirect::to(&format!("/deliveries/{shown}?done={}&n={number}", name(action))).into_response())
-}
-
-/// The newest delivery that sends the events of `delivery` again.
-pub fn newest_replay(connection: &Connection, delivery: &Delivery) -> rusqlite::Result<Option<i64>> {
-    connection
-        .prepare_cached(
-            "SELECT max(id) FROM deliveries WHERE replay_of = ?3
-               AND seq IN (SELECT ?1 UNION ALL SELECT seq FROM batched WHERE delivery_id = ?2)",
-        )?
-        .query_row(params![delivery.seq, delivery.id, delivery.message_id], |row| row.get(0))
-        .optional()
-        .map(Option::flatten)
+    let shown = again.filter(|again| *again != seen && delivery.events == 1).unwrap_or(delivery.id);
+    Ok(app.said.lead(&format!("/deliveries/{shown}"), notice).into_response())
 }
 
 /// Acts on all that are meant, also when the browser goes away. `None`: it is still at it.

@@ -16,7 +16,9 @@ use crate::{
     outbox::{self, Action, Draft, Shop, State as Stage, msg_id},
     web::{
         dashboard::{
-            App, statistics,
+            App,
+            said::Notice,
+            statistics,
             view::{self, Chrome, Moment},
             words,
         },
@@ -37,7 +39,9 @@ struct Page {
     chrome: Chrome,
     id: i64,
     row: Row,
-    outcome: Option<decide::Outcome>,
+    outcome: Option<Notice>,
+    /// The delivery that sends it again, as far as this page knows; 0: none.
+    seen: i64,
     obstacle: Option<String>,
     error: Option<String>,
     facts: Vec<Fact>,
@@ -101,17 +105,19 @@ pub async fn page(
         .readers
         .read(move |connection| {
             let delivery = wanted.map(|id| Delivery::by_id(connection, id)).transpose()?.flatten();
-            Ok(delivery.map(|delivery| load(&reader, connection, &delivery, &pairs)).transpose()?)
+            Ok(delivery.map(|delivery| load(&reader, connection, &delivery)).transpose()?)
         })
         .await?;
-    view::html(&found.ok_or_else(not_found)?)
+    let outcome = app.said.take(&pairs);
+    view::html(&Page { outcome, ..found.ok_or_else(not_found)? })
 }
 
-fn load(app: &App, connection: &Connection, delivery: &Delivery, pairs: &[(String, String)]) -> rusqlite::Result<Page> {
+fn load(app: &App, connection: &Connection, delivery: &Delivery) -> rusqlite::Result<Page> {
     let now = app.clock.now();
     let route = app.routes.iter().position(|route| route.name == delivery.destination);
     let health = route.map(|_| outbox::health(connection, &delivery.destination, now)).transpose()?;
     let open = delivery.finished_at.is_none();
+    let again = outbox::newest_replay(connection, delivery.id)?;
     let shop = Shop::from_config(&app.config);
     let draft = match route {
         Some(route) => outbox::draft(connection, &shop, &app.routes, route, delivery.id)?,
@@ -128,13 +134,14 @@ fn load(app: &App, connection: &Connection, delivery: &Delivery, pairs: &[(Strin
         chrome: Chrome::new(app, "deliveries", statistics::in_force(connection)?.as_ref(), now),
         id: delivery.id,
         row: row(app, delivery, health.as_ref(), now),
-        outcome: decide::Outcome::from_pairs(pairs),
+        outcome: None,
+        seen: again.unwrap_or(0),
         obstacle: health
             .as_ref()
             .filter(|_| open)
             .and_then(|health| standing::obstacle(&delivery.destination, health, now)),
         error: delivery.last_error.as_deref().filter(|_| delivery.state != Stage::Delivered).map(visible::line),
-        facts: facts(app, connection, delivery, now)?,
+        facts: facts(app, connection, delivery, again, now)?,
         actions: actions(delivery),
         sent: match draft {
             Some(_) if delivery.attempts > 0 => "What was sent",
@@ -165,7 +172,13 @@ fn actions(delivery: &Delivery) -> Vec<(&'static str, &'static str)> {
     offered.iter().map(|(action, label)| (decide::name(*action), *label)).collect()
 }
 
-fn facts(app: &App, connection: &Connection, delivery: &Delivery, now: Timestamp) -> rusqlite::Result<Vec<Fact>> {
+fn facts(
+    app: &App,
+    connection: &Connection,
+    delivery: &Delivery,
+    again: Option<i64>,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Fact>> {
     let plain = |term, value: String| Fact { term, value, href: None };
     let mut facts = vec![plain("Id", msg_id(&delivery.message_id))];
     if let Some((id, name)) = &delivery.customer {
@@ -195,7 +208,7 @@ fn facts(app: &App, connection: &Connection, delivery: &Delivery, now: Timestamp
             href: id.map(|id| format!("/deliveries/{id}")),
         });
     }
-    if let Some(id) = decide::newest_replay(connection, delivery)? {
+    if let Some(id) = again {
         facts.push(Fact {
             term: "Sent again as",
             value: format!("delivery {id}"),

@@ -14,6 +14,7 @@ use super::{Outcome, health, place};
 use crate::{
     config::{Config, Loading, Missing, Rotation, RotationError, Secret, rotate},
     delivery::trial::{Person, Trial, trial},
+    model::Timestamp,
     outbox::{self, DestinationState, Resume},
     web::{
         dashboard::{
@@ -130,12 +131,13 @@ async fn renew(app: &Arc<App>, name: &str) -> Result<Said, PageError> {
         let destination = config.destination.iter().find(|destination| destination.name == wanted);
         let destination = destination.context("the configuration has no destination of this name any more")?;
         let now = worker.clock.now();
-        Ok(rotate(destination, &worker.environment, &worker.config_path, now)?)
+        Ok(rotate(destination, &worker.environment, &worker.config_path, false, now)?)
     });
     let done: anyhow::Result<Rotation> = done.await.context("rotating crashed")?;
     Ok(match done {
         Ok(rotation) => rotated(app, name, &rotation),
         Err(error) => match error.downcast_ref::<RotationError>() {
+            Some(RotationError::WouldDrop { until }) => said("warn", full(app, name, *until)),
             Some(RotationError::SignsNothing { .. } | RotationError::Unreadable(_)) => {
                 said("bad", format!("Nothing was changed: {error}."))
             }
@@ -149,18 +151,27 @@ async fn renew(app: &Arc<App>, name: &str) -> Result<Said, PageError> {
     })
 }
 
+/// Each press replaces the newest key: often enough before a restart, and the one in use would be gone.
+fn full(app: &App, name: &str, until: Option<Timestamp>) -> String {
+    let until = until.map(|until| format!(" until {}", when(app, until))).unwrap_or_default();
+    let wait = if until.is_empty() { "" } else { ", or wait until then" };
+    format!(
+        "Nothing was changed: there may be three keys at a time, and the oldest of the three still signs{until}. quintile until its next restart, or your tool, may need it. Restart quintile and enter the newest key in your tool{wait}. `quintile destinations rotate-secret {name}` makes another one at once and drops the oldest."
+    )
+}
+
+fn when(app: &App, at: Timestamp) -> String {
+    Moment::near(app, at, app.clock.now()).text.trim_start_matches("on ").to_owned()
+}
+
 /// The secret itself is on no page: who may read the file may see it.
 fn rotated(app: &App, name: &str, rotation: &Rotation) -> Said {
     let hint = Secret::new(rotation.secret.as_str()).hint().unwrap_or_default();
     match (&rotation.written, &rotation.variable) {
         (Some(path), _) => {
             let path = path.display();
-            let until = rotation
-                .old_signs_until
-                .map(|until| {
-                    format!(" before {}", Moment::near(app, until, app.clock.now()).text.trim_start_matches("on "))
-                })
-                .unwrap_or_default();
+            let until =
+                rotation.old_signs_until.map(|until| format!(" before {}", when(app, until))).unwrap_or_default();
             said(
                 "ok",
                 format!(

@@ -1,24 +1,38 @@
 //! Retry, send, give up: with one, and with all that match.
 
-use axum::http::StatusCode;
+use axum::{
+    Router,
+    http::{Method, StatusCode},
+};
 
 use super::{ids, one::newest, post, post_from, shop};
-use crate::support::pages::{Answer, Shop};
+use crate::support::pages::{Answer, NOW, Shop, send};
 
 fn count(shop: &Shop, sql: &str) -> i64 {
     shop.value(&format!("SELECT count(*) FROM deliveries WHERE {sql}"))
 }
 
+fn get(router: &Router, path: &str) -> Answer {
+    send(router.clone(), Method::GET, path, &[("host", "localhost")])
+}
+
 /// Asks, and presses the button with the fields of the page that asked.
 fn decide(shop: &Shop, query: &str) -> Answer {
-    let asked = shop.get(&format!("/deliveries/decide?{query}"));
+    decide_after(shop, query, |_| {})
+}
+
+/// [`decide`], and what happens before the button is pressed.
+fn decide_after(shop: &Shop, query: &str, meanwhile: impl FnOnce(&Shop)) -> Answer {
+    let router = shop.router();
+    let asked = get(&router, &format!("/deliveries/decide?{query}"));
     assert_eq!(asked.status, StatusCode::OK, "{query}");
     let names = asked.attributes("main form input[type=hidden]", "name");
     let values = asked.attributes("main form input[type=hidden]", "value");
     let fields: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(values.iter().map(String::as_str)).collect();
-    let answer = post(&shop.router(), &asked.attributes("main form", "action")[0], &fields);
+    meanwhile(shop);
+    let answer = post(&router, &asked.attributes("main form", "action")[0], &fields);
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
-    shop.get(answer.location())
+    get(&router, answer.location())
 }
 
 #[test]
@@ -75,13 +89,18 @@ fn all_that_match_are_decided_about_and_the_next_page_says_so() {
 }
 
 #[test]
-fn what_the_next_page_says_is_ours() {
+fn no_link_makes_the_page_say_that_something_was_done() {
     let shop = shop();
-    let said = |query: &str| shop.get(&format!("/deliveries?state=dead&{query}")).texts(".notice");
-    assert!(said("done=retry&n=more")[0].starts_with("There are many, so the work goes on by itself."));
-    for query in ["done=nonsense&n=3", "done=retry", "done=retry&n=%3Cb%3E", "n=3"] {
-        assert_eq!(said(query).len(), 0, "{query}");
+    let router = shop.router();
+    let id = newest(&shop, "held");
+    for query in ["done=retry&n=3", "done=retry&n=more", "said=", "said=1", "said=00000000000000000000000000000000"] {
+        for path in [format!("/deliveries?state=dead&{query}"), format!("/deliveries/{id}?{query}")] {
+            assert_eq!(get(&router, &path).texts(".notice").len(), 0, "{path}");
+        }
     }
+    let led = post(&router, &format!("/deliveries/{id}"), &[("action", "release")]);
+    assert_eq!(get(&router, led.location()).text(".notice"), "1 delivery is sent when it is its turn.");
+    assert_eq!(get(&router, led.location()).texts(".notice").len(), 0, "nor does one that was followed before");
 }
 
 #[test]
@@ -93,15 +112,65 @@ fn a_run_that_nothing_is_held_of_waits_no_more() {
 }
 
 #[test]
-fn what_was_queued_after_the_question_was_not_asked_about() {
+fn what_came_into_the_state_after_the_question_was_not_asked_about() {
+    let shop = shop();
+    let nothing = "Nothing was done: it stands elsewhere by now, or waits for its customer to agree to e-mail.";
+    // Queued since.
+    let page = decide_after(&shop, "action=discard&state=held", |shop| {
+        shop.execute("UPDATE deliveries SET created_at = 1795431700000 WHERE id = (SELECT max(id) FROM deliveries WHERE state = 'held')");
+    });
+    assert_eq!((page.text(".notice").as_str(), count(&shop, "state = 'held'")), ("3 deliveries will not be sent.", 1));
+    // Given up since.
+    let page = decide_after(&shop, "action=retry&state=dead", |shop| {
+        shop.execute("UPDATE deliveries SET finished_at = 1795431700000 WHERE state = 'dead'");
+    });
+    assert_eq!((page.text(".notice").as_str(), count(&shop, "state = 'dead'")), (nothing, 2));
+    // Failed for the first time since; and one that was already on its way.
+    let page = decide_after(&shop, "action=discard&state=retrying", |shop| {
+        shop.execute(
+            "INSERT INTO attempts (delivery_id, number, started_at, duration_ms, status)
+             SELECT id, 1, 1795431600001 - 5000 * (id = (SELECT min(id) FROM deliveries WHERE state = 'retrying')), 5000, 503
+               FROM deliveries WHERE state = 'retrying'",
+        );
+    });
+    assert_eq!((page.text(".notice").as_str(), count(&shop, "state = 'retrying'")), (nothing, 2));
+    // What was tried before the question is meant.
+    shop.execute("UPDATE attempts SET started_at = 1795431590000");
+    assert_eq!(decide(&shop, "action=discard&state=retrying").text(".notice"), "2 deliveries will not be sent.");
+}
+
+#[test]
+fn a_button_that_is_pressed_twice_does_it_once() {
     let shop = shop();
     let router = shop.router();
-    shop.execute("UPDATE deliveries SET created_at = 1795431700000 WHERE id = (SELECT max(id) FROM deliveries WHERE state = 'held')");
-    let until = "1795431600001";
-    let fields = [("action", "discard"), ("state", "held"), ("until", until)];
-    let answer = post(&router, "/deliveries/decide", &fields);
-    assert_eq!(answer.location(), "/deliveries?state=held&done=discard&n=3");
-    assert_eq!(count(&shop, "state = 'held'"), 1);
+    let again = "Nothing more was done: it was sent again already.";
+    for (state, action, said) in [
+        ("delivered", "replay", "1 delivery is sent again, as a new message."),
+        ("dead", "retry", "1 delivery is tried now."),
+    ] {
+        let (id, before) = (newest(&shop, state), count(&shop, "replay_of IS NOT NULL"));
+        let path = format!("/deliveries/{id}");
+        let page = get(&router, &path);
+        let seen = page.attributes("main form input[name=seen]", "value").remove(0);
+        let fields = [("action", action), ("seen", seen.as_str())];
+        let pages = [0, 1, 2].map(|_| get(&router, post(&router, &path, &fields).location()));
+        assert_eq!(count(&shop, "replay_of IS NOT NULL"), before + 1, "{state}");
+        let new: i64 = shop.value("SELECT max(id) FROM deliveries");
+        assert_eq!(pages.each_ref().map(|page| page.text(".notice")), [said, again, again]);
+        assert!(pages.iter().all(|page| page.text("h1").starts_with(&format!("Delivery {new} "))), "{state}");
+    }
+    // At once, too: the one that comes second is decided about after the first.
+    let id = newest(&shop, "delivered");
+    let path = format!("/deliveries/{id}");
+    let seen: String = get(&router, &path).attributes("main form input[name=seen]", "value").remove(0);
+    assert_ne!(seen, "0", "a page that knows of one");
+    let before = count(&shop, "replay_of IS NOT NULL");
+    std::thread::scope(|threads| {
+        for _ in 0..8 {
+            threads.spawn(|| post(&router, &path, &[("action", "replay"), ("seen", &seen)]));
+        }
+    });
+    assert_eq!(count(&shop, "replay_of IS NOT NULL"), before + 1, "can have it sent once more");
 }
 
 #[test]
@@ -114,10 +183,10 @@ fn what_waits_for_a_consent_is_not_released() {
         decide(&shop, "action=release&state=held").text(".notice"),
         "3 deliveries are sent when it is their turn."
     );
-    let id = newest(&shop, "held");
-    let answer = post(&shop.router(), &format!("/deliveries/{id}"), &[("action", "release")]);
-    assert_eq!(answer.location(), format!("/deliveries/{id}?done=release&n=0"));
-    assert!(shop.get(answer.location()).text(".notice").starts_with("Nothing was done"));
+    let (id, router) = (newest(&shop, "held"), shop.router());
+    let answer = post(&router, &format!("/deliveries/{id}"), &[("action", "release")]);
+    assert!(answer.location().starts_with(&format!("/deliveries/{id}?said=")));
+    assert!(get(&router, answer.location()).text(".notice").starts_with("Nothing was done"));
 }
 
 #[test]
@@ -135,9 +204,9 @@ fn one_is_decided_about_on_its_own_page() {
     let dead = newest(&shop, "dead");
     let location = press(dead, "retry");
     let again: i64 = shop.value("SELECT max(id) FROM deliveries");
-    assert_eq!(location, format!("/deliveries/{again}?done=retry&n=1"));
+    assert!(location.starts_with(&format!("/deliveries/{again}?said=")), "{location}");
     assert_eq!((state(dead).as_str(), state(again).as_str()), ("superseded", "waiting"));
-    let page = shop.get(&location);
+    let page = get(&router, &location);
     assert_eq!(page.text(".notice"), "1 delivery is tried now.");
     assert!(page.attributes(".facts a", "href").contains(&format!("/deliveries/{dead}")));
     assert!(
@@ -148,10 +217,7 @@ fn one_is_decided_about_on_its_own_page() {
 
     let retrying = newest(&shop, "retrying");
     press(retrying, "retry");
-    assert_eq!(
-        shop.value::<i64>(&format!("SELECT due_at FROM deliveries WHERE id = {retrying}")),
-        crate::support::pages::NOW
-    );
+    assert_eq!(shop.value::<i64>(&format!("SELECT due_at FROM deliveries WHERE id = {retrying}")), NOW);
     let held = newest(&shop, "held");
     press(held, "release");
     assert_eq!(state(held), "waiting");
@@ -162,7 +228,7 @@ fn one_is_decided_about_on_its_own_page() {
     assert_eq!((state(delivered).as_str(), count(&shop, "replay_of IS NOT NULL")), ("delivered", 2));
     // Pressed on a page that is older than what became of it.
     let location = press(delivered, "discard");
-    assert_eq!(location, format!("/deliveries/{delivered}?done=discard&n=0"));
+    assert!(get(&router, &location).text(".notice").starts_with("Nothing was done"));
 }
 
 #[test]
@@ -176,7 +242,7 @@ fn an_unclear_form_or_one_of_another_site_does_nothing() {
         vec![("action", "nonsense"), ("state", "dead")],
         vec![("action", "replay"), ("state", "delivered")],
         vec![("action", "release"), ("state", "dead")],
-        vec![("action", "discard"), ("state", "held"), ("until", "soon")],
+        vec![("action", "discard"), ("state", "held"), ("asked", "soon")],
     ] {
         let answer = post(&router, "/deliveries/decide", &fields);
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{fields:?}");
@@ -192,7 +258,8 @@ fn an_unclear_form_or_one_of_another_site_does_nothing() {
     }
     // A run that is no number means no delivery, not all of them.
     let answer = post(&router, "/deliveries/decide", &[("action", "release"), ("state", "held"), ("run", "x")]);
-    assert_eq!(answer.location(), "/deliveries?state=held&run=0&done=release&n=0");
+    assert!(answer.location().starts_with("/deliveries?state=held&run=0&said="));
+    assert!(get(&router, answer.location()).text(".notice").starts_with("Nothing was done"));
     assert_eq!(before, shop.value::<String>("SELECT group_concat(id || state) FROM deliveries"));
     assert_eq!(ids(&shop.get("/deliveries?state=held")).len(), 4);
 }

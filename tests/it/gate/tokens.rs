@@ -1,0 +1,95 @@
+//! Messages without a good signature: each client has so many, and no client has those of another.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::{body::Body, extract::ConnectInfo, http::Request};
+
+use crate::support::shop::{Shop, Webhook, order};
+
+const BUCKET: usize = 300;
+
+/// From this address, forwarded for others or not.
+fn from(mut request: Request<Body>, address: &str, forwarded_for: Option<&str>) -> Request<Body> {
+    let address: IpAddr = address.parse().unwrap();
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::new(address, 50_000)));
+    if let Some(others) = forwarded_for {
+        request.headers_mut().insert("x-forwarded-for", others.parse().unwrap());
+    }
+    request
+}
+
+fn body() -> String {
+    order(1001).guest("anna@example.com").json().to_string()
+}
+
+async fn bad(shop: &Shop, address: &str, forwarded_for: Option<&str>) -> u16 {
+    let webhook = shop.webhook("orders/create", body()).header("X-Shopify-Hmac-Sha256", "Z3Vlc3M=");
+    let reply = shop.request(from(webhook.request(), address, forwarded_for)).await;
+    if reply.status == 429 {
+        assert_eq!(reply.headers["retry-after"], "1");
+        assert_eq!(reply.json()["status"], 429);
+    }
+    reply.status.as_u16()
+}
+
+async fn good(shop: &Shop, address: &str, forwarded_for: Option<&str>) -> u16 {
+    let webhook: Webhook = shop.webhook("orders/create", body());
+    shop.request(from(webhook.request(), address, forwarded_for)).await.status.as_u16()
+}
+
+/// Messages until the first is told to wait.
+async fn until_refused(shop: &Shop, address: &str, forwarded_for: Option<&str>) -> usize {
+    for n in 0..2 * BUCKET {
+        match bad(shop, address, forwarded_for).await {
+            401 => {}
+            429 => return n,
+            status => panic!("{status}"),
+        }
+    }
+    usize::MAX
+}
+
+#[tokio::test]
+async fn who_guesses_signatures_is_told_to_wait_and_others_are_not() {
+    let shop = Shop::open();
+    // A token or two come back meanwhile.
+    let refused = until_refused(&shop, "203.0.113.7", None).await;
+    assert!((BUCKET..BUCKET + 100).contains(&refused), "{refused}");
+    assert_eq!(good(&shop, "203.0.113.8", None).await, 200, "another address");
+    // A name that the client gives itself is nobody's.
+    assert_eq!(bad(&shop, "203.0.113.7", Some("198.51.100.1")).await, 429);
+    let refused = until_refused(&shop, "2001:db8:1:2::1", None).await;
+    assert!((BUCKET..BUCKET + 100).contains(&refused), "{refused}");
+    assert_eq!(bad(&shop, "2001:db8:1:2:9::9", None).await, 429, "the same network");
+    assert_eq!(shop.inbox().len(), 1);
+}
+
+#[tokio::test]
+async fn behind_a_tunnel_a_stranger_does_not_keep_out_the_shop() {
+    let shop = Shop::open();
+    // Names nobody: everybody is one, so nobody is limited.
+    assert_eq!(until_refused(&shop, "127.0.0.1", None).await, usize::MAX);
+    assert_eq!(good(&shop, "127.0.0.1", None).await, 200);
+    // Names who asks, behind what they say themselves.
+    for tunnel in ["127.0.0.1", "::1", "172.17.0.1"] {
+        let n = tunnel.len();
+        let attacker = format!("198.51.100.{n}");
+        for spoofed in [attacker.clone(), format!("203.0.113.8, {attacker}")] {
+            let refused = until_refused(&shop, tunnel, Some(&spoofed)).await;
+            assert!(refused <= BUCKET + 100, "{refused}");
+        }
+        assert_eq!(good(&shop, tunnel, Some("203.0.113.8")).await, 200, "the shop");
+        assert_eq!(good(&shop, tunnel, None).await, 200, "and a tool on this machine");
+    }
+}
+
+#[tokio::test]
+async fn a_shop_never_runs_out() {
+    let shop = Shop::open();
+    for _ in 0..BUCKET + 200 {
+        assert_eq!(good(&shop, "203.0.113.8", None).await, 200);
+    }
+    // What is refused for another reason than its signature costs no more than a wrong one.
+    let refused = until_refused(&shop, "203.0.113.8", None).await;
+    assert!((BUCKET..BUCKET + 100).contains(&refused), "{refused}");
+}
