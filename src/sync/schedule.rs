@@ -24,16 +24,8 @@ pub struct Last {
 #[must_use]
 pub fn due(last: Option<Last>, every_hours: u32, scoring: Option<Timestamp>, now: Timestamp) -> Option<Trigger> {
     let Some(last) = last else { return Some(Trigger::Scheduled) };
-    let every = i64::from(every_hours) * HOUR;
-    let next = match last.state {
-        // It was cut off: whoever ran it is gone, since only one can run.
-        State::Running => return Some(Trigger::Scheduled),
-        State::Done => last.started_at.plus_millis(every),
-        State::Failed => {
-            let pause = AFTER_A_FAILURE.saturating_mul(1 << last.failures.saturating_sub(1).min(20)).min(every);
-            last.finished_at.unwrap_or(last.started_at).plus_millis(pause)
-        }
-    };
+    // One that was cut off: whoever ran it is gone, since only one can run.
+    let Some(next) = regular(last, every_hours) else { return Some(Trigger::Scheduled) };
     if scoring.is_some_and(|scoring| {
         let from = scoring.plus_millis(-BEFORE_SCORING);
         from <= now && now < scoring && last.started_at < from
@@ -42,6 +34,30 @@ pub fn due(last: Option<Last>, every_hours: u32, scoring: Option<Timestamp>, now
     }
     // A clock that was set back must not stop the pulls.
     (now >= next || now < last.started_at).then_some(Trigger::Scheduled)
+}
+
+/// When the next pull begins by itself; `now` when it is due or under way.
+#[must_use]
+pub fn next(last: Option<Last>, every_hours: u32, scoring: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    let Some(regular) = last.and_then(|last| regular(last, every_hours)) else { return now };
+    let before_scoring = scoring.map(|scoring| scoring.plus_millis(-BEFORE_SCORING));
+    before_scoring
+        .filter(|at| last.is_some_and(|last| last.started_at < *at))
+        .map_or(regular, |at| at.min(regular))
+        .max(now)
+}
+
+/// When the pull after `last` is due, scoring apart; `None`: at once, it was cut off.
+fn regular(last: Last, every_hours: u32) -> Option<Timestamp> {
+    let every = i64::from(every_hours) * HOUR;
+    match last.state {
+        State::Running => None,
+        State::Done => Some(last.started_at.plus_millis(every)),
+        State::Failed => {
+            let pause = AFTER_A_FAILURE.saturating_mul(1 << last.failures.saturating_sub(1).min(20)).min(every);
+            Some(last.finished_at.unwrap_or(last.started_at).plus_millis(pause))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -80,6 +96,24 @@ mod tests {
             (Some(last(State::Done, "23T12:00:00", 0)), None, "22T12:00:00", scheduled),
         ] {
             assert_eq!(due(last, 6, scoring, at(now)), expected, "{last:?} {now}");
+        }
+    }
+
+    #[test]
+    fn the_next_one_is_said_and_comes_then() {
+        let night = Some(at("24T02:00:00"));
+        for (last, scoring, now, expected) in [
+            (None, None, "23T12:00:00", "23T12:00:00"),
+            (Some(last(State::Running, "23T12:00:00", 0)), None, "23T12:00:01", "23T12:00:01"),
+            (Some(last(State::Done, "23T12:00:00", 0)), night, "23T13:00:00", "23T18:00:00"),
+            (Some(last(State::Done, "23T22:00:00", 0)), night, "23T23:00:00", "24T01:30:00"),
+            (Some(last(State::Done, "24T01:30:00", 0)), night, "24T01:45:00", "24T07:30:00"),
+            (Some(last(State::Failed, "23T12:00:00", 1)), None, "23T12:02:00", "23T12:11:00"),
+            (Some(last(State::Done, "23T12:00:00", 0)), None, "23T20:00:00", "23T20:00:00"),
+        ] {
+            let next = next(last, 6, scoring, at(now));
+            assert_eq!(next, at(expected), "{last:?} {now}");
+            assert!(due(last, 6, scoring, next).is_some(), "{last:?} {now}");
         }
     }
 }

@@ -5,10 +5,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { axe, dashboard, shots } from './browser.mjs';
+import { dashboard, shots } from './browser.mjs';
 
 const site = dashboard();
-const { base, open } = site;
+const { base, open, looks } = site;
 
 /** The address of the first delivery in a state. */
 async function first(state) {
@@ -20,31 +20,6 @@ async function first(state) {
 
 /** The card of a destination. */
 const card = (page, name) => page.locator('.dst').filter({ has: page.getByRole('heading', { name, exact: true }) });
-
-async function check(name, path, act = async () => {}) {
-  for (const scheme of ['light', 'dark']) {
-    for (const width of [1280, 390]) {
-      const seen = await open(path, { width, scheme });
-      assert.equal(seen.status, 200, path);
-      await act(seen.page);
-      if (shots) await seen.page.screenshot({ path: `${shots}/${name}-${width}-${scheme}.png`, fullPage: true });
-      const sideways = await seen.page.evaluate(
-        () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
-      );
-      assert.equal(sideways, 0, `${name} ${scheme} ${width} scrolls sideways`);
-      assert.deepEqual(seen.complaints, []);
-      await seen.page.context().close();
-
-      const checked = await open(path, { width, scheme, bypassCSP: true });
-      await act(checked.page);
-      await checked.page.addScriptTag({ path: axe });
-      const { violations } = await checked.page.evaluate(() => globalThis.axe.run());
-      const found = violations.map((rule) => `${rule.id}: ${rule.nodes.map((node) => node.html).join(' | ')}`);
-      assert.deepEqual(found, [], `${name} ${scheme} ${width}`);
-      await checked.page.context().close();
-    }
-  }
-}
 
 test('every page in every look', async (t) => {
   const dead = await first('dead');
@@ -65,7 +40,7 @@ test('every page in every look', async (t) => {
     'destinations-unfolded': ['/destinations', unfold],
   };
   for (const [name, [path, act]] of Object.entries(pages)) {
-    await t.test(name, () => check(name, path, act));
+    await t.test(name, () => looks(name, path, { act }));
   }
 });
 

@@ -52,6 +52,9 @@ const EDGES: &[(&str, &[&str])] = &[
             "intake::privacy",
             "ledger::Who",
             "scoring::note_decided",
+            // It says when the shop is asked next.
+            "sync::schedule",
+            "sync::log",
         ],
     ),
     // It does what the commands do, and looks with the queries of the pages.

@@ -11,6 +11,7 @@ mod machines;
 mod overview;
 mod plans;
 mod privacy;
+mod runs;
 mod security;
 mod segments;
 mod settings;

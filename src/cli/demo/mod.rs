@@ -109,7 +109,7 @@ async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let in_trouble = Moody::default();
     let sockets = [TcpListener::bind(("127.0.0.1", 0)).await?, TcpListener::bind(("127.0.0.1", 0)).await?];
     let addresses = [sockets[0].local_addr()?, sockets[1].local_addr()?];
-    let config = Arc::new(configure(args, folder.path(), secret, addresses)?);
+    let mut config = configure(args, folder.path(), secret, addresses)?;
     let background = CancellationToken::new();
     for (socket, router) in sockets.into_iter().zip([receiver.router(), in_trouble.router()]) {
         tokio::spawn(web::listen(
@@ -122,6 +122,10 @@ async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     }
 
     let listeners = bind(&config).await?;
+    // The pages name the ports that were free.
+    config.webhooks.listen = listeners.webhooks.local_addr()?;
+    config.dashboard.listen = listeners.dashboard.local_addr()?;
+    let config = Arc::new(config);
     let database = Arc::new(Database::open(&config.database.path, "quintile demo")?);
     let history = shop::Shop::new(SEED, CUSTOMERS, WEEKS_OF_HISTORY, context.clock.now());
     let today = tokio::select! {

@@ -92,6 +92,16 @@ pub fn columns(nights: &[[i64; 3]]) -> Vec<Column> {
         .collect()
 }
 
+/// A name as it stands in a drawing, where it cannot go on in a second line.
+#[must_use]
+pub fn short(name: &str) -> String {
+    const LONGEST: usize = 20;
+    if name.chars().count() <= LONGEST {
+        return name.to_owned();
+    }
+    name.chars().take(LONGEST - 1).chain(['…']).collect()
+}
+
 /// `value / whole * scale`, rounded down; 0 without a whole.
 fn scaled(value: i64, whole: i64, scale: i64) -> i64 {
     if whole <= 0 {
@@ -122,6 +132,12 @@ mod tests {
         ] {
             assert_eq!(bar(value, longest), length, "{value} of {longest}");
         }
+    }
+
+    #[test]
+    fn names_in_drawings_are_cut() {
+        assert_eq!(short("Potential loyalists"), "Potential loyalists");
+        assert_eq!(short("Größte Freunde des Hauses"), "Größte Freunde des …");
     }
 
     #[test]

@@ -14,12 +14,14 @@ pub struct Heat {
     pub by_revenue: bool,
     pub columns: Vec<Head>,
     pub rows: Vec<HeatRow>,
-    pub caption: &'static str,
+    pub caption: String,
 }
 
 pub struct Head {
     pub score: u8,
     pub range: String,
+    /// The same to the minute; empty where `range` is exact.
+    pub exact: String,
     /// " days", " orders"
     pub unit: &'static str,
     /// The first with a range says the unit for all; the others only aloud.
@@ -52,7 +54,7 @@ pub fn heat(app: &App, connection: &Connection, run: &Run, by_revenue: bool) -> 
     };
     let pairs = || (1..=5u8).flat_map(|r| (1..=5u8).map(move |f| (r, f)));
     let fullest = pairs().map(|(r, f)| sum(r, f, &value)).max().unwrap_or(0);
-    let mut heads: Vec<Head> = (1..=5u8).rev().map(|r| days_head(r, &recency, run.as_of)).collect();
+    let mut heads: Vec<Head> = (1..=5u8).rev().map(|r| days_head(app, r, &recency, run.as_of)).collect();
     let mut columns: Vec<Head> = (1..=5u8).map(|f| orders_head(f, &frequency)).collect();
     for heads in [&mut heads, &mut columns] {
         if let Some(first) = heads.iter_mut().find(|head| !head.unit.is_empty()) {
@@ -73,16 +75,7 @@ pub fn heat(app: &App, connection: &Connection, run: &Run, by_revenue: bool) -> 
                 .collect(),
         })
         .collect();
-    Ok(Heat {
-        by_revenue,
-        columns,
-        rows,
-        caption: if run.ties == "together" {
-            "Rows and columns are fifths of your customers, except that equal customers stay together. Select a cell to see them."
-        } else {
-            "Each row and each column holds a fifth of your customers. Select a cell to see them."
-        },
-    })
+    Ok(Heat { by_revenue, columns, rows, caption: caption(run, &recency) })
 }
 
 fn heat_cell(
@@ -127,10 +120,35 @@ fn heat_cell(
     }
 }
 
-/// "0–21 days": from the newest to the oldest last order inside the quintile.
-fn days_head(score: u8, cuts: &[Cut], as_of: Timestamp) -> Head {
+fn caption(run: &Run, recency: &[Cut]) -> String {
+    let ties = if run.ties == "split" {
+        "Each row and each column holds a fifth of your customers. Equal ones are parted by their id, so a value can stand at the ends of two."
+    } else if meet_on_a_day(recency, run.as_of) {
+        "Rows and columns are fifths of your customers; equal ones stay together, and the hour parts rows that meet on a day."
+    } else {
+        "Rows and columns are fifths of your customers, except that equal ones stay together."
+    };
+    format!("{ties} Select a cell to see them.")
+}
+
+/// Whether the last orders of two neighbouring quintiles lie on one day, though at different times.
+pub fn meet_on_a_day(cuts: &[Cut], as_of: Timestamp) -> bool {
     let days = |at: i64| definitions::days_between(Timestamp::from_millis(at), as_of);
-    head(score, cuts, |cut| (days(cut.highest), days(cut.lowest)), [" day", " days"])
+    let filled: Vec<&Cut> = cuts.iter().filter(|cut| cut.customers > 0).collect();
+    filled.windows(2).any(|pair| days(pair[0].highest) == days(pair[1].lowest))
+}
+
+/// "0–21 days": from the newest to the oldest last order inside the quintile.
+fn days_head(app: &App, score: u8, cuts: &[Cut], as_of: Timestamp) -> Head {
+    let days = |at: i64| definitions::days_between(Timestamp::from_millis(at), as_of);
+    let moment = |at: i64| words::moment(Timestamp::from_millis(at), app.config.shop.timezone);
+    let head = head(score, cuts, |cut| (days(cut.highest), days(cut.lowest)), [" day", " days"]);
+    let cut = cuts.iter().find(|cut| cut.quintile == score && cut.customers > 0);
+    Head {
+        exact: cut
+            .map_or_else(String::new, |cut| format!("last order {} to {}", moment(cut.lowest), moment(cut.highest))),
+        ..head
+    }
 }
 
 /// "3–5 orders"
@@ -144,5 +162,27 @@ fn head(score: u8, cuts: &[Cut], ends: impl Fn(&Cut) -> (i64, i64), [one, many]:
         Some((from, to)) if from == to => (words::count(from), if from == 1 { one } else { many }),
         Some((from, to)) => (format!("{}–{}", words::count(from), words::count(to)), many),
     };
-    Head { score, range, unit, says_unit: false }
+    Head { score, range, exact: String::new(), unit, says_unit: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_meet_on_a_day_are_told_from_those_that_do_not() {
+        const DAY: i64 = Timestamp::DAY;
+        let as_of = Timestamp::from_millis(100 * DAY);
+        let cut = |quintile, customers, lowest, highest| Cut { quintile, customers, lowest, highest };
+        // 49 days and 2 hours, 49 days and 1 hour.
+        let hour = DAY / 24;
+        let meeting = [cut(4, 5, 10 * DAY, 51 * DAY - 2 * hour), cut(5, 5, 51 * DAY - hour, 99 * DAY)];
+        assert!(meet_on_a_day(&meeting, as_of));
+        let apart = [cut(4, 5, 10 * DAY, 49 * DAY), cut(5, 5, 51 * DAY, 99 * DAY)];
+        assert!(!meet_on_a_day(&apart, as_of));
+        // Nobody is between them, so they are neighbours.
+        let around_nobody = [meeting[0], cut(5, 0, 0, 0), meeting[1]];
+        assert!(meet_on_a_day(&around_nobody, as_of));
+        assert!(!meet_on_a_day(&[], as_of));
+    }
 }

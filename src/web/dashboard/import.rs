@@ -17,6 +17,7 @@ use rusqlite::Connection;
 
 use super::{
     App, statistics,
+    syncs::{self, Fetching},
     view::{self, Chrome, Moment},
     words,
 };
@@ -44,6 +45,8 @@ struct Page {
     rows: Vec<Row>,
     webhooks: Vec<WebhookRow>,
     listen: String,
+    /// `None`: there is nothing to ask the shop with.
+    fetching: Option<Fetching>,
 }
 
 /// An import as a line of the list.
@@ -61,26 +64,34 @@ struct Row {
 /// One address for webhooks.
 struct WebhookRow {
     shop: &'static str,
-    path: &'static str,
+    /// To paste into the shop.
+    address: String,
     tone: &'static str,
     state: String,
 }
 
 /// `GET /import`
 pub async fn page(State(app): State<Arc<App>>) -> Result<Response, PageError> {
-    let (in_force, imports, last) = app
+    let (reader, now) = (Arc::clone(&app), app.clock.now());
+    let (in_force, imports, last, fetching) = app
         .readers
-        .read(|connection| {
-            Ok((statistics::in_force(connection)?, uploads::list(connection)?, last_messages(connection)?))
+        .read(move |connection| {
+            Ok((
+                statistics::in_force(connection)?,
+                uploads::list(connection)?,
+                last_messages(connection)?,
+                syncs::fetching(&reader, connection, now)?,
+            ))
         })
         .await?;
     view::html(&Page {
-        chrome: Chrome::new(&app, "import", in_force.as_ref(), app.clock.now()),
+        chrome: Chrome::new(&app, "import", in_force.as_ref(), now),
         free: !imports.iter().any(|import| import.state.is_busy()),
         limit: words::bytes(app.uploads.limit()),
         rows: imports.iter().map(|import| row(&app, import)).collect(),
         webhooks: webhook_rows(&app, &last),
         listen: app.config.webhooks.listen.to_string(),
+        fetching,
     })
 }
 
@@ -212,6 +223,11 @@ fn last_messages(connection: &Connection) -> rusqlite::Result<Vec<(Source, Times
     statement.query_map([LOOKED_THROUGH], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
+/// Where the shop reaches this program, as far as the configuration says.
+fn public_address(app: &App) -> &str {
+    app.config.sync.webhook_address.strip_suffix("/webhooks/shopify").unwrap_or("https://your-address")
+}
+
 fn webhook_rows(app: &App, last: &[(Source, Timestamp)]) -> Vec<WebhookRow> {
     let webhooks = &app.config.webhooks;
     let now = app.clock.now();
@@ -234,7 +250,7 @@ fn webhook_rows(app: &App, last: &[(Source, Timestamp)]) -> Vec<WebhookRow> {
             Some(at) => ("ok", format!("The last message came {}", Moment::near(app, at, now).text)),
             None => ("", "No message yet".to_owned()),
         };
-        WebhookRow { shop, path, tone, state }
+        WebhookRow { shop, address: format!("{}{path}", public_address(app)), tone, state }
     })
     .collect()
 }

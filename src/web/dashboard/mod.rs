@@ -21,6 +21,7 @@ mod import;
 mod kept;
 pub(super) mod list;
 mod login;
+mod matrix;
 mod messages;
 mod metrics;
 mod names;
@@ -204,7 +205,7 @@ pub fn router(state: DashboardState) -> Router {
         .route("/customers/{id}/erase", post(customer::erase::erase))
         .route("/runs", get(runs::list).post(runs::score_now))
         .route("/runs.csv", get(export::runs))
-        .route("/runs/{id}", get(runs::detail))
+        .route("/runs/{id}", get(runs::detail::page))
         .route("/deliveries", get(deliveries::page))
         .route("/deliveries.csv", get(deliveries::export::csv))
         .route("/deliveries/decide", get(deliveries::decide::ask).post(deliveries::decide::act))

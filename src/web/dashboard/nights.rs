@@ -40,6 +40,16 @@ pub struct Chart {
     pub rows: Vec<ChartRow>,
 }
 
+impl Chart {
+    pub fn has_open(&self) -> bool {
+        self.columns.iter().any(|column| column.open.is_some())
+    }
+
+    pub fn has_dead(&self) -> bool {
+        self.columns.iter().any(|column| column.bad.is_some())
+    }
+}
+
 pub struct ChartRow {
     pub day: String,
     pub done: String,

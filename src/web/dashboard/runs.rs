@@ -1,29 +1,24 @@
-//! `GET /runs`, `GET /runs/{id}`: did the night work? `POST /runs`: score now.
+//! `GET /runs`: did the night work? `POST /runs`: score now.
+
+pub mod detail;
 
 use std::sync::{Arc, atomic::Ordering};
 
 use askama::Template;
 use axum::{
-    extract::{Path, Query, State},
+    extract::{Query, State},
     response::{IntoResponse, Redirect, Response},
 };
-use rusqlite::Connection;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::{
     App,
-    definitions::{self, Cut, Direction},
-    overview::segment_href,
     statistics::{self, Run},
     syncs,
     view::{self, Chrome, Moment},
     words,
 };
-use crate::{
-    model::{Money, Timestamp},
-    outbox,
-    web::error::PageError,
-};
+use crate::web::error::PageError;
 
 /// Runs on a page.
 const PAGE: usize = 50;
@@ -54,48 +49,6 @@ pub struct Row {
     pub notes: Vec<String>,
 }
 
-#[derive(Template)]
-#[template(path = "run.html")]
-struct Detail {
-    chrome: Chrome,
-    row: Row,
-    facts: Vec<(&'static str, String)>,
-    error: Option<String>,
-    receipts: Vec<ReceiptRow>,
-    segments: Vec<(String, &'static str, String, String, String)>,
-    cuts: Vec<CutRow>,
-    moves: Vec<MoveRow>,
-    /// The run came so far that there is something to say about customers.
-    scored: bool,
-}
-
-/// What became of the run's changes at one destination.
-struct ReceiptRow {
-    destination: String,
-    /// Its deliveries of this run.
-    href: String,
-    tone: &'static str,
-    changes: String,
-    delivered: String,
-    open: String,
-    dead: String,
-    /// Superseded and discarded.
-    dropped: String,
-}
-
-struct CutRow {
-    score: u8,
-    /// (range of values, customers in it) of recency, frequency and monetary value.
-    dimensions: [(String, String); 3],
-}
-
-struct MoveRow {
-    old: String,
-    new: String,
-    direction: Direction,
-    customers: String,
-}
-
 /// `GET /runs`
 pub async fn list(
     State(app): State<Arc<App>>,
@@ -120,22 +73,6 @@ pub async fn list(
         syncs,
         first: before.is_none(),
     })
-}
-
-/// `GET /runs/{id}`
-pub async fn detail(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, PageError> {
-    let reader = Arc::clone(&app);
-    let wanted: Option<i64> = id.parse().ok();
-    let found = app
-        .readers
-        .read(move |connection| {
-            let run = wanted.map(|id| statistics::by_id(connection, id)).transpose()?.flatten();
-            Ok(run.map(|run| load(&reader, connection, &run)).transpose()?)
-        })
-        .await?;
-    let detail =
-        found.ok_or_else(|| PageError::NotFound("There is no such run. The list shows all there are.".to_owned()))?;
-    view::html(&detail)
 }
 
 /// `POST /runs`: asks for a run and goes back to the Overview, which says so. When one is already
@@ -192,143 +129,4 @@ pub fn row(app: &App, run: &Run) -> Row {
         duration: run.score_ms.map_or_else(String::new, |ms| words::duration(ms + run.emit_ms.unwrap_or(0))),
         notes,
     }
-}
-
-fn load(app: &App, connection: &Connection, run: &Run) -> rusqlite::Result<Detail> {
-    let currency = app.config.shop.currency;
-    let segments = statistics::segments(connection, run.id)?;
-    let moves = statistics::moves(connection, run.id)?;
-    let [r, f, m] = ["r", "f", "m"].map(|dimension| statistics::cuts(connection, run.id, dimension));
-    Ok(Detail {
-        chrome: Chrome::new(app, "runs", statistics::in_force(connection)?.as_ref(), app.clock.now()),
-        row: row(app, run),
-        facts: facts(app, run),
-        error: run.error.clone(),
-        receipts: outbox::receipt(connection, run.id)?.iter().map(|receipt| receipt_row(run, receipt)).collect(),
-        segments: segments
-            .iter()
-            .map(|segment| {
-                let name = segment.segment.as_str();
-                (
-                    app.names.label(name),
-                    app.names.tone(name),
-                    segment_href(name),
-                    words::count(segment.customers),
-                    words::money_rounded(segment.revenue, currency),
-                )
-            })
-            .collect(),
-        cuts: cut_rows(app, run, &r?, &f?, &m?),
-        moves: moves
-            .iter()
-            .map(|step| (step, definitions::direction(&step.old, &step.new, |name| app.names.rank(name))))
-            .filter(|(_, way)| *way != Direction::None)
-            .map(|(step, direction)| MoveRow {
-                old: if step.old.is_empty() { "Not scored before".to_owned() } else { app.names.label(&step.old) },
-                new: if step.new.is_empty() { "No order left".to_owned() } else { app.names.label(&step.new) },
-                direction,
-                customers: words::count(step.customers),
-            })
-            .collect(),
-        scored: run.scored_at.is_some(),
-    })
-}
-
-fn receipt_row(run: &Run, receipt: &outbox::Receipt) -> ReceiptRow {
-    let dropped = receipt.superseded + receipt.discarded;
-    let state = match () {
-        () if receipt.dead > 0 => "dead",
-        () if receipt.held > 0 => "held",
-        () if receipt.open > 0 => "waiting",
-        () => "delivered",
-    };
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("state", state).append_pair("destination", &receipt.destination);
-    query.append_pair("run", &run.id.to_string());
-    ReceiptRow {
-        destination: receipt.destination.clone(),
-        href: format!("/deliveries?{}", query.finish()),
-        tone: match () {
-            () if receipt.dead > 0 => "bad",
-            () if receipt.open > 0 => "warn",
-            () => "ok",
-        },
-        changes: words::count(receipt.changes),
-        delivered: words::count(receipt.delivered),
-        open: words::count(receipt.open),
-        dead: words::count(receipt.dead),
-        dropped: words::count(dropped),
-    }
-}
-
-fn facts(app: &App, run: &Run) -> Vec<(&'static str, String)> {
-    let moment = |at: Option<Timestamp>| at.map_or_else(|| "not yet".to_owned(), |at| Moment::new(app, at).text);
-    let span = |ms: Option<i64>| ms.map_or_else(|| "–".to_owned(), words::duration);
-    let mut facts = Vec::new();
-    if run.state != "failed" || run.scored_at.is_some() {
-        facts.extend([
-            ("Scored customers", words::count(run.scored)),
-            (
-                "Changed segment, new ones included",
-                if run.new > 0 {
-                    format!("{}, {} new", words::count(run.changed), words::count(run.new))
-                } else {
-                    words::count(run.changed)
-                },
-            ),
-            ("Scores in force since", moment(run.scored_at)),
-            ("Changes handed to deliveries", moment(run.emitted_at)),
-        ]);
-    }
-    facts.extend([
-        ("Started", Moment::new(app, run.started_at).text),
-        ("Scoring took", span(run.score_ms)),
-        ("of which ranking", span(run.rank_ms)),
-        ("of which writing", span(run.write_ms)),
-        ("Handing over took", span(run.emit_ms)),
-        (
-            "Equal customers",
-            if run.ties == "together" { "get equal scores" } else { "are split by their id" }.to_owned(),
-        ),
-        (
-            "Orders that count",
-            if run.window_days == 0 { "all".to_owned() } else { format!("of the last {} days", run.window_days) },
-        ),
-    ]);
-    if let Some(at) = run.retry_at {
-        facts.push(("Tried again", Moment::new(app, at).text));
-    }
-    facts
-}
-
-fn cut_rows(app: &App, run: &Run, r: &[Cut], f: &[Cut], m: &[Cut]) -> Vec<CutRow> {
-    let currency = app.config.shop.currency;
-    let zone = app.config.shop.timezone;
-    let text = |cuts: &[Cut], score: u8, show: &dyn Fn(i64) -> String, unit: &str| {
-        cuts.iter().find(|cut| cut.quintile == score && cut.customers > 0).map_or_else(
-            || ("nobody".to_owned(), String::new()),
-            |cut| {
-                let (low, high) = (show(cut.lowest), show(cut.highest));
-                let range = if low == high { low } else { format!("{low} – {high}") };
-                (
-                    format!("{range}{}", if cut.highest == 1 { unit.trim_end_matches('s') } else { unit }),
-                    words::counted(cut.customers, "customer", "customers"),
-                )
-            },
-        )
-    };
-    if run.scored_at.is_none() {
-        return Vec::new();
-    }
-    (1..=5u8)
-        .rev()
-        .map(|score| CutRow {
-            score,
-            dimensions: [
-                text(r, score, &|at| words::day(Timestamp::from_millis(at), zone), ""),
-                text(f, score, &words::count, " orders"),
-                text(m, score, &|spent| words::money(Money(spent), currency), ""),
-            ],
-        })
-        .collect()
 }

@@ -19,8 +19,9 @@ use self::{
     sankey::{Bar, Ribbon, Sankey},
 };
 use super::{
-    App,
-    definitions::{self, Direction, Move},
+    App, chart,
+    definitions::{self, Move},
+    matrix::{self, Matrix},
     segment_table::{self, SegmentRow},
     statistics::{self, Run, SegmentCount, Week},
     view::{self, Chrome, Moment},
@@ -51,12 +52,28 @@ struct Figures {
 
 /// Size over time, drawn and as a table.
 struct Sizes {
-    bands: Vec<(Band, String, &'static str)>,
+    bands: Vec<DrawnBand>,
     first: String,
     last: String,
+    /// Places along the time as SVG takes them, and the days there.
+    ticks: Vec<Tick>,
     columns: Vec<String>,
     /// Newest first: the day, and the customers per segment.
     rows: Vec<(Moment, Vec<String>)>,
+}
+
+struct DrawnBand {
+    band: Band,
+    name: String,
+    tone: &'static str,
+    customers: String,
+}
+
+struct Tick {
+    x: String,
+    day: String,
+    /// Class of where it stands: first, last; empty between.
+    end: &'static str,
 }
 
 /// An `<option>` of a run.
@@ -86,19 +103,12 @@ enum Found {
 struct Drawn {
     summary: String,
     sankey: Sankey,
+    /// Of the segments that bars stand for.
     names: Vec<String>,
     ribbons: Vec<(Ribbon, &'static str, String)>,
     /// Ribbons that are not drawn.
     smaller: bool,
-    /// Heads of the columns, and rows of a head and a cell for each column.
-    heads: Vec<String>,
-    rows: Vec<(String, Vec<Cell>)>,
-}
-
-struct Cell {
-    text: String,
-    /// Class of the way: up, dn; empty.
-    way: &'static str,
+    matrix: Matrix,
 }
 
 /// `GET /segments`, `GET /segments?from=RUN&to=RUN&unchanged=1`
@@ -153,10 +163,16 @@ fn sizes(app: &App, weeks: &[Option<Week>], segments: &[SegmentCount]) -> Sizes 
         bands: bands::bands(&sizes)
             .into_iter()
             .map(|band| {
-                let name = names[band.index];
-                (band, app.names.label(name), app.names.tone(name))
+                let (name, segment) = (names[band.index], &segments[band.index]);
+                DrawnBand {
+                    name: app.names.label(name),
+                    tone: app.names.tone(name),
+                    customers: words::count(segment.customers),
+                    band,
+                }
             })
             .collect(),
+        ticks: ticks(app, weeks),
         first: day(known.first()),
         last: day(known.last()),
         columns: names.iter().map(|name| app.names.label(name)).collect(),
@@ -169,6 +185,26 @@ fn sizes(app: &App, weeks: &[Option<Week>], segments: &[SegmentCount]) -> Sizes 
             })
             .collect(),
     }
+}
+
+fn ticks(app: &App, weeks: &[Option<Week>]) -> Vec<Tick> {
+    let last = weeks.len().saturating_sub(1).max(1);
+    weeks
+        .iter()
+        .enumerate()
+        .filter_map(|(index, week)| {
+            let day = words::local(week.as_ref()?.as_of, app.config.shop.timezone).date_naive();
+            Some(Tick {
+                x: format!("{}%", index * 100 / last),
+                day: words::short_day(day),
+                end: match index {
+                    0 => "first",
+                    _ if index == last => "last",
+                    _ => "",
+                },
+            })
+        })
+        .collect()
 }
 
 /// The two runs that the address names, where they are there and can be compared; otherwise the last
@@ -248,10 +284,8 @@ fn draw(app: &App, moves: &[Move], ranked: &[String], unchanged: bool) -> Option
     if shown.is_empty() {
         return None;
     }
-    // '' and names that neither run has a count of come last.
-    let mut names: Vec<&str> = shown.iter().flat_map(|step| [step.old.as_str(), step.new.as_str()]).collect();
-    names.sort_by_key(|name| (rank(name).unwrap_or(usize::MAX), *name));
-    names.dedup();
+    let names: Vec<String> = shown.iter().flat_map(|step| [step.old.clone(), step.new.clone()]).collect();
+    let names = matrix::ordered(&names, rank);
     let place = |name: &str| names.iter().position(|known| *known == name).unwrap_or_default();
     let drawn: Vec<&Move> = shown.iter().take(RIBBONS).copied().collect();
     let flows: Vec<_> = drawn.iter().map(|step| (place(&step.old), place(&step.new), step.customers)).collect();
@@ -262,34 +296,20 @@ fn draw(app: &App, moves: &[Move], ranked: &[String], unchanged: bool) -> Option
             let step = drawn[ribbon.flow];
             let title = format!(
                 "{} → {}: {}",
-                old_label(app, &step.old),
-                new_label(app, &step.new),
+                matrix::old_label(app, &step.old),
+                matrix::new_label(app, &step.new),
                 words::counted(step.customers, "customer", "customers")
             );
-            (ribbon, way(step, rank), title)
+            (ribbon, matrix::way(step, rank), title)
         })
         .collect();
-    let has = |pick: &dyn Fn(&Move) -> &str| -> Vec<&str> {
-        names.iter().copied().filter(|name| shown.iter().any(|step| pick(step) == *name)).collect()
-    };
-    let (old, new) = (has(&|step| &step.old), has(&|step| &step.new));
-    let cell = |old: &str, new: &str| {
-        shown.iter().find(|step| step.old == old && step.new == new).map_or(
-            Cell { text: String::new(), way: "" },
-            |step| Cell { text: words::count(step.customers), way: way(step, rank) },
-        )
-    };
     Some(Drawn {
         summary: summary(moves, rank),
         sankey,
         names: names.iter().map(|name| app.names.label(name)).collect(),
         ribbons,
         smaller: shown.len() > RIBBONS,
-        heads: new.iter().map(|name| new_label(app, name)).collect(),
-        rows: old
-            .iter()
-            .map(|name| (old_label(app, name), new.iter().map(|other| cell(name, other)).collect()))
-            .collect(),
+        matrix: matrix::matrix(app, &shown, rank),
     })
 }
 
@@ -301,24 +321,8 @@ impl Bar {
 
 impl Drawn {
     /// What a bar of the drawing is called.
-    fn label<'a>(&'a self, bar: &Bar, none: &'a str) -> &'a str {
-        self.names.get(bar.name).map(String::as_str).filter(|label| !label.is_empty()).unwrap_or(none)
-    }
-}
-
-fn old_label(app: &App, name: &str) -> String {
-    if name.is_empty() { "Not scored before".to_owned() } else { app.names.label(name) }
-}
-
-fn new_label(app: &App, name: &str) -> String {
-    if name.is_empty() { "No longer scored".to_owned() } else { app.names.label(name) }
-}
-
-fn way(step: &Move, rank: impl Fn(&str) -> Option<usize>) -> &'static str {
-    match definitions::direction(&step.old, &step.new, rank) {
-        Direction::Up => "up",
-        Direction::Down => "dn",
-        _ => "",
+    fn name<'a>(&'a self, bar: &Bar, none: &'a str) -> &'a str {
+        self.names.get(bar.name).map(String::as_str).filter(|name| !name.is_empty()).unwrap_or(none)
     }
 }
 

@@ -1,9 +1,21 @@
-//! What was fetched from the shop: a card under the runs, and a notice when the last pull failed.
+//! What was fetched from the shop: a card under the runs, the state on the page Import, and a notice
+//! when the last pull failed.
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{App, notices::Notice, view::Moment, words};
-use crate::model::Timestamp;
+use super::{
+    App,
+    notices::Notice,
+    view::{self, Moment},
+    words,
+};
+use crate::{
+    model::Timestamp,
+    sync::{
+        log,
+        schedule::{self, Last},
+    },
+};
 
 /// Pulls on the card: two days of them.
 const SHOWN: usize = 10;
@@ -25,14 +37,49 @@ pub struct Row {
     pub note: String,
 }
 
+/// Whether, when and with what success the shop is asked.
+pub struct Fetching {
+    /// `None`: nothing was fetched yet.
+    pub last: Option<Row>,
+    /// "today at 07:30"; "at once" when it is due.
+    pub next: String,
+    pub every_hours: u32,
+}
+
+/// The state of fetching; `None`: there is nothing to ask the shop with.
+pub fn fetching(app: &App, connection: &Connection, now: Timestamp) -> rusqlite::Result<Option<Fetching>> {
+    if !app.config.shopify.is_configured() {
+        return Ok(None);
+    }
+    let entry = log::latest(connection)?;
+    let failures = log::history(connection)?.failures;
+    let last = entry.map(|entry| Last {
+        state: entry.state,
+        started_at: entry.started_at,
+        finished_at: entry.finished_at,
+        failures,
+    });
+    let every_hours = app.config.sync.every_hours;
+    let next = schedule::next(last, every_hours, view::next_run(app, now), now);
+    Ok(Some(Fetching {
+        last: rows(app, connection, 1)?.pop(),
+        next: if next <= now { "at once".to_owned() } else { Moment::near(app, next, now).text },
+        every_hours,
+    }))
+}
+
 /// The latest pulls.
 pub fn latest(app: &App, connection: &Connection) -> rusqlite::Result<Vec<Row>> {
+    rows(app, connection, SHOWN)
+}
+
+fn rows(app: &App, connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Row>> {
     let mut statement = connection.prepare(
         "SELECT started_at, state, since, orders_read, orders_new, orders_updated, orders_deleted, orders_missed,
            coalesce(error || char(10), '') || coalesce(remarks, '')
          FROM syncs ORDER BY id DESC LIMIT ?1",
     )?;
-    let rows = statement.query_map([SHOWN], |row| {
+    let rows = statement.query_map([limit], |row| {
         let count = |index| row.get(index).map(words::count);
         let since: Option<Timestamp> = row.get(2)?;
         let state: String = row.get(1)?;

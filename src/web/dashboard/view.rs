@@ -44,7 +44,7 @@ impl Freshness {
 }
 
 /// When the night watch starts the next run; nothing for a schedule that `serve` would refuse.
-fn next_run(app: &App, now: Timestamp) -> Option<Timestamp> {
+pub fn next_run(app: &App, now: Timestamp) -> Option<Timestamp> {
     let schedule = Schedule::new(&app.config.scoring.cron, app.config.scoring.timezone).ok()?;
     night::next_due(&schedule, now).map(|slot| slot.at)
 }

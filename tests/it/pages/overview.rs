@@ -323,7 +323,16 @@ fn runs_are_listed_and_explained() {
     let run = shop.get("/runs/25");
     assert_eq!(run.status, StatusCode::OK);
     assert!(run.text("h1").contains("23 Nov 2026, 02:00"));
-    assert!(run.text(".facts").contains("of which ranking1.5 s"));
+    assert!(run.text(".facts").starts_with("TriggerNightly"));
+    assert_eq!(
+        run.texts("[aria-labelledby=t-steps] tbody tr"),
+        [
+            "Started23 Nov 2026, 02:00",
+            "Ranked all customers23 Nov 2026, 02:001.5 s",
+            "Wrote scores, changes and events23 Nov 2026, 02:00310 ms",
+            "Handed changes to deliveries23 Nov 2026, 02:00290 ms",
+        ]
+    );
     assert_eq!(run.texts(".plain.top tbody tr").len(), 5);
     assert!(run.texts(".plain.top td").iter().any(|text| text.starts_with('€')));
 
@@ -348,7 +357,7 @@ fn runs_are_listed_and_explained() {
     });
     let failed = shop.get("/runs/26");
     assert!(failed.text(".notice").contains("the disk is full"));
-    for absent in ["Nobody changed segment", "not yet", "scored nobody", "Changes handed to deliveries"] {
+    for absent in ["Nobody changed segment", "not yet", "scored nobody", "Handed changes to deliveries"] {
         assert!(!failed.text("main").contains(absent), "{absent}");
     }
     shop.execute("DELETE FROM runs WHERE id = 26");
@@ -361,6 +370,30 @@ fn runs_are_listed_and_explained() {
         assert_eq!(shop.get(path).status, StatusCode::NOT_FOUND, "{path}");
     }
     assert_eq!(Shop::empty().get("/runs").text(".empty h2"), "No runs yet");
+}
+
+#[test]
+fn ranges_of_the_heat_map_explain_where_they_meet() {
+    let shop = Shop::scored(2000);
+    let exact = shop.get("/").attributes(".heat tbody th", "title");
+    assert_eq!(exact.len(), 5);
+    assert!(exact[0].starts_with("last order "), "{exact:?}");
+    // R4 ends an hour before R5 begins.
+    shop.write(|tx| {
+        tx.execute_batch(
+            "UPDATE run_quintiles SET highest = (SELECT lowest - 3600000 FROM run_quintiles q WHERE q.run_id = 25 AND q.dimension = 'r' AND q.quintile = 5)
+             WHERE run_id = 25 AND dimension = 'r' AND quintile = 4;
+             UPDATE run_quintiles SET lowest = highest WHERE run_id = 25 AND dimension = 'r' AND quintile < 4",
+        )
+    });
+    let meeting = shop.value::<i64>(
+        "SELECT (SELECT (as_of - lowest) / 86400000 FROM run_quintiles JOIN runs ON id = run_id WHERE run_id = 25 AND dimension = 'r' AND quintile = 5)
+              = (SELECT (as_of - highest) / 86400000 FROM run_quintiles JOIN runs ON id = run_id WHERE run_id = 25 AND dimension = 'r' AND quintile = 4)",
+    );
+    let caption = shop.get("/").text(".o2 .cap");
+    assert_eq!(caption.contains("the hour parts rows that meet on a day"), meeting == 1, "{caption}");
+    shop.execute("UPDATE runs SET ties = 'split' WHERE id = 25");
+    assert!(shop.get("/").text(".o2 .cap").contains("Equal ones are parted by their id"));
 }
 
 #[test]

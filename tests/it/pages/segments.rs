@@ -57,6 +57,13 @@ fn all_columns_of_all_segments() {
 
     // The drawing and its table.
     assert_eq!(page.attributes(".bands polygon", "points").len(), 7);
+    let named = page.texts(".bands .names text");
+    assert_eq!(named.len(), 7, "every band has a name beside it");
+    assert_eq!(
+        named[0],
+        format!("Champions {}", shop.value::<i64>("SELECT count(*) FROM scores WHERE segment = 'champion'"))
+    );
+    assert_eq!(page.texts(".bands .plot text").len(), 13, "a day for each week");
     let rows = page.texts("#main details tbody tr");
     assert_eq!(rows.len(), 13, "{rows:?}");
     assert!(rows[0].starts_with("23 Nov 2026"), "{rows:?}");
@@ -251,11 +258,13 @@ fn lived() -> Lived {
 
 /// The cells of the matrix that hold somebody: labels from, to and the number.
 fn matrix(page: &Answer) -> BTreeSet<(String, String, i64)> {
-    let heads = page.texts(".matrix thead th");
+    let heads = page.texts(".matrix thead th:not(.all)");
     let mut cells = BTreeSet::new();
     for (row, from) in page.texts(".matrix tbody th").into_iter().enumerate() {
-        let texts = page.texts(&format!(".matrix tbody tr:nth-child({}) td", row + 1));
+        let texts = page.texts(&format!(".matrix tbody tr:nth-child({}) td:not(.all)", row + 1));
         assert_eq!(texts.len(), heads.len() - 1);
+        let sum: i64 = texts.iter().map(|text| number(text)).sum();
+        assert_eq!(page.texts(".matrix tbody td.all")[row], grouped(sum));
         for (column, text) in texts.iter().enumerate().filter(|(_, text)| number(text) > 0) {
             cells.insert((from.clone(), heads[column + 1].clone(), number(text)));
         }

@@ -1,12 +1,15 @@
 //! Sizes over time as bands that lie on each other. Pure arithmetic in tenths of a unit; the template
 //! holds the markup, the style sheet the colours, and a table says the same.
+//!
+//! The bands' box is stretched to whatever is wide beside the names, which keep their size: so one
+//! drawing fits a phone and fills a desktop.
 
-/// The drawing's box is 660 × 220; bands end at 520, their labels stand behind.
+/// The bands' box is 520 wide, stretched, and 214 high, not stretched.
 const WIDE: i64 = 5200;
 const TOP: i64 = 60;
 const FLOOR: i64 = 2140;
-/// Labels closer than this would run into each other.
-const LABEL: i64 = 130;
+/// Names closer than this would run into each other.
+const LINE: i64 = 140;
 
 /// One band, for `points` of a polygon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +17,16 @@ pub struct Band {
     /// Which of the given ones.
     pub index: usize,
     pub points: String,
-    /// Where its label stands; `None`: no room, the table has it.
-    pub label_y: Option<String>,
+    /// `None`: nobody is in it at the end, or there is no room for it; the table has it.
+    pub name: Option<Name>,
+}
+
+/// Where a band's name stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    pub y: String,
+    /// The middle of the band's end, from which a line leads to the name.
+    pub from: String,
 }
 
 /// Draws one list of sizes per band, the first on top, oldest size first, at equal steps of time.
@@ -37,21 +48,44 @@ pub fn bands(sizes: &[Vec<Option<i64>>]) -> Vec<Band> {
         FLOOR - scaled(below, highest, FLOOR - TOP)
     };
     let last = known[known.len() - 1];
-    let mut label_end = i64::MIN / 2;
-    (0..sizes.len())
-        .map(|band| {
+    let ends: Vec<(i64, i64)> =
+        (0..sizes.len()).map(|band| (size(band, last), i64::midpoint(y(band, last), y(band + 1, last)))).collect();
+    names(&ends)
+        .into_iter()
+        .enumerate()
+        .map(|(band, name)| {
             let point = |band: usize, time: usize| format!("{},{}", tenths(x(time)), tenths(y(band, time)));
             let upper = known.iter().map(|time| point(band, *time));
             let lower = known.iter().rev().map(|time| point(band + 1, *time));
             let points = upper.chain(lower).collect::<Vec<_>>().join(" ");
-            let middle = i64::midpoint(y(band, last), y(band + 1, last));
-            let fits = size(band, last) > 0 && middle - label_end >= LABEL;
-            if fits {
-                label_end = middle;
-            }
-            Band { index: band, points, label_y: fits.then(|| tenths(middle + 40)) }
+            Band { index: band, points, name }
         })
         .collect()
+}
+
+/// Places names at the ends of bands of (size, middle), top down, each on a line of its own and as near
+/// to its band as the others let it. Where there are too many, the smallest bands go without.
+fn names(ends: &[(i64, i64)]) -> Vec<Option<Name>> {
+    let mut named: Vec<usize> = (0..ends.len()).filter(|band| ends[*band].0 > 0).collect();
+    let lines = usize::try_from((FLOOR - TOP) / LINE).unwrap_or(1);
+    named.sort_by_key(|band| std::cmp::Reverse(ends[*band].0));
+    named.truncate(lines);
+    named.sort_unstable();
+    let mut places: Vec<i64> = Vec::new();
+    for band in &named {
+        places.push(ends[*band].1.max(places.last().map_or(TOP + LINE / 2, |above| above + LINE)));
+    }
+    // What was pushed below the floor pushes back.
+    let mut lowest = FLOOR - LINE / 2;
+    for place in places.iter_mut().rev() {
+        *place = (*place).min(lowest);
+        lowest = *place - LINE;
+    }
+    let mut names = vec![None; ends.len()];
+    for (band, place) in named.into_iter().zip(places) {
+        names[band] = Some(Name { y: tenths(place), from: tenths(ends[band].1) });
+    }
+    names
 }
 
 fn position(index: usize, last: usize, width: i64) -> i64 {
@@ -76,19 +110,35 @@ mod tests {
         let drawn = bands(&[vec![Some(10), Some(30)], vec![Some(10), Some(10)], vec![Some(0), Some(0)]]);
         assert_eq!(drawn[0].points, "0.0,110.0 520.0,6.0 520.0,162.0 0.0,162.0");
         assert_eq!(drawn[1].points, "0.0,162.0 520.0,162.0 520.0,214.0 0.0,214.0");
-        assert_eq!(drawn[0].label_y.as_deref(), Some("88.0"));
-        assert_eq!(drawn[2].label_y, None, "nobody is in it");
+        assert_eq!(drawn[0].name, Some(Name { y: "84.0".to_owned(), from: "84.0".to_owned() }));
+        assert_eq!(drawn[2].name, None, "nobody is in it");
     }
 
     #[test]
-    fn an_unknown_time_is_crossed_and_thin_bands_have_no_label() {
-        let drawn =
-            bands(&[vec![Some(1), None, Some(1)], vec![Some(1), None, Some(1)], vec![Some(500), None, Some(500)]]);
+    fn an_unknown_time_is_crossed() {
+        let drawn = bands(&[vec![Some(1), None, Some(1)], vec![Some(500), None, Some(500)]]);
         assert_eq!(drawn[0].points.split(' ').count(), 4);
-        assert!(drawn[0].label_y.is_some());
-        assert_eq!(drawn[1].label_y, None);
         for nothing in [&[][..], &[vec![Some(1)]], &[vec![None, Some(1)]], &[vec![Some(0), Some(0)]]] {
             assert_eq!(bands(nothing), []);
         }
+    }
+
+    #[test]
+    fn names_never_run_into_each_other() {
+        let lines = |sizes: &[i64]| -> Vec<f64> {
+            let drawn = bands(&sizes.iter().map(|size| vec![Some(*size); 2]).collect::<Vec<_>>());
+            drawn.iter().filter_map(|band| band.name.as_ref()).map(|name| name.y.parse().unwrap()).collect()
+        };
+        for sizes in [&[1, 1, 1, 5000, 1, 1, 1][..], &[5000, 1, 1, 1, 1], &[1, 1, 1, 1, 5000], &[1; 40]] {
+            let lines = lines(sizes);
+            assert_eq!(lines.len(), sizes.len().min(14));
+            assert!(lines.windows(2).all(|pair| pair[1] - pair[0] >= 14.0), "{lines:?}");
+            assert!(lines[0] >= 13.0 && lines[lines.len() - 1] <= 207.0, "{lines:?}");
+        }
+        // Of too many the largest are named.
+        let sizes: Vec<i64> = (1..=20).collect();
+        assert_eq!(lines(&sizes).len(), 14);
+        let drawn = bands(&sizes.iter().map(|size| vec![Some(*size); 2]).collect::<Vec<_>>());
+        assert!(drawn[..6].iter().all(|band| band.name.is_none()) && drawn[6].name.is_some());
     }
 }

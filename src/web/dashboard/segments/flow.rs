@@ -60,22 +60,25 @@ pub fn cost(steps: &[Step]) -> i64 {
 
 /// The flow over `steps`, which lead from `from` to `to`.
 pub fn between(connection: &Connection, from: i64, to: i64, steps: &[Step]) -> rusqlite::Result<Flow> {
-    let counts = [statistics::counts(connection, from)?, statistics::counts(connection, to)?];
-    let moves = if let [only] = steps {
-        statistics::moves(connection, only.run)?
-            .into_iter()
-            .map(|step| ((step.old, step.new), step.customers))
-            .collect()
-    } else {
-        let mut walk = Walk::default();
-        for step in steps {
-            if !walk.step(connection, *step)? {
-                return Ok(Flow::Forgotten);
-            }
+    if let [_] = steps {
+        return Ok(Flow::Known(of_run(connection, from, to)?));
+    }
+    let mut walk = Walk::default();
+    for step in steps {
+        if !walk.step(connection, *step)? {
+            return Ok(Flow::Forgotten);
         }
-        walk.moves()
-    };
-    Ok(Flow::Known(with_those_who_stayed(moves, &counts)))
+    }
+    let counts = [statistics::counts(connection, from)?, statistics::counts(connection, to)?];
+    Ok(Flow::Known(with_those_who_stayed(walk.moves(), &counts)))
+}
+
+/// The flow of one run, from the run `before` it: what it counted itself.
+pub fn of_run(connection: &Connection, before: i64, run: i64) -> rusqlite::Result<Vec<Move>> {
+    let counts = [statistics::counts(connection, before)?, statistics::counts(connection, run)?];
+    let moves = statistics::moves(connection, run)?;
+    let moves = moves.into_iter().map(|step| ((step.old, step.new), step.customers)).collect();
+    Ok(with_those_who_stayed(moves, &counts))
 }
 
 /// [`between`] beside the pages: each run by itself, so that no reader holds an old state of the

@@ -3,15 +3,17 @@
 //!
 //! The `charts-rs` crate draws sankeys too, with fixed colours in every element and a font of its
 //! own: they could follow neither the page's light and dark nor its type.
+//!
+//! Ribbons go from 0 to 100 in a box that is stretched to whatever is wide between the names, which
+//! keep their size: so one drawing fits a phone and fills a desktop.
 
-/// Inner edges of the bars, and their width.
-const LEFT: i64 = 1700;
-const RIGHT: i64 = 4900;
-const BAR: i64 = 80;
-/// Height of all customers together.
+/// Height of all customers together: at most this, and less where only a few bars share it.
 const TALL: i64 = 2200;
-/// A bar's place is never lower than its label.
-const LABEL: i64 = 170;
+const TALL_PER_BAR: i64 = 400;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A bar's place is never lower than its name.
+const LINE: i64 = 170;
 const GAP: i64 = 70;
 const MARGIN: i64 = 40;
 
@@ -21,12 +23,10 @@ pub struct Bar {
     /// Which of the given names.
     pub name: usize,
     pub customers: i64,
-    pub x: String,
     pub y: String,
     pub height: String,
-    /// Where its label stands, and on which line.
-    pub label_x: String,
-    pub label_y: String,
+    /// The line that its name stands on.
+    pub name_y: String,
 }
 
 /// A ribbon from the left to the right, for `d` of a path.
@@ -37,7 +37,7 @@ pub struct Ribbon {
     pub path: String,
 }
 
-/// The drawing in a box of 660 × `height`.
+/// The drawing, `height` high.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sankey {
     pub height: String,
@@ -54,10 +54,9 @@ pub fn sankey(flows: &[(usize, usize, i64)]) -> Sankey {
     if total <= 0 {
         return Sankey::default();
     }
-    let left =
-        column(flows.iter().map(|(left, _, customers)| (*left, *customers)), total, [LEFT - BAR, LEFT - BAR - 80]);
-    let right =
-        column(flows.iter().map(|(_, right, customers)| (*right, *customers)), total, [RIGHT, RIGHT + BAR + 80]);
+    let scale = Scale { total, tall: tall(flows) };
+    let left = column(flows.iter().map(|(left, _, customers)| (*left, *customers)), scale);
+    let right = column(flows.iter().map(|(_, right, customers)| (*right, *customers)), scale);
     let mut order: Vec<usize> = (0..flows.len()).filter(|index| flows[*index].2 > 0).collect();
     order.sort_by_key(|index| (flows[*index].0, flows[*index].1));
     // Where the next ribbon begins at each bar: first at the left, by its end, then at the right.
@@ -69,7 +68,7 @@ pub fn sankey(flows: &[(usize, usize, i64)]) -> Sankey {
         .map(|flow| {
             let (from, to, customers) = flows[flow];
             let (from, to) = (place(&left.places, from), place(&right.places, to));
-            let width = height_of(customers, total);
+            let width = scale.height(customers);
             let path = ribbon(starts[from], ends[to], width);
             starts[from] += width;
             ends[to] += width;
@@ -90,44 +89,53 @@ struct Column {
     height: i64,
 }
 
-fn column(parts: impl Iterator<Item = (usize, i64)>, total: i64, [x, label_x]: [i64; 2]) -> Column {
-    let mut sums = std::collections::BTreeMap::<usize, (i64, i64)>::new();
+fn column(parts: impl Iterator<Item = (usize, i64)>, scale: Scale) -> Column {
+    let mut sums = BTreeMap::<usize, (i64, i64)>::new();
     for (name, customers) in parts.filter(|(_, customers)| *customers > 0) {
         let sum = sums.entry(name).or_default();
         // The bar is as high as its ribbons, each of which is visible.
-        *sum = (sum.0 + customers, sum.1 + height_of(customers, total));
+        *sum = (sum.0 + customers, sum.1 + scale.height(customers));
     }
     let mut y = MARGIN;
     let mut column = Column { bars: Vec::new(), places: Vec::new(), height: 0 };
     for (name, (customers, height)) in sums {
-        let room = height.max(LABEL);
+        let room = height.max(LINE);
         let top = y + (room - height) / 2;
         column.places.push(Place { name, top });
-        column.bars.push(Bar {
-            name,
-            customers,
-            x: tenths(x),
-            y: tenths(top),
-            height: tenths(height),
-            label_x: tenths(label_x),
-            label_y: tenths(y + room / 2 + 40),
-        });
+        column.bars.push(Bar { name, customers, y: tenths(top), height: tenths(height), name_y: tenths(y + room / 2) });
         y += room + GAP;
     }
     column.height = y - GAP + MARGIN;
     column
 }
 
-fn height_of(customers: i64, total: i64) -> i64 {
-    let height = i128::from(customers) * i128::from(TALL) / i128::from(total);
-    i64::try_from(height).unwrap_or(TALL).max(10)
+/// How high customers are drawn.
+#[derive(Debug, Clone, Copy)]
+struct Scale {
+    total: i64,
+    tall: i64,
+}
+
+impl Scale {
+    /// Never so little that it cannot be seen.
+    fn height(self, customers: i64) -> i64 {
+        let height = i128::from(customers) * i128::from(self.tall) / i128::from(self.total);
+        i64::try_from(height).unwrap_or(self.tall).max(10)
+    }
+}
+
+fn tall(flows: &[(usize, usize, i64)]) -> i64 {
+    let bars = |side: &dyn Fn(&(usize, usize, i64)) -> usize| {
+        flows.iter().filter(|flow| flow.2 > 0).map(side).collect::<BTreeSet<_>>().len()
+    };
+    let most = bars(&|flow| flow.0).max(bars(&|flow| flow.1));
+    i64::try_from(most).unwrap_or(TALL).saturating_mul(TALL_PER_BAR).min(TALL)
 }
 
 /// Two curves that leave and arrive level, joined at both ends.
 fn ribbon(from: i64, to: i64, width: i64) -> String {
-    let (x0, x1, middle) = (tenths(LEFT), tenths(RIGHT), tenths(i64::midpoint(LEFT, RIGHT)));
     let [a, b, c, d] = [from, to, to + width, from + width].map(tenths);
-    format!("M{x0},{a}C{middle},{a} {middle},{b} {x1},{b}V{c}C{middle},{c} {middle},{d} {x0},{d}Z")
+    format!("M0,{a}C50,{a} 50,{b} 100,{b}V{c}C50,{c} 50,{d} 0,{d}Z")
 }
 
 fn tenths(value: i64) -> String {
@@ -159,7 +167,7 @@ mod tests {
         for column in [&drawn.left, &drawn.right] {
             for pair in column.windows(2) {
                 assert!(number(&pair[0].y) + number(&pair[0].height) < number(&pair[1].y), "{pair:?}");
-                assert!(number(&pair[1].label_y) - number(&pair[0].label_y) >= 17.0, "{pair:?}");
+                assert!(number(&pair[1].name_y) - number(&pair[0].name_y) >= 17.0, "{pair:?}");
             }
             let last = column.last().unwrap();
             assert!(number(&last.y) + number(&last.height) <= number(&drawn.height));
@@ -167,9 +175,9 @@ mod tests {
         // The first ribbon begins at the top of the first bar.
         let [first, second] = [&drawn.ribbons[0], &drawn.ribbons[1]];
         assert_eq!((first.flow, second.flow), (0, 1));
-        assert!(first.path.starts_with(&format!("M170.0,{}C", drawn.left[0].y)), "{}", first.path);
+        assert!(first.path.starts_with(&format!("M0,{}C", drawn.left[0].y)), "{}", first.path);
         // A single customer is a ribbon of one unit.
-        assert_eq!(drawn.left[1].height, tenths(10 + 40 * TALL / 1542));
+        assert_eq!(drawn.left[1].height, tenths(10 + 40 * 3 * TALL_PER_BAR / 1542));
     }
 
     #[test]
@@ -177,6 +185,6 @@ mod tests {
         for none in [&[][..], &[(0, 1, 0)]] {
             assert_eq!(sankey(none), Sankey::default());
         }
-        assert_eq!(sankey(&[(0, 0, i64::MAX / 2)]).left[0].height, "220.0");
+        assert_eq!(sankey(&[(0, 0, i64::MAX / 2)]).left[0].height, "40.0");
     }
 }

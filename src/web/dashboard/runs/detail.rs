@@ -1,0 +1,325 @@
+//! `GET /runs/{id}`: what one run did.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, Query, State},
+    response::Response,
+};
+use rusqlite::Connection;
+
+use super::{Row, row};
+use crate::{
+    model::{Money, Timestamp},
+    outbox,
+    web::{
+        dashboard::{
+            App,
+            definitions::{self, Cut, Direction, Move},
+            heat,
+            matrix::{self, Matrix},
+            overview::segment_href,
+            segments::flow,
+            statistics::{self, Run},
+            view::{self, Chrome, Moment},
+            words,
+        },
+        error::PageError,
+    },
+};
+
+/// Movements listed one by one; the matrix has all.
+const MOVES: usize = 8;
+
+#[derive(Template)]
+#[template(path = "run.html")]
+struct Detail {
+    chrome: Chrome,
+    row: Row,
+    facts: Vec<(&'static str, String)>,
+    steps: Vec<Step>,
+    error: Option<String>,
+    receipts: Vec<ReceiptRow>,
+    segments: Vec<(String, &'static str, String, String, String)>,
+    cuts: Vec<CutRow>,
+    /// Why two of their ranges may end in the same value.
+    cuts_note: &'static str,
+    moves: Moves,
+    /// The run came so far that there is something to say about customers.
+    scored: bool,
+}
+
+/// A step of the run.
+struct Step {
+    name: &'static str,
+    /// "not yet"
+    ended: String,
+    took: String,
+}
+
+/// Who moved.
+struct Moves {
+    /// "12 up, 9 down, 3 new"
+    summary: String,
+    largest: Vec<MoveRow>,
+    /// What is not in `largest`; empty: nothing.
+    smaller: String,
+    /// `None`: nobody is to be shown.
+    matrix: Option<Matrix>,
+    unchanged: bool,
+    /// The same page with or without who stayed; empty: there is no run before.
+    other: String,
+    /// The drawing of the same.
+    drawing: String,
+}
+
+/// What became of the run's changes at one destination.
+struct ReceiptRow {
+    destination: String,
+    /// Its deliveries of this run.
+    href: String,
+    tone: &'static str,
+    changes: String,
+    delivered: String,
+    open: String,
+    dead: String,
+    /// Superseded and discarded.
+    dropped: String,
+}
+
+struct CutRow {
+    score: u8,
+    /// (range of values, customers in it) of recency, frequency and monetary value.
+    dimensions: [(String, String); 3],
+}
+
+struct MoveRow {
+    old: String,
+    new: String,
+    direction: Direction,
+    customers: String,
+}
+
+/// `GET /runs/{id}`, `GET /runs/{id}?unchanged=1`
+pub async fn page(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
+    let unchanged = view::parameter(&pairs, "unchanged") == Some("1");
+    let reader = Arc::clone(&app);
+    let wanted: Option<i64> = id.parse().ok();
+    let found = app
+        .readers
+        .read(move |connection| {
+            let run = wanted.map(|id| statistics::by_id(connection, id)).transpose()?.flatten();
+            Ok(run.map(|run| load(&reader, connection, &run, unchanged)).transpose()?)
+        })
+        .await?;
+    let detail =
+        found.ok_or_else(|| PageError::NotFound("There is no such run. The list shows all there are.".to_owned()))?;
+    view::html(&detail)
+}
+
+fn load(app: &App, connection: &Connection, run: &Run, unchanged: bool) -> rusqlite::Result<Detail> {
+    let currency = app.config.shop.currency;
+    let segments = statistics::segments(connection, run.id)?;
+    let [r, f, m] = ["r", "f", "m"].map(|dimension| statistics::cuts(connection, run.id, dimension));
+    let (r, f, m) = (r?, f?, m?);
+    Ok(Detail {
+        chrome: Chrome::new(app, "runs", statistics::in_force(connection)?.as_ref(), app.clock.now()),
+        row: row(app, run),
+        facts: facts(app, run),
+        steps: steps(app, run),
+        error: run.error.clone(),
+        receipts: outbox::receipt(connection, run.id)?.iter().map(|receipt| receipt_row(run, receipt)).collect(),
+        segments: segments
+            .iter()
+            .map(|segment| {
+                let name = segment.segment.as_str();
+                (
+                    app.names.label(name),
+                    app.names.tone(name),
+                    segment_href(name),
+                    words::count(segment.customers),
+                    words::money_rounded(segment.revenue, currency),
+                )
+            })
+            .collect(),
+        cuts_note: match run.ties.as_str() {
+            "split" => "Equal customers are split by their id, so one value can end two ranges.",
+            _ if heat::meet_on_a_day(&r, run.as_of) => {
+                "Where two ranges meet on a day, the hour of the last order parts them."
+            }
+            _ => "",
+        },
+        cuts: cut_rows(app, run, &r, &f, &m),
+        moves: moves(app, connection, run, unchanged)?,
+        scored: run.scored_at.is_some(),
+    })
+}
+
+fn moves(app: &App, connection: &Connection, run: &Run, unchanged: bool) -> rusqlite::Result<Moves> {
+    let rank = |name: &str| app.names.rank(name);
+    // A backfill moves nobody.
+    let before = if run.trigger == "backfill" { None } else { statistics::before(connection, run)? };
+    let all = match &before {
+        Some(before) => flow::of_run(connection, before.id, run.id)?,
+        None => statistics::moves(connection, run.id)?,
+    };
+    let shown: Vec<&Move> = all.iter().filter(|step| unchanged || step.old != step.new).collect();
+    let mut listed: Vec<(&Move, Direction)> = all
+        .iter()
+        .map(|step| (step, definitions::direction(&step.old, &step.new, rank)))
+        .filter(|(_, way)| *way != Direction::None)
+        .collect();
+    let rest = listed.split_off(listed.len().min(MOVES));
+    let smaller: i64 = rest.iter().map(|(step, _)| step.customers).sum();
+    let moved = definitions::moved(&all, rank);
+    let parts = [(moved.up, "up"), (moved.down, "down"), (moved.new, "new"), (moved.left, "left")];
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{} {word}", words::count(*count)))
+        .collect();
+    Ok(Moves {
+        summary: parts.join(", "),
+        largest: listed
+            .into_iter()
+            .map(|(step, direction)| MoveRow {
+                old: matrix::old_label(app, &step.old),
+                new: matrix::new_label(app, &step.new),
+                direction,
+                customers: words::count(step.customers),
+            })
+            .collect(),
+        smaller: if smaller == 0 {
+            String::new()
+        } else {
+            format!(
+                "and {} in {}",
+                words::counted(smaller, "customer", "customers"),
+                words::counted(i64::try_from(rest.len()).unwrap_or(i64::MAX), "smaller movement", "smaller movements")
+            )
+        },
+        matrix: (!shown.is_empty()).then(|| matrix::matrix(app, &shown, rank)),
+        unchanged,
+        other: match (&before, unchanged) {
+            (None, _) => String::new(),
+            (Some(_), true) => format!("/runs/{}#moves", run.id),
+            (Some(_), false) => format!("/runs/{}?unchanged=1#moves", run.id),
+        },
+        drawing: before.map_or_else(String::new, |before| format!("/segments?from={}&to={}#flow", before.id, run.id)),
+    })
+}
+
+fn receipt_row(run: &Run, receipt: &outbox::Receipt) -> ReceiptRow {
+    let dropped = receipt.superseded + receipt.discarded;
+    let state = match () {
+        () if receipt.dead > 0 => "dead",
+        () if receipt.held > 0 => "held",
+        () if receipt.open > 0 => "waiting",
+        () => "delivered",
+    };
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("state", state).append_pair("destination", &receipt.destination);
+    query.append_pair("run", &run.id.to_string());
+    ReceiptRow {
+        destination: receipt.destination.clone(),
+        href: format!("/deliveries?{}", query.finish()),
+        tone: match () {
+            () if receipt.dead > 0 => "bad",
+            () if receipt.open > 0 => "warn",
+            () => "ok",
+        },
+        changes: words::count(receipt.changes),
+        delivered: words::count(receipt.delivered),
+        open: words::count(receipt.open),
+        dead: words::count(receipt.dead),
+        dropped: words::count(dropped),
+    }
+}
+
+fn facts(app: &App, run: &Run) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("Trigger", row(app, run).trigger.to_owned())];
+    if run.state != "failed" || run.scored_at.is_some() {
+        facts.extend([
+            ("Scored customers", words::count(run.scored)),
+            (
+                "Changed segment, new ones included",
+                if run.new > 0 {
+                    format!("{}, {} new", words::count(run.changed), words::count(run.new))
+                } else {
+                    words::count(run.changed)
+                },
+            ),
+        ]);
+    }
+    facts.extend([
+        (
+            "Equal customers",
+            if run.ties == "together" { "get equal scores" } else { "are split by their id" }.to_owned(),
+        ),
+        (
+            "Orders that count",
+            if run.window_days == 0 { "all".to_owned() } else { format!("of the last {} days", run.window_days) },
+        ),
+    ]);
+    if run.attempts > 1 {
+        facts.push(("Attempts", words::count(run.attempts)));
+    }
+    if let Some(at) = run.retry_at {
+        facts.push(("Tried again", Moment::new(app, at).text));
+    }
+    facts
+}
+
+/// The steps that a run has come to, and the next one.
+fn steps(app: &App, run: &Run) -> Vec<Step> {
+    let took = |ms: Option<i64>| ms.map_or_else(String::new, words::duration);
+    let step = |name, ended: Option<Timestamp>, ms| Step {
+        name,
+        ended: ended.map_or_else(|| "not yet".to_owned(), |at| Moment::new(app, at).text),
+        took: took(ms),
+    };
+    let mut steps = vec![Step { name: "Started", ended: Moment::new(app, run.started_at).text, took: String::new() }];
+    if let Some(at) = run.scored_at {
+        let ranked = run.started_at.plus_millis(run.rank_ms.unwrap_or(0));
+        steps.push(step("Ranked all customers", Some(ranked), run.rank_ms));
+        steps.push(step("Wrote scores, changes and events", Some(at), run.write_ms));
+        steps.push(step("Handed changes to deliveries", run.emitted_at, run.emit_ms));
+    } else if run.state != "failed" {
+        steps.push(step("Rank all customers and write what changed", None, None));
+    }
+    steps
+}
+
+fn cut_rows(app: &App, run: &Run, r: &[Cut], f: &[Cut], m: &[Cut]) -> Vec<CutRow> {
+    let currency = app.config.shop.currency;
+    let zone = app.config.shop.timezone;
+    let text = |cuts: &[Cut], score: u8, show: &dyn Fn(i64) -> String| {
+        cuts.iter().find(|cut| cut.quintile == score && cut.customers > 0).map_or_else(
+            || ("nobody".to_owned(), String::new()),
+            |cut| {
+                let (low, high) = (show(cut.lowest), show(cut.highest));
+                let range = if low == high { low } else { format!("{low} – {high}") };
+                (range, words::counted(cut.customers, "customer", "customers"))
+            },
+        )
+    };
+    if run.scored_at.is_none() {
+        return Vec::new();
+    }
+    (1..=5u8)
+        .rev()
+        .map(|score| CutRow {
+            score,
+            dimensions: [
+                text(r, score, &|at| words::day(Timestamp::from_millis(at), zone)),
+                text(f, score, &words::count),
+                text(m, score, &|spent| words::money(Money(spent), currency)),
+            ],
+        })
+        .collect()
+}
