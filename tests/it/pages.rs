@@ -8,6 +8,7 @@ mod first_run;
 mod import;
 mod login;
 mod machines;
+mod numbers;
 mod overview;
 mod plans;
 mod privacy;

@@ -68,14 +68,17 @@ struct WebhookRow {
 
 /// `GET /import`
 pub async fn page(State(app): State<Arc<App>>) -> Result<Response, PageError> {
-    let (in_force, imports, last) = app
+    let reader = Arc::clone(&app);
+    let (chrome, imports, last) = app
         .readers
-        .read(|connection| {
-            Ok((statistics::in_force(connection)?, uploads::list(connection)?, last_messages(connection)?))
+        .read(move |connection| {
+            let run = statistics::in_force(connection)?;
+            let chrome = Chrome::new(&reader, connection, "import", run.as_ref(), reader.clock.now())?;
+            Ok((chrome, uploads::list(connection)?, last_messages(connection)?))
         })
         .await?;
     view::html(&Page {
-        chrome: Chrome::new(&app, "import", in_force.as_ref(), app.clock.now()),
+        chrome,
         free: !imports.iter().any(|import| import.state.is_busy()),
         limit: words::bytes(app.uploads.limit()),
         rows: imports.iter().map(|import| row(&app, import)).collect(),

@@ -12,6 +12,7 @@ mod customers;
 mod deliveries;
 mod destinations;
 mod export;
+mod faults;
 pub(super) mod filter;
 mod first_run;
 mod guard;
@@ -68,6 +69,7 @@ use crate::{
     intake::uploads::Uploads,
     metrics::Metrics,
     outbox::{Route, Shop},
+    scoring::Told,
     web::{
         api::{self, ApiState},
         auth::Access,
@@ -129,6 +131,10 @@ struct App {
     medians: Kept<(i64, String), Option<segment::Medians>>,
     erased: Mutex<Option<customer::erase::Erased>>,
     access: Access,
+    /// Whose scores are shown.
+    told: Told,
+    /// When the numbers that a page showed last were scored (Unix milliseconds).
+    scored: AtomicI64,
     /// When "Score now" was last pressed (Unix milliseconds), until its run shows in the database.
     asked: AtomicI64,
 }
@@ -160,7 +166,7 @@ pub fn router(state: DashboardState) -> Router {
         privacy,
         ..
     } = state;
-    let names = names::Names::from_config(&config);
+    let (names, told) = (names::Names::from_config(&config), Told::from_config(&config));
     let app = Arc::new(App {
         routes: Route::from_config(&config).unwrap_or_default(),
         addresses: preview::addresses(&config),
@@ -181,6 +187,8 @@ pub fn router(state: DashboardState) -> Router {
         medians: Kept::default(),
         erased: Mutex::default(),
         access,
+        told,
+        scored: AtomicI64::new(view::NEVER),
         asked: AtomicI64::new(i64::MIN),
     });
     let pages = Router::new()

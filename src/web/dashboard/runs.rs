@@ -12,7 +12,8 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::{
     App,
-    definitions::{self, Cut, Direction},
+    definitions::{self, Cut, Direction, terms},
+    deliveries::Tab,
     overview::segment_href,
     statistics::{self, Run},
     syncs,
@@ -41,15 +42,17 @@ struct Runs {
 
 /// A run as a line of a list and the head of its own page.
 pub struct Row {
+    pub id: i64,
     pub href: String,
     pub as_of: Moment,
     pub trigger: &'static str,
     pub tone: &'static str,
     pub state: &'static str,
+    /// These four are dashes of a run that scored nobody yet.
     pub scored: String,
-    pub changed: String,
-    /// "6 new" of those; empty: none.
+    pub moved: String,
     pub new: String,
+    pub left: String,
     pub duration: String,
     pub notes: Vec<String>,
 }
@@ -67,20 +70,20 @@ struct Detail {
     moves: Vec<MoveRow>,
     /// The run came so far that there is something to say about customers.
     scored: bool,
+    /// Where it is compared with any other run; empty: it cannot be.
+    compare: String,
 }
 
 /// What became of the run's changes at one destination.
 struct ReceiptRow {
     destination: String,
-    /// Its deliveries of this run.
+    /// Where most is to be looked at.
     href: String,
     tone: &'static str,
-    changes: String,
-    delivered: String,
-    open: String,
-    dead: String,
-    /// Superseded and discarded.
-    dropped: String,
+    events: String,
+    /// As the tabs of Deliveries: delivered, waiting, retrying, held, gave up, not sent. The address is
+    /// empty where there are none.
+    tabs: [(String, String); 6],
 }
 
 struct CutRow {
@@ -103,18 +106,19 @@ pub async fn list(
 ) -> Result<Response, PageError> {
     let before: Option<i64> = view::parameter(&pairs, "after").and_then(|id| id.parse().ok());
     let reader = Arc::clone(&app);
-    let (in_force, mut runs, syncs) = app
+    let (chrome, mut runs, syncs) = app
         .readers
         .read(move |connection| {
             let runs = statistics::page(connection, before.unwrap_or(i64::MAX), PAGE + 1)?;
             let syncs = if before.is_none() { syncs::latest(&reader, connection)? } else { Vec::new() };
-            Ok((statistics::in_force(connection)?, runs, syncs))
+            let run = statistics::in_force(connection)?;
+            Ok((Chrome::new(&reader, connection, "runs", run.as_ref(), reader.clock.now())?, runs, syncs))
         })
         .await?;
     let more = runs.len() > PAGE;
     runs.truncate(PAGE);
     view::html(&Runs {
-        chrome: Chrome::new(&app, "runs", in_force.as_ref(), app.clock.now()),
+        chrome,
         next: runs.last().filter(|_| more).map(|run| format!("/runs?after={}", run.id)),
         rows: runs.iter().map(|run| row(&app, run)).collect(),
         syncs,
@@ -175,7 +179,9 @@ pub fn row(app: &App, run: &Run) -> Row {
         "scored" => ("warn", "Sending"),
         _ => ("warn", "Scoring"),
     };
+    let count = |number| if run.scored_at.is_some() { words::count(number) } else { "–".to_owned() };
     Row {
+        id: run.id,
         href: format!("/runs/{}", run.id),
         as_of: Moment::new(app, run.as_of),
         trigger: match run.trigger.as_str() {
@@ -186,9 +192,10 @@ pub fn row(app: &App, run: &Run) -> Row {
         },
         tone,
         state,
-        scored: words::count(run.scored),
-        changed: words::count(run.changed),
-        new: if run.new > 0 { format!("{} new", words::count(run.new)) } else { String::new() },
+        scored: count(run.scored),
+        moved: count(run.moved),
+        new: count(run.new),
+        left: count(run.left),
         duration: run.score_ms.map_or_else(String::new, |ms| words::duration(ms + run.emit_ms.unwrap_or(0))),
         notes,
     }
@@ -200,7 +207,7 @@ fn load(app: &App, connection: &Connection, run: &Run) -> rusqlite::Result<Detai
     let moves = statistics::moves(connection, run.id)?;
     let [r, f, m] = ["r", "f", "m"].map(|dimension| statistics::cuts(connection, run.id, dimension));
     Ok(Detail {
-        chrome: Chrome::new(app, "runs", statistics::in_force(connection)?.as_ref(), app.clock.now()),
+        chrome: Chrome::new(app, connection, "runs", statistics::in_force(connection)?.as_ref(), app.clock.now())?,
         row: row(app, run),
         facts: facts(app, run),
         error: run.error.clone(),
@@ -221,43 +228,56 @@ fn load(app: &App, connection: &Connection, run: &Run) -> rusqlite::Result<Detai
         cuts: cut_rows(app, run, &r?, &f?, &m?),
         moves: moves
             .iter()
-            .map(|step| (step, definitions::direction(&step.old, &step.new, |name| app.names.rank(name))))
+            .map(|step| (step, definitions::direction(&step.old, &step.new, |name| app.names.level(name))))
             .filter(|(_, way)| *way != Direction::None)
             .map(|(step, direction)| MoveRow {
                 old: if step.old.is_empty() { "Not scored before".to_owned() } else { app.names.label(&step.old) },
-                new: if step.new.is_empty() { "No order left".to_owned() } else { app.names.label(&step.new) },
+                new: if step.new.is_empty() { "Left".to_owned() } else { app.names.label(&step.new) },
                 direction,
                 customers: words::count(step.customers),
             })
             .collect(),
         scored: run.scored_at.is_some(),
+        compare: if run.scored_at.is_some() && run.scored > 0 && run.trigger != "backfill" {
+            format!("/segments?to={}#flow", run.id)
+        } else {
+            String::new()
+        },
     })
 }
 
 fn receipt_row(run: &Run, receipt: &outbox::Receipt) -> ReceiptRow {
-    let dropped = receipt.superseded + receipt.discarded;
-    let state = match () {
-        () if receipt.dead > 0 => "dead",
-        () if receipt.held > 0 => "held",
-        () if receipt.open > 0 => "waiting",
-        () => "delivered",
+    let href = |tab: Tab| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("state", tab.as_str()).append_pair("destination", &receipt.destination);
+        query.append_pair("run", &run.id.to_string());
+        format!("/deliveries?{}", query.finish())
     };
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("state", state).append_pair("destination", &receipt.destination);
-    query.append_pair("run", &run.id.to_string());
+    let cell = |tab, events: i64| (words::count(events), if events > 0 { href(tab) } else { String::new() });
+    let worst = match () {
+        () if receipt.dead > 0 => Tab::GaveUp,
+        () if receipt.held > 0 => Tab::Held,
+        () if receipt.retrying > 0 => Tab::Retrying,
+        () if receipt.open > 0 => Tab::Waiting,
+        () => Tab::Delivered,
+    };
     ReceiptRow {
         destination: receipt.destination.clone(),
-        href: format!("/deliveries?{}", query.finish()),
-        tone: match () {
-            () if receipt.dead > 0 => "bad",
-            () if receipt.open > 0 => "warn",
-            () => "ok",
+        href: href(worst),
+        tone: match worst {
+            Tab::GaveUp => "bad",
+            Tab::Delivered => "ok",
+            _ => "warn",
         },
-        changes: words::count(receipt.changes),
-        delivered: words::count(receipt.delivered),
-        open: words::count(receipt.open),
-        dead: words::count(receipt.dead),
-        dropped: words::count(dropped),
+        events: words::count(receipt.changes),
+        tabs: [
+            cell(Tab::Delivered, receipt.delivered),
+            cell(Tab::Waiting, receipt.open - receipt.held - receipt.retrying),
+            cell(Tab::Retrying, receipt.retrying),
+            cell(Tab::Held, receipt.held),
+            cell(Tab::GaveUp, receipt.dead),
+            cell(Tab::NotSent, receipt.superseded + receipt.discarded),
+        ],
     }
 }
 
@@ -268,16 +288,11 @@ fn facts(app: &App, run: &Run) -> Vec<(&'static str, String)> {
     if run.state != "failed" || run.scored_at.is_some() {
         facts.extend([
             ("Scored customers", words::count(run.scored)),
-            (
-                "Changed segment, new ones included",
-                if run.new > 0 {
-                    format!("{}, {} new", words::count(run.changed), words::count(run.new))
-                } else {
-                    words::count(run.changed)
-                },
-            ),
+            ("Moved", words::count(run.moved)),
+            ("New", words::count(run.new)),
+            ("Left", words::count(run.left)),
             ("Scores in force since", moment(run.scored_at)),
-            ("Changes handed to deliveries", moment(run.emitted_at)),
+            ("Events handed to deliveries", moment(run.emitted_at)),
         ]);
     }
     facts.extend([

@@ -7,16 +7,18 @@ use super::{
     list::{Hits, passes},
     statistics::sql_limit,
 };
+use crate::scoring::Told;
 
 /// Names compared for one page of a search: about 50 ms.
 pub const NAMES_PER_PAGE: usize = 100_000;
 /// E-mails looked at for one page when a filter lets hardly any pass.
-const EMAILS_PER_PAGE: usize = 20_000;
+pub const EMAILS_PER_PAGE: usize = 20_000;
 
 /// Exact ids, then starts of e-mails, then names. Each customer comes once, by the first of these
 /// that fits.
 pub fn search(
     connection: &Connection,
+    told: Told,
     filter: &Filter,
     text: &str,
     after: Option<&Cursor>,
@@ -25,13 +27,13 @@ pub fn search(
     let wanted = Wanted::new(text);
     let mut hits = Hits { found: Vec::new(), stopped: None };
     if after.is_none() {
-        exact_ids(connection, filter, &wanted, &mut hits)?;
+        exact_ids(connection, told, filter, &wanted, &mut hits)?;
     }
     if !matches!(after, Some(Cursor::Name(_))) {
-        emails(connection, filter, &wanted, after, limit, &mut hits)?;
+        emails(connection, told, filter, &wanted, after, limit, &mut hits)?;
     }
     if hits.found.len() < limit && hits.stopped.is_none() && !wanted.lower.contains('@') {
-        names(connection, filter, &wanted, after, limit, &mut hits)?;
+        names(connection, told, filter, &wanted, after, limit, &mut hits)?;
     }
     Ok(hits)
 }
@@ -70,7 +72,13 @@ impl<'a> Wanted<'a> {
     }
 }
 
-fn exact_ids(connection: &Connection, filter: &Filter, wanted: &Wanted<'_>, hits: &mut Hits) -> rusqlite::Result<()> {
+fn exact_ids(
+    connection: &Connection,
+    told: Told,
+    filter: &Filter,
+    wanted: &Wanted<'_>,
+    hits: &mut Hits,
+) -> rusqlite::Result<()> {
     let mut ids: Vec<i64> = connection
         .prepare_cached("SELECT id FROM customers WHERE external_id = ?1 ORDER BY id")?
         .query_map([wanted.exact], |row| row.get(0))?
@@ -81,7 +89,7 @@ fn exact_ids(connection: &Connection, filter: &Filter, wanted: &Wanted<'_>, hits
         ids.insert(0, id);
     }
     for id in ids {
-        if passes(connection, filter, id)? {
+        if passes(connection, told, filter, id)? {
             // What follows the ids is the whole of the e-mails.
             hits.found.push((id, Cursor::Text { text: String::new(), id: 0 }));
         }
@@ -92,6 +100,7 @@ fn exact_ids(connection: &Connection, filter: &Filter, wanted: &Wanted<'_>, hits
 /// Customers whose e-mail starts with the text, by e-mail; two indexes, of guests and of the others.
 fn emails(
     connection: &Connection,
+    told: Told,
     filter: &Filter,
     wanted: &Wanted<'_>,
     after: Option<&Cursor>,
@@ -110,7 +119,7 @@ fn emails(
         (from, last) = (email.clone(), *id);
         for (email, id) in &batch {
             let known = wanted.is_id(*id, external_id(connection, *id)?.as_deref());
-            if !known && passes(connection, filter, *id)? {
+            if !known && passes(connection, told, filter, *id)? {
                 hits.found.push((*id, Cursor::Text { text: email.clone(), id: *id }));
             }
         }
@@ -155,6 +164,7 @@ fn external_id(connection: &Connection, id: i64) -> rusqlite::Result<Option<Stri
 /// Customers whose name starts with the text, newest first, among the next [`NAMES_PER_PAGE`].
 fn names(
     connection: &Connection,
+    told: Told,
     filter: &Filter,
     wanted: &Wanted<'_>,
     after: Option<&Cursor>,
@@ -180,7 +190,7 @@ fn names(
         if !wanted.is_name(&first, &surname)
             || wanted.is_email(text(email).as_deref())
             || wanted.is_id(last, text(external).as_deref())
-            || !passes(connection, filter, last)?
+            || !passes(connection, told, filter, last)?
         {
             continue;
         }
