@@ -15,3 +15,4 @@ mod privacy;
 mod security;
 mod segments;
 mod settings;
+mod snapshots;
