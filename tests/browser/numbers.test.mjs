@@ -72,3 +72,12 @@ test('deliveries can be listed from the oldest on, page by page', async () => {
   assert.ok((await ids())[0] > second[0]);
   await page.context().close();
 });
+
+test('the demo names the addresses it really has', async () => {
+  const { page } = await open('/settings');
+  const [dashboard] = await page.locator('.settings section', { hasText: 'dashboard' }).locator('tr', { hasText: 'listen' }).allTextContents();
+  assert.ok(dashboard.includes(new URL(site.base).host) && dashboard.includes('config.toml, line'), dashboard);
+  await page.goto('/import');
+  assert.match(await page.getByText('Your tunnel or web server passes these to').textContent(), /127\.0\.0\.1:[1-9]\d+ on this machine/);
+  await page.context().close();
+});

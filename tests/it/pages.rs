@@ -16,3 +16,4 @@ mod security;
 mod segments;
 mod settings;
 mod snapshots;
+mod words;

@@ -202,3 +202,22 @@ cause = ["order"]
     let environment = Environment::default();
     Ok(Config::load_with(path, Loading { environment: &environment, secrets: Missing::Refuse, also: |_| Vec::new() })?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_configuration_names_the_real_addresses() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let listeners = bind(0).await.unwrap();
+        let tools = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let config = configure(&path, &listeners, &Secret::random().unwrap(), tools).unwrap();
+        assert_eq!(config.dashboard.listen, listeners.dashboard.local_addr().unwrap());
+        assert_eq!(config.webhooks.listen, listeners.webhooks.local_addr().unwrap());
+        assert_eq!(config.database.path, folder.path().join("quintile.db"));
+        let urls: Vec<&str> = config.destination.iter().map(|destination| destination.url.as_str()).collect();
+        assert_eq!(urls, ["http://127.0.0.1:1/", "http://127.0.0.1:2/"]);
+    }
+}

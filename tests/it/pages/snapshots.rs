@@ -47,7 +47,7 @@ fn shop() -> Shop {
     let mut shop = super::deliveries::shop();
     // Not there, so nothing is said of who may read it.
     shop.config_path = "quintile.toml".into();
-    shop.config.destination[0].kind = "klaviyo".to_owned();
+    "klaviyo".clone_into(&mut shop.config.destination[0].kind);
     shop.config.destination[1].to = vec!["at_risk".to_owned(), "lost".to_owned()];
     shop.config.destination[1].secret = Secret::new(SECRET);
     shop.execute(

@@ -40,7 +40,6 @@ impl Lines {
                     let attribute = |name| element.attr(name).unwrap_or_default();
                     self.push(&format!("[{} {}] {said}", attribute("method").to_uppercase(), attribute("action")));
                 }
-                "svg" => self.push(&said),
                 "section" | "details" | "div" | "ul" | "ol" | "nav" | "table" | "thead" | "tbody" | "figure" | "li"
                     if has_blocks(element) =>
                 {
