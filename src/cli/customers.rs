@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::Config,
     model::{Currency, Money, Source, Timestamp},
-    scoring::{Told, segment::NONE},
+    scoring::{segment::NONE, told::Told},
 };
 
 /// List customers with their counters, scores and segment

@@ -7,7 +7,7 @@ use super::{
     Context, Outcome, UsageError,
     output::{Column, Format, List},
 };
-use crate::{model::Timestamp, outbox, scoring::MOVES};
+use crate::{model::Timestamp, outbox, scoring::told::MOVES};
 
 /// List scoring runs, the newest first; or what became of one run's changes at each destination
 #[derive(Debug, clap::Args)]

@@ -2,17 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::segment::Scheme;
+use super::{
+    segment::Scheme,
+    told::{BEFORE, IN_FORCE},
+};
 use crate::model::{Money, Timestamp};
-
-/// The end of a query of `runs`: the one whose scores are in force, the newest as-of that was scored.
-/// Backfills are about the past and change nobody.
-pub const IN_FORCE: &str = "WHERE scored_at IS NOT NULL AND trigger <> 'backfill' ORDER BY as_of DESC, id DESC LIMIT 1";
-
-/// The end of a query of `runs`: the one before the run with as-of `?1` and id `?2`, which its changes are
-/// counted from. One that scored nobody is none.
-pub const BEFORE: &str = "WHERE scored_at IS NOT NULL AND trigger <> 'backfill' AND scored > 0 AND as_of <= ?1 \
-     AND (as_of, id) < (?1, ?2) ORDER BY as_of DESC, id DESC LIMIT 1";
 
 /// A segment in the latest run.
 #[derive(Debug, Clone, PartialEq)]

@@ -28,7 +28,7 @@ pub mod segment;
 mod sql;
 mod standing;
 mod statistics;
-mod told;
+pub mod told;
 mod watch;
 mod write;
 
@@ -50,10 +50,9 @@ pub use crate::config::Ties;
 pub use backfill::{Backfilled, backfill};
 pub use decide::decide;
 pub use emit::note_decided;
-pub use latest::{BEFORE, IN_FORCE, SegmentNow, known_segments, segments_now};
-pub use runs::{MOVES, NotBegun, State, latest_as_of};
+pub use latest::{SegmentNow, known_segments, segments_now};
+pub use runs::{NotBegun, State, latest_as_of};
 pub use sql::{Parameters, Part, text};
-pub use told::Told;
 pub use watch::Night;
 
 use compare::{Before, Comparison, compare};

@@ -25,13 +25,6 @@ pub enum State {
     Failed,
 }
 
-/// Three columns of a query of `runs`: customers that the run moved from one segment to another, that are
-/// new in it, and that left: are scored no more. Together they are `changed`, one event each.
-pub const MOVES: &str = "\
-     (SELECT coalesce(sum(customers), 0) FROM run_moves WHERE run_id = runs.id AND old <> '' AND new <> ''), \
-     (SELECT coalesce(sum(customers), 0) FROM run_moves WHERE run_id = runs.id AND old = ''), \
-     (SELECT coalesce(sum(customers), 0) FROM run_moves WHERE run_id = runs.id AND new = '')";
-
 /// Why a run was not begun. Nothing was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotBegun {

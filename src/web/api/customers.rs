@@ -18,8 +18,9 @@ use crate::{
     model::{Quintile, Timestamp},
     outbox::Route,
     scoring::{
-        Told, known_segments, note_decided,
+        known_segments, note_decided,
         segment::{NONE, Scheme},
+        told::Told,
     },
     web::{
         dashboard::{

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::{App, definitions::Share, filter::Filter, list, list::Customer, names, segment_table, statistics};
 use crate::{
     model::{Currency, Timestamp, spreadsheet::guarded},
-    scoring::Told,
+    scoring::told::Told,
     web::error::PageError,
 };
 

@@ -22,7 +22,7 @@ use super::{
     search,
     statistics::{self, sql_limit},
 };
-use crate::scoring::Told;
+use crate::scoring::told::Told;
 
 /// Customers up to which a list can be sorted by a column without an index.
 pub const SORTABLE: i64 = 20_000;

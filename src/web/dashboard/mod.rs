@@ -69,7 +69,7 @@ use crate::{
     intake::uploads::Uploads,
     metrics::Metrics,
     outbox::{Route, Shop},
-    scoring::Told,
+    scoring::told::Told,
     web::{
         api::{self, ApiState},
         auth::Access,

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::definitions::{Cut, Move};
 use crate::{
     model::{Money, Timestamp},
-    scoring::{BEFORE, IN_FORCE, MOVES},
+    scoring::told::{BEFORE, IN_FORCE, MOVES},
 };
 
 /// A number of rows as SQL takes it.

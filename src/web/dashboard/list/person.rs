@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::{
     model::{Money, Timestamp},
-    scoring::Told,
+    scoring::told::Told,
 };
 
 /// A customer as a list shows them. Scores and segment are those that may be told ([`Told`]).
