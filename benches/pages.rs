@@ -106,10 +106,12 @@ fn pages(server: &Server, customers: u64) -> anyhow::Result<Vec<Page>> {
         one("Customers of a segment, 20 pages on", &deep("/customers?segment=lost")?),
         one("Customers of a cell of the heat map", "/customers?r=1&f=5"),
         one("Customers of a cell that hardly anybody is in", "/customers?segment=lost&r=2&f=1&m=5"),
+        one("Customers without a score", "/customers?segment=none"),
         page("Search by e-mail", spread(&|id| format!("/customers?q=customer{id}%40example.com"))),
         page("Search by the start of an e-mail", spread(&|id| format!("/customers?q=customer{id}"))),
         page("Search by id", spread(&|id| format!("/customers?q={}", 7_000_000 + id))),
         one("Search by name", "/customers?q=Anna5+Muster9"),
+        one("Search by a name that nobody has", "/customers?q=Zebulon"),
         one("Search for nobody", "/customers?q=nobody%40nowhere.example"),
         page("Customer", spread(&|id| format!("/customers/{id}"))),
         one("Customer with most orders", "/customers/1"),
@@ -128,6 +130,7 @@ fn pages(server: &Server, customers: u64) -> anyhow::Result<Vec<Page>> {
     }
     pages.extend([
         one("Deliveries, delivered, 20 pages on", &deep("/deliveries?state=delivered")?),
+        one("Deliveries, delivered, the oldest first", "/deliveries?state=delivered&order=oldest"),
         one("Deliveries of a destination", "/deliveries?destination=tool&state=delivered"),
         page("Delivery", (1..=20).map(|n| format!("/deliveries/{}", n * 1_000)).collect()),
         one("Destinations", "/destinations"),

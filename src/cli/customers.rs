@@ -12,12 +12,13 @@ use super::{
 use crate::{
     config::Config,
     model::{Currency, Money, Source, Timestamp},
+    scoring::{segment::NONE, told::Told},
 };
 
 /// List customers with their counters, scores and segment
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only customers in this segment
+    /// Only customers in this segment; `none`: those without one
     #[arg(long)]
     segment: Option<String>,
     /// Only customers whose e-mail or name holds this text, or whose id is it
@@ -51,31 +52,19 @@ pub const COLUMNS: &[Column] = &[
 
 /// Ends before WHERE; the columns in the order of [`COLUMNS`], without the currency.
 pub fn select(config: &Config) -> String {
-    let ranked = ranked(config);
-    let of = |score: &str| format!("CASE WHEN {ranked} THEN s.{score} END");
     format!(
         "SELECT c.id, c.source, c.external_id, c.email, c.first_name, c.last_name, c.order_count, c.total_spent,
-                c.avg_order_value, c.first_order_at, c.last_order_at, {}, {}, {}, {}, s.previous_segment,
-                s.segment_since
+                c.avg_order_value, c.first_order_at, c.last_order_at, {}, s.previous_segment, s.segment_since
            FROM customers AS c LEFT JOIN scores AS s ON s.customer_id = c.id",
-        of("r"),
-        of("f"),
-        of("m"),
-        of("segment")
+        Told::from_config(config).columns()
     )
-}
-
-/// Whose scores are told. Who lost the last counted order is in no segment from then on, not only
-/// from the next run.
-const fn ranked(config: &Config) -> &'static str {
-    if config.scoring.include_without_orders { "TRUE" } else { "c.order_count > 0" }
 }
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let readers = context.readers()?;
     let mut connection = readers.get()?;
     let snapshot = connection.transaction()?;
-    if let Some(segment) = &args.segment {
+    if let Some(segment) = args.segment.as_ref().filter(|segment| *segment != NONE) {
         segments::must_know(&snapshot, context, segment)?;
     }
     let mut list = List::to_stdout(args.format, COLUMNS, "No customers.")?;
@@ -90,8 +79,10 @@ fn print_all(
     config: &Config,
     list: &mut List<impl std::io::Write>,
 ) -> anyhow::Result<()> {
-    let by_segment = match &args.segment {
-        Some(_) => format!("s.segment = ?1 AND {}", ranked(config)),
+    let told = Told::from_config(config).condition();
+    let by_segment = match args.segment.as_deref() {
+        Some(NONE) => format!("?1 IS NOT NULL AND (s.segment IS NULL OR NOT {told})"),
+        Some(_) => format!("s.segment = ?1 AND {told}"),
         None => "?1 IS NULL".to_owned(),
     };
     let mut statement = snapshot.prepare(&format!(

@@ -7,7 +7,7 @@ use super::{
     Context, Outcome, UsageError,
     output::{Column, Format, List},
 };
-use crate::{model::Timestamp, outbox};
+use crate::{model::Timestamp, outbox, scoring::told::MOVES};
 
 /// List scoring runs, the newest first; or what became of one run's changes at each destination
 #[derive(Debug, clap::Args)]
@@ -29,8 +29,11 @@ const COLUMNS: &[Column] = &[
     Column::text("finishedAt", "Finished"),
     Column::text("state", "State"),
     Column::number("scored", "Scored"),
-    Column::number("changed", "Changed"),
+    Column::hidden("changed"),
     Column::text("error", "Error"),
+    Column::number("moved", "Moved"),
+    Column::number("new", "New"),
+    Column::number("left", "Left"),
 ];
 
 const RECEIPT: &[Column] = &[
@@ -50,10 +53,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     if let Some(id) = args.run {
         return receipt(&connection, id, args.format);
     }
-    let mut statement = connection.prepare(
-        "SELECT id, trigger, as_of, started_at, scored_at, emitted_at, finished_at, state, scored, changed, error
-           FROM runs ORDER BY id DESC",
-    )?;
+    let mut statement = connection.prepare(&format!(
+        "SELECT id, trigger, as_of, started_at, scored_at, emitted_at, finished_at, state, scored, changed, error, {MOVES}
+           FROM runs ORDER BY id DESC"
+    ))?;
     let mut list = List::to_stdout(args.format, COLUMNS, "No runs yet; `quintile score` makes one.")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
@@ -72,6 +75,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
             number(8)?,
             number(9)?,
             text(10)?,
+            number(11)?,
+            number(12)?,
+            number(13)?,
         ])?;
     }
     list.finish()?;

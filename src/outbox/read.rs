@@ -143,6 +143,8 @@ pub struct Receipt {
     pub open: i64,
     /// Of the open ones, those that wait for the merchant or a consent.
     pub held: i64,
+    /// Of the open ones, those that were tried and are tried again.
+    pub retrying: i64,
     pub dead: i64,
     pub superseded: i64,
     pub discarded: i64,
@@ -156,7 +158,11 @@ impl Receipt {
             State::Dead => self.dead += events,
             State::Superseded => self.superseded += events,
             State::Discarded => self.discarded += events,
-            State::Waiting | State::Sending | State::Retrying => self.open += events,
+            State::Waiting | State::Sending => self.open += events,
+            State::Retrying => {
+                self.open += events;
+                self.retrying += events;
+            }
             State::Held => {
                 self.open += events;
                 self.held += events;

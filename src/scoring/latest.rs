@@ -2,8 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::segment::Scheme;
-use crate::model::Money;
+use super::{
+    segment::Scheme,
+    told::{BEFORE, IN_FORCE},
+};
+use crate::model::{Money, Timestamp};
 
 /// A segment in the latest run.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,8 +18,8 @@ pub struct SegmentNow {
     pub revenue: Money,
     /// Of their revenue.
     pub revenue_share: f64,
-    /// Customers more than in the run before; 0 in the first, which has nothing to compare with.
-    pub change: i64,
+    /// Customers more than in the run before; `None` in the first, which has nothing to compare with.
+    pub change: Option<i64>,
 }
 
 /// In rank order; empty before the first run.
@@ -24,26 +27,18 @@ pub struct SegmentNow {
 /// # Errors
 /// Those of SQLite.
 pub fn segments_now(connection: &Connection) -> rusqlite::Result<Vec<SegmentNow>> {
-    // "Latest" by the instant a run looked at: a backfill made today is about the past.
-    let Some((run, previous)) = connection
-        .query_row(
-            "SELECT id, (SELECT earlier.id FROM runs AS earlier
-                          WHERE earlier.scored_at IS NOT NULL AND (earlier.as_of, earlier.id) < (runs.as_of, runs.id)
-                          ORDER BY earlier.as_of DESC, earlier.id DESC LIMIT 1)
-               FROM runs WHERE scored_at IS NOT NULL ORDER BY as_of DESC, id DESC LIMIT 1",
-            [],
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?)),
-        )
-        .optional()?
-    else {
-        return Ok(Vec::new());
-    };
+    let in_force = connection.query_row(&format!("SELECT as_of, id FROM runs {IN_FORCE}"), [], |row| {
+        Ok((row.get::<_, Timestamp>(0)?, row.get::<_, i64>(1)?))
+    });
+    let Some((as_of, run)) = in_force.optional()? else { return Ok(Vec::new()) };
+    let previous: Option<i64> =
+        connection.query_row(&format!("SELECT id FROM runs {BEFORE}"), (as_of, run), |row| row.get(0)).optional()?;
     let mut statement = connection.prepare(
         "SELECT now.segment, now.customers, now.revenue,
-                CASE WHEN ?2 IS NULL THEN 0 ELSE now.customers - coalesce(before.customers, 0) END
+                CASE WHEN ?2 IS NOT NULL THEN now.customers - coalesce(before.customers, 0) END
            FROM run_segments AS now
            LEFT JOIN run_segments AS before ON before.run_id = ?2 AND before.segment = now.segment
-          WHERE now.run_id = ?1 ORDER BY now.rank",
+          WHERE now.run_id = ?1 ORDER BY now.rank, now.segment",
     )?;
     let read = |row: &rusqlite::Row<'_>| {
         Ok(SegmentNow {

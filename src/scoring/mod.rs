@@ -28,6 +28,7 @@ pub mod segment;
 mod sql;
 mod standing;
 mod statistics;
+pub mod told;
 mod watch;
 mod write;
 

@@ -16,6 +16,9 @@ use crate::{
 /// Combinations of three scores of 1 to 5.
 pub const COMBINATIONS: usize = 125;
 
+/// Stands in filters for customers without a segment; no segment is called so.
+pub const NONE: &str = "none";
+
 /// What one does with a segment, in one word: the colour of a dot on the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tone {
@@ -39,6 +42,8 @@ pub struct Segment {
     pub action: String,
     /// 0 is the best.
     pub rank: usize,
+    /// Its rank for who goes up and down. Moves between segments of one level are neither.
+    pub level: usize,
     pub tone: Tone,
 }
 
@@ -79,6 +84,8 @@ pub enum Problem {
         "{0:?} cannot be the name of a segment; use lower-case letters, digits, _ and -, at most 40, like \"at_risk\""
     )]
     Name(String),
+    #[error("\"none\" cannot be the name of a segment; lists use it for customers without one")]
+    Reserved,
     #[error(
         "[[segment]] {segment:?}: {key} = {text:?} is not a span of scores; write one of 1 to 5, like \"4\", or two, like \"4-5\""
     )]
@@ -254,6 +261,10 @@ fn custom(rules: &[config::Segment]) -> Result<Scheme, Unusable> {
     let mut segments: Vec<Segment> = Vec::new();
     let mut parsed = Vec::new();
     for rule in rules {
+        if rule.name == NONE {
+            problems.push(Problem::Reserved);
+            continue;
+        }
         if !is_name(&rule.name) {
             problems.push(Problem::Name(rule.name.clone()));
             continue;
@@ -300,6 +311,7 @@ fn custom_segment(rule: &config::Segment, spans: [Span; 3], rank: usize) -> Segm
         definition,
         action: rule.action.clone(),
         rank,
+        level: rank,
         tone: Tone::Grow, // set from what it covers, once that is known
     }
 }

@@ -37,6 +37,8 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "scoring::segment",
             "scoring::night",
+            // Whose scores and what of a run are told.
+            "scoring::told",
             "scoring::decide",
             "outbox",
             "delivery::preview",

@@ -8,3 +8,4 @@ pub mod process;
 pub mod receiver;
 pub mod scored_shop;
 pub mod shop;
+pub mod text;

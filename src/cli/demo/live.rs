@@ -1,7 +1,7 @@
 //! The demo's present: the real server, today's orders as signed webhooks, one run, and a page to
 //! look at.
 
-use std::{io::Write, sync::Arc, time::Duration};
+use std::{io::Write, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -32,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Demo<'a> {
     pub args: &'a Args,
     pub config: Arc<Config>,
+    pub config_path: PathBuf,
     pub database: Arc<Database>,
     pub listeners: Listeners,
     pub clock: Clock,
@@ -43,7 +44,7 @@ pub struct Demo<'a> {
 
 /// Serves until Ctrl-C; with `--headless` until today's run has been delivered.
 pub async fn run(demo: Demo<'_>) -> anyhow::Result<Outcome> {
-    let Demo { args, config, database, listeners, clock, receiver, today, stop } = demo;
+    let Demo { args, config, config_path, database, listeners, clock, receiver, today, stop } = demo;
     let (dashboard, webhooks) = listeners.urls()?;
     let readers = database.readers().clone();
     let shutdown = stop.child_token();
@@ -51,7 +52,7 @@ pub async fn run(demo: Demo<'_>) -> anyhow::Result<Outcome> {
     let serving = tokio::spawn(serve::serve(
         serve::Serving {
             config: config.clone(),
-            config_path: "(the demo's own settings)".into(),
+            config_path,
             database,
             listeners,
             clock,

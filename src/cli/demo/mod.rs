@@ -4,9 +4,14 @@ mod live;
 mod past;
 pub mod shop;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use anyhow::Context as _;
@@ -16,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, Outcome, signal::stop_signal};
 use crate::{
     clock::Clock,
-    config::{Baseline, Config, Destination, Secret},
+    config::{Config, Environment, Loading, Missing, Secret},
     db::Database,
     model::Timestamp,
     serve::Listeners,
@@ -109,7 +114,6 @@ async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let in_trouble = Moody::default();
     let sockets = [TcpListener::bind(("127.0.0.1", 0)).await?, TcpListener::bind(("127.0.0.1", 0)).await?];
     let addresses = [sockets[0].local_addr()?, sockets[1].local_addr()?];
-    let mut config = configure(args, folder.path(), secret, addresses)?;
     let background = CancellationToken::new();
     for (socket, router) in sockets.into_iter().zip([receiver.router(), in_trouble.router()]) {
         tokio::spawn(web::listen(
@@ -120,12 +124,9 @@ async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
             std::time::Duration::ZERO,
         ));
     }
-
-    let listeners = bind(&config).await?;
-    // The pages name the ports that were free.
-    config.webhooks.listen = listeners.webhooks.local_addr()?;
-    config.dashboard.listen = listeners.dashboard.local_addr()?;
-    let config = Arc::new(config);
+    let listeners = bind(args.port.unwrap_or(0)).await?;
+    let config_path = folder.path().join("config.toml");
+    let config = Arc::new(configure(&config_path, &listeners, &secret, addresses)?);
     let database = Arc::new(Database::open(&config.database.path, "quintile demo")?);
     let history = shop::Shop::new(SEED, CUSTOMERS, WEEKS_OF_HISTORY, context.clock.now());
     let today = tokio::select! {
@@ -135,53 +136,94 @@ async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     time.go_live();
     in_trouble.set(Mood::Down);
 
-    let outcome = live::run(live::Demo { args, config, database, listeners, clock, receiver, today, stop }).await;
+    let outcome =
+        live::run(live::Demo { args, config, config_path, database, listeners, clock, receiver, today, stop }).await;
     background.cancel();
     outcome
 }
 
-/// As `serve` does, but the advice is the demo's: it has no config.toml.
-async fn bind(config: &Config) -> anyhow::Result<Listeners> {
-    let dashboard = config.dashboard.listen;
+/// Free ports, and that of the dashboard where one was asked for.
+async fn bind(dashboard: u16) -> anyhow::Result<Listeners> {
     Ok(Listeners {
-        webhooks: TcpListener::bind(config.webhooks.listen).await?,
-        dashboard: TcpListener::bind(dashboard)
+        webhooks: TcpListener::bind(("127.0.0.1", 0)).await?,
+        dashboard: TcpListener::bind(("127.0.0.1", dashboard))
             .await
-            .with_context(|| format!("cannot listen on {dashboard}; give another --port"))?,
+            .with_context(|| format!("cannot listen on 127.0.0.1:{dashboard}; give another --port"))?,
     })
 }
 
-/// The embedded defaults, except for what the demo is about: its addresses and its receiver. The
-/// baseline is sent, since a receiver that only counts greets nobody.
+/// The defaults, except for what the demo is about: its addresses and its receivers. The baseline is
+/// sent, since a receiver that only counts greets nobody. It is a file like any merchant's, so that the
+/// pages say where each value stands; the environment of the real shop does not reach it.
 fn configure(
-    args: &Args,
-    folder: &std::path::Path,
-    secret: Secret,
-    [receiver, in_trouble]: [std::net::SocketAddr; 2],
+    path: &Path,
+    listeners: &Listeners,
+    secret: &Secret,
+    [receiver, in_trouble]: [SocketAddr; 2],
 ) -> anyhow::Result<Config> {
-    let mut config = Config::default();
-    "Lantern & Wick".clone_into(&mut config.shop.name);
-    config.shop.currency = shop::CURRENCY;
-    config.database.path = folder.join("quintile.db");
-    config.webhooks.listen.set_port(0);
-    config.webhooks.shopify.secrets = vec![Secret::random()?];
-    config.dashboard.listen.set_port(args.port.unwrap_or(0));
-    config.forwarder.baseline = Baseline::Send;
-    config.forwarder.allow_private = vec!["127.0.0.0/8".to_owned()];
-    let destination = |name: &str, address: std::net::SocketAddr, secret: Secret| Destination {
-        name: name.to_owned(),
-        url: format!("http://{address}/"),
-        allow_http: true,
-        secret,
-        ..Destination::default()
-    };
-    config.destination = vec![
-        destination(RECEIVER, receiver, secret),
-        Destination {
-            to: vec!["champion".to_owned(), "loyal".to_owned()],
-            cause: vec!["order".to_owned()],
-            ..destination(IN_TROUBLE, in_trouble, Secret::random()?)
-        },
-    ];
-    Ok(config)
+    let text = format!(
+        r#"# The demo's own configuration: it goes when the demo ends.
+[shop]
+name = "Lantern & Wick"
+currency = "{currency}"
+
+[webhooks]
+listen = "{webhooks}"
+[webhooks.shopify]
+secrets = ["{shop_secret}"]
+
+[dashboard]
+listen = "{dashboard}"
+
+[forwarder]
+baseline = "send"
+allow_private = ["127.0.0.0/8"]
+
+[[destination]]
+name = "{RECEIVER}"
+url = "http://{receiver}/"
+allow_http = true
+secret = "{secret}"
+
+[[destination]]
+name = "{IN_TROUBLE}"
+url = "http://{in_trouble}/"
+allow_http = true
+secret = "{trouble_secret}"
+to = ["champion", "loyal"]
+cause = ["order"]
+"#,
+        currency = shop::CURRENCY.code(),
+        webhooks = listeners.webhooks.local_addr()?,
+        dashboard = listeners.dashboard.local_addr()?,
+        shop_secret = Secret::random()?.expose(),
+        secret = secret.expose(),
+        trouble_secret = Secret::random()?.expose(),
+    );
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).and_then(|mut file| file.write_all(text.as_bytes())).context("cannot write the demo's files")?;
+    let environment = Environment::default();
+    Ok(Config::load_with(path, Loading { environment: &environment, secrets: Missing::Refuse, also: |_| Vec::new() })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_configuration_names_the_real_addresses() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let listeners = bind(0).await.unwrap();
+        let tools = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let config = configure(&path, &listeners, &Secret::random().unwrap(), tools).unwrap();
+        assert_eq!(config.dashboard.listen, listeners.dashboard.local_addr().unwrap());
+        assert_eq!(config.webhooks.listen, listeners.webhooks.local_addr().unwrap());
+        assert_eq!(config.database.path, folder.path().join("quintile.db"));
+        let urls: Vec<&str> = config.destination.iter().map(|destination| destination.url.as_str()).collect();
+        assert_eq!(urls, ["http://127.0.0.1:1/", "http://127.0.0.1:2/"]);
+    }
 }

@@ -81,6 +81,12 @@ pub(super) const DETAILED: &[Row] = &[
         action: "One win-back message with a strong reason; then write rarely." },
 ];
 
+/// Who is new goes to Potential both by buying again and by waiting: neither is a fall, so the two are level.
+fn level(row: &Row, rows: &[Row]) -> usize {
+    let beside = rows.iter().find(|other| row.name == "new" && other.name == "potential");
+    beside.unwrap_or(row).rank
+}
+
 /// # Panics
 /// The table is wrong, which a test excludes.
 pub(super) fn scheme(rows: &[Row]) -> Scheme {
@@ -90,6 +96,7 @@ pub(super) fn scheme(rows: &[Row]) -> Scheme {
         definition: row.definition.to_owned(),
         action: row.action.to_owned(),
         rank: row.rank,
+        level: level(row, rows),
         tone: row.tone,
     };
     let mut segments: Vec<Segment> = rows.iter().map(segment).collect();

@@ -17,7 +17,11 @@ use crate::{
     ledger::Who,
     model::{Quintile, Timestamp},
     outbox::Route,
-    scoring::{known_segments, note_decided, segment::Scheme},
+    scoring::{
+        known_segments, note_decided,
+        segment::{NONE, Scheme},
+        told::Told,
+    },
     web::{
         dashboard::{
             filter::{self, Filter},
@@ -66,9 +70,7 @@ pub struct Customer {
 impl Customer {
     fn new(customer: list::Customer, config: &Config) -> Self {
         let currency = config.shop.currency;
-        // Who lost the last counted order is in no segment from then on, not only from the next run.
-        let ranked = config.scoring.include_without_orders || customer.order_count > 0;
-        let [r, f, m] = customer.scores.filter(|_| ranked).map_or([None; 3], |scores| scores.map(Some));
+        let [r, f, m] = customer.scores.map_or([None; 3], |scores| scores.map(Some));
         Self {
             id: customer.id.to_string(),
             source: customer.source,
@@ -85,7 +87,7 @@ impl Customer {
             r,
             f,
             m,
-            segment: customer.segment.filter(|_| ranked),
+            segment: customer.segment,
             previous_segment: customer.previous_segment,
             segment_since: customer.segment_since,
         }
@@ -97,7 +99,7 @@ impl Customer {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Wanted {
-    /// In this segment.
+    /// In this segment; `none`: in none.
     segment: Option<String>,
     /// With this score for recency.
     #[param(value_type = Option<u8>, minimum = 1, maximum = 5)]
@@ -149,15 +151,16 @@ pub async fn list(State(api): State<Api>, Query(wanted): Query<Wanted>) -> Resul
         filter::Cursor::parse(text).ok_or_else(|| Problem::bad_request("this is no cursor; write nextCursor as it is"))
     });
     let (after, filter, limit) = (after.transpose()?, wanted.filter(), wanted.limit.rows());
+    let told = Told::from_config(&api.config);
     let scheme = Scheme::from_config(&api.config).map_err(|error| Problem::internal(&error.into()))?;
     let found = api.readers.read(move |connection| {
-        if let Some(segment) = &filter.segment {
+        if let Some(segment) = filter.segment.as_ref().filter(|segment| *segment != NONE) {
             let known = known_segments(connection, &scheme)?;
             if !known.contains(segment) {
                 return Ok(Err(format!("there is no segment {segment:?}; write {}", known.join(", "))));
             }
         }
-        Ok(Ok(list::page(connection, &filter, Total::Unknown, after.as_ref(), limit)?))
+        Ok(Ok(list::page(connection, told, &filter, Total::Unknown, after.as_ref(), limit)?))
     });
     let page = found.await.map_err(|error| Problem::internal(&error))?.map_err(Problem::bad_request)?;
     Ok(Json(Page {
@@ -172,12 +175,12 @@ pub async fn list(State(api): State<Api>, Query(wanted): Query<Wanted>) -> Resul
     responses((status = 200, description = "The customer", body = Customer), Missing, Refusals)
 )]
 pub async fn one(State(api): State<Api>, Path(id): Path) -> Result<Json<Customer>, Problem> {
-    let wanted = extract::id(&id);
+    let (wanted, told) = (extract::id(&id), Told::from_config(&api.config));
     let found = api.readers.read(move |connection| {
         let Some(id) = wanted else { return Ok(Err(format!("there is no customer {id:?}"))) };
         Ok(match absent(connection, id)? {
             Some(why) => Err(why),
-            None => list::Customer::by_id(connection, id)?.ok_or_else(|| format!("there is no customer {id}")),
+            None => list::Customer::by_id(connection, told, id)?.ok_or_else(|| format!("there is no customer {id}")),
         })
     });
     let customer = found.await.map_err(|error| Problem::internal(&error))?.map_err(Problem::not_found)?;

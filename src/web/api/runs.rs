@@ -32,9 +32,15 @@ pub struct Run {
     state: String,
     /// Customers.
     scored: i64,
-    /// Customers whose segment it changed, new ones included.
+    /// Events it made: moved, new and left together.
     changed: i64,
     error: Option<String>,
+    /// Customers in another segment than in the run before.
+    moved: i64,
+    /// Customers scored for the first time.
+    new: i64,
+    /// Customers scored no more.
+    left: i64,
 }
 
 impl From<statistics::Run> for Run {
@@ -51,6 +57,9 @@ impl From<statistics::Run> for Run {
             scored: run.scored,
             changed: run.changed,
             error: run.error,
+            moved: run.moved,
+            new: run.new,
+            left: run.left,
         }
     }
 }

@@ -27,8 +27,8 @@ pub struct Segment {
     /// Of the revenue of all scored customers.
     #[schema(minimum = 0, maximum = 1)]
     revenue_share: f64,
-    /// Customers more than in the run before.
-    change: i64,
+    /// Customers more than in the run before. Null: this is the first run.
+    change: Option<i64>,
 }
 
 /// Segments of the latest run, the best first

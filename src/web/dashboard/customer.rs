@@ -23,6 +23,7 @@ use super::{
     words,
 };
 use crate::{
+    config::UnknownConsent,
     model::{Money, Quintile, Timestamp},
     web::error::PageError,
 };
@@ -104,7 +105,7 @@ enum Found {
 }
 
 fn load(app: &App, connection: &Connection, id: i64, before: Option<Place>, now: Timestamp) -> rusqlite::Result<Found> {
-    let (Some(customer), Some(record)) = (Customer::by_id(connection, id)?, record(connection, id)?) else {
+    let (Some(customer), Some(record)) = (Customer::by_id(connection, app.told, id)?, record(connection, id)?) else {
         return Ok(Found::Nobody);
     };
     if let Some(kept) = record.merged_into {
@@ -116,13 +117,14 @@ fn load(app: &App, connection: &Connection, id: i64, before: Option<Place>, now:
         _ => None,
     };
     Ok(Found::Page(Box::new(Page {
-        chrome: Chrome::new(app, "customers", run.as_ref(), now),
+        chrome: Chrome::new(app, connection, "customers", run.as_ref(), now)?,
         title: customer.title(),
         segment: segment(app, &customer),
-        unscored: match (&run, customer.scores, customer.segment.is_some()) {
-            (None, ..) => "Not scored yet: no run has been made.",
-            (Some(_), None, false) if customer.order_count > 0 => "Not scored yet: the next run does it.",
-            _ => "No segment: there is no counted order.",
+        unscored: match &run {
+            _ if record.redacted => "Not scored: erased on request.",
+            None => "Not scored yet: no run has been made.",
+            Some(_) if customer.order_count > 0 => "Not scored yet: the next run does it.",
+            Some(_) => "Not scored: there is no counted order.",
         },
         gone: match (record.redacted, record.deleted) {
             (true, _) => Some("This person's data was erased on request."),
@@ -260,8 +262,8 @@ impl Standing {
             then[index] = then[index].max(definitions::quintile_of(value, &self.cuts[index]));
         }
         let segment = app.names.of(then)?;
-        let rank = |name: &str| app.names.rank(name);
-        if definitions::direction(customer.segment.as_deref()?, segment, rank) != Direction::Up {
+        let level = |name: &str| app.names.level(name);
+        if definitions::direction(customer.segment.as_deref()?, segment, level) != Direction::Up {
             return None;
         }
         let [r, f, m] = then;
@@ -288,21 +290,40 @@ fn facts(app: &App, customer: &Customer, record: &Record, now: Timestamp) -> Vec
         ("First order", day(customer.first_order_at)),
         ("Last order", day(customer.last_order_at)),
     ];
-    let optional = [
-        ("E-mail", &customer.email),
-        ("Phone", &record.phone),
-        ("E-mail consent", &record.consent),
-        ("Tags", &record.tags),
-    ];
+    let optional = [("E-mail", &customer.email), ("Phone", &record.phone), ("Tags", &record.tags)];
     for (term, value) in optional {
         if let Some(value) = value.as_deref().filter(|text| !text.trim().is_empty()) {
             facts.push((term, value.to_owned()));
         }
     }
+    if !record.redacted {
+        facts.push(("E-mail marketing", consent(app, record.consent.as_deref().unwrap_or_default())));
+    }
     facts.push(("Id in the shop", format!("{shop_id} ({})", source_name(&customer.source))));
     facts.push(("Id here", customer.id.to_string()));
     facts.push(("Known since", Moment::day(app, record.created_at).text));
     facts
+}
+
+/// Whether they agreed to e-mail, and what that means for email tools.
+fn consent(app: &App, state: &str) -> String {
+    let rules = &app.config.consent;
+    let word = match state.trim() {
+        "" if rules.unknown == UnknownConsent::Hold => {
+            return "Unknown, so what email tools would hear is held".to_owned();
+        }
+        "" => return "Unknown, and email tools hear of changes".to_owned(),
+        "subscribed" => "Agreed".to_owned(),
+        "not_subscribed" => "Never agreed".to_owned(),
+        "unsubscribed" => "Withdrawn".to_owned(),
+        "pending" => "Not confirmed yet".to_owned(),
+        other => words::from_name(other),
+    };
+    if rules.states.iter().any(|agreed| agreed.eq_ignore_ascii_case(state.trim())) {
+        format!("{word}, so email tools hear of changes")
+    } else {
+        format!("{word}, so email tools do not hear of changes")
+    }
 }
 
 fn source_name(source: &str) -> &str {

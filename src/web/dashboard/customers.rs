@@ -7,27 +7,32 @@ use axum::{
     extract::{Query, State},
     response::Response,
 };
+use rusqlite::Connection;
 
 use super::{
     App,
     customer::erase,
+    definitions::terms::{self, Term},
     filter::{Cursor, Filter, Sort},
-    list::{self, Customer, SORTABLE, Total},
+    list::{self, Customer, LOOKED_AT, SORTABLE, Total},
+    names,
+    search::{EMAILS_PER_PAGE, NAMES_PER_PAGE},
     statistics,
     view::{self, Chrome, Moment},
     words,
 };
-use crate::{model::Timestamp, web::error::PageError};
+use crate::{model::Timestamp, scoring::segment::NONE, web::error::PageError};
 
 /// Customers on a page.
 pub const PAGE: usize = 50;
 
 #[derive(Template)]
 #[template(path = "customers.html")]
-#[expect(clippy::struct_excessive_bools, reason = "what the page shows or not")]
 struct Customers {
     chrome: Chrome,
     total: String,
+    /// How many of everybody were scored; empty: not everybody is shown, or nobody was.
+    scored: String,
     search: String,
     segments: Vec<Choice>,
     scores: Vec<ScoreChoice>,
@@ -41,10 +46,12 @@ struct Customers {
     csv: String,
     first: Option<String>,
     next: Option<String>,
-    /// A search has not looked at everybody yet.
-    stopped: bool,
-    /// Why the columns are not links.
-    unsortable: Option<String>,
+    /// How far a search looked, when it has not looked at everybody yet.
+    stopped: Option<String>,
+    /// What the button to go on says.
+    older: &'static str,
+    /// In which order they stand.
+    order: String,
     /// Nobody at all is known yet.
     nobody: bool,
     /// Somebody was just erased: what was done.
@@ -68,6 +75,7 @@ struct ScoreChoice {
 /// A column heading.
 struct Column {
     label: &'static str,
+    term: Option<Term>,
     /// Empty: cannot be sorted by.
     href: String,
     /// For `aria-sort`; empty: not sorted by.
@@ -80,6 +88,8 @@ pub struct Row {
     pub title: String,
     pub email: String,
     pub segment: Option<(String, &'static str)>,
+    /// Why there is none.
+    pub unscored: &'static str,
     pub scores: String,
     pub scores_label: String,
     pub orders: String,
@@ -95,20 +105,29 @@ pub async fn page(
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
     let filter = Filter::from_pairs(&pairs);
+    names::must_know(&app, filter.segment.as_deref().filter(|_| !filter.is_unscored())).await?;
     let after = pairs.iter().find(|(name, _)| name == "after").and_then(|(_, text)| Cursor::parse(text));
     let erased: Option<i64> = view::parameter(&pairs, "erased").and_then(|id| id.parse().ok());
     let reader = Arc::clone(&app);
     let page = app
         .readers
         .read(move |connection| {
-            let total = list::total(connection, &filter)?;
-            let page = list::page(connection, &filter, total, after.as_ref(), PAGE)?;
+            let total = list::total(connection, reader.told, &filter)?;
+            let page = list::page(connection, reader.told, &filter, total, after.as_ref(), PAGE)?;
             let run = statistics::in_force(connection)?;
-            let chrome = Chrome::new(&reader, "customers", run.as_ref(), now);
+            let chrome = Chrome::new(&reader, connection, "customers", run.as_ref(), now)?;
+            let stopped = looked_at(&reader, connection, &page)?;
+            let scored = run.as_ref().filter(|run| run.scored > 0 && filter.is_everybody());
+            let scored = scored.map_or_else(String::new, |run| words::count(run.scored));
             let known = run.map(|run| statistics::segments(connection, run.id)).transpose()?.unwrap_or_default();
             let used: Vec<String> = known.into_iter().map(|segment| segment.segment).collect();
             let erased = erased.map(|id| erase::outcome(&reader, connection, id)).transpose()?.flatten();
-            Ok(Customers { erased, ..view(&reader, chrome, &filter, total, &page, after.as_ref(), &used) })
+            Ok(Customers {
+                scored,
+                stopped,
+                erased,
+                ..view(&reader, chrome, &filter, total, &page, after.as_ref(), &used)
+            })
         })
         .await?;
     view::html(&page)
@@ -134,23 +153,24 @@ fn view(
         scores: score_choices(filter),
         same_email: filter.same_email,
         sort: if filter.sort == Sort::Known { "" } else { filter.sort.as_str() },
-        about: filter
-            .segment
-            .as_deref()
-            .map(|name| [app.names.definition(name), app.names.action(name)].map(str::to_owned)),
+        about: filter.segment.as_deref().map(|name| match name {
+            NONE => [format!("{}: {}", terms::NOT_SCORED.term, terms::NOT_SCORED.meaning), String::new()],
+            name => [app.names.definition(name), app.names.action(name)].map(str::to_owned),
+        }),
         filtered,
         columns: columns(filter, sortable),
         rows: page.customers.iter().map(|customer| row(app, customer, now)).collect(),
         csv: filter.href("/customers.csv", None),
         first: after.map(|_| filter.href("/customers", None)),
         next: page.next.as_ref().map(|next| filter.href("/customers", Some(next))),
-        stopped: page.stopped,
-        unsortable: (!sortable && filter.search.is_none()).then(|| {
-            format!(
-                "Newest first. Lists of up to {} can be sorted by a column: choose a segment or scores.",
-                words::counted(SORTABLE, "customer", "customers")
-            )
-        }),
+        scored: String::new(),
+        stopped: None,
+        older: match () {
+            () if page.stopped && filter.search.is_some() => "Search older customers",
+            () if page.stopped => "Look at older customers",
+            () => "Next page",
+        },
+        order: order(filter, sortable),
         erased: None,
         nobody: !filtered && after.is_none() && page.customers.is_empty(),
     }
@@ -170,19 +190,54 @@ fn total_text(total: Total, page: &list::Page, after: Option<&Cursor>) -> String
     }
 }
 
-/// Segments of the rules in force, then those that only customers still have.
+/// In which order they stand, and what would sort them.
+fn order(filter: &Filter, sortable: bool) -> String {
+    let known = if filter.ascending { "The oldest customer first." } else { "The newest customer first." };
+    match (filter.search.is_some(), sortable) {
+        (true, _) => "Whole ids first, then e-mails by the alphabet, then names, the newest customer first.".to_owned(),
+        (false, true) if filter.sort == Sort::Known => format!("{known} Columns with a link sort the list."),
+        (false, true) => String::new(),
+        (false, false) => format!(
+            "{known} Lists of up to {} can be sorted by a column: choose a segment or scores.",
+            words::counted(SORTABLE, "customer", "customers")
+        ),
+    }
+}
+
+/// How far a page looked that has not looked at everybody.
+fn looked_at(app: &App, connection: &Connection, page: &list::Page) -> rusqlite::Result<Option<String>> {
+    let (number, last) = match page.next.as_ref().filter(|_| page.stopped) {
+        None => return Ok(None),
+        Some(Cursor::Name(id)) => (NAMES_PER_PAGE, *id),
+        Some(Cursor::Id(id)) => (LOOKED_AT, *id),
+        Some(Cursor::Text { .. } | Cursor::Value { .. }) => {
+            let number = words::count_usize(EMAILS_PER_PAGE);
+            return Ok(Some(format!("{number} e-mails were compared for this page; later ones may match too.")));
+        }
+    };
+    let known: Timestamp = connection
+        .prepare_cached("SELECT created_at FROM customers WHERE id = ?1")?
+        .query_row([last], |row| row.get(0))?;
+    Ok(Some(format!(
+        "{} customers were looked at for this page, back to those known since {}. Older ones may match too.",
+        words::count_usize(number),
+        words::day(known, app.config.shop.timezone)
+    )))
+}
+
+/// Segments of the rules in force, those that only customers still have, and none.
 fn segment_choices(app: &App, filter: &Filter, used: &[String]) -> Vec<Choice> {
     let chosen = filter.segment.as_deref();
     let mut names: Vec<&str> = app.names.all().map(|segment| segment.name.as_str()).collect();
     for name in used.iter().map(String::as_str).chain(chosen) {
-        if !names.contains(&name) {
+        if !names.contains(&name) && name != NONE {
             names.push(name);
         }
     }
-    names
-        .into_iter()
-        .map(|name| Choice { value: name.to_owned(), label: app.names.label(name), selected: chosen == Some(name) })
-        .collect()
+    let choice = |name: &str, label| Choice { value: name.to_owned(), label, selected: chosen == Some(name) };
+    let mut choices: Vec<Choice> = names.into_iter().map(|name| choice(name, app.names.label(name))).collect();
+    choices.push(choice(NONE, terms::NOT_SCORED.term.to_owned()));
+    choices
 }
 
 fn score_choices(filter: &Filter) -> Vec<ScoreChoice> {
@@ -205,7 +260,7 @@ fn score_choices(filter: &Filter) -> Vec<ScoreChoice> {
 
 fn columns(filter: &Filter, sortable: bool) -> Vec<Column> {
     let searching = filter.search.is_some();
-    let column = |label, class, sort: Option<Sort>| {
+    let column = |label, term, class, sort: Option<Sort>| {
         let active = !searching && sort == Some(filter.sort) && (sortable || filter.sort == Sort::Known);
         let href = sort.filter(|_| sortable && !searching).map_or_else(String::new, |sort| {
             // The present column turns around; others start with what is looked for most.
@@ -217,15 +272,15 @@ fn columns(filter: &Filter, sortable: bool) -> Vec<Column> {
             (true, true) => "ascending",
             (true, false) => "descending",
         };
-        Column { label, href, sorted, class }
+        Column { label, term, href, sorted, class }
     };
     vec![
-        column("Customer", "", Some(Sort::Email)),
-        column("Segment", "", None),
-        column("R F M", "rfm", None),
-        column("Orders", "n orders", Some(Sort::Orders)),
-        column("Spent", "n", Some(Sort::Spent)),
-        column("Last order", "n last", Some(Sort::LastOrder)),
+        column("Customer", None, "", Some(Sort::Email)),
+        column("Segment", None, "", None),
+        column("R F M", Some(terms::SCORES), "rfm", None),
+        column("Orders", Some(terms::ORDERS), "n orders", Some(Sort::Orders)),
+        column("Spent", Some(terms::SPENT), "n", Some(Sort::Spent)),
+        column("Last order", Some(terms::LAST_ORDER), "n last", Some(Sort::LastOrder)),
     ]
 }
 
@@ -238,6 +293,7 @@ pub fn row(app: &App, customer: &Customer, now: Timestamp) -> Row {
         email,
         title,
         segment: segment.map(|name| (app.names.label(name), app.names.tone(name))),
+        unscored: customer.unscored().unwrap_or_default(),
         scores: customer.scores.map_or_else(|| "–".to_owned(), |[r, f, m]| format!("{r} {f} {m}")),
         scores_label: customer
             .scores

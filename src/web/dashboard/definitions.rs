@@ -1,85 +1,11 @@
-//! What every number on the pages means. Pure; the texts in [`DEFINITIONS`] are shown on the page
-//! and the functions below are what they describe.
+//! What every number on the pages means. Pure; the texts in [`terms`] are shown on the pages, and the
+//! functions below are what they describe.
+
+pub mod terms;
 
 use std::fmt;
 
 use crate::model::{Quintile, Timestamp};
-
-/// A term of the dashboard and its meaning in one sentence.
-#[derive(Debug, Clone, Copy)]
-pub struct Definition {
-    pub term: &'static str,
-    pub meaning: &'static str,
-}
-
-/// The list at the foot of the Overview.
-pub const DEFINITIONS: &[Definition] = &[
-    Definition { term: "Scored customer", meaning: "has at least one counted order at the run." },
-    Definition { term: "Revenue", meaning: "everything the scored customers spent so far, refunds taken off." },
-    Definition { term: "Share", meaning: "part of all scored customers, or of their revenue, to one decimal." },
-    Definition { term: "Change", meaning: "customers now minus customers in the run before." },
-    Definition {
-        term: "Moved",
-        meaning: "is in another segment than in the run before. Customers scored for the first time are new, not moved.",
-    },
-    Definition { term: "Up and down", meaning: "follow the order of the segment table, best first." },
-    Definition {
-        term: "Quintile",
-        meaning: "a fifth of the scored customers, ranked by one value: 5 is the best fifth. The range shown is the real smallest and largest value inside it.",
-    },
-];
-
-/// At the foot of Deliveries.
-pub const OF_DELIVERIES: &[Definition] = &[
-    Definition {
-        term: "Delivery",
-        meaning: "one message to one destination, about one change or several. It keeps its id and its bytes over all tries.",
-    },
-    Definition {
-        term: "Waiting",
-        meaning: "not tried yet: on its way, at its turn, or behind an older one of the same customer.",
-    },
-    Definition {
-        term: "Retrying",
-        meaning: "tried, not taken, and tried again by itself: twelve times over four days.",
-    },
-    Definition {
-        term: "Held",
-        meaning: "not sent until you decide, or until the customer agrees to e-mail; the reason stands beside it.",
-    },
-    Definition {
-        term: "Gave up",
-        meaning: "refused for good, or tried for four days. It stays here until you send it again.",
-    },
-    Definition { term: "Delivered", meaning: "the tool answered that it took it (2xx)." },
-    Definition {
-        term: "Not sent",
-        meaning: "discarded by you or because a customer refuses e-mail or was erased, or replaced by newer news of the same customer.",
-    },
-    Definition { term: "Counts", meaning: "stop at 10,000, so that the page is fast however long the list is." },
-];
-
-/// At the foot of Destinations.
-pub const OF_DESTINATIONS: &[Definition] = &[
-    Definition {
-        term: "Healthy, failing",
-        meaning: "a destination is failing after five failures in a row, or at once when it refuses our key (401, 403). Then one delivery is tried now and then, until one is taken.",
-    },
-    Definition { term: "Paused", meaning: "nothing is sent until you resume it; its queue waits." },
-    Definition {
-        term: "Disabled",
-        meaning: "it asked for nothing more (410), or failed for five days. Its queue waits until you resume it.",
-    },
-    Definition { term: "Queue", meaning: "its deliveries that have not ended, counted up to 10,000." },
-    Definition {
-        term: "Answers in",
-        meaning: "the time from our request to the end of its answer: the median of its deliveries among the newest 1,000 of all.",
-    },
-    Definition {
-        term: "Latency",
-        meaning: "the time from the change being queued to the tool having taken it, waiting and retries included: the median of the same deliveries.",
-    },
-];
 
 /// With fewer scored customers a quintile is so few people that one order moves somebody.
 pub const SMALL_SHOP: i64 = 25;
@@ -125,7 +51,7 @@ pub struct Move {
 pub enum Direction {
     Up,
     Down,
-    /// Between segments whose order is not known any more (the rules were changed).
+    /// Between segments of one level, or whose order is not known any more (the rules were changed).
     Sideways,
     /// Scored for the first time.
     New,
@@ -135,13 +61,13 @@ pub enum Direction {
     None,
 }
 
-/// The direction of a move; `rank` gives 0 for the best segment.
-pub fn direction(old: &str, new: &str, rank: impl Fn(&str) -> Option<usize>) -> Direction {
+/// The direction of a move; `level` gives 0 for the best segment.
+pub fn direction(old: &str, new: &str, level: impl Fn(&str) -> Option<usize>) -> Direction {
     match (old, new) {
         _ if old == new => Direction::None,
         ("", _) => Direction::New,
         (_, "") => Direction::Left,
-        _ => match (rank(old), rank(new)) {
+        _ => match (level(old), level(new)) {
             (Some(old), Some(new)) if new < old => Direction::Up,
             (Some(old), Some(new)) if new > old => Direction::Down,
             _ => Direction::Sideways,
@@ -161,10 +87,10 @@ pub struct Moved {
 }
 
 /// Adds up the moves of a run.
-pub fn moved(moves: &[Move], rank: impl Fn(&str) -> Option<usize>) -> Moved {
+pub fn moved(moves: &[Move], level: impl Fn(&str) -> Option<usize>) -> Moved {
     let mut sum = Moved::default();
     for step in moves {
-        let counter = match direction(&step.old, &step.new, &rank) {
+        let counter = match direction(&step.old, &step.new, &level) {
             Direction::None => continue,
             Direction::New => &mut sum.new,
             Direction::Left => &mut sum.left,

@@ -18,13 +18,13 @@ use axum::{
 };
 use rusqlite::Connection;
 
+pub use self::filter::Tab;
 use self::{
-    filter::{Filter, Spot, Tab},
+    filter::{Filter, Spot},
     queue::Delivery,
 };
 use super::{
-    App,
-    definitions::{Definition, OF_DELIVERIES},
+    App, names,
     said::Notice,
     statistics, timeline,
     view::{self, Chrome, Moment},
@@ -69,7 +69,11 @@ struct Deliveries {
     stopped: bool,
     walk: String,
     empty: Empty,
-    definitions: &'static [Definition],
+    /// In which order they stand, and where they stand in the other one.
+    order: String,
+    turn: (&'static str, String),
+    /// Kept by the filter's form; empty: the usual order.
+    order_kept: &'static str,
 }
 
 struct TabRow {
@@ -120,6 +124,7 @@ pub async fn page(
     State(app): State<Arc<App>>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
+    names::must_know(&app, view::parameter(&pairs, "segment")).await?;
     let reader = Arc::clone(&app);
     let outcome = app.said.take(&pairs);
     let page = app.readers.read(move |connection| Ok(load(&reader, connection, &pairs)?)).await?;
@@ -146,9 +151,9 @@ fn load(app: &App, connection: &Connection, pairs: &[(String, String)]) -> rusql
         (decide::label(*action, tab), href)
     };
     Ok(Deliveries {
-        chrome: Chrome::new(app, "deliveries", run.as_ref(), now),
+        chrome: Chrome::new(app, connection, "deliveries", run.as_ref(), now)?,
         tabs: tabs(&asked, tab, counts),
-        meaning: OF_DELIVERIES.iter().find(|entry| entry.term == tab.label()).map_or("", |entry| entry.meaning),
+        meaning: tab.term().meaning,
         outcome: None,
         obstacles: obstacles(&healths, &filter, now)
             .into_iter()
@@ -176,7 +181,9 @@ fn load(app: &App, connection: &Connection, pairs: &[(String, String)]) -> rusql
             }
             () => Empty::Tab,
         },
-        definitions: OF_DELIVERIES,
+        order: order(&filter, tab),
+        turn: (if filter.oldest { "Newest first" } else { "Oldest first" }, filter.turned().href("/deliveries", &[])),
+        order_kept: if filter.oldest { filter::OLDEST } else { "" },
     })
 }
 
@@ -191,6 +198,17 @@ fn most_urgent(connection: &Connection, filter: &Filter, counts: [i64; 6]) -> ru
         }
     }
     Ok(Tab::Delivered)
+}
+
+/// A tab shows one state after the other, and of a run one destination after the other.
+fn order(filter: &Filter, tab: Tab) -> String {
+    let within = if filter.oldest { "the oldest first" } else { "the newest first" };
+    match (filter.run, tab) {
+        (Some(_), _) => format!("By destination, then {within}."),
+        (None, Tab::Waiting) => format!("What is on its way, then what waits, each {within}."),
+        (None, Tab::NotSent) => format!("What was replaced, then what was discarded, each {within}."),
+        (None, _) => words::capital(within) + ".",
+    }
 }
 
 fn counts_of(counts: [i64; 6], tab: Tab) -> i64 {

@@ -16,7 +16,6 @@ use rusqlite::Connection;
 use self::latency::Latency;
 use super::{
     App,
-    definitions::{Definition, OF_DESTINATIONS},
     deliveries::{self, queue, visible},
     statistics,
     view::{self, Chrome, Moment},
@@ -39,7 +38,6 @@ struct Destinations {
     stranded: Vec<(String, String, String)>,
     config_path: String,
     kinds: Vec<&'static str>,
-    definitions: &'static [Definition],
 }
 
 struct Card {
@@ -100,6 +98,12 @@ impl Outcomes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), outcome);
     }
 
+    /// A tool took a test.
+    pub fn any_taken(&self) -> bool {
+        let outcomes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        outcomes.values().any(|outcome| outcome.trial.as_ref().is_some_and(|trial| trial.ok))
+    }
+
     fn get(&self, name: &str) -> Option<Outcome> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
@@ -133,12 +137,11 @@ fn load(app: &App, connection: &Connection) -> rusqlite::Result<Destinations> {
         })
         .collect::<rusqlite::Result<_>>()?;
     Ok(Destinations {
-        chrome: Chrome::new(app, "destinations", statistics::in_force(connection)?.as_ref(), now),
+        chrome: Chrome::new(app, connection, "destinations", statistics::in_force(connection)?.as_ref(), now)?,
         cards,
         stranded,
         config_path: app.config_path.display().to_string(),
         kinds: Preset::all().iter().map(|preset| preset.kind.as_str()).collect(),
-        definitions: OF_DESTINATIONS,
     })
 }
 
@@ -193,7 +196,7 @@ fn standing(app: &App, health: &Health, now: Timestamp) -> (&'static str, &'stat
             Some(until) => ("warn", "Asked to slow down", format!("It is sent to again {}.", words::until(until, now))),
             None if health.failures > 0 => {
                 let failures = words::counted(i64::from(health.failures), "try", "tries");
-                ("warn", "Healthy", format!("The last {failures} failed."))
+                ("warn", "Unsteady", format!("The last {failures} failed."))
             }
             None => ("ok", "Healthy", String::new()),
         },
@@ -207,7 +210,7 @@ fn standing(app: &App, health: &Health, now: Timestamp) -> (&'static str, &'stat
 }
 
 /// What is sent to it, in words.
-fn gets(app: &App, destination: &config::Destination) -> String {
+pub fn gets(app: &App, destination: &config::Destination) -> String {
     let labels = |names: &[String]| names.iter().map(|name| app.names.label(name)).collect::<Vec<_>>().join(", ");
     let mut parts = vec![match destination.events.as_slice() {
         [] => "all events".to_owned(),

@@ -12,8 +12,12 @@ use futures_util::Stream;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
-use super::{App, definitions::Share, filter::Filter, list, list::Customer, statistics};
-use crate::model::{Currency, Timestamp, spreadsheet::guarded};
+use super::{App, definitions::Share, filter::Filter, list, list::Customer, names, segment_table, statistics};
+use crate::{
+    model::{Currency, Timestamp, spreadsheet::guarded},
+    scoring::told::Told,
+    web::error::PageError,
+};
 
 /// Rows read at a time.
 pub const CHUNK: usize = 1000;
@@ -25,14 +29,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 type Piece = Result<Vec<u8>, anyhow::Error>;
 
 /// `GET /customers.csv`
-pub async fn customers(State(app): State<Arc<App>>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
-    customer_list(&app, "customers.csv", Filter::from_pairs(&pairs))
+pub async fn customers(
+    State(app): State<Arc<App>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
+    let filter = Filter::from_pairs(&pairs);
+    names::must_know(&app, filter.segment.as_deref().filter(|_| !filter.is_unscored())).await?;
+    Ok(customer_list(&app, "customers.csv", filter))
 }
 
 /// The customers that a filter leaves, to be saved as `name`.
 pub fn customer_list(app: &App, name: &str, filter: Filter) -> Response {
-    let currency = app.config.shop.currency;
-    stream(app, name, move |connection, out| write_customers(connection, &filter, currency, out))
+    let (told, currency) = (app.told, app.config.shop.currency);
+    stream(app, name, move |connection, out| write_customers(connection, told, &filter, currency, out))
 }
 
 /// `GET /runs.csv`
@@ -111,7 +120,13 @@ impl Sink {
     }
 }
 
-fn write_customers(connection: &Connection, filter: &Filter, currency: Currency, out: &mut Sink) -> anyhow::Result<()> {
+fn write_customers(
+    connection: &Connection,
+    told: Told,
+    filter: &Filter,
+    currency: Currency,
+    out: &mut Sink,
+) -> anyhow::Result<()> {
     const HEADERS: [&str; 18] = [
         "id",
         "source",
@@ -133,10 +148,10 @@ fn write_customers(connection: &Connection, filter: &Filter, currency: Currency,
         "segment_since",
     ];
     out.rows([HEADERS.map(str::to_owned).to_vec()])?;
-    let total = list::total(connection, filter)?;
+    let total = list::total(connection, told, filter)?;
     let mut after = None;
     loop {
-        let page = list::page(connection, filter, total, after.as_ref(), CHUNK)?;
+        let page = list::page(connection, told, filter, total, after.as_ref(), CHUNK)?;
         if !page.customers.is_empty() {
             out.rows(page.customers.iter().map(|customer| customer_row(customer, currency)))?;
         }
@@ -172,11 +187,17 @@ fn customer_row(customer: &Customer, currency: Currency) -> Vec<String> {
     ]
 }
 
-/// As `quintile segments --format csv`, of the run in force.
+/// As `quintile segments --format csv`, of the run in force, and what the page shows beside it.
 fn write_segments(connection: &Connection, currency: Currency, out: &mut Sink) -> anyhow::Result<()> {
-    const HEADERS: [&str; 6] = ["segment", "customers", "customer_share", "revenue", "revenue_share", "change"];
-    out.rows([HEADERS.map(str::to_owned).to_vec()])?;
+    const HEADERS: [&str; 7] =
+        ["segment", "customers", "customer_share", "revenue", "revenue_share", "change", "spent_each"];
+    let ago = |weeks| match weeks {
+        1 => "customers_1_week_ago".to_owned(),
+        weeks => format!("customers_{weeks}_weeks_ago"),
+    };
+    out.rows([HEADERS.map(str::to_owned).into_iter().chain((1..=statistics::WEEKS).rev().map(ago)).collect()])?;
     let Some(run) = statistics::in_force(connection)? else { return Ok(()) };
+    let weeks = statistics::weeks(connection, &run)?;
     let segments = statistics::segments(connection, run.id)?;
     let before = statistics::before(connection, &run)?;
     let earlier = before.map(|before| statistics::counts(connection, before.id)).transpose()?;
@@ -189,19 +210,24 @@ fn write_segments(connection: &Connection, currency: Currency, out: &mut Sink) -
     };
     out.rows(segments.iter().map(|segment| {
         let change = earlier.as_ref().map(|counts| segment.customers - counts.get(&segment.segment).unwrap_or(&0));
-        vec![
+        // The last one is the run itself.
+        let history = segment_table::sizes(&weeks[..weeks.len().saturating_sub(1)], &segment.segment);
+        let mut row = vec![
             guarded(&segment.segment).into_owned(),
             segment.customers.to_string(),
             share(segment.customers, customers),
             segment.revenue.to_decimal(currency),
             share(segment.revenue.0, revenue),
             change.map_or_else(String::new, |change| change.to_string()),
-        ]
+            segment_table::mean(segment).map_or_else(String::new, |mean| mean.to_decimal(currency)),
+        ];
+        row.extend(history.into_iter().map(|size| size.map_or_else(String::new, |size| size.to_string())));
+        row
     }))
 }
 
 fn write_runs(connection: &Connection, out: &mut Sink) -> anyhow::Result<()> {
-    const HEADERS: [&str; 11] = [
+    const HEADERS: [&str; 20] = [
         "id",
         "trigger",
         "as_of",
@@ -213,6 +239,15 @@ fn write_runs(connection: &Connection, out: &mut Sink) -> anyhow::Result<()> {
         "scored",
         "changed",
         "error",
+        "moved",
+        "new",
+        "left",
+        "duration_ms",
+        "baseline",
+        "remap",
+        "held",
+        "missed",
+        "attempts",
     ];
     out.rows([HEADERS.map(str::to_owned).to_vec()])?;
     let mut before = i64::MAX;
@@ -233,6 +268,15 @@ fn write_runs(connection: &Connection, out: &mut Sink) -> anyhow::Result<()> {
                 run.scored.to_string(),
                 run.changed.to_string(),
                 guarded(run.error.as_deref().unwrap_or_default()).into_owned(),
+                run.moved.to_string(),
+                run.new.to_string(),
+                run.left.to_string(),
+                run.score_ms.map_or_else(String::new, |ms| (ms + run.emit_ms.unwrap_or(0)).to_string()),
+                run.baseline.to_string(),
+                run.remap.to_string(),
+                run.held.to_string(),
+                run.missed.to_string(),
+                run.attempts.to_string(),
             ]
         }))?;
     }

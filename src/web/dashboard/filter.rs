@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::Quintile;
+use crate::{model::Quintile, scoring::segment::NONE};
 
 /// Longest search text; the rest is cut off.
 const SEARCH_CHARS: usize = 200;
@@ -11,6 +11,7 @@ const SEARCH_CHARS: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
     pub search: Option<String>,
+    /// [`NONE`]: those without one.
     pub segment: Option<String>,
     pub r: Option<Quintile>,
     pub f: Option<Quintile>,
@@ -85,6 +86,11 @@ impl Filter {
     /// Nothing is filtered; everybody is shown.
     pub fn is_everybody(&self) -> bool {
         self.search.is_none() && self.segment.is_none() && !self.has_scores() && !self.same_email
+    }
+
+    /// Those without a segment are asked for.
+    pub fn is_unscored(&self) -> bool {
+        self.segment.as_deref() == Some(NONE)
     }
 
     /// A score is asked for.

@@ -26,9 +26,11 @@ pub enum Action {
     Score,
 }
 
-/// `ordered`: orders have come in. `made`: there was a run, which found nobody to score.
-pub fn first(app: &App, ordered: bool, made: bool) -> First {
-    let connected = !app.config.destination.is_empty();
+/// `ordered`: orders have come in. `made`: there was a run, which found nobody to score. `taken`: a tool
+/// took a test or a delivery, so it is known to work.
+pub fn first(app: &App, ordered: bool, made: bool, taken: bool) -> First {
+    let named = !app.config.destination.is_empty();
+    let connected = named && taken;
     let (title, text) = match (ordered, made) {
         (false, _) => ("No orders yet", "Three steps, and your segments keep themselves up to date."),
         (true, false) => ("Your orders are in", "They have not been scored yet."),
@@ -64,12 +66,18 @@ pub fn first(app: &App, ordered: bool, made: bool) -> First {
     };
     let tool = Step {
         title: "Connect your email tool",
-        text: format!(
-            "It is told of every customer who changes segment. Add a [[destination]] to {}, start quintile again and send a test.",
-            app.config_path.display()
-        ),
+        text: match (named, connected) {
+            (true, true) => "It took what was sent to it, and is told of every customer who moves.".to_owned(),
+            (true, false) => {
+                "It is in the configuration. Send a test, to see that it takes what is sent to it.".to_owned()
+            }
+            (false, _) => format!(
+                "It is told of every customer who moves. Add a [[destination]] to {}, start quintile again and send a test.",
+                app.config_path.display()
+            ),
+        },
         state: states[2],
-        action: Action::Go("/destinations", "Destinations"),
+        action: Action::Go("/destinations", if named && !connected { "Send a test" } else { "Destinations" }),
     };
     First { title, text, steps: [bring, score, tool] }
 }

@@ -73,11 +73,12 @@ struct WebhookRow {
 /// `GET /import`
 pub async fn page(State(app): State<Arc<App>>) -> Result<Response, PageError> {
     let (reader, now) = (Arc::clone(&app), app.clock.now());
-    let (in_force, imports, last, fetching) = app
+    let (chrome, imports, last, fetching) = app
         .readers
         .read(move |connection| {
+            let run = statistics::in_force(connection)?;
             Ok((
-                statistics::in_force(connection)?,
+                Chrome::new(&reader, connection, "import", run.as_ref(), now)?,
                 uploads::list(connection)?,
                 last_messages(connection)?,
                 syncs::fetching(&reader, connection, now)?,
@@ -85,7 +86,7 @@ pub async fn page(State(app): State<Arc<App>>) -> Result<Response, PageError> {
         })
         .await?;
     view::html(&Page {
-        chrome: Chrome::new(&app, "import", in_force.as_ref(), now),
+        chrome,
         free: !imports.iter().any(|import| import.state.is_busy()),
         limit: words::bytes(app.uploads.limit()),
         rows: imports.iter().map(|import| row(&app, import)).collect(),

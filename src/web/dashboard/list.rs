@@ -8,20 +8,26 @@
 //!   heat map holds about one customer in 25, an almost empty one costs a walk over the scores;
 //! - e-mail, orders, spent and last order have no index, because each order of the shop would pay
 //!   for it. They are offered while the filter leaves at most [`SORTABLE`] customers;
+//! - those without a score are found by looking at one customer after the other, [`LOOKED_AT`] a page;
 //! - a search takes exact ids, then starts of e-mails, from indexes. Names have no index: they are
 //!   compared newest customer first, [`NAMES_PER_PAGE`](super::search::NAMES_PER_PAGE) a page, and the page says where it stopped.
 
-use rusqlite::{Connection, OptionalExtension, Row, ToSql};
+mod person;
 
+use rusqlite::{Connection, ToSql};
+
+pub use self::person::{Customer, title_of};
 use super::{
     filter::{Cursor, Filter, Sort},
     search,
     statistics::{self, sql_limit},
 };
-use crate::model::{Money, Timestamp};
+use crate::scoring::told::Told;
 
 /// Customers up to which a list can be sorted by a column without an index.
 pub const SORTABLE: i64 = 20_000;
+/// Customers looked at for one page of those without a score: about 40 ms.
+pub const LOOKED_AT: usize = 50_000;
 /// Merged and deleted customers are in no list.
 const PRESENT: &str = "c.merged_into IS NULL AND c.deleted_at IS NULL";
 /// Customers with an id of whom another has the same e-mail. Guests are one with whoever has theirs.
@@ -31,76 +37,6 @@ const SAME_EMAIL: &str = "c.external_id IS NOT NULL AND c.email_key IN (
      GROUP BY email_key HAVING count(*) > 1)
   AND EXISTS (SELECT 1 FROM customers o WHERE o.email_key = c.email_key AND o.external_id IS NOT NULL AND o.id <> c.id
                  AND o.merged_into IS NULL AND o.deleted_at IS NULL)";
-
-/// A customer as a list shows them.
-#[derive(Debug, Clone)]
-pub struct Customer {
-    pub id: i64,
-    pub source: String,
-    pub external_id: Option<String>,
-    pub email: Option<String>,
-    pub first_name: Option<String>,
-    pub last_name: Option<String>,
-    pub order_count: i64,
-    pub total_spent: Money,
-    pub avg_order_value: Money,
-    pub first_order_at: Option<Timestamp>,
-    pub last_order_at: Option<Timestamp>,
-    pub scores: Option<[u8; 3]>,
-    pub segment: Option<String>,
-    pub previous_segment: Option<String>,
-    pub segment_since: Option<Timestamp>,
-}
-
-impl Customer {
-    const SELECT: &str = "SELECT c.id, c.source, c.external_id, c.email, c.first_name, c.last_name, c.order_count, c.total_spent, \
-         c.avg_order_value, c.first_order_at, c.last_order_at, s.r, s.f, s.m, s.segment, s.previous_segment, s.segment_since \
-         FROM customers c LEFT JOIN scores s ON s.customer_id = c.id WHERE c.id = ?1";
-
-    /// One customer, whatever became of them.
-    pub fn by_id(connection: &Connection, id: i64) -> rusqlite::Result<Option<Self>> {
-        connection.prepare_cached(Self::SELECT)?.query_row([id], Self::from_row).optional()
-    }
-
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let scores: (Option<u8>, Option<u8>, Option<u8>) = (row.get(11)?, row.get(12)?, row.get(13)?);
-        Ok(Self {
-            id: row.get(0)?,
-            source: row.get(1)?,
-            external_id: row.get(2)?,
-            email: row.get(3)?,
-            first_name: row.get(4)?,
-            last_name: row.get(5)?,
-            order_count: row.get(6)?,
-            total_spent: row.get(7)?,
-            avg_order_value: row.get(8)?,
-            first_order_at: row.get(9)?,
-            last_order_at: row.get(10)?,
-            scores: match scores {
-                (Some(r), Some(f), Some(m)) => Some([r, f, m]),
-                _ => None,
-            },
-            segment: row.get(14)?,
-            previous_segment: row.get(15)?,
-            segment_since: row.get(16)?,
-        })
-    }
-
-    /// First and last name; the e-mail, then the id, of those without.
-    pub fn title(&self) -> String {
-        let names: Vec<&str> = [&self.first_name, &self.last_name]
-            .into_iter()
-            .flatten()
-            .map(|name| name.trim())
-            .filter(|n| !n.is_empty())
-            .collect();
-        if !names.is_empty() {
-            return names.join(" ");
-        }
-        let email = self.email.as_deref().filter(|email| !email.trim().is_empty());
-        email.map_or_else(|| format!("Customer {}", self.id), str::to_owned)
-    }
-}
 
 /// Customers of one page and where the next one starts.
 pub struct Page {
@@ -137,6 +73,7 @@ pub struct Hits {
 /// One page of at most `limit` customers after `after`. Sorts that `total` forbids are the default.
 pub fn page(
     connection: &Connection,
+    told: Told,
     filter: &Filter,
     total: Total,
     after: Option<&Cursor>,
@@ -147,9 +84,12 @@ pub fn page(
     }
     // One more than fits tells whether there is another page.
     let hits = match &filter.search {
-        Some(text) => search::search(connection, filter, text, after, limit + 1)?,
-        None if filter.sort != Sort::Known && total.is_sortable() => by_value(connection, filter, after, limit + 1)?,
-        None => by_id(connection, filter, after, limit + 1)?,
+        Some(text) => search::search(connection, told, filter, text, after, limit + 1)?,
+        None if filter.sort != Sort::Known && total.is_sortable() => {
+            by_value(connection, told, filter, after, limit + 1)?
+        }
+        None if filter.is_unscored() => unscored(connection, told, filter, after, limit + 1)?,
+        None => by_id(connection, told, filter, after, limit + 1)?,
     };
     let full = hits.found.len() > limit;
     let next =
@@ -159,13 +99,13 @@ pub fn page(
         .found
         .iter()
         .take(limit)
-        .filter_map(|(id, _)| Customer::by_id(connection, *id).transpose())
+        .filter_map(|(id, _)| Customer::by_id(connection, told, *id).transpose())
         .collect::<rusqlite::Result<_>>()?;
     Ok(Page { customers, next, stopped })
 }
 
 /// Counts what can be counted cheaply: small shops exactly, others by the run's statistics.
-pub fn total(connection: &Connection, filter: &Filter) -> rusqlite::Result<Total> {
+pub fn total(connection: &Connection, told: Told, filter: &Filter) -> rusqlite::Result<Total> {
     if filter.search.is_some() {
         return Ok(Total::Unknown);
     }
@@ -173,13 +113,14 @@ pub fn total(connection: &Connection, filter: &Filter) -> rusqlite::Result<Total
         connection.prepare_cached("SELECT coalesce(max(id), 0) FROM customers")?.query_row([], |row| row.get(0))?;
     // Few share an e-mail, however many customers there are.
     if highest <= SORTABLE || filter.same_email {
-        let source = Source::of(filter);
+        let source = Source::of(told, filter);
         let sql = format!("SELECT count(*) FROM {} WHERE {} > 0 AND {}", source.from, source.key, source.conditions);
         let values: Vec<&dyn ToSql> = source.values.iter().map(AsRef::as_ref).collect();
         return connection.prepare_cached(&sql)?.query_row(&values[..], |row| row.get(0)).map(Total::Exactly);
     }
     let Some(run) = statistics::in_force(connection)? else { return Ok(Total::Unknown) };
     Ok(match (&filter.segment, filter.has_scores()) {
+        _ if filter.is_unscored() => Total::Unknown,
         (Some(segment), false) => {
             Total::AtRun(statistics::counts(connection, run.id)?.get(segment).copied().unwrap_or(0))
         }
@@ -203,18 +144,28 @@ struct Source {
 }
 
 impl Source {
-    fn of(filter: &Filter) -> Self {
-        let mut source = if filter.segment.is_some() || filter.has_scores() {
+    fn of(told: Told, filter: &Filter) -> Self {
+        let mut source = if filter.is_unscored() {
+            // Who has no score has none of 1 to 5 either.
+            let nobody = if filter.has_scores() { " AND FALSE" } else { "" };
+            let unscored = format!("(s.segment IS NULL OR NOT {})", told.condition());
+            Self {
+                from: "customers c LEFT JOIN scores s ON s.customer_id = c.id",
+                key: "c.id",
+                conditions: format!("{PRESENT} AND {unscored}{nobody}"),
+                values: Vec::new(),
+            }
+        } else if filter.segment.is_some() || filter.has_scores() {
             Self {
                 from: "scores s CROSS JOIN customers c ON c.id = s.customer_id",
                 key: "s.customer_id",
-                conditions: PRESENT.to_owned(),
+                conditions: format!("{PRESENT} AND {}", told.condition()),
                 values: Vec::new(),
             }
         } else {
             Self { from: "customers c", key: "c.id", conditions: PRESENT.to_owned(), values: Vec::new() }
         };
-        if let Some(segment) = &filter.segment {
+        if let Some(segment) = filter.segment.as_ref().filter(|_| !filter.is_unscored()) {
             // With scores the walk over the primary key is faster than the segment's index, whose
             // every hit would be looked up: the plus keeps SQLite from that index.
             let column = if filter.has_scores() { "+s.segment" } else { "s.segment" };
@@ -224,7 +175,7 @@ impl Source {
             source.conditions = format!("{} AND {SAME_EMAIL}", source.conditions);
         }
         for (column, wanted) in [("s.r", filter.r), ("s.f", filter.f), ("s.m", filter.m)] {
-            if let Some(quintile) = wanted {
+            if let Some(quintile) = wanted.filter(|_| !filter.is_unscored()) {
                 source.and(column, Box::new(quintile));
             }
         }
@@ -244,8 +195,14 @@ impl Source {
 }
 
 /// Newest (or oldest) known first.
-fn by_id(connection: &Connection, filter: &Filter, after: Option<&Cursor>, limit: usize) -> rusqlite::Result<Hits> {
-    let mut source = Source::of(filter);
+fn by_id(
+    connection: &Connection,
+    told: Told,
+    filter: &Filter,
+    after: Option<&Cursor>,
+    limit: usize,
+) -> rusqlite::Result<Hits> {
+    let mut source = Source::of(told, filter);
     let (beyond, order, start) = if filter.ascending { (">", "ASC", i64::MIN) } else { ("<", "DESC", i64::MAX) };
     let start = match after {
         Some(Cursor::Id(id)) => *id,
@@ -264,8 +221,48 @@ fn by_id(connection: &Connection, filter: &Filter, after: Option<&Cursor>, limit
     Ok(Hits { found, stopped: None })
 }
 
+/// Newest (or oldest) known first, those without a score alone: nothing but a look tells, and they may be
+/// few. At most [`LOOKED_AT`] customers are looked at.
+fn unscored(
+    connection: &Connection,
+    told: Told,
+    filter: &Filter,
+    after: Option<&Cursor>,
+    limit: usize,
+) -> rusqlite::Result<Hits> {
+    let (beyond, order, start) = if filter.ascending { (">", "ASC", i64::MIN) } else { ("<", "DESC", i64::MAX) };
+    let start = match after {
+        Some(Cursor::Id(id)) => *id,
+        _ => start,
+    };
+    let Source { from, conditions, .. } = Source::of(told, filter);
+    let sql = format!("SELECT c.id, {conditions} FROM {from} WHERE c.id {beyond} ?1 ORDER BY c.id {order} LIMIT ?2");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query((start, sql_limit(LOOKED_AT)))?;
+    let mut hits = Hits { found: Vec::new(), stopped: None };
+    let (mut looked_at, mut last) = (0, start);
+    while hits.found.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        (looked_at, last) = (looked_at + 1, row.get(0)?);
+        if row.get(1)? {
+            hits.found.push((last, Cursor::Id(last)));
+        }
+    }
+    if looked_at == LOOKED_AT && hits.found.len() < limit {
+        hits.stopped = Some(Cursor::Id(last));
+    }
+    Ok(hits)
+}
+
 /// By a column without an index: every customer that the filter leaves is looked at.
-fn by_value(connection: &Connection, filter: &Filter, after: Option<&Cursor>, limit: usize) -> rusqlite::Result<Hits> {
+fn by_value(
+    connection: &Connection,
+    told: Told,
+    filter: &Filter,
+    after: Option<&Cursor>,
+    limit: usize,
+) -> rusqlite::Result<Hits> {
     // Customers without a value come last when descending; without an e-mail, last when ascending.
     let value = match filter.sort {
         Sort::Known => "c.id",
@@ -276,7 +273,7 @@ fn by_value(connection: &Connection, filter: &Filter, after: Option<&Cursor>, li
     };
     let (beyond, order) = if filter.ascending { (">", "ASC") } else { ("<", "DESC") };
     let is_text = filter.sort == Sort::Email;
-    let mut source = Source::of(filter);
+    let mut source = Source::of(told, filter);
     let beyond_cursor = match after {
         Some(Cursor::Text { text, id }) if is_text => {
             format!("AND ({value}, c.id) {beyond} ({}, {})", source.bind(text.clone()), source.bind(*id))
@@ -306,8 +303,8 @@ fn by_value(connection: &Connection, filter: &Filter, after: Option<&Cursor>, li
 }
 
 /// Is this customer present, and does the rest of the filter let them pass?
-pub fn passes(connection: &Connection, filter: &Filter, id: i64) -> rusqlite::Result<bool> {
-    let mut source = Source::of(filter);
+pub fn passes(connection: &Connection, told: Told, filter: &Filter, id: i64) -> rusqlite::Result<bool> {
+    let mut source = Source::of(told, filter);
     let id = source.bind(id);
     let Source { from, key, conditions, values } = source;
     let sql = format!("SELECT 1 FROM {from} WHERE {key} = {id} AND {conditions}");

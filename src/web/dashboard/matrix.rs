@@ -29,8 +29,13 @@ pub struct Cell {
 }
 
 /// The matrix of `moves`, with the segments in the order of `rank`; those it does not know, and none,
-/// come last.
-pub fn matrix(app: &App, moves: &[&Move], rank: impl Fn(&str) -> Option<usize> + Copy) -> Matrix {
+/// come last. `level` says which way up is.
+pub fn matrix(
+    app: &App,
+    moves: &[&Move],
+    rank: impl Fn(&str) -> Option<usize> + Copy,
+    level: impl Fn(&str) -> Option<usize> + Copy,
+) -> Matrix {
     let names = |pick: &dyn Fn(&Move) -> &str| {
         ordered(&moves.iter().map(|step| pick(step).to_owned()).collect::<Vec<_>>(), rank)
     };
@@ -39,7 +44,7 @@ pub fn matrix(app: &App, moves: &[&Move], rank: impl Fn(&str) -> Option<usize> +
         let step = moves.iter().find(|step| step.old == old && step.new == new);
         step.map_or(Cell { text: String::new(), way: "" }, |step| Cell {
             text: words::count(step.customers),
-            way: way(step, rank),
+            way: way(step, level),
         })
     };
     let sum = |name: &str| moves.iter().filter(|step| step.old == name).map(|step| step.customers).sum();
@@ -71,12 +76,12 @@ pub fn old_label(app: &App, name: &str) -> String {
 
 /// Where somebody went.
 pub fn new_label(app: &App, name: &str) -> String {
-    if name.is_empty() { "No longer scored".to_owned() } else { app.names.label(name) }
+    if name.is_empty() { "Left".to_owned() } else { app.names.label(name) }
 }
 
 /// Class of the way that a step goes: up, dn, empty for neither.
-pub fn way(step: &Move, rank: impl Fn(&str) -> Option<usize>) -> &'static str {
-    match definitions::direction(&step.old, &step.new, rank) {
+pub fn way(step: &Move, level: impl Fn(&str) -> Option<usize>) -> &'static str {
+    match definitions::direction(&step.old, &step.new, level) {
         Direction::Up => "up",
         Direction::Down => "dn",
         _ => "",

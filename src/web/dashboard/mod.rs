@@ -12,6 +12,7 @@ mod customers;
 mod deliveries;
 mod destinations;
 mod export;
+mod faults;
 pub(super) mod filter;
 mod first_run;
 mod guard;
@@ -71,6 +72,7 @@ use crate::{
     intake::uploads::Uploads,
     metrics::Metrics,
     outbox::{Route, Shop},
+    scoring::told::Told,
     web::{
         Limits,
         api::{self, ApiState},
@@ -137,6 +139,10 @@ struct App {
     medians: Kept<(i64, String), Option<segment::Medians>>,
     erased: Mutex<Option<customer::erase::Erased>>,
     access: Access,
+    /// Whose scores are shown.
+    told: Told,
+    /// When the numbers that a page showed last were scored (Unix milliseconds).
+    scored: AtomicI64,
     /// When "Score now" was last pressed (Unix milliseconds), until its run shows in the database.
     asked: AtomicI64,
 }
@@ -169,7 +175,7 @@ pub fn router(state: DashboardState) -> Router {
         limits,
         ..
     } = state;
-    let names = names::Names::from_config(&config);
+    let (names, told) = (names::Names::from_config(&config), Told::from_config(&config));
     let app = Arc::new(App {
         routes: Route::from_config(&config).unwrap_or_default(),
         addresses: preview::addresses(&config),
@@ -191,6 +197,8 @@ pub fn router(state: DashboardState) -> Router {
         medians: Kept::default(),
         erased: Mutex::default(),
         access,
+        told,
+        scored: AtomicI64::new(view::NEVER),
         asked: AtomicI64::new(i64::MIN),
     });
     let pages = Router::new()

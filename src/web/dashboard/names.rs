@@ -1,9 +1,12 @@
-//! What segments are called and which of four tones they have, by the rules in force. Pure.
+//! What segments are called and which of four tones they have, by the rules in force.
 
-use super::words;
+use rusqlite::Connection;
+
+use super::{App, statistics, words};
 use crate::{
     config::Config,
     scoring::segment::{Scheme, Segment, Tone},
+    web::error::PageError,
 };
 
 /// The segments of the configuration. Customers may still have names of earlier rules until the
@@ -49,9 +52,9 @@ impl Names {
         self.0.iter().flat_map(|scheme| scheme.rules_of(name)).collect()
     }
 
-    /// 0 is the best.
-    pub fn rank(&self, name: &str) -> Option<usize> {
-        self.get(name).map(|segment| segment.rank)
+    /// For who goes up and down: 0 is the best.
+    pub fn level(&self, name: &str) -> Option<usize> {
+        self.get(name).map(|segment| segment.level)
     }
 
     /// Class of the dot that stands beside a name: a keep, b grow, c win back, d let rest.
@@ -71,6 +74,28 @@ impl Names {
     }
 }
 
+/// Refuses a segment that an address names and that neither the rules in force nor the last run have.
+pub async fn must_know(app: &App, segment: Option<&str>) -> Result<(), PageError> {
+    let Some(name) = segment.map(str::trim).filter(|name| !name.is_empty() && !app.names.knows(name)) else {
+        return Ok(());
+    };
+    let scored = |connection: &Connection| -> anyhow::Result<Vec<String>> {
+        let Some(run) = statistics::in_force(connection)? else { return Ok(Vec::new()) };
+        Ok(statistics::segments(connection, run.id)?.into_iter().map(|segment| segment.segment).collect())
+    };
+    let mut known = app.readers.read(scored).await?;
+    if known.iter().any(|known| known == name) {
+        return Ok(());
+    }
+    known.extend(app.names.all().map(|segment| segment.name.clone()));
+    known.sort();
+    known.dedup();
+    Err(PageError::BadRequest(format!(
+        "There is no segment “{name}”, so there is nothing to show. The address may name one of {}.",
+        known.join(", ")
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,7 +105,8 @@ mod tests {
         let names = Names::from_config(&Config::default());
         assert_eq!((names.label("champion").as_str(), names.tone("champion")), ("Champions", "a"));
         assert_eq!((names.label("old_rule").as_str(), names.tone("old_rule")), ("Old rule", "d"));
-        assert_eq!((names.rank("champion"), names.rank("lost"), names.rank("old_rule")), (Some(0), Some(6), None));
+        assert_eq!((names.level("champion"), names.level("lost"), names.level("old_rule")), (Some(0), Some(6), None));
+        assert_eq!(names.level("new"), names.level("potential"), "a second order is no fall");
         assert_eq!((names.of([5, 5, 5]), names.of([0, 1, 9])), (Some("champion"), None));
         assert_eq!(names.all().count(), 7);
     }

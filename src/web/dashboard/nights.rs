@@ -277,7 +277,7 @@ fn verdict(open: &OpenCounts, name: &str, now: Timestamp) -> (&'static str, Stri
         ("bad", "dead", "gave up", dead.number, None),
         ("warn", "retrying", "retrying", retrying.number, next),
         ("warn", "held", "held", held.number, None),
-        ("ok", "waiting", "to go", going, None),
+        ("ok", "waiting", "waiting", going, None),
     ];
     let mut found = worst_first.into_iter().filter(|(.., number, _)| *number > 0);
     let said = |state, word: &str, number| format!("{} {word}", open.shown(state, number));

@@ -131,9 +131,8 @@ fn held_run(app: &App, run: &Run) -> Notice {
         (title, text)
     } else {
         let text = format!(
-            "It changed {}, more than the {}\u{a0}% that are sent without asking, so nothing of it was sent yet. \
-             Later changes of these customers wait behind it.",
-            words::counted(run.changed, "customer", "customers"),
+            "It has {events}: customers who moved, are new or left. That is more than the {}\u{a0}% that are sent \
+             without asking, so nothing of it was sent yet. Later events of these customers wait behind it.",
             app.config.scoring.hold_above_percent
         );
         ("Run held", text)

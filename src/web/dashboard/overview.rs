@@ -11,7 +11,8 @@ use rusqlite::Connection;
 
 use super::{
     App, chart,
-    definitions::{self, DEFINITIONS, Definition, Direction, Move, Share},
+    definitions::{self, Direction, Move, Share, terms},
+    deliveries::{Tab, queue},
     first_run::{self, Action, First},
     heat::{self, Heat},
     messages,
@@ -42,7 +43,6 @@ struct Overview {
     /// `None`: nothing was scored yet; `empty` says what to do.
     figures: Option<Figures>,
     empty: Option<First>,
-    definitions: &'static [Definition],
     runs: Vec<runs::Row>,
     /// Where to add a destination.
     config_path: String,
@@ -97,16 +97,18 @@ pub async fn page(
 
 fn overview(app: &App, connection: &Connection, by_revenue: bool, now: Timestamp) -> rusqlite::Result<Overview> {
     let in_force = statistics::in_force(connection)?;
-    let chrome = Chrome::new(app, "overview", in_force.as_ref(), now);
+    let chrome = Chrome::new(app, connection, "overview", in_force.as_ref(), now)?;
     let made = in_force.is_some();
     // A run over nobody has no figures, only a next step.
     let run = in_force.filter(|run| run.scored > 0);
     let held = statistics::held(connection)?;
     let runs = statistics::latest(connection, RUNS)?;
     let figures = run.as_ref().map(|run| figures(app, connection, run, by_revenue, now)).transpose()?;
-    let empty = match &run {
-        Some(_) => None,
-        None => Some(first_run::first(app, statistics::any_orders(connection)?, made)),
+    let empty = if run.is_none() {
+        let taken = app.outcomes.any_taken() || queue::count(connection, Tab::Delivered)? > 0;
+        Some(first_run::first(app, statistics::any_orders(connection)?, made, taken))
+    } else {
+        None
     };
     let mut above = messages::notices(app, connection, now)?;
     let deliveries = figures.as_ref().map(|figures| &figures.deliveries);
@@ -117,7 +119,6 @@ fn overview(app: &App, connection: &Connection, by_revenue: bool, now: Timestamp
         notices: above,
         figures,
         empty,
-        definitions: DEFINITIONS,
         runs: runs.iter().map(|run| runs::row(app, run)).collect(),
         config_path: app.config_path.display().to_string(),
     })
@@ -133,8 +134,8 @@ fn figures(
     let before = statistics::before(connection, run)?;
     let segments = statistics::segments(connection, run.id)?;
     let moves = statistics::moves(connection, run.id)?;
-    let rank = |name: &str| app.names.rank(name);
-    let moved = definitions::moved(&moves, rank);
+    let level = |name: &str| app.names.level(name);
+    let moved = definitions::moved(&moves, level);
     let revenue: i64 = segments.iter().map(|segment| segment.revenue.0).sum();
     let currency = app.config.shop.currency;
     let nightly = matches!(run.trigger.as_str(), "scheduled" | "catch_up");
@@ -182,10 +183,10 @@ pub fn segment_href(name: &str) -> String {
 
 /// The largest moves between two segments, and what the rest adds up to.
 fn movements(app: &App, moves: &[Move]) -> (Vec<MoveRow>, Option<String>) {
-    let rank = |name: &str| app.names.rank(name);
+    let level = |name: &str| app.names.level(name);
     let between: Vec<(&Move, Direction)> = moves
         .iter()
-        .map(|step| (step, definitions::direction(&step.old, &step.new, rank)))
+        .map(|step| (step, definitions::direction(&step.old, &step.new, level)))
         .filter(|(_, way)| !matches!(way, Direction::None | Direction::New | Direction::Left))
         .collect();
     let longest = between.first().map_or(0, |(step, _)| step.customers);

@@ -13,6 +13,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::{
     App,
+    definitions::terms,
     statistics::{self, Run},
     syncs,
     view::{self, Chrome, Moment},
@@ -36,15 +37,17 @@ struct Runs {
 
 /// A run as a line of a list and the head of its own page.
 pub struct Row {
+    pub id: i64,
     pub href: String,
     pub as_of: Moment,
     pub trigger: &'static str,
     pub tone: &'static str,
     pub state: &'static str,
+    /// These four are dashes of a run that scored nobody yet.
     pub scored: String,
-    pub changed: String,
-    /// "6 new" of those; empty: none.
+    pub moved: String,
     pub new: String,
+    pub left: String,
     pub duration: String,
     pub notes: Vec<String>,
 }
@@ -56,18 +59,19 @@ pub async fn list(
 ) -> Result<Response, PageError> {
     let before: Option<i64> = view::parameter(&pairs, "after").and_then(|id| id.parse().ok());
     let reader = Arc::clone(&app);
-    let (in_force, mut runs, syncs) = app
+    let (chrome, mut runs, syncs) = app
         .readers
         .read(move |connection| {
             let runs = statistics::page(connection, before.unwrap_or(i64::MAX), PAGE + 1)?;
             let syncs = if before.is_none() { syncs::latest(&reader, connection)? } else { Vec::new() };
-            Ok((statistics::in_force(connection)?, runs, syncs))
+            let run = statistics::in_force(connection)?;
+            Ok((Chrome::new(&reader, connection, "runs", run.as_ref(), reader.clock.now())?, runs, syncs))
         })
         .await?;
     let more = runs.len() > PAGE;
     runs.truncate(PAGE);
     view::html(&Runs {
-        chrome: Chrome::new(&app, "runs", in_force.as_ref(), app.clock.now()),
+        chrome,
         next: runs.last().filter(|_| more).map(|run| format!("/runs?after={}", run.id)),
         rows: runs.iter().map(|run| row(&app, run)).collect(),
         syncs,
@@ -112,7 +116,9 @@ pub fn row(app: &App, run: &Run) -> Row {
         "scored" => ("warn", "Sending"),
         _ => ("warn", "Scoring"),
     };
+    let count = |number| if run.scored_at.is_some() { words::count(number) } else { "–".to_owned() };
     Row {
+        id: run.id,
         href: format!("/runs/{}", run.id),
         as_of: Moment::new(app, run.as_of),
         trigger: match run.trigger.as_str() {
@@ -123,9 +129,10 @@ pub fn row(app: &App, run: &Run) -> Row {
         },
         tone,
         state,
-        scored: words::count(run.scored),
-        changed: words::count(run.changed),
-        new: if run.new > 0 { format!("{} new", words::count(run.new)) } else { String::new() },
+        scored: count(run.scored),
+        moved: count(run.moved),
+        new: count(run.new),
+        left: count(run.left),
         duration: run.score_ms.map_or_else(String::new, |ms| words::duration(ms + run.emit_ms.unwrap_or(0))),
         notes,
     }

@@ -12,11 +12,11 @@ use rusqlite::Connection;
 
 use super::{
     App, chart, customers,
-    definitions::{self, Cut, Direction, Share},
+    definitions::{self, Cut, Direction, Share, terms},
     export,
-    filter::Filter,
-    list::{self, Total},
-    overview, segment_table,
+    filter::{Filter, Sort},
+    list::{self, SORTABLE, Total},
+    segment_table,
     statistics::{self, Run, SegmentCount},
     view::{self, Chrome, Moment},
     words,
@@ -47,8 +47,10 @@ struct Page {
     /// There was a run before, so somebody could move.
     second: bool,
     rows: Vec<customers::Row>,
-    /// Link to all of them, when there are more.
-    all: Option<String>,
+    /// How many of how many, in which order.
+    listed: String,
+    /// Where all of them are, and where in other orders: label and address.
+    elsewhere: Vec<(&'static str, String)>,
     csv: String,
     /// The page loads itself again, because the medians are being counted.
     again: bool,
@@ -115,7 +117,7 @@ pub async fn page(State(app): State<Arc<App>>, Path(name): Path<String>) -> Resu
             let segments = segments.unwrap_or_default();
             let is_known = reader.names.knows(&wanted) || segments.iter().any(|segment| segment.segment == wanted);
             if !is_known {
-                return Ok(Err(unknown(&reader, run.as_ref(), &segments, wanted, now)));
+                return Ok(Err(unknown(&reader, connection, run.as_ref(), &segments, wanted, now)?));
             }
             if csv {
                 return Ok(Ok(None));
@@ -131,7 +133,14 @@ pub async fn page(State(app): State<Arc<App>>, Path(name): Path<String>) -> Resu
 }
 
 /// The rules in force and what the last run still had.
-fn unknown(app: &App, run: Option<&Run>, segments: &[SegmentCount], name: String, now: Timestamp) -> Unknown {
+fn unknown(
+    app: &App,
+    connection: &Connection,
+    run: Option<&Run>,
+    segments: &[SegmentCount],
+    name: String,
+    now: Timestamp,
+) -> rusqlite::Result<Unknown> {
     let mut names: Vec<&str> = app.names.all().map(|segment| segment.name.as_str()).collect();
     for segment in segments {
         if !names.contains(&segment.segment.as_str()) {
@@ -139,7 +148,8 @@ fn unknown(app: &App, run: Option<&Run>, segments: &[SegmentCount], name: String
         }
     }
     let link = |name: &str| (segment_table::href(name), app.names.label(name), app.names.tone(name));
-    Unknown { chrome: Chrome::new(app, "segments", run, now), name, known: names.into_iter().map(link).collect() }
+    let chrome = Chrome::new(app, connection, "segments", run, now)?;
+    Ok(Unknown { chrome, name, known: names.into_iter().map(link).collect() })
 }
 
 fn of_segment(name: &str) -> Filter {
@@ -159,10 +169,11 @@ fn load(
     let [came, went] = scored.map(|run| steps(app, connection, run, name)).transpose()?.unwrap_or_default();
     let before = scored.map(|run| statistics::before(connection, run)).transpose()?.flatten();
     let filter = of_segment(name);
-    let page = list::page(connection, &filter, Total::Unknown, None, customers::PAGE)?;
+    let page = list::page(connection, app.told, &filter, Total::Unknown, None, customers::PAGE)?;
+    let own = segments.iter().find(|segment| segment.segment == name).map_or(0, |segment| segment.customers);
     let again = figures.as_ref().is_some_and(|figures| matches!(figures.medians, MediansView::Counting));
     Ok(Page {
-        chrome: Chrome::new(app, "segments", run, now),
+        chrome: Chrome::new(app, connection, "segments", run, now)?,
         label: app.names.label(name),
         tone: app.names.tone(name),
         definition: app.names.definition(name).to_owned(),
@@ -175,10 +186,36 @@ fn load(
         ],
         second: before.is_some(),
         rows: page.customers.iter().map(|customer| customers::row(app, customer, now)).collect(),
-        all: page.next.map(|_| overview::segment_href(name)),
+        listed: listed(&page, own),
+        elsewhere: elsewhere(&filter, page.next.is_some(), own),
         csv: format!("{}.csv", segment_table::href(name)),
         again,
     })
+}
+
+/// `own`: customers of the segment in the last run.
+fn listed(page: &list::Page, own: i64) -> String {
+    let here = i64::try_from(page.customers.len()).unwrap_or(i64::MAX);
+    match page.next {
+        Some(_) => {
+            format!("The first {} of {} in the last run, the newest first.", words::count(here), words::count(own))
+        }
+        None if here > 1 => format!("All {}, the newest first.", words::count(here)),
+        None => String::new(),
+    }
+}
+
+/// The same customers on the page that can sort and filter them.
+fn elsewhere(filter: &Filter, more: bool, own: i64) -> Vec<(&'static str, String)> {
+    let mut links = Vec::new();
+    if more {
+        links.push(("All of them", filter.href("/customers", None)));
+    }
+    if own <= SORTABLE {
+        links.push(("sorted by spent", filter.sorted(Sort::Spent, false).href("/customers", None)));
+        links.push(("sorted by last order", filter.sorted(Sort::LastOrder, false).href("/customers", None)));
+    }
+    links
 }
 
 fn figures(
@@ -268,7 +305,7 @@ fn count_medians(connection: &Connection, name: &str) -> rusqlite::Result<Option
 
 fn steps(app: &App, connection: &Connection, run: &Run, name: &str) -> rusqlite::Result<[Vec<Step>; 2]> {
     let moves = statistics::moves(connection, run.id)?;
-    let rank = |name: &str| app.names.rank(name);
+    let level = |name: &str| app.names.level(name);
     let either: Vec<_> =
         moves.iter().filter(|step| step.old != step.new && (step.old == name || step.new == name)).collect();
     let longest = either.iter().map(|step| step.customers).max().unwrap_or(0);
@@ -280,13 +317,13 @@ fn steps(app: &App, connection: &Connection, run: &Run, name: &str) -> rusqlite:
                 let other = if came { &step.old } else { &step.new };
                 let label = match (other.is_empty(), came) {
                     (true, true) => "Not scored before".to_owned(),
-                    (true, false) => "No longer scored".to_owned(),
+                    (true, false) => "Left".to_owned(),
                     (false, _) => app.names.label(other),
                 };
                 Step {
                     label,
                     href: if other.is_empty() { String::new() } else { segment_table::href(other) },
-                    direction: definitions::direction(&step.old, &step.new, rank),
+                    direction: definitions::direction(&step.old, &step.new, level),
                     customers: words::count(step.customers),
                     bar: chart::bar(step.customers, longest),
                 }

@@ -26,7 +26,7 @@ pub struct SegmentRow {
     pub spent: String,
     pub customers_bar: String,
     pub revenue_bar: String,
-    /// Empty: there is no run before.
+    /// A dash: there is no run before.
     pub change: String,
     pub spark: Spark,
     pub trend: String,
@@ -63,9 +63,10 @@ pub fn rows(
                 spent: mean(segment).map_or_else(|| "–".to_owned(), |mean| words::money(mean, currency)),
                 customers_bar: chart::bar(share.0, longest),
                 revenue_bar: chart::bar(of_revenue.0, longest),
-                change: earlier.map_or_else(String::new, |counts| {
-                    words::signed(segment.customers - counts.get(name).copied().unwrap_or(0))
-                }),
+                change: earlier.map_or_else(
+                    || "–".to_owned(),
+                    |counts| words::signed(segment.customers - counts.get(name).copied().unwrap_or(0)),
+                ),
                 spark: chart::spark(&history),
                 trend: trend(&history),
             }

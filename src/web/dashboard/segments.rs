@@ -20,7 +20,7 @@ use self::{
 };
 use super::{
     App, chart,
-    definitions::{self, Move},
+    definitions::{self, Move, terms},
     matrix::{self, Matrix},
     segment_table::{self, SegmentRow},
     statistics::{self, Run, SegmentCount, Week},
@@ -87,6 +87,10 @@ struct FlowView {
     from: i64,
     to: i64,
     unchanged: bool,
+    /// The address names a run that cannot be compared.
+    note: Option<String>,
+    /// Not all runs are offered, and how to name another.
+    offered: Option<String>,
     days: [String; 2],
     found: Found,
 }
@@ -133,7 +137,7 @@ struct Wanted {
 
 fn load(app: &App, connection: &Connection, wanted: &Wanted, now: Timestamp) -> rusqlite::Result<Segments> {
     let in_force = statistics::in_force(connection)?;
-    let chrome = Chrome::new(app, "segments", in_force.as_ref(), now);
+    let chrome = Chrome::new(app, connection, "segments", in_force.as_ref(), now)?;
     let run = in_force.filter(|run| run.scored > 0);
     let figures = run.map(|run| figures(app, connection, &run, wanted)).transpose()?;
     let flow = figures.as_ref().and_then(|figures| figures.flow.as_ref());
@@ -230,13 +234,16 @@ fn flow_view(
     wanted: &Wanted,
 ) -> rusqlite::Result<FlowView> {
     let (from, to) = chosen(connection, run, before, wanted)?;
-    let mut runs = statistics::choices(connection)?;
+    let taken = [from.id, to.id];
+    let missed = [wanted.from, wanted.to].into_iter().flatten().find(|id| !taken.contains(id));
+    let (mut runs, all) = statistics::choices(connection)?;
     for chosen in [&from, &to] {
         if !runs.iter().any(|(id, _)| *id == chosen.id) {
             runs.push((chosen.id, chosen.as_of));
         }
     }
     runs.sort_by_key(|(id, as_of)| std::cmp::Reverse((*as_of, *id)));
+    let shown = i64::try_from(runs.len()).unwrap_or(i64::MAX);
     let steps = flow::steps(connection, &from, &to)?;
     let (key, cost) = ((from.id, to.id), flow::cost(&steps));
     let known = match app.flows.known(&key) {
@@ -255,10 +262,21 @@ fn flow_view(
         }
     };
     Ok(FlowView {
-        choices: runs.into_iter().map(|(id, as_of)| Choice { id, label: Moment::new(app, as_of).text }).collect(),
+        choices: runs.into_iter().map(|(id, as_of)| Choice { id, label: format!("{}, run {id}", Moment::new(app, as_of).text) }).collect(),
         from: from.id,
         to: to.id,
         unchanged: wanted.unchanged,
+        note: missed.map(|id| {
+            format!("Run {id} cannot be compared: it is not there, scored nobody, or was a backfill. Choose another one.")
+        }),
+        offered: (shown < all).then(|| {
+            format!(
+                "{} of {} runs can be chosen here: the last {} one by one, and before them the last of each week. Any other one stands under Runs: open it, and compare from there.",
+                words::count(shown),
+                words::count(all),
+                statistics::SINGLE
+            )
+        }),
         days: [from.as_of, to.as_of].map(|at| Moment::day(app, at).text),
         found,
     })
@@ -280,6 +298,9 @@ fn ranked(connection: &Connection, from: &Run, to: &Run) -> rusqlite::Result<Vec
 /// `None`: nobody is to be shown.
 fn draw(app: &App, moves: &[Move], ranked: &[String], unchanged: bool) -> Option<Drawn> {
     let rank = |name: &str| ranked.iter().position(|known| known == name);
+    // Of older rules than those in force the order is all that is known.
+    let in_force = ranked.iter().all(|name| app.names.knows(name));
+    let level = |name: &str| if in_force { app.names.level(name) } else { rank(name) };
     let shown: Vec<&Move> = moves.iter().filter(|step| unchanged || step.old != step.new).collect();
     if shown.is_empty() {
         return None;
@@ -300,16 +321,16 @@ fn draw(app: &App, moves: &[Move], ranked: &[String], unchanged: bool) -> Option
                 matrix::new_label(app, &step.new),
                 words::counted(step.customers, "customer", "customers")
             );
-            (ribbon, matrix::way(step, rank), title)
+            (ribbon, matrix::way(step, level), title)
         })
         .collect();
     Some(Drawn {
-        summary: summary(moves, rank),
+        summary: summary(moves, level),
         sankey,
         names: names.iter().map(|name| app.names.label(name)).collect(),
         ribbons,
         smaller: shown.len() > RIBBONS,
-        matrix: matrix::matrix(app, &shown, rank),
+        matrix: matrix::matrix(app, &shown, rank, level),
     })
 }
 
@@ -327,12 +348,12 @@ impl Drawn {
 }
 
 /// What the drawing shows, for those who do not see it.
-fn summary(moves: &[Move], rank: impl Fn(&str) -> Option<usize>) -> String {
-    let moved = definitions::moved(moves, rank);
+fn summary(moves: &[Move], level: impl Fn(&str) -> Option<usize>) -> String {
+    let moved = definitions::moved(moves, level);
     let stayed: i64 = moves.iter().filter(|step| step.old == step.new).map(|step| step.customers).sum();
     let mut parts = vec![
         format!(
-            "{} changed segment, {} up and {} down",
+            "{} moved, {} up and {} down",
             words::counted(moved.total, "customer", "customers"),
             words::count(moved.up),
             words::count(moved.down)
@@ -340,10 +361,10 @@ fn summary(moves: &[Move], rank: impl Fn(&str) -> Option<usize>) -> String {
         format!("{} stayed", words::count(stayed)),
     ];
     if moved.new > 0 {
-        parts.push(format!("{} scored for the first time", words::count(moved.new)));
+        parts.push(format!("{} new", words::count(moved.new)));
     }
     if moved.left > 0 {
-        parts.push(format!("{} no longer scored", words::count(moved.left)));
+        parts.push(format!("{} left", words::count(moved.left)));
     }
     format!("{}.", parts.join("; "))
 }

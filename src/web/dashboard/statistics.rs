@@ -1,11 +1,14 @@
 //! Read-only queries over what scoring keeps per run, so that no page counts customers.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::LazyLock};
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::definitions::{Cut, Move};
-use crate::model::{Money, Timestamp};
+use crate::{
+    model::{Money, Timestamp},
+    scoring::told::{BEFORE, IN_FORCE, MOVES},
+};
 
 /// A number of rows as SQL takes it.
 pub fn sql_limit(rows: usize) -> i64 {
@@ -33,20 +36,28 @@ pub struct Run {
     pub ties: String,
     pub window_days: i64,
     pub scored: i64,
-    /// New ones included.
+    /// Events: moved, new and left together.
     pub changed: i64,
+    /// In another segment than in the run before.
+    pub moved: i64,
     /// Scored for the first time.
     pub new: i64,
+    /// Scored no more.
+    pub left: i64,
     pub score_ms: Option<i64>,
     pub rank_ms: Option<i64>,
     pub write_ms: Option<i64>,
     pub emit_ms: Option<i64>,
 }
 
-const RUN: &str = "SELECT id, trigger, state, as_of, started_at, scored_at, emitted_at, finished_at, attempts, retry_at, error, \
-     baseline, remap, held, missed, ties, window_days, scored, changed, score_ms, rank_ms, write_ms, emit_ms, \
-     (SELECT coalesce(sum(customers), 0) FROM run_moves WHERE run_id = runs.id AND old = '') \
-     FROM runs";
+/// A query of `runs` up to its conditions.
+static RUN: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT id, trigger, state, as_of, started_at, scored_at, emitted_at, finished_at, attempts, retry_at, error,
+           baseline, remap, held, missed, ties, window_days, scored, changed, score_ms, rank_ms, write_ms, emit_ms, {MOVES}
+         FROM runs"
+    )
+});
 
 impl Run {
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -74,36 +85,27 @@ impl Run {
             rank_ms: row.get(20)?,
             write_ms: row.get(21)?,
             emit_ms: row.get(22)?,
-            new: row.get(23)?,
+            moved: row.get(23)?,
+            new: row.get(24)?,
+            left: row.get(25)?,
         })
     }
 }
 
-/// The run whose scores are in force: the newest as-of that was scored. Backfills change nobody.
+/// The run whose scores are in force.
 pub fn in_force(connection: &Connection) -> rusqlite::Result<Option<Run>> {
-    connection
-        .prepare_cached(&format!(
-            "{RUN} WHERE scored_at IS NOT NULL AND trigger <> 'backfill' ORDER BY as_of DESC, id DESC LIMIT 1"
-        ))?
-        .query_row([], Run::from_row)
-        .optional()
+    connection.prepare_cached(&format!("{} {IN_FORCE}", *RUN))?.query_row([], Run::from_row).optional()
 }
 
-/// The run before `run`, which its changes are counted from. One that scored nobody is none.
+/// The run before `run`, which its changes are counted from.
 pub fn before(connection: &Connection, run: &Run) -> rusqlite::Result<Option<Run>> {
-    connection
-        .prepare_cached(&format!(
-            "{RUN} WHERE scored_at IS NOT NULL AND trigger <> 'backfill' AND scored > 0 AND as_of <= ?1 AND (as_of, id) < (?1, ?2)
-             ORDER BY as_of DESC, id DESC LIMIT 1"
-        ))?
-        .query_row((run.as_of, run.id), Run::from_row)
-        .optional()
+    connection.prepare_cached(&format!("{} {BEFORE}", *RUN))?.query_row((run.as_of, run.id), Run::from_row).optional()
 }
 
 /// Runs whose deliveries wait for the merchant, newest first.
 pub fn held(connection: &Connection) -> rusqlite::Result<Vec<Run>> {
     connection
-        .prepare_cached(&format!("{RUN} WHERE held = 1 AND trigger <> 'backfill' ORDER BY id DESC LIMIT 5"))?
+        .prepare_cached(&format!("{} WHERE held = 1 AND trigger <> 'backfill' ORDER BY id DESC LIMIT 5", *RUN))?
         .query_map([], Run::from_row)?
         .collect()
 }
@@ -111,19 +113,19 @@ pub fn held(connection: &Connection) -> rusqlite::Result<Vec<Run>> {
 /// The runs started last, newest first, whatever became of them.
 pub fn latest(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Run>> {
     connection
-        .prepare_cached(&format!("{RUN} WHERE trigger <> 'backfill' ORDER BY id DESC LIMIT ?1"))?
+        .prepare_cached(&format!("{} WHERE trigger <> 'backfill' ORDER BY id DESC LIMIT ?1", *RUN))?
         .query_map([sql_limit(limit)], Run::from_row)?
         .collect()
 }
 
 pub fn by_id(connection: &Connection, id: i64) -> rusqlite::Result<Option<Run>> {
-    connection.prepare_cached(&format!("{RUN} WHERE id = ?1"))?.query_row([id], Run::from_row).optional()
+    connection.prepare_cached(&format!("{} WHERE id = ?1", *RUN))?.query_row([id], Run::from_row).optional()
 }
 
 /// Runs newest first, those with a smaller id than `before`.
 pub fn page(connection: &Connection, before: i64, limit: usize) -> rusqlite::Result<Vec<Run>> {
     connection
-        .prepare_cached(&format!("{RUN} WHERE id < ?1 ORDER BY id DESC LIMIT ?2"))?
+        .prepare_cached(&format!("{} WHERE id < ?1 ORDER BY id DESC LIMIT ?2", *RUN))?
         .query_map((before, sql_limit(limit)), Run::from_row)?
         .collect()
 }
@@ -132,7 +134,8 @@ pub fn page(connection: &Connection, before: i64, limit: usize) -> rusqlite::Res
 pub fn since(connection: &Connection, from: Timestamp, limit: usize) -> rusqlite::Result<Vec<Run>> {
     let mut runs: Vec<Run> = connection
         .prepare_cached(&format!(
-            "{RUN} WHERE scored_at IS NOT NULL AND trigger <> 'backfill' AND as_of >= ?1 ORDER BY as_of DESC LIMIT ?2"
+            "{} WHERE scored_at IS NOT NULL AND trigger <> 'backfill' AND as_of >= ?1 ORDER BY as_of DESC LIMIT ?2",
+            *RUN
         ))?
         .query_map((from, sql_limit(limit)), Run::from_row)?
         .collect::<rusqlite::Result<_>>()?;
@@ -140,10 +143,12 @@ pub fn since(connection: &Connection, from: Timestamp, limit: usize) -> rusqlite
     Ok(runs)
 }
 
+/// Of the newest runs, those that are offered one by one.
+pub const SINGLE: i64 = 60;
+
 /// Runs that a flow may begin or end at, newest first: the last [`SINGLE`] one by one, of those before
-/// the last one of each week.
-pub fn choices(connection: &Connection) -> rusqlite::Result<Vec<(i64, Timestamp)>> {
-    const SINGLE: i64 = 60;
+/// the last one of each week; and how many there are in all.
+pub fn choices(connection: &Connection) -> rusqlite::Result<(Vec<(i64, Timestamp)>, i64)> {
     const WEEKLY: i64 = 150;
     const WEEK: i64 = 7 * Timestamp::DAY;
     let newest: Vec<(i64, Timestamp)> = connection
@@ -153,7 +158,12 @@ pub fn choices(connection: &Connection) -> rusqlite::Result<Vec<(i64, Timestamp)
         )?
         .query_map([SINGLE], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    let Some((_, oldest)) = newest.last().copied() else { return Ok(newest) };
+    let all: i64 = connection
+        .prepare_cached(
+            "SELECT count(*) FROM runs WHERE scored_at IS NOT NULL AND trigger <> 'backfill' AND scored > 0",
+        )?
+        .query_row([], |row| row.get(0))?;
+    let Some((_, oldest)) = newest.last().copied() else { return Ok((newest, all)) };
     let weekly: Vec<(i64, Timestamp)> = connection
         .prepare_cached(
             "SELECT id, max(as_of) FROM runs WHERE scored_at IS NOT NULL AND trigger <> 'backfill' AND scored > 0 AND as_of < ?1
@@ -161,7 +171,7 @@ pub fn choices(connection: &Connection) -> rusqlite::Result<Vec<(i64, Timestamp)
         )?
         .query_map((oldest, WEEK, WEEKLY), |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    Ok([newest, weekly].concat())
+    Ok(([newest, weekly].concat(), all))
 }
 
 /// One row of `run_segments`.
@@ -192,6 +202,9 @@ pub fn counts(connection: &Connection, run: i64) -> rusqlite::Result<HashMap<Str
         .collect()
 }
 
+/// Weeks before the present one that pages look back.
+pub const WEEKS: i64 = 12;
+
 /// A week's last run, and the customers per segment it counted.
 #[derive(Debug, Clone)]
 pub struct Week {
@@ -201,7 +214,6 @@ pub struct Week {
 
 /// Each of the 13 weeks until `run`, oldest first; `None` where no run fell into the week.
 pub fn weeks(connection: &Connection, run: &Run) -> rusqlite::Result<Vec<Option<Week>>> {
-    const WEEKS: i64 = 12;
     const WEEK: i64 = 7 * Timestamp::DAY;
     let mut in_week = connection.prepare_cached(
         "SELECT id, as_of FROM runs WHERE scored_at IS NOT NULL AND as_of > ?1 AND as_of <= ?2 ORDER BY as_of DESC, id DESC LIMIT 1",

@@ -1,17 +1,25 @@
 //! What all pages share: the frame around the content, and how a template becomes an answer.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, atomic::Ordering};
 
 use anyhow::Context;
-use askama::Template;
+use askama::{Template, filters::Safe};
 use axum::{
     extract::State,
     http::{StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
+use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 
-use super::{App, statistics::Run, words};
+use super::{
+    App,
+    definitions::terms::{self, Term},
+    deliveries::{self, Tab, queue},
+    faults,
+    statistics::Run,
+    words,
+};
 use crate::{
     model::Timestamp,
     scoring::night::{self, Schedule},
@@ -23,6 +31,9 @@ const ICON: &str = include_str!("../assets/favicon.svg");
 /// Part of the style sheet's address, so that browsers may keep it forever.
 static STYLE_VERSION: LazyLock<String> = LazyLock::new(|| hex::encode(&Sha256::digest(STYLE)[..4]));
 const FOREVER: &str = "public, max-age=31536000, immutable";
+
+/// No numbers were shown yet.
+pub const NEVER: i64 = i64::MIN;
 
 /// How old the numbers are and when new ones come.
 pub struct Freshness {
@@ -62,12 +73,39 @@ pub struct Chrome {
     pub inside: bool,
     /// There is a password, so whoever is inside can sign out.
     pub has_password: bool,
+    /// Deliveries that gave up, beside their entry in the navigation; empty: none.
+    pub gave_up: String,
 }
 
 impl Chrome {
     /// The frame of a page with numbers of `run`, the one in force.
-    pub fn new(app: &App, page: &'static str, run: Option<&Run>, now: Timestamp) -> Self {
-        Self { page, freshness: Some(Freshness::new(app, run, now)), ..Self::bare(app, true) }
+    pub fn new(
+        app: &App,
+        connection: &Connection,
+        page: &'static str,
+        run: Option<&Run>,
+        now: Timestamp,
+    ) -> rusqlite::Result<Self> {
+        let gave_up = queue::count(connection, Tab::GaveUp)?;
+        if let Some(run) = run {
+            app.scored.store(run.scored_at.unwrap_or(run.as_of).millis(), Ordering::Relaxed);
+        }
+        Ok(Self {
+            page,
+            freshness: Some(Freshness::new(app, run, now)),
+            gave_up: if gave_up > 0 { deliveries::bounded(gave_up) } else { String::new() },
+            ..Self::bare(app, true)
+        })
+    }
+
+    /// The words of the page and what they mean.
+    pub fn terms(&self) -> &'static [Term] {
+        terms::of_page(self.page)
+    }
+
+    /// A heading, which leads to its meaning where it is one of the page's words.
+    pub fn heading(&self, words: &str) -> Safe<String> {
+        self.terms().iter().find(|term| term.term == words).map_or_else(|| terms::plain(words), Term::link)
     }
 
     /// The frame of a page for whoever has not signed in.
@@ -92,6 +130,7 @@ impl Chrome {
             freshness: None,
             inside,
             has_password: app.access.has_password(),
+            gave_up: String::new(),
         }
     }
 }
@@ -135,27 +174,49 @@ struct ErrorPage<'a> {
     chrome: Chrome,
     title: &'a str,
     message: String,
-    /// Something of ours went wrong: say that nothing was lost and what to try.
-    ours: bool,
+    /// Something of ours went wrong.
+    ours: Option<Ours>,
+}
+
+/// What there is to know of a failure of ours beside what it is.
+struct Ours {
+    /// How old the numbers are that were shown last.
+    age: String,
+    todo: &'static str,
 }
 
 /// The page behind an error. Failures of ours are logged here, and only here. `inside`: for somebody
 /// who may look at the other pages.
 pub fn error_page(app: &App, error: &PageError, inside: bool) -> Response {
     let status = error.status();
-    let ours = matches!(error, PageError::Internal(_));
-    if ours {
-        tracing::error!(error = format!("{error:#}"), "a page could not be made");
-    }
-    let page = ErrorPage { chrome: Chrome::bare(app, inside), title: error.title(), message: error.to_string(), ours };
+    let (message, ours) = match error {
+        PageError::Internal(error) => {
+            tracing::error!(error = format!("{error:#}"), "a page could not be made");
+            let fault = faults::of(error);
+            (fault.what.to_owned(), Some(Ours { age: age(app), todo: fault.todo }))
+        }
+        error => (error.to_string(), None),
+    };
+    let page = ErrorPage { chrome: Chrome::bare(app, inside), title: error.title(), message, ours };
     let mut response = match page.render() {
         Ok(text) => (status, Html(text)).into_response(),
-        Err(_) => (status, error.to_string()).into_response(),
+        Err(_) => (status, page.message).into_response(),
     };
     if let PageError::TooMany(_, wait_s) = error {
         response.headers_mut().insert(header::RETRY_AFTER, (*wait_s).into());
     }
     response
+}
+
+/// How old the numbers are that the pages showed last: the database may not be asked.
+fn age(app: &App) -> String {
+    match app.scored.load(Ordering::Relaxed) {
+        NEVER => "No page with numbers was shown since quintile started.".to_owned(),
+        at => {
+            let at = Moment::near(app, Timestamp::from_millis(at), app.clock.now());
+            format!("The numbers that were shown last were scored {}.", at.text)
+        }
+    }
 }
 
 /// The error behind a refusal that the framework wrote itself: an address or a body that it cannot

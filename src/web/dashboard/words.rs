@@ -13,11 +13,24 @@ pub fn sentence(text: &str) -> String {
     format!("{text}{}", if text.is_empty() || text.ends_with(['.', '!', '?', '…', ':']) { "" } else { "." })
 }
 
+/// The text with a capital letter.
+#[must_use]
+pub fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// "4,212"
 #[must_use]
 pub fn count(number: i64) -> String {
     let sign = if number < 0 { "−" } else { "" };
     format!("{sign}{}", grouped(&number.unsigned_abs().to_string()))
+}
+
+/// [`count`] of things in memory.
+#[must_use]
+pub fn count_usize(number: usize) -> String {
+    count(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 /// "+12", "−6", "0"
@@ -211,9 +224,7 @@ pub fn until(at: Timestamp, now: Timestamp) -> String {
 /// `at_risk` → "At risk": the label of a segment that the rules do not know.
 #[must_use]
 pub fn from_name(name: &str) -> String {
-    let text = name.replace('_', " ");
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    capital(&name.replace('_', " "))
 }
 
 #[cfg(test)]

@@ -82,9 +82,16 @@ fn each_destination_shows_how_it_fares() {
     assert_eq!(page.attributes(".dst a.button", "href")[2], "/deliveries?destination=crm+%26+co");
     let csv = shop.get("/destinations.csv").body;
     let lines: Vec<&str> = csv.lines().collect();
-    assert_eq!(lines[0], "name,kind,state,reason,since,next_probe_at,wait_until,queue,answers_ms,latency_ms");
-    assert!(lines[1].starts_with("klaviyo,webhook,active,,") && lines[1].ends_with(",3,60,4000"), "{csv}");
-    assert!(lines[3].starts_with("crm & co,klaviyo,active,,") && lines[3].ends_with(",0,,"), "{csv}");
+    assert_eq!(
+        lines[0],
+        "name,kind,state,reason,since,next_probe_at,wait_until,queue,answers_ms,latency_ms,failures,goes_to,gets,batch"
+    );
+    assert!(
+        lines[1].starts_with("klaviyo,webhook,active,,")
+            && lines[1].contains(",3,60,4000,0,https://hooks.example.com/…,all events; to Champions"),
+        "{csv}"
+    );
+    assert!(lines[3].starts_with("crm & co,klaviyo,active,,") && lines[3].contains(",0,,,0,"), "{csv}");
     // Only what signs has a secret to replace; only a tool that knows people may want an e-mail.
     assert_eq!(page.attributes("form[action$=rotate]", "action").len(), 2);
     assert_eq!(page.attributes("form input[type=email]", "name").len(), 1);
@@ -108,7 +115,7 @@ fn health_is_said_with_its_reason() {
     };
     let told = |pill: &str, note: &str| (pill.to_owned(), note.to_owned());
     assert_eq!(card(&shop, 1).1, "Healthy");
-    assert_eq!(set("active", "", None, None, 2), told("Healthy", "The last 2 tries failed."));
+    assert_eq!(set("active", "", None, None, 2), told("Unsteady", "The last 2 tries failed."));
     assert_eq!(
         set("active", "", None, Some(NOW + 120_000), 0),
         told("Asked to slow down", "It is sent to again in 2 min.")

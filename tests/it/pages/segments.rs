@@ -28,7 +28,9 @@ fn a_shop_without_a_run_is_told_what_makes_segments() {
     assert_eq!(page.text(".empty h2"), "No segments yet");
     assert_eq!(page.text("nav a[aria-current]"), "Segments");
     let shop = Shop::with_customers(30);
-    assert_eq!(shop.get("/segments.csv").body, "segment,customers,customer_share,revenue,revenue_share,change\r\n");
+    let csv = shop.get("/segments.csv").body;
+    assert!(csv.starts_with("segment,customers,customer_share,revenue,revenue_share,change,spent_each,"), "{csv}");
+    assert_eq!(csv.lines().count(), 1);
     let page = shop.get("/segments/champion");
     assert_eq!((page.status, page.text("h1")), (StatusCode::OK, "Champions".to_owned()));
     assert!(page.text(".list").contains("Nobody is in this segment."));
@@ -116,7 +118,7 @@ fn one_segment_says_who_is_in_it_and_what_to_do() {
     // Its customers: the first page, and all as CSV.
     let hrefs = page.attributes(".rows tbody th a", "href");
     assert_eq!(hrefs.len(), 50);
-    assert_eq!(page.attributes(".list .ch a", "href"), ["/customers?segment=at_risk"]);
+    assert_eq!(page.attributes(".list .lead a", "href")[0], "/customers?segment=at_risk");
     let [href] = page.attributes(".head .button", "href").try_into().unwrap();
     assert_eq!(href, "/segments/at_risk.csv");
     let csv = shop.get(&href);
@@ -291,7 +293,7 @@ fn the_flow_between_any_two_runs_is_what_a_plain_count_says() {
             let everybody: BTreeSet<&i64> = before.keys().chain(after.keys()).collect();
             for customer in everybody {
                 let (old, new) = (before.get(customer), after.get(customer));
-                let step = (label(old, "Not scored before"), label(new, "No longer scored"));
+                let step = (label(old, "Not scored before"), label(new, "Left"));
                 *plain.entry(step).or_default() += 1;
             }
             let plain: BTreeSet<_> = plain.into_iter().map(|((old, new), customers)| (old, new, customers)).collect();
@@ -326,7 +328,7 @@ fn two_runs_are_chosen_by_the_form() {
         assert_eq!(page.attributes("#flow option[selected]", "value"), chosen, "{nonsense}");
     }
     let page = get(&router, &format!("/segments?from={0}&to={0}", ids[3]));
-    assert!(page.text("#flow").contains("Nobody changed segment between these runs."));
+    assert!(page.text("#flow").contains("Nobody moved between these runs."));
 }
 
 #[test]

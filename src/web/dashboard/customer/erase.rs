@@ -37,7 +37,8 @@ pub async fn erase(
     let id: i64 = id.parse().map_err(|_| missing())?;
     let typed = form.map(|Form(pairs)| view::parameter(&pairs, "confirm").unwrap_or_default().trim().to_owned());
     let typed = typed.unwrap_or_default();
-    let customer = app.readers.read(move |connection| Ok(Customer::by_id(connection, id)?)).await?;
+    let told = app.told;
+    let customer = app.readers.read(move |connection| Ok(Customer::by_id(connection, told, id)?)).await?;
     let customer = customer.ok_or_else(missing)?;
     if !confirms(&typed, &customer) {
         let whom = answers(&customer);

@@ -128,11 +128,12 @@ pub async fn ask(State(app): State<Arc<App>>, Query(pairs): Query<Pairs>) -> Res
     let (action, tab, filter) = meant(&pairs)?;
     let now = app.clock.now();
     let reader = Arc::clone(&app);
-    let (in_force, count) = app
+    let (chrome, count) = app
         .readers
         .read(move |connection| {
             let count = outbox::count_up_to(connection, action, &filter.meant(action), queue::COUNTED)?;
-            Ok((statistics::in_force(connection)?, (count, filter)))
+            let run = statistics::in_force(connection)?;
+            Ok((Chrome::new(&reader, connection, "deliveries", run.as_ref(), now)?, (count, filter)))
         })
         .await?;
     let (count, filter) = count;
@@ -150,10 +151,10 @@ pub async fn ask(State(app): State<Arc<App>>, Query(pairs): Query<Pairs>) -> Res
     // What came into this state after this page was made was not asked about.
     fields.push(("asked", now.plus_millis(1).millis().to_string()));
     view::html(&Ask {
-        chrome: Chrome::new(&reader, "deliveries", in_force.as_ref(), now),
+        chrome,
         question,
         consequence: consequence(action, tab),
-        conditions: conditions(&reader, &filter, tab),
+        conditions: conditions(&app, &filter, tab),
         fields,
         button,
         none: count == 0,

@@ -16,7 +16,7 @@ use crate::{
     outbox::{self, Action, Draft, Shop, State as Stage, msg_id},
     web::{
         dashboard::{
-            App,
+            App, list,
             said::Notice,
             statistics,
             view::{self, Chrome, Moment},
@@ -131,7 +131,7 @@ fn load(app: &App, connection: &Connection, delivery: &Delivery) -> rusqlite::Re
     let members = if delivery.events > 1 { members(app, connection, delivery.id)? } else { Vec::new() };
     let hidden = delivery.events.saturating_sub(MEMBERS);
     Ok(Page {
-        chrome: Chrome::new(app, "deliveries", statistics::in_force(connection)?.as_ref(), now),
+        chrome: Chrome::new(app, connection, "deliveries", statistics::in_force(connection)?.as_ref(), now)?,
         id: delivery.id,
         row: row(app, delivery, health.as_ref(), now),
         outcome: None,
@@ -313,11 +313,10 @@ fn members(app: &App, connection: &Connection, id: i64) -> rusqlite::Result<Vec<
     while let Some(row) = rows.next()? {
         let customer: Option<i64> = row.get(0)?;
         let label = |name: Option<String>| name.map_or_else(|| "none".to_owned(), |name| app.names.label(&name));
-        let known =
-            customer.map(|id| crate::web::dashboard::list::Customer::by_id(connection, id)).transpose()?.flatten();
+        let known = customer.map(|id| list::title_of(connection, id)).transpose()?.flatten();
         members.push(Member {
             href: customer.map(|id| format!("/customers/{id}")).unwrap_or_default(),
-            name: known.map_or_else(|| "Nobody in particular".to_owned(), |customer| customer.title()),
+            name: known.unwrap_or_else(|| "Nobody in particular".to_owned()),
             what: format!("{} → {}", label(row.get(1)?), label(row.get(2)?)),
         });
     }

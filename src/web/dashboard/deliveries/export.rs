@@ -17,13 +17,17 @@ use super::{
 use crate::{
     model::spreadsheet::guarded,
     outbox::{Hold, msg_id},
-    web::dashboard::{
-        App,
-        export::{CHUNK, Sink, stream, time},
+    web::{
+        dashboard::{
+            App,
+            export::{CHUNK, Sink, stream, time},
+            names,
+        },
+        error::PageError,
     },
 };
 
-const HEADERS: [&str; 16] = [
+const HEADERS: [&str; 18] = [
     "id",
     "message_id",
     "destination",
@@ -40,15 +44,21 @@ const HEADERS: [&str; 16] = [
     "last_error",
     "created_at",
     "finished_at",
+    "customer",
+    "next_try_at",
 ];
 
 /// `GET /deliveries.csv`
-pub async fn csv(State(app): State<Arc<App>>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
+pub async fn csv(
+    State(app): State<Arc<App>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
     let filter = Filter::from_pairs(&pairs);
-    stream(&app, "deliveries.csv", move |connection, out| {
+    names::must_know(&app, filter.segment.as_deref()).await?;
+    Ok(stream(&app, "deliveries.csv", move |connection, out| {
         let tab = most_urgent(connection, &filter, queue::counts(connection)?)?;
         write(connection, &filter, tab, out)
-    })
+    }))
 }
 
 fn write(connection: &Connection, filter: &Filter, tab: Tab, out: &Sink) -> anyhow::Result<()> {
@@ -86,5 +96,8 @@ fn row(delivery: &Delivery) -> Vec<String> {
         text(&visible::line(delivery.last_error.as_deref().unwrap_or_default())),
         delivery.created_at.to_string(),
         time(delivery.finished_at),
+        text(delivery.customer.as_ref().map_or("", |(_, name)| name)),
+        // Never tried: at its turn.
+        time(delivery.due_at.filter(|at| at.millis() > 0 && delivery.finished_at.is_none())),
     ]
 }

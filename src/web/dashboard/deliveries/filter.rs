@@ -1,6 +1,9 @@
 //! Which deliveries a list shows, as it stands in the address. Pure.
 
-use crate::outbox::{self, Action, State};
+use crate::{
+    outbox::{self, Action, State},
+    web::dashboard::definitions::terms::{self, Term},
+};
 
 /// A tab of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,15 +32,20 @@ impl Tab {
         }
     }
 
-    pub const fn label(self) -> &'static str {
+    /// What it is called and means.
+    pub const fn term(self) -> Term {
         match self {
-            Self::Waiting => "Waiting",
-            Self::Retrying => "Retrying",
-            Self::Held => "Held",
-            Self::GaveUp => "Gave up",
-            Self::Delivered => "Delivered",
-            Self::NotSent => "Not sent",
+            Self::Waiting => terms::WAITING,
+            Self::Retrying => terms::RETRYING,
+            Self::Held => terms::HELD,
+            Self::GaveUp => terms::GAVE_UP,
+            Self::Delivered => terms::DELIVERED,
+            Self::NotSent => terms::NOT_SENT,
         }
+    }
+
+    pub const fn label(self) -> &'static str {
+        self.term().term
     }
 
     /// Shown one after the other.
@@ -78,10 +86,14 @@ pub struct Filter {
     /// The segment that a customer moved to.
     pub segment: Option<String>,
     pub customer: Option<i64>,
+    /// The oldest first instead of the newest.
+    pub oldest: bool,
 }
 
 /// What is no number is nobody's: the list is empty instead of everything.
 const NOBODY: i64 = 0;
+/// As it stands in the address.
+pub const OLDEST: &str = "oldest";
 
 impl Filter {
     /// Reads name-value pairs; the last of a repeated name counts, empty values are absent.
@@ -97,12 +109,18 @@ impl Filter {
             run: number("run"),
             segment: value("segment").map(str::to_owned),
             customer: number("customer"),
+            oldest: value("order") == Some(OLDEST),
         }
     }
 
     /// The same in another tab.
     pub fn in_tab(&self, tab: Tab) -> Self {
         Self { tab: Some(tab), ..self.clone() }
+    }
+
+    /// The same in the other order.
+    pub fn turned(&self) -> Self {
+        Self { oldest: !self.oldest, ..self.clone() }
     }
 
     /// Something beside the tab is asked for.
@@ -137,6 +155,7 @@ impl Filter {
             ("run", number(self.run)),
             ("segment", self.segment.clone()),
             ("customer", number(self.customer)),
+            ("order", self.oldest.then(|| OLDEST.to_owned())),
         ]
         .into_iter()
         .filter_map(|(name, value)| value.map(|value| (name, value)))
@@ -185,9 +204,13 @@ mod tests {
 
     #[test]
     fn an_address_comes_back_as_it_was() {
-        for query in
-            ["", "state=dead", "state=held&destination=my+tool%26co&run=7&segment=at_risk&customer=12", "customer=0"]
-        {
+        for query in [
+            "",
+            "state=dead",
+            "state=held&destination=my+tool%26co&run=7&segment=at_risk&customer=12",
+            "customer=0",
+            "order=oldest",
+        ] {
             let address = parse(query).href("/deliveries", &[]);
             let wanted = if query.is_empty() { "/deliveries".to_owned() } else { format!("/deliveries?{query}") };
             assert_eq!(address, wanted);
@@ -197,7 +220,7 @@ mod tests {
 
     #[test]
     fn nonsense_widens_nothing() {
-        assert_eq!(parse("state=nonsense&destination=&run=&segment=+"), Filter::default());
+        assert_eq!(parse("state=nonsense&destination=&run=&segment=+&order=size"), Filter::default());
         assert_eq!((parse("run=x").run, parse("customer=99999999999999999999").customer), (Some(0), Some(0)));
     }
 

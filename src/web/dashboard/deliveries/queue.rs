@@ -11,7 +11,7 @@ use super::filter::{Filter, Spot, Tab};
 use crate::{
     model::Timestamp,
     outbox::{EventType, Hold, State},
-    web::dashboard::list::Customer,
+    web::dashboard::list,
 };
 
 /// Rows of a lane that are looked at for one page.
@@ -61,7 +61,7 @@ impl Delivery {
             (delivery.old, delivery.new) = (None, None); // each event has its own
         }
         if let Some(id) = customer {
-            delivery.customer = Customer::by_id(connection, id)?.map(|customer| (id, customer.title()));
+            delivery.customer = list::title_of(connection, id)?.map(|name| (id, name));
         }
         Ok(Some(delivery))
     }
@@ -132,12 +132,13 @@ fn walk(
     (limit, most): (usize, usize),
 ) -> rusqlite::Result<Page> {
     let lanes = lanes(connection, filter, tab)?;
-    let start = after.unwrap_or(Spot { lane: 0, id: i64::MAX });
+    let before_all = if filter.oldest { i64::MIN } else { i64::MAX };
+    let start = after.unwrap_or(Spot { lane: 0, id: before_all });
     let (mut found, mut walked) = (Vec::new(), 0);
     let mut next = None;
     'lanes: for (index, lane) in lanes.iter().enumerate().skip(start.lane) {
-        let before = if index == start.lane { start.id } else { i64::MAX };
-        let mut statement = connection.prepare_cached(lane.sql(filter))?;
+        let before = if index == start.lane { start.id } else { before_all };
+        let mut statement = connection.prepare_cached(&lane.sql(filter))?;
         let of_run = lane.of_run.clone().unzip();
         let mut rows = statement.query(params![
             lane.state,
@@ -174,36 +175,29 @@ fn walk(
 impl Lane {
     /// Id, and whether it is meant. `?1` state, `?2` the id before, `?3` run, `?4` destination, `?5` events,
     /// `?6` segment, `?7` customer.
-    fn sql(&self, filter: &Filter) -> &'static str {
-        macro_rules! met {
-            () => {
-                "((?6 IS NULL AND ?7 IS NULL)
-                  OR (d.events = 1 AND EXISTS (SELECT 1 FROM outbox o WHERE o.seq = d.seq
-                        AND (?6 IS NULL OR o.new_segment = ?6) AND (?7 IS NULL OR o.customer_id = ?7)))
-                  OR (d.events > 1 AND EXISTS (SELECT 1 FROM batched b JOIN outbox o ON o.seq = b.seq
-                        WHERE b.delivery_id = d.id AND (?6 IS NULL OR o.new_segment = ?6)
-                          AND (?7 IS NULL OR o.customer_id = ?7))))"
-            };
-        }
+    fn sql(&self, filter: &Filter) -> String {
+        const MET: &str = "((?6 IS NULL AND ?7 IS NULL)
+              OR (d.events = 1 AND EXISTS (SELECT 1 FROM outbox o WHERE o.seq = d.seq
+                    AND (?6 IS NULL OR o.new_segment = ?6) AND (?7 IS NULL OR o.customer_id = ?7)))
+              OR (d.events > 1 AND EXISTS (SELECT 1 FROM batched b JOIN outbox o ON o.seq = b.seq
+                    WHERE b.delivery_id = d.id AND (?6 IS NULL OR o.new_segment = ?6)
+                      AND (?7 IS NULL OR o.customer_id = ?7))))";
+        let (beyond, order) = if filter.oldest { (">", "ASC") } else { ("<", "DESC") };
         match (&self.of_run, filter.is_narrow()) {
             // The index alone tells.
-            (None, false) => {
+            (None, false) => format!(
                 "SELECT d.id, TRUE FROM deliveries d INDEXED BY deliveries_state
-                 WHERE d.state = ?1 AND d.id < ?2 AND ?3 IS NULL AND ?4 IS NULL AND ?5 IS NULL AND ?6 IS NULL AND ?7 IS NULL
-                 ORDER BY d.id DESC"
-            }
-            (None, true) => concat!(
-                "SELECT d.id, (?4 IS NULL OR d.destination = ?4) AND ",
-                met!(),
-                " FROM deliveries d INDEXED BY deliveries_state
-                  WHERE d.state = ?1 AND d.id < ?2 AND ?3 IS NULL AND ?5 IS NULL ORDER BY d.id DESC"
+                 WHERE d.state = ?1 AND d.id {beyond} ?2 AND ?3 IS NULL AND ?4 IS NULL AND ?5 IS NULL AND ?6 IS NULL
+                   AND ?7 IS NULL ORDER BY d.id {order}"
             ),
-            (Some(_), _) => concat!(
-                "SELECT d.id, ",
-                met!(),
-                " FROM deliveries d INDEXED BY deliveries_run
-                  WHERE d.run_id = ?3 AND d.destination = ?4 AND d.state = ?1 AND d.events = ?5 AND d.id < ?2
-                  ORDER BY d.id DESC"
+            (None, true) => format!(
+                "SELECT d.id, (?4 IS NULL OR d.destination = ?4) AND {MET} FROM deliveries d INDEXED BY deliveries_state
+                  WHERE d.state = ?1 AND d.id {beyond} ?2 AND ?3 IS NULL AND ?5 IS NULL ORDER BY d.id {order}"
+            ),
+            (Some(_), _) => format!(
+                "SELECT d.id, {MET} FROM deliveries d INDEXED BY deliveries_run
+                  WHERE d.run_id = ?3 AND d.destination = ?4 AND d.state = ?1 AND d.events = ?5 AND d.id {beyond} ?2
+                  ORDER BY d.id {order}"
             ),
         }
     }
@@ -245,16 +239,19 @@ fn groups_of_run(connection: &Connection, run: i64) -> rusqlite::Result<Vec<(Str
 
 /// How many deliveries each tab has, each state up to [`COUNTED`]; in the order of [`Tab::ALL`].
 pub fn counts(connection: &Connection) -> rusqlite::Result<[i64; 6]> {
+    let mut counts = [0; 6];
+    for (tab, sum) in Tab::ALL.into_iter().zip(&mut counts) {
+        *sum = count(connection, tab)?;
+    }
+    Ok(counts)
+}
+
+/// How many deliveries a tab has, each state up to [`COUNTED`].
+pub fn count(connection: &Connection, tab: Tab) -> rusqlite::Result<i64> {
     let mut count = connection.prepare_cached(
         "SELECT count(*) FROM (SELECT 1 FROM deliveries INDEXED BY deliveries_state WHERE state = ?1 LIMIT ?2)",
     )?;
-    let mut counts = [0; 6];
-    for (tab, sum) in Tab::ALL.into_iter().zip(&mut counts) {
-        for state in tab.states() {
-            *sum += count.query_row(params![state, COUNTED], |row| row.get::<_, i64>(0))?;
-        }
-    }
-    Ok(counts)
+    tab.states().iter().map(|state| count.query_row(params![state, COUNTED], |row| row.get::<_, i64>(0))).sum()
 }
 
 /// Open deliveries of a destination, up to [`COUNTED`].

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 
-use super::latency;
+use super::{gets, latency};
 use crate::{
     model::spreadsheet::guarded,
     outbox,
@@ -15,16 +15,30 @@ use crate::{
     },
 };
 
-const HEADERS: [&str; 10] =
-    ["name", "kind", "state", "reason", "since", "next_probe_at", "wait_until", "queue", "answers_ms", "latency_ms"];
+const HEADERS: [&str; 14] = [
+    "name",
+    "kind",
+    "state",
+    "reason",
+    "since",
+    "next_probe_at",
+    "wait_until",
+    "queue",
+    "answers_ms",
+    "latency_ms",
+    "failures",
+    "goes_to",
+    "gets",
+    "batch",
+];
 
 /// `GET /destinations.csv`. `queue` stops at [`queue::COUNTED`], as on the page.
 pub async fn csv(State(app): State<Arc<App>>) -> Response {
-    let (config, now) = (Arc::clone(&app.config), app.clock.now());
+    let (reader, now) = (Arc::clone(&app), app.clock.now());
     stream(&app, "destinations.csv", move |connection, out| {
         out.rows([HEADERS.map(str::to_owned).to_vec()])?;
         let latencies = latency::of_newest(connection)?;
-        for destination in &config.destination {
+        for (index, destination) in reader.config.destination.iter().enumerate() {
             let name = &destination.name;
             let health = outbox::health(connection, name, now)?;
             let latency = latencies.get(name).copied().unwrap_or_default();
@@ -40,6 +54,10 @@ pub async fn csv(State(app): State<Arc<App>>) -> Response {
                 queue::open(connection, name)?.to_string(),
                 number(latency.answers),
                 number(latency.arrives),
+                health.failures.to_string(),
+                reader.addresses.get(index).map(|address| guarded(address).into_owned()).unwrap_or_default(),
+                guarded(&gets(&reader, destination)).into_owned(),
+                destination.batch.to_string(),
             ]])?;
         }
         Ok(())

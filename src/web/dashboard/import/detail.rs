@@ -95,10 +95,14 @@ struct Counts {
 
 /// `GET /import/{id}`
 pub async fn page(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, PageError> {
-    let (in_force, import) = {
-        let id = number(&id)?;
+    let (chrome, import) = {
+        let (id, reader) = (number(&id)?, Arc::clone(&app));
         app.readers
-            .read(move |connection| Ok((statistics::in_force(connection)?, uploads::find(connection, id)?)))
+            .read(move |connection| {
+                let run = statistics::in_force(connection)?;
+                let chrome = Chrome::new(&reader, connection, "import", run.as_ref(), reader.clock.now())?;
+                Ok((chrome, uploads::find(connection, id)?))
+            })
             .await?
     };
     let import = import.ok_or_else(gone)?;
@@ -111,7 +115,7 @@ pub async fn page(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result
     let (tone, state) = stage(import.state);
     let done = app.uploads.progress(import.id);
     view::html(&Page {
-        chrome: Chrome::new(&app, "import", in_force.as_ref(), app.clock.now()),
+        chrome,
         id: import.id,
         name: import.file_name.clone(),
         kind: import.format.clone().unwrap_or_default(),

@@ -16,7 +16,8 @@ use crate::{
     web::{
         dashboard::{
             App,
-            definitions::{self, Cut, Direction, Move},
+            definitions::{self, Cut, Direction, Move, terms},
+            deliveries::Tab,
             heat,
             matrix::{self, Matrix},
             overview::segment_href,
@@ -48,6 +49,8 @@ struct Detail {
     moves: Moves,
     /// The run came so far that there is something to say about customers.
     scored: bool,
+    /// Where it is compared with any other run; empty: it cannot be.
+    compare: String,
 }
 
 /// A step of the run.
@@ -77,15 +80,13 @@ struct Moves {
 /// What became of the run's changes at one destination.
 struct ReceiptRow {
     destination: String,
-    /// Its deliveries of this run.
+    /// Where most is to be looked at.
     href: String,
     tone: &'static str,
-    changes: String,
-    delivered: String,
-    open: String,
-    dead: String,
-    /// Superseded and discarded.
-    dropped: String,
+    events: String,
+    /// As the tabs of Deliveries: delivered, waiting, retrying, held, gave up, not sent. The address is
+    /// empty where there are none.
+    tabs: [(String, String); 6],
 }
 
 struct CutRow {
@@ -128,7 +129,7 @@ fn load(app: &App, connection: &Connection, run: &Run, unchanged: bool) -> rusql
     let [r, f, m] = ["r", "f", "m"].map(|dimension| statistics::cuts(connection, run.id, dimension));
     let (r, f, m) = (r?, f?, m?);
     Ok(Detail {
-        chrome: Chrome::new(app, "runs", statistics::in_force(connection)?.as_ref(), app.clock.now()),
+        chrome: Chrome::new(app, connection, "runs", statistics::in_force(connection)?.as_ref(), app.clock.now())?,
         row: row(app, run),
         facts: facts(app, run),
         steps: steps(app, run),
@@ -157,11 +158,17 @@ fn load(app: &App, connection: &Connection, run: &Run, unchanged: bool) -> rusql
         cuts: cut_rows(app, run, &r, &f, &m),
         moves: moves(app, connection, run, unchanged)?,
         scored: run.scored_at.is_some(),
+        compare: if run.scored_at.is_some() && run.scored > 0 && run.trigger != "backfill" {
+            format!("/segments?to={}#flow", run.id)
+        } else {
+            String::new()
+        },
     })
 }
 
 fn moves(app: &App, connection: &Connection, run: &Run, unchanged: bool) -> rusqlite::Result<Moves> {
-    let rank = |name: &str| app.names.rank(name);
+    let rank = |name: &str| app.names.all().position(|segment| segment.name == name);
+    let level = |name: &str| app.names.level(name);
     // A backfill moves nobody.
     let before = if run.trigger == "backfill" { None } else { statistics::before(connection, run)? };
     let all = match &before {
@@ -171,12 +178,12 @@ fn moves(app: &App, connection: &Connection, run: &Run, unchanged: bool) -> rusq
     let shown: Vec<&Move> = all.iter().filter(|step| unchanged || step.old != step.new).collect();
     let mut listed: Vec<(&Move, Direction)> = all
         .iter()
-        .map(|step| (step, definitions::direction(&step.old, &step.new, rank)))
+        .map(|step| (step, definitions::direction(&step.old, &step.new, level)))
         .filter(|(_, way)| *way != Direction::None)
         .collect();
     let rest = listed.split_off(listed.len().min(MOVES));
     let smaller: i64 = rest.iter().map(|(step, _)| step.customers).sum();
-    let moved = definitions::moved(&all, rank);
+    let moved = definitions::moved(&all, level);
     let parts = [(moved.up, "up"), (moved.down, "down"), (moved.new, "new"), (moved.left, "left")];
     let parts: Vec<String> = parts
         .iter()
@@ -203,7 +210,7 @@ fn moves(app: &App, connection: &Connection, run: &Run, unchanged: bool) -> rusq
                 words::counted(i64::try_from(rest.len()).unwrap_or(i64::MAX), "smaller movement", "smaller movements")
             )
         },
-        matrix: (!shown.is_empty()).then(|| matrix::matrix(app, &shown, rank)),
+        matrix: (!shown.is_empty()).then(|| matrix::matrix(app, &shown, rank, level)),
         unchanged,
         other: match (&before, unchanged) {
             (None, _) => String::new(),
@@ -215,29 +222,37 @@ fn moves(app: &App, connection: &Connection, run: &Run, unchanged: bool) -> rusq
 }
 
 fn receipt_row(run: &Run, receipt: &outbox::Receipt) -> ReceiptRow {
-    let dropped = receipt.superseded + receipt.discarded;
-    let state = match () {
-        () if receipt.dead > 0 => "dead",
-        () if receipt.held > 0 => "held",
-        () if receipt.open > 0 => "waiting",
-        () => "delivered",
+    let href = |tab: Tab| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("state", tab.as_str()).append_pair("destination", &receipt.destination);
+        query.append_pair("run", &run.id.to_string());
+        format!("/deliveries?{}", query.finish())
     };
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("state", state).append_pair("destination", &receipt.destination);
-    query.append_pair("run", &run.id.to_string());
+    let cell = |tab, events: i64| (words::count(events), if events > 0 { href(tab) } else { String::new() });
+    let worst = match () {
+        () if receipt.dead > 0 => Tab::GaveUp,
+        () if receipt.held > 0 => Tab::Held,
+        () if receipt.retrying > 0 => Tab::Retrying,
+        () if receipt.open > 0 => Tab::Waiting,
+        () => Tab::Delivered,
+    };
     ReceiptRow {
         destination: receipt.destination.clone(),
-        href: format!("/deliveries?{}", query.finish()),
-        tone: match () {
-            () if receipt.dead > 0 => "bad",
-            () if receipt.open > 0 => "warn",
-            () => "ok",
+        href: href(worst),
+        tone: match worst {
+            Tab::GaveUp => "bad",
+            Tab::Delivered => "ok",
+            _ => "warn",
         },
-        changes: words::count(receipt.changes),
-        delivered: words::count(receipt.delivered),
-        open: words::count(receipt.open),
-        dead: words::count(receipt.dead),
-        dropped: words::count(dropped),
+        events: words::count(receipt.changes),
+        tabs: [
+            cell(Tab::Delivered, receipt.delivered),
+            cell(Tab::Waiting, receipt.open - receipt.held - receipt.retrying),
+            cell(Tab::Retrying, receipt.retrying),
+            cell(Tab::Held, receipt.held),
+            cell(Tab::GaveUp, receipt.dead),
+            cell(Tab::NotSent, receipt.superseded + receipt.discarded),
+        ],
     }
 }
 
@@ -246,14 +261,9 @@ fn facts(app: &App, run: &Run) -> Vec<(&'static str, String)> {
     if run.state != "failed" || run.scored_at.is_some() {
         facts.extend([
             ("Scored customers", words::count(run.scored)),
-            (
-                "Changed segment, new ones included",
-                if run.new > 0 {
-                    format!("{}, {} new", words::count(run.changed), words::count(run.new))
-                } else {
-                    words::count(run.changed)
-                },
-            ),
+            ("Moved", words::count(run.moved)),
+            ("New", words::count(run.new)),
+            ("Left", words::count(run.left)),
         ]);
     }
     facts.extend([
@@ -288,7 +298,7 @@ fn steps(app: &App, run: &Run) -> Vec<Step> {
         let ranked = run.started_at.plus_millis(run.rank_ms.unwrap_or(0));
         steps.push(step("Ranked all customers", Some(ranked), run.rank_ms));
         steps.push(step("Wrote scores, changes and events", Some(at), run.write_ms));
-        steps.push(step("Handed changes to deliveries", run.emitted_at, run.emit_ms));
+        steps.push(step("Events handed to deliveries", run.emitted_at, run.emit_ms));
     } else if run.state != "failed" {
         steps.push(step("Rank all customers and write what changed", None, None));
     }
