@@ -67,7 +67,7 @@ pub fn select(config: &Config) -> String {
 
 /// Whose scores are told. Who lost the last counted order is in no segment from then on, not only
 /// from the next run.
-const fn ranked(config: &Config) -> &'static str {
+pub(super) const fn ranked(config: &Config) -> &'static str {
     if config.scoring.include_without_orders { "TRUE" } else { "c.order_count > 0" }
 }
 

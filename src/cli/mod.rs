@@ -11,6 +11,7 @@ pub mod demo;
 mod destinations;
 mod erase;
 mod events;
+mod export;
 mod hash_password;
 mod import;
 mod inbox;
@@ -75,6 +76,7 @@ enum Command {
     Destinations(destinations::Args),
     Inbox(inbox::Args),
     Erase(erase::Args),
+    Export(export::Args),
     Verify(verify::Args),
     Check(check::Args),
     HashPassword(hash_password::Args),
@@ -207,6 +209,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Destinations(args) => destinations::run(args, &context),
         Command::Inbox(args) => inbox::run(args, &context),
         Command::Erase(args) => erase::run(args, &context),
+        Command::Export(args) => export::run(args, &context),
         Command::Verify(args) => verify::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::HashPassword(args) => hash_password::run(args, &context),

@@ -3,6 +3,7 @@
 mod access;
 mod check;
 mod destinations;
+mod export;
 mod held;
 mod init;
 mod look;
@@ -136,6 +137,7 @@ fn help_and_wrong_usage() {
         "destinations",
         "inbox",
         "erase",
+        "export",
         "verify",
         "check",
         "completions",
