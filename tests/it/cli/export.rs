@@ -155,7 +155,7 @@ async fn every_format_holds_every_row_for_its_owner_alone() {
             written.insert(file.to_owned());
             let text = fs::read_to_string(folder.join(file)).unwrap();
             let rows = match format {
-                "jsonl" => text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).count(),
+                "jsonl" => text.lines().filter(|line| serde_json::from_str::<Value>(line).unwrap().is_object()).count(),
                 "csv" => csv(&folder.join(file)).len(),
                 _ => {
                     let block = text.split(&format!("COPY \"{name}\" (")).nth(1).unwrap();
