@@ -48,7 +48,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 /// Only its owner may look into it: the database holds customers.
-fn make_folder(folder: &Path) -> anyhow::Result<()> {
+pub(super) fn make_folder(folder: &Path) -> anyhow::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -11,6 +11,7 @@ pub mod demo;
 mod destinations;
 mod erase;
 mod events;
+mod export;
 mod hash_password;
 mod health;
 mod import;
@@ -89,6 +90,7 @@ enum Command {
     Destinations(destinations::Args),
     Inbox(inbox::Args),
     Erase(erase::Args),
+    Export(export::Args),
     Verify(verify::Args),
     Check(check::Args),
     Health(health::Args),
@@ -223,6 +225,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Destinations(args) => destinations::run(args, &context),
         Command::Inbox(args) => inbox::run(args, &context),
         Command::Erase(args) => erase::run(args, &context),
+        Command::Export(args) => export::run(args, &context),
         Command::Verify(args) => verify::run(args, &context),
         Command::Check(args) => check::run(args, &context),
         Command::Health(args) => health::run(args, &context),

@@ -3,6 +3,7 @@
 mod access;
 mod check;
 mod destinations;
+mod export;
 mod health;
 mod held;
 mod init;
@@ -137,6 +138,7 @@ fn help_and_wrong_usage() {
         "destinations",
         "inbox",
         "erase",
+        "export",
         "verify",
         "check",
         "completions",
