@@ -4,7 +4,10 @@ use chrono::NaiveDate;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{Request, Settings, Trigger, compare::Before};
-use crate::model::{Timestamp, text_enum};
+use crate::{
+    model::{Timestamp, text_enum},
+    outbox,
+};
 
 /// After its first, second and third failure a nightly run is tried again so many minutes later;
 /// then it stays failed.
@@ -174,11 +177,11 @@ pub fn before(connection: &Connection, settings: &Settings, request: &Request) -
     })
 }
 
-/// The instant of all changes of a run that commits now: later than any run before, even when the
-/// clock went back, so that the events of one customer stay in order.
+/// The instant of all changes of a run that commits now: later than any run and any event before, even
+/// when the clock went back, so that the events of one customer stay in order.
 pub fn instant(connection: &Connection, now: Timestamp) -> rusqlite::Result<Timestamp> {
     let last: Option<Timestamp> = connection.query_row("SELECT max(scored_at) FROM runs", [], |row| row.get(0))?;
-    Ok(last.map_or(now, |last| now.max(last.plus_millis(1))))
+    outbox::instant(connection, last.map_or(now, |last| now.max(last.plus_millis(1))))
 }
 
 #[cfg(test)]
