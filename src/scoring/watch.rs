@@ -149,7 +149,7 @@ impl Inner {
         if let Some(request) = runs::due_again(&reader, now)? {
             return Ok(Some(request));
         }
-        let Some(last) = last(&reader)? else { return Ok(None) };
+        let Some(last) = last(&reader, now)? else { return Ok(None) };
         let Some(due) = night::due(last, &self.schedule, now) else { return Ok(None) };
         if self.is_suspect(night::suspect(runs::latest_as_of(&reader)?, now)) {
             return Ok(None);
@@ -171,13 +171,15 @@ impl Inner {
 }
 
 /// From when on nights count; `None`: there is no order to score yet.
-fn last(connection: &rusqlite::Connection) -> anyhow::Result<Option<Last>> {
+fn last(connection: &rusqlite::Connection, now: Timestamp) -> anyhow::Result<Option<Last>> {
     if let Some(slot) = runs::latest_slot(connection)? {
         return Ok(Some(Last::Slot(slot)));
     }
     // The order with the lowest id came first.
     let first: Option<Timestamp> =
         connection.query_row("SELECT (SELECT received_at FROM orders ORDER BY id LIMIT 1)", [], |row| row.get(0))?;
+    // One that came in after now did so under a wrong clock: the night before is made up for.
+    let first = first.map(|at| if at > now { now.plus_millis(-Timestamp::DAY) } else { at });
     Ok(first.map(Last::Since))
 }
 

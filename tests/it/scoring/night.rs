@@ -64,6 +64,17 @@ async fn a_new_shop_waits_for_its_first_night() {
 }
 
 #[tokio::test]
+async fn a_shop_that_began_under_a_wrong_clock_does_not_wait_for_that_time() {
+    let shop = shop_with_orders("2097-12-29T08:00:00Z").await;
+    shop.set_clock(at("2026-06-01T10:00:00Z"));
+    let (night, _) = night_of(&shop);
+    night.beat().await.unwrap();
+    assert_eq!(runs(&shop), ["catch_up 2026-06-01 2026-06-01T00:00 done 0"]);
+    shop.wait(60_000);
+    assert_eq!(night.beat().await.unwrap(), None, "once");
+}
+
+#[tokio::test]
 async fn missed_nights_are_caught_up_by_one_run() {
     let shop = shop_with_orders("2026-06-01T10:00:00Z").await;
     shop.set_clock(at("2026-06-09T07:30:00Z"));
