@@ -38,6 +38,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "scoring::segment",
             "scoring::night",
             "scoring::decide",
+            "scoring::clock_suspect",
             "outbox",
             "delivery::preview",
             "delivery::trial",
