@@ -2,6 +2,7 @@
 
 mod api;
 mod cli;
+mod clock;
 mod corpus;
 mod crash;
 mod crash_batches;
@@ -14,6 +15,7 @@ mod pages;
 mod privacy;
 mod readme;
 mod scoring;
+mod simulation;
 mod store;
 mod story;
 mod support;
