@@ -28,12 +28,17 @@ fn clock(merchant: &Merchant, offset: &str) -> String {
     format!("{} {}", of("clock")["state"].as_str().unwrap(), of("clock")["message"].as_str().unwrap())
 }
 
+fn csv(rows: impl Iterator<Item = String>) -> String {
+    let header = "order_id,customer_id,ordered_at,total,currency,status".to_owned();
+    std::iter::once(header).chain(rows).collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 #[ignore = "wants faketime: tests/run --full installs it and runs this"]
 fn a_machine_whose_clock_is_wrong() {
     let merchant = Merchant::new("http://127.0.0.1:9/");
-    let rows: String = (0..40).map(|n| format!("o{n},c{n},2025-05-01T10:00:00Z,{}.00,EUR,paid\n", 10 + n)).collect();
-    merchant.write("orders.csv", &format!("order_id,customer_id,ordered_at,total,currency,status\n{rows}"));
+    let rows = (0..40).map(|n| format!("o{n},c{n},2025-05-01T10:00:00Z,{}.00,EUR,paid", 10 + n));
+    merchant.write("orders.csv", &csv(rows));
     merchant.run(&["import", "orders.csv"]);
 
     // Three days ahead: everybody gets a segment.
@@ -43,8 +48,7 @@ fn a_machine_whose_clock_is_wrong() {
     assert!(clock(&merchant, "+500d").contains("more than a year after"), "{}", clock(&merchant, "+500d"));
 
     // Right again, and somebody says so: what changed since is told, later than what was told before.
-    let more: String = (0..9).map(|n| format!("p{n},c{n},2025-06-01T10:00:00Z,900.00,EUR,paid\n")).collect();
-    merchant.write("more.csv", &format!("order_id,customer_id,ordered_at,total,currency,status\n{more}"));
+    merchant.write("more.csv", &csv((0..9).map(|n| format!("p{n},c{n},2025-06-01T10:00:00Z,900.00,EUR,paid"))));
     merchant.run(&["import", "more.csv"]);
     merchant.run(&["score"]);
     assert!(clock(&merchant, "+0").starts_with("ok"), "{}", clock(&merchant, "+0"));

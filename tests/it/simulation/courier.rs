@@ -277,7 +277,9 @@ impl World {
         let done = self.write(move |tx| Ok(outbox::settle(tx, &settlements, &mut Ids::random(now), now)?));
         if let Outcome::Done(_) = self.excuse("the last write", done)? {
             self.courier_mut().ended.clear();
-            ended.iter().for_each(|ended| self.is_recorded(ended));
+            for ended in &ended {
+                self.is_recorded(ended);
+            }
         }
         Ok(())
     }

@@ -214,7 +214,9 @@ impl World {
         let refuse = move || {
             let refused = fuses.iter().any(|fuse| fuse.is_burnt());
             if !refused {
-                fuses.iter().for_each(|fuse| fuse.burn());
+                for fuse in &fuses {
+                    fuse.burn();
+                }
             }
             refused
         };
