@@ -46,7 +46,7 @@ pub use claim::{Claim, Claimed, Claims, Places, claim, may_send, reclaim};
 pub use consent::review_consent;
 pub use destinations::{Position, Resume, activate, health, pause, prepare_resume, resume};
 pub use draft::{Draft, draft};
-pub use enqueue::{Lapse, SegmentChange, enqueue, enqueue_lapsed};
+pub use enqueue::{Lapse, SegmentChange, enqueue, enqueue_lapsed, instant};
 pub use enqueue_one::{enqueue_first_order, enqueue_one, has_unqueued};
 pub use envelope::{Envelope, Event, EventCustomer, Fields, Shop};
 pub use fan_out::{Disposition, Slice, fan_out, fan_out_unqueued};

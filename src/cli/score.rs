@@ -31,7 +31,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let as_of = as_of(args.as_of.as_deref(), now)?;
     if as_of > now && !args.dry_run {
         eprintln!(
-            "warning: {as_of} lies in the future; until then no nightly run starts, and runs as of an earlier time only write statistics"
+            "warning: {as_of} lies in the future; no nightly run starts until then, or until one is made as of now"
         );
     }
     let bar = Bar::default();

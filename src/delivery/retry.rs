@@ -7,7 +7,7 @@ use url::Url;
 use super::plan::{Meaning, mask};
 use crate::{
     model::Timestamp,
-    outbox::{Effect, Hold, Verdict},
+    outbox::{Claim, Effect, Hold, Verdict},
 };
 
 const SECOND: i64 = 1000;
@@ -149,6 +149,24 @@ pub fn judge(reply: &Reply, this: Try, now: Timestamp) -> Judgement {
         429 => so(spared, Effect::Wait(now.plus_millis(asked_ms(answer, now).max(DELAYS_MS[0])))),
         _ => so(again(ATTEMPTS), Effect::Failure),
     }
+}
+
+/// What the reply to the request of a claim means. `stopped`: its destination is not sent to as usual.
+#[must_use]
+pub fn conclude(reply: &Reply, claim: &Claim, stopped: bool, now: Timestamp) -> Judgement {
+    let this = Try {
+        message_id: claim.message_id,
+        attempt: claim.attempt,
+        counted: claim.counted,
+        events: claim.events,
+        spared: claim.early.is_some() || (stopped && !claim.probe),
+    };
+    let Judgement { mut verdict, effect } = judge(reply, this, now);
+    if let (Some(own), Verdict::Retry { at, .. }) = (claim.early, &mut verdict) {
+        // A probe before its time takes nothing from its schedule, or it would never come to an end.
+        *at = own;
+    }
+    Judgement { verdict, effect }
 }
 
 /// Milliseconds from the reply to the next attempt.

@@ -203,18 +203,7 @@ impl Job {
                 return ended;
             };
             understand(&destination.plan, step, &mut exchange);
-            let this = Try {
-                message_id: claim.message_id,
-                attempt: claim.attempt,
-                counted: claim.counted,
-                events: claim.events,
-                spared: claim.early.is_some() || (self.stopped.get() && !claim.probe),
-            };
-            let Judgement { mut verdict, effect } = retry::judge(&exchange.reply, this, now);
-            if let (Some(own), Verdict::Retry { at, .. }) = (claim.early, &mut verdict) {
-                // A probe before its time takes nothing from its schedule, or it would never come to an end.
-                *at = own;
-            }
+            let Judgement { verdict, effect } = retry::conclude(&exchange.reply, claim, self.stopped.get(), now);
             let settlement = &mut ended.settlement;
             (settlement.verdict, settlement.effect) = (verdict, effect);
             // The tool's own words may be in it.

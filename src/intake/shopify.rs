@@ -46,14 +46,28 @@ fn noted(message: &Message, note: &'static str) -> Reading {
     }
 }
 
-/// `{"customer": {"id", "email", "phone"}, "orders_to_redact": []}`; each of them may be missing.
+/// `{"customer": {"id", "email", "phone"}, "orders_to_redact": []}`; each of them may be missing. A request
+/// for data has `orders_requested` and `data_request` instead of the orders to redact, an order a customer
+/// and much more.
 #[derive(Deserialize)]
 struct Privacy {
     customer: Option<Customer>,
-    #[serde(default)]
     orders_to_redact: Option<Vec<serde_json::Value>>,
-    #[serde(default)]
     orders_requested: Option<Vec<serde_json::Value>>,
+    data_request: Option<IgnoredAny>,
+    total_price: Option<IgnoredAny>,
+    line_items: Option<IgnoredAny>,
+    updated_at: Option<IgnoredAny>,
+}
+
+impl Privacy {
+    /// Whether the body has the shape of its topic: nobody is forgotten by an order or by a request for data
+    /// that comes again as a request to forget.
+    fn is_of(&self, topic: &str) -> bool {
+        let is_order = [&self.total_price, &self.line_items, &self.updated_at].iter().any(|field| field.is_some());
+        let asks_for_data = self.orders_requested.is_some() || self.data_request.is_some();
+        !is_order && (topic != "customers/redact" || !asks_for_data)
+    }
 }
 
 #[derive(Deserialize)]
@@ -75,6 +89,9 @@ fn privacy(message: &Message, event: fn(Who) -> Event, note: &'static str) -> Re
 
 fn whom(message: &Message) -> Result<Who, String> {
     let body: Privacy = json::parse(json::body(&message.body)?, "a request about a customer's data")?;
+    if !body.is_of(&message.topic) {
+        return Err("the topic is about a customer's data, the body is not".to_owned());
+    }
     let mut who = Who::default();
     if let Some(customer) = &body.customer {
         who.external_id = json::id("the customer's id", &customer.id, false)?.map(|id| (Source::Shopify, id));

@@ -104,6 +104,7 @@ impl rusqlite::types::FromSql for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn instants_print_and_parse() {
@@ -122,5 +123,38 @@ mod tests {
             assert!(Timestamp::parse_rfc3339(text).is_err(), "{text}");
         }
         assert_eq!(Timestamp::from_millis(i64::MIN).to_utc(), DateTime::<Utc>::MIN_UTC);
+    }
+
+    /// 1900 to 2199.
+    const CENTURIES: std::ops::Range<i64> = -2_208_988_800_000..7_258_118_400_000;
+
+    proptest! {
+        #[test]
+        fn printing_and_parsing_are_inverse(millis in CENTURIES) {
+            let instant = Timestamp::from_millis(millis);
+            prop_assert_eq!(Timestamp::parse_rfc3339(&instant.to_string()), Ok(instant));
+        }
+
+        #[test]
+        fn one_instant_in_any_offset(millis in CENTURIES, minutes in -1439i32..=1439) {
+            let instant = Timestamp::from_millis(millis);
+            let zone = chrono::FixedOffset::east_opt(minutes * 60).unwrap();
+            let text = instant.to_utc().with_timezone(&zone).to_rfc3339();
+            prop_assert_eq!(Timestamp::parse_rfc3339(&text), Ok(instant));
+        }
+
+        #[test]
+        fn a_leap_second_is_the_one_before(millis in CENTURIES) {
+            let text = Timestamp::from_millis(millis).to_string();
+            let (minute, _) = text.split_at("2026-11-23T02:00:".len());
+            let [leap, before] = ["60Z", "59Z"].map(|second| Timestamp::parse_rfc3339(&format!("{minute}{second}")));
+            prop_assert!(before.is_ok());
+            prop_assert_eq!(leap, before);
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,40}|[0-9:TZ.+-]{0,40}") {
+            let _ = Timestamp::parse_rfc3339(&text);
+        }
     }
 }

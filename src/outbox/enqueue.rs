@@ -2,10 +2,23 @@
 
 use std::sync::LazyLock;
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{Cause, EventType, Ids};
 use crate::model::Timestamp;
+
+/// The instant of an event that happens at `now`: later than all events before it, also when the clock
+/// went back, so that those of one customer ascend.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn instant(connection: &Connection, now: Timestamp) -> rusqlite::Result<Timestamp> {
+    let last: Option<Timestamp> = connection
+        .prepare_cached("SELECT at FROM outbox ORDER BY seq DESC LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(last.map_or(now, |last| now.max(last.plus_millis(1))))
+}
 
 /// One customer's move to another segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

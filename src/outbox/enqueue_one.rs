@@ -3,11 +3,12 @@
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::{EventType, Ids};
+use super::{EventType, Ids, instant};
 use crate::model::Timestamp;
 
-/// Inserts an event about a customer that belongs to no run, and returns its seq. Wake the
-/// forwarder after the commit; [`has_unqueued`] says whether there is a reason to.
+/// Inserts an event about a customer that belongs to no run, and returns its seq. It happened at `now`,
+/// or at the next [`instant`] there is. Wake the forwarder after the commit; [`has_unqueued`] says whether
+/// there is a reason to.
 ///
 /// # Errors
 /// Those of SQLite; then the caller's transaction must not be committed.
@@ -15,9 +16,10 @@ pub fn enqueue_one(
     tx: &Transaction<'_>,
     kind: EventType,
     customer_id: Option<i64>,
-    at: Timestamp,
+    now: Timestamp,
     ids: &mut Ids,
 ) -> rusqlite::Result<i64> {
+    let at = instant(tx, now)?;
     tx.prepare_cached("INSERT INTO outbox (event_id, type, customer_id, at) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![ids.next(), kind, customer_id, at])?;
     let seq = tx.last_insert_rowid();
@@ -33,7 +35,7 @@ pub fn enqueue_one(
 pub fn enqueue_first_order(
     tx: &Transaction<'_>,
     customer_id: i64,
-    at: Timestamp,
+    now: Timestamp,
     ids: &mut Ids,
 ) -> rusqlite::Result<Option<i64>> {
     let told: bool = tx
@@ -53,7 +55,7 @@ pub fn enqueue_first_order(
     if told {
         return Ok(None);
     }
-    enqueue_one(tx, EventType::FirstOrder, Some(customer_id), at, ids).map(Some)
+    enqueue_one(tx, EventType::FirstOrder, Some(customer_id), now, ids).map(Some)
 }
 
 /// Whether an event waits for its deliveries: then the forwarder has something to do.

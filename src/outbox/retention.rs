@@ -38,7 +38,8 @@ impl Expired {
     /// Those of SQLite.
     pub fn next(&mut self, connection: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<i64>> {
         for ((state, days), place) in KEPT.into_iter().zip(&mut self.places) {
-            let ids = expired(connection, state, now.plus_millis(-days * Timestamp::DAY), place, limit)?;
+            let until = now.plus_millis(-days * Timestamp::DAY);
+            let ids = expired(connection, state, (until, now), place, limit)?;
             if !ids.is_empty() {
                 return Ok(ids);
             }
@@ -49,17 +50,17 @@ impl Expired {
 }
 
 /// Deliveries in `state` that ended at `until` or before and still have their body or an answer. Ids
-/// ascend with `created_at`, and none ends before it is created: the first that was created later
-/// ends the walk.
+/// ascend with `created_at`, and none ends before it is created: the first that was created later ends
+/// the walk, unless that was under a wrong clock, after `now`.
 fn expired(
     connection: &Connection,
     state: State,
-    until: Timestamp,
+    (until, now): (Timestamp, Timestamp),
     place: &mut i64,
     limit: usize,
 ) -> rusqlite::Result<Vec<i64>> {
     let mut select = connection.prepare_cached(
-        "SELECT id, created_at > ?3,
+        "SELECT id, created_at > ?3 AND created_at <= ?5,
            finished_at <= ?3
            AND (body IS NOT NULL
                 OR EXISTS (SELECT 1 FROM attempts a WHERE a.delivery_id = d.id AND a.answer IS NOT NULL))
@@ -67,7 +68,7 @@ fn expired(
     )?;
     let mut ids = Vec::new();
     loop {
-        let mut rows = select.query(params![state, *place, until, LOOK])?;
+        let mut rows = select.query(params![state, *place, until, LOOK, now])?;
         let mut looked = 0;
         while let Some(row) = rows.next()? {
             if row.get(1)? {

@@ -51,7 +51,7 @@ pub use backfill::{Backfilled, backfill};
 pub use decide::decide;
 pub use emit::note_decided;
 pub use latest::{SegmentNow, known_segments, segments_now};
-pub use runs::{NotBegun, State, latest_as_of};
+pub use runs::{NotBegun, State, clock_suspect, latest_as_of};
 pub use sql::{Parameters, Part, text};
 pub use watch::Night;
 
@@ -103,6 +103,14 @@ pub struct Request {
     pub as_of: Timestamp,
     /// Nights a catch-up stands for beside its own.
     pub missed: u32,
+}
+
+impl Request {
+    /// Somebody asks for a run now, not for one of the past.
+    fn is_of_this_moment(&self, now: Timestamp) -> bool {
+        const MOMENT_MS: i64 = 60_000;
+        self.trigger == Trigger::Manual && (0..MOMENT_MS).contains(&(now.millis() - self.as_of.millis()))
+    }
 }
 
 /// What a run did.
@@ -320,14 +328,18 @@ pub fn dry_run(
     Ok(summary)
 }
 
-/// At start: what a crash left. A run stopped in step 1 is noted as failed (nightly ones are due
-/// again); one stopped in step 2 is finished.
+/// While no run is going on: what a crash or a full disk left. A run stopped in step 1 is noted as failed
+/// (nightly ones are due again); one stopped in step 2 is finished.
 ///
 /// # Errors
 /// The database cannot be written.
 pub fn resume(db: &Database, settings: &Settings, clock: &Clock) -> anyhow::Result<Resumed> {
-    let now = clock.now();
-    let interrupted = db.writer().write_blocking(move |tx| Ok(runs::fail_interrupted(tx, now)?))?;
+    let interrupted = if runs::any_interrupted(&*db.readers().get()?)? {
+        let now = clock.now();
+        db.writer().write_blocking(move |tx| Ok(runs::fail_interrupted(tx, now)?))?
+    } else {
+        0
+    };
     let emitted = emit::emit_pending(db, settings, clock, None, &Silent)?;
     let resumed = Resumed { interrupted, emitted };
     if resumed != Resumed::default() {

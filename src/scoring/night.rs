@@ -69,12 +69,14 @@ pub struct Due {
 /// Why the clock cannot be trusted with starting a run by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ClockSuspect {
-    #[error("the clock reads a time before this program was built; set the machine's clock")]
+    #[error("the clock reads a time before this program was built, so no nightly run starts; set the machine's clock")]
     BeforeBuild,
-    #[error("the clock reads a time before the latest run; nightly runs wait until it has passed that")]
+    #[error(
+        "the clock reads a time before the latest run, so no nightly run starts until it has passed that; set the machine's clock, or, if it is right, press Score now"
+    )]
     Behind,
     #[error(
-        "the clock reads more than {SUSPECT_AFTER_DAYS} days after the latest run; if it is right, `quintile score` starts again"
+        "the clock reads more than {SUSPECT_AFTER_DAYS} days after the latest run, so no nightly run starts; set the machine's clock, or, if it is right, press Score now"
     )]
     FarAhead,
 }

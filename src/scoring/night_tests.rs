@@ -129,6 +129,42 @@ fn a_clock_that_cannot_be_right() {
     }
 }
 
+/// Where and when the clocks are changed in two years, each date around it has one slot.
+#[test]
+fn every_zone_has_one_slot_a_date_around_each_change_of_its_clocks() {
+    const STEP: i64 = 3 * 3_600_000;
+    let begin = at("2026-01-01T12:00:00Z");
+    let mut changes = 0;
+    for zone in chrono_tz::TZ_VARIANTS {
+        let wall = |now: Timestamp| zone.from_utc_datetime(&now.to_utc().naive_utc()).naive_local();
+        let ahead = |now: Timestamp| wall(now) - now.to_utc().naive_utc();
+        for day in (0..730).map(|day| begin.plus_millis(day * Timestamp::DAY)) {
+            if ahead(day) == ahead(day.plus_millis(Timestamp::DAY)) {
+                continue;
+            }
+            changes += 1;
+            for cron in ["0 2 * * *", "30 0 * * *"] {
+                let schedule = Schedule::new(cron, zone).unwrap();
+                let mut last = Last::Since(day.plus_millis(-Timestamp::DAY));
+                let mut slots: Vec<Due> = Vec::new();
+                for beat in 0..(4 * Timestamp::DAY / STEP) {
+                    if let Some(due) = due(last, &schedule, day.plus_millis(beat * STEP - Timestamp::DAY)) {
+                        slots.push(due);
+                        last = Last::Slot(due.slot);
+                    }
+                }
+                assert!(slots.len() >= 3, "{zone} {day}: {slots:?}");
+                for pair in slots.windows(2) {
+                    assert_eq!(pair[0].slot.succ_opt(), Some(pair[1].slot), "{zone} {day}: {slots:?}");
+                    let hours = (pair[1].as_of.millis() - pair[0].as_of.millis()) / 3_600_000;
+                    assert!((22..=26).contains(&hours), "{zone} {day}: {slots:?}");
+                }
+            }
+        }
+    }
+    assert!(changes > 500, "only {changes} changes of clocks");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 

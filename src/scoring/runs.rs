@@ -3,8 +3,15 @@
 use chrono::NaiveDate;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{Request, Settings, Trigger, compare::Before};
-use crate::model::{Timestamp, text_enum};
+use super::{
+    Request, Settings, Trigger,
+    compare::Before,
+    night::{self, ClockSuspect},
+};
+use crate::{
+    model::{Timestamp, text_enum},
+    outbox,
+};
 
 /// After its first, second and third failure a nightly run is tried again so many minutes later;
 /// then it stays failed.
@@ -45,6 +52,9 @@ pub struct Begun {
 pub fn begin(tx: &Transaction<'_>, settings: &Settings, request: &Request, now: Timestamp) -> anyhow::Result<Begun> {
     if request.trigger != Trigger::Backfill && is_open(tx)? {
         return Err(NotBegun::Busy.into());
+    }
+    if request.is_of_this_moment(now) && night::suspect(latest_as_of(tx)?, now) == Some(ClockSuspect::Behind) {
+        take_back_the_future(tx, request.as_of)?;
     }
     if let Some(slot) = request.slot {
         let known = tx
@@ -109,6 +119,11 @@ fn retry_at(attempts: i64, now: Timestamp) -> Option<Timestamp> {
     Some(now.plus_millis(minutes * 60_000))
 }
 
+/// Whether a run, or a backfill, is in its first step.
+pub fn any_interrupted(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT EXISTS (SELECT 1 FROM runs WHERE state = 'scoring')", [], |row| row.get(0))
+}
+
 /// Runs that a crash stopped in step 1 changed nothing: nightly ones are due again at once.
 /// Returns how many there were.
 pub fn fail_interrupted(tx: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<usize> {
@@ -145,13 +160,38 @@ pub fn latest_slot(connection: &Connection) -> rusqlite::Result<Option<NaiveDate
     Ok(slot.and_then(|slot| slot.parse().ok()))
 }
 
-/// As-of of the latest run that changed customers.
+/// As-of of the latest run that changed customers, or of the latest night that was begun, if that is later.
 pub fn latest_as_of(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
-    connection.query_row(
+    let scored: Option<Timestamp> = connection.query_row(
         "SELECT max(as_of) FROM runs WHERE scored_at IS NOT NULL AND trigger <> 'backfill'",
         [],
         |row| row.get(0),
-    )
+    )?;
+    let night: Option<Timestamp> = connection
+        .query_row("SELECT as_of FROM runs WHERE slot IS NOT NULL ORDER BY slot DESC LIMIT 1", [], |row| row.get(0))
+        .optional()?;
+    Ok(scored.max(night))
+}
+
+/// Whether the clock can be trusted with starting a run by itself.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn clock_suspect(connection: &Connection, now: Timestamp) -> rusqlite::Result<Option<ClockSuspect>> {
+    Ok(night::suspect(latest_as_of(connection)?, now))
+}
+
+/// Somebody wants a run as of this moment, so the clock is right: runs as of a later one were begun under
+/// a wrong clock. They are as of now, and their nights are still to come.
+fn take_back_the_future(tx: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> {
+    let taken_back = tx.execute(
+        "UPDATE runs SET as_of = ?1, slot = NULL, retry_at = NULL WHERE as_of > ?1 AND trigger <> 'backfill'",
+        [now],
+    )?;
+    if taken_back > 0 {
+        tracing::warn!(runs = taken_back, "the clock was ahead; runs that were begun then count as of now");
+    }
+    Ok(())
 }
 
 /// What a run at `request.as_of` compares with.
@@ -174,11 +214,11 @@ pub fn before(connection: &Connection, settings: &Settings, request: &Request) -
     })
 }
 
-/// The instant of all changes of a run that commits now: later than any run before, even when the
-/// clock went back, so that the events of one customer stay in order.
+/// The instant of all changes of a run that commits now: later than any run and any event before, even
+/// when the clock went back, so that the events of one customer stay in order.
 pub fn instant(connection: &Connection, now: Timestamp) -> rusqlite::Result<Timestamp> {
     let last: Option<Timestamp> = connection.query_row("SELECT max(scored_at) FROM runs", [], |row| row.get(0))?;
-    Ok(last.map_or(now, |last| now.max(last.plus_millis(1))))
+    outbox::instant(connection, last.map_or(now, |last| now.max(last.plus_millis(1))))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    NotBegun, Request, Settings, Silent, Summary, Trigger, emit,
+    NotBegun, Request, Settings, Silent, Summary, Trigger,
     night::{self, ClockSuspect, Last, Schedule, Slot},
     resume, run, runs,
 };
@@ -65,12 +65,14 @@ impl Night {
     /// [`NotBegun::Busy`] while another run is going on, else as [`run`].
     pub async fn score_now(&self) -> anyhow::Result<Summary> {
         let _running = self.0.running.try_lock().map_err(|_| NotBegun::Busy)?;
+        let inner = self.0.clone();
+        blocking(move || inner.take_up()).await?;
         let as_of = self.0.clock.now();
         self.run(Request { trigger: Trigger::Manual, slot: None, as_of, missed: 0 }).await
     }
 
-    /// One heartbeat: makes the run that is due, if one is, or finishes one whose deliveries could
-    /// not be queued. Does nothing while a run is going on.
+    /// One heartbeat: takes up what a crash or a full disk left of a run, and makes the run that is due, if
+    /// one is. Does nothing while a run is going on.
     ///
     /// # Errors
     /// As [`run`]; a failed run is tried again by a later heartbeat.
@@ -78,10 +80,7 @@ impl Night {
         let Ok(_running) = self.0.running.try_lock() else { return Ok(None) };
         let inner = self.0.clone();
         let request = blocking(move || {
-            let emitted = emit::emit_pending(&inner.db, &inner.settings, &inner.clock, None, &Silent)?;
-            if emitted > 0 {
-                inner.emitted.notify_one();
-            }
+            inner.take_up()?;
             inner.due()
         })
         .await?;
@@ -91,20 +90,12 @@ impl Night {
         }
     }
 
-    /// Takes up what a crash left, then beats once a minute until told to stop. A run that is
-    /// going on then has ten seconds to finish.
+    /// Beats at once, which takes up what a crash left, and then once a minute until told to stop. A run
+    /// that is going on then has ten seconds to finish.
     ///
     /// # Errors
     /// The heartbeat cannot be started. A run that fails is logged and does not end the watch.
     pub async fn watch(&self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let inner = self.0.clone();
-        let resumed = {
-            let _running = self.0.running.lock().await;
-            blocking(move || resume(&inner.db, &inner.settings, &inner.clock)).await?
-        };
-        if resumed.emitted > 0 {
-            self.0.emitted.notify_one();
-        }
         self.beat_and_log().await;
 
         let mut scheduler = JobScheduler::new().await.context("cannot start the heartbeat")?;
@@ -142,18 +133,28 @@ impl Night {
 }
 
 impl Inner {
+    /// Notes that a run was stopped whose failure could not be noted then, and queues the deliveries that
+    /// could not be queued. The caller holds `running`, so nobody works on either.
+    fn take_up(&self) -> anyhow::Result<()> {
+        let resumed = resume(&self.db, &self.settings, &self.clock)?;
+        if resumed.emitted > 0 {
+            self.emitted.notify_one();
+        }
+        Ok(())
+    }
+
     /// The run that is due now: a failed one whose time has come again, else the night's.
     fn due(&self) -> anyhow::Result<Option<Request>> {
         let now = self.clock.now();
         let reader = self.db.readers().get()?;
+        if self.is_suspect(runs::clock_suspect(&reader, now)?) {
+            return Ok(None);
+        }
         if let Some(request) = runs::due_again(&reader, now)? {
             return Ok(Some(request));
         }
-        let Some(last) = last(&reader)? else { return Ok(None) };
+        let Some(last) = last(&reader, now)? else { return Ok(None) };
         let Some(due) = night::due(last, &self.schedule, now) else { return Ok(None) };
-        if self.is_suspect(night::suspect(runs::latest_as_of(&reader)?, now)) {
-            return Ok(None);
-        }
         let trigger = if due.is_late(now) { Trigger::CatchUp } else { Trigger::Scheduled };
         Ok(Some(Request { trigger, slot: Some(due.slot), as_of: due.as_of, missed: due.missed }))
     }
@@ -163,7 +164,7 @@ impl Inner {
         if let Some(reason) = suspect
             && *said != suspect
         {
-            tracing::error!(%reason, "no nightly run is started");
+            tracing::error!(%reason, "the clock is not believed");
         }
         *said = suspect;
         suspect.is_some()
@@ -171,13 +172,15 @@ impl Inner {
 }
 
 /// From when on nights count; `None`: there is no order to score yet.
-fn last(connection: &rusqlite::Connection) -> anyhow::Result<Option<Last>> {
+fn last(connection: &rusqlite::Connection, now: Timestamp) -> anyhow::Result<Option<Last>> {
     if let Some(slot) = runs::latest_slot(connection)? {
         return Ok(Some(Last::Slot(slot)));
     }
     // The order with the lowest id came first.
     let first: Option<Timestamp> =
         connection.query_row("SELECT (SELECT received_at FROM orders ORDER BY id LIMIT 1)", [], |row| row.get(0))?;
+    // One that came in after now did so under a wrong clock: the night before is made up for.
+    let first = first.map(|at| if at > now { now.plus_millis(-Timestamp::DAY) } else { at });
     Ok(first.map(Last::Since))
 }
 

@@ -40,6 +40,7 @@ const EDGES: &[(&str, &[&str])] = &[
             // Whose scores and what of a run are told.
             "scoring::told",
             "scoring::decide",
+            "scoring::clock_suspect",
             "outbox",
             "delivery::preview",
             "delivery::trial",

@@ -2,10 +2,12 @@
 
 mod answers;
 pub mod convergence;
+mod dates;
 mod files;
 mod first_order;
 mod generic;
 mod identity;
+mod spoofed;
 mod topics;
 mod unusable;
 mod woocommerce;

@@ -2,6 +2,7 @@
 
 mod api;
 mod cli;
+mod clock;
 mod corpus;
 mod cost;
 mod crash;
@@ -17,6 +18,7 @@ mod pages;
 mod privacy;
 mod readme;
 mod scoring;
+mod simulation;
 mod store;
 mod story;
 mod support;

@@ -71,7 +71,9 @@ fn clock(latest_run: Option<Timestamp>, now: Timestamp) -> Finding {
         }
         Some(ClockSuspect::Behind) => Finding::fail(
             CHECK,
-            format!("{now} is before {latest}; no nightly run starts until then; if the clock is wrong, {set}"),
+            format!(
+                "{now} is before {latest}; no nightly run starts until then; if that is wrong, {set}; if not, `quintile score` starts again"
+            ),
         ),
         Some(ClockSuspect::FarAhead) => Finding::warn(
             CHECK,

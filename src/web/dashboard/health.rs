@@ -11,20 +11,21 @@ use axum::{
 use serde_json::json;
 
 use super::App;
+use crate::scoring::clock_suspect;
 
 /// The program answers.
 pub async fn healthz() -> Response {
     Json(json!({"status": "ok"})).into_response()
 }
 
-/// The program can do its work: the database can be read. 503 with the reason when not.
+/// The program can do its work: the database can be read, and the clock believed. 503 with the reason
+/// when not.
 pub async fn readyz(State(app): State<Arc<App>>) -> Response {
-    let read = app.readers.read(|connection| {
-        Ok(connection.query_row("SELECT 1 FROM sqlite_schema WHERE name = 'runs'", [], |_| Ok(()))?)
-    });
-    match read.await {
-        Ok(()) if app.score_now.is_closed() => unavailable("scoring has stopped; restart quintile"),
-        Ok(()) => Json(json!({"status": "ready"})).into_response(),
+    let now = app.clock.now();
+    match app.readers.read(move |connection| Ok(clock_suspect(connection, now)?)).await {
+        Ok(_) if app.score_now.is_closed() => unavailable("scoring has stopped; restart quintile"),
+        Ok(Some(suspect)) => unavailable(&format!("clock_suspect: {suspect}")),
+        Ok(None) => Json(json!({"status": "ready"})).into_response(),
         Err(error) => unavailable(&format!("the database cannot be read: {error:#}")),
     }
 }

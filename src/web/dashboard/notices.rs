@@ -2,8 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use rusqlite::Connection;
+
 use super::{App, definitions, nights::Deliveries, statistics::Run, words};
-use crate::{config::Baseline, model::Timestamp};
+use crate::{config::Baseline, model::Timestamp, scoring::clock_suspect};
 
 /// How long after "Score now" the page says so, when no run has shown up yet.
 const ASKED_MS: i64 = 30_000;
@@ -81,6 +83,18 @@ pub fn notices(
         });
     }
     notices
+}
+
+/// The clock when it is not believed.
+pub fn clock(connection: &Connection, now: Timestamp) -> rusqlite::Result<Option<Notice>> {
+    let suspect = clock_suspect(connection, now)?;
+    Ok(suspect.map(|suspect| Notice {
+        tone: "bad",
+        title: "The clock is not believed".to_owned(),
+        text: words::sentence(&suspect.to_string()),
+        commands: Vec::new(),
+        link: None,
+    }))
 }
 
 /// The latest run when it is not simply done.

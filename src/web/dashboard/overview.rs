@@ -17,7 +17,7 @@ use super::{
     heat::{self, Heat},
     messages,
     nights::{self, Deliveries},
-    notices::{Notice, notices},
+    notices::{self, Notice, notices},
     runs,
     segment_table::{self, SegmentRow},
     statistics::{self, Run},
@@ -112,6 +112,7 @@ fn overview(app: &App, connection: &Connection, by_revenue: bool, now: Timestamp
     };
     let mut above = messages::notices(app, connection, now)?;
     let deliveries = figures.as_ref().map(|figures| &figures.deliveries);
+    above.extend(notices::clock(connection, now)?);
     above.extend(notices(app, run.as_ref(), runs.first(), &held, deliveries, now));
     above.extend(syncs::notice(app, connection)?);
     Ok(Overview {

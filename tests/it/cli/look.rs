@@ -246,7 +246,7 @@ fn a_run_as_of_the_future_is_made_with_a_warning() {
     assert_eq!(serde_json::from_str::<Value>(&done.out).unwrap()["scored"], 10);
     assert_eq!(
         done.err,
-        "warning: 2999-01-01T00:00:00Z lies in the future; until then no nightly run starts, and runs as of an earlier time only write statistics\n"
+        "warning: 2999-01-01T00:00:00Z lies in the future; no nightly run starts until then, or until one is made as of now\n"
     );
     let check = home.run(&["check"]);
     assert_eq!(check.code, 1);
@@ -255,7 +255,8 @@ fn a_run_as_of_the_future_is_made_with_a_warning() {
         "{}",
         check.out
     );
-    assert_eq!(home.json(&["score"])["statisticsOnly"], true);
+    assert_eq!(home.json(&["score"])["statisticsOnly"], false, "who scores now says that the clock is right");
+    assert!(!home.run(&["check"]).out.contains("before the latest run"));
 }
 
 #[test]

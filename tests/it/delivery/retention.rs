@@ -69,6 +69,16 @@ fn many_take_slices_and_each_day_begins_anew() {
 }
 
 #[test]
+fn what_was_queued_under_a_wrong_clock_keeps_nothing_else() {
+    let shop = Shop::new(&[]);
+    let now = shop.now();
+    ended(&shop, "delivered", -26_000, 1);
+    ended(&shop, "delivered", 31, 1);
+    assert_eq!(sweep(&shop, &mut Expired::default(), now), [1]);
+    assert_eq!(kept(&shop), ["delivered -26000"]);
+}
+
+#[test]
 fn what_ended_late_is_forgotten_and_so_are_answers_without_a_body() {
     let shop = Shop::new(&[]);
     let mut expired = Expired::default();

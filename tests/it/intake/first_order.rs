@@ -8,7 +8,7 @@ use quintile::{
 };
 use serde_json::json;
 
-use crate::support::shop::{OrderBody, Shop, customer, merge, order};
+use crate::support::shop::{NOON, OrderBody, Shop, customer, merge, order};
 
 /// Placed this morning.
 fn today(id: u64) -> OrderBody {
@@ -44,6 +44,16 @@ async fn the_first_order_is_told_once_and_the_forwarder_is_woken() {
     assert_eq!(shop.row("SELECT order_count FROM customers"), "0");
     shop.tell("orders/create", &today(3).by(&anna).json()).await;
     assert_eq!((shop.row("SELECT order_count FROM customers").as_str(), told(&shop).len()), ("1", 1));
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_customer_ascends_when_the_clock_goes_back() {
+    let shop = Shop::open();
+    shop.tell("orders/create", &today(1).by(&customer(7001, "anna@example.com")).json()).await;
+    shop.later(-3_600_000);
+    shop.tell("customers/redact", &json!({ "customer": { "id": 7001 }, "orders_to_redact": [] })).await;
+    let events = shop.rows(&format!("SELECT type, at - {NOON} FROM outbox ORDER BY seq"));
+    assert_eq!(events, ["customer/first_order | 0", "customer/redacted | 1"]);
 }
 
 #[tokio::test]

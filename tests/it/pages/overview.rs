@@ -1,6 +1,7 @@
 //! Overview, runs and health.
 
 use axum::http::{Method, StatusCode};
+use quintile::model::Timestamp;
 
 use crate::support::pages::{NOW, Shop};
 
@@ -402,6 +403,22 @@ fn health_for_whatever_watches() {
     let answer = shop.send(Method::POST, "/runs", &[("host", "localhost")]);
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.text(".empty").contains("Restart quintile"));
+}
+
+#[test]
+fn a_clock_that_is_not_believed_is_said_until_somebody_scores() {
+    let shop = Shop::scored(30);
+    assert_eq!((shop.get("/").texts(".notice").len(), shop.get("/readyz").status), (0, StatusCode::OK));
+    for (days, reason) in [(26_000, "more than 400 days after the latest run"), (-26_010, "before the latest run")] {
+        shop.pass(days * Timestamp::DAY);
+        let notices = shop.get("/").texts(".notice");
+        assert_eq!(notices.len(), 1);
+        assert!(notices[0].contains("The clock is not believed") && notices[0].contains(reason), "{notices:?}");
+        assert!(notices[0].contains("press Score now"), "{notices:?}");
+        let ready = shop.get("/readyz");
+        assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(ready.body.contains("clock_suspect") && ready.body.contains(reason), "{}", ready.body);
+    }
 }
 
 #[test]

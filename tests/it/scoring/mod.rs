@@ -4,6 +4,6 @@
 mod crash;
 mod lapsed;
 mod laws;
-mod model;
+pub mod model;
 mod night;
 mod runs;

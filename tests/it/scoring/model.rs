@@ -9,16 +9,16 @@ use quintile::{
 use crate::support::scored_shop::{DAY, Shop, add_order, customer_id, noon};
 
 /// One customer's orders: (cents, milliseconds before noon).
-type Orders = Vec<(i64, i64)>;
+pub type Orders = Vec<(i64, i64)>;
 
 /// How a shop is ranked.
 #[derive(Debug, Clone, Copy)]
-struct Way {
-    ties: Ties,
-    window_days: u32,
-    include_without_orders: bool,
-    as_of: Timestamp,
-    in_sql: bool,
+pub struct Way {
+    pub ties: Ties,
+    pub window_days: u32,
+    pub include_without_orders: bool,
+    pub as_of: Timestamp,
+    pub in_sql: bool,
 }
 
 /// NTILE(5), by the book: of `rows` rows, the first `rows mod 5` fifths have one more than the
@@ -45,7 +45,7 @@ fn score(values: &[(i64, usize)], ties: Ties) -> Vec<(usize, u8)> {
 }
 
 /// Everyone's scores; `None`: not ranked.
-fn expected(shop: &[Orders], way: Way) -> Vec<Option<[u8; 3]>> {
+pub fn expected(shop: &[Orders], way: Way) -> Vec<Option<[u8; 3]>> {
     let start = match way.window_days {
         0 => i64::MIN,
         days => way.as_of.millis() - i64::from(days) * DAY,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use quintile::{
     config::{Config, Scoring},
-    scoring::{Night, NotBegun, Trigger},
+    scoring::{self, Night, NotBegun, Trigger, night::ClockSuspect},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -61,6 +61,17 @@ async fn a_new_shop_waits_for_its_first_night() {
     shop.wait(60_000);
     assert_eq!(night.beat().await.unwrap(), None, "once");
     assert_eq!(runs(&shop), ["scheduled 2026-06-02 2026-06-02T00:00 done 0"]);
+}
+
+#[tokio::test]
+async fn a_shop_that_began_under_a_wrong_clock_does_not_wait_for_that_time() {
+    let shop = shop_with_orders("2097-12-29T08:00:00Z").await;
+    shop.set_clock(at("2026-06-01T10:00:00Z"));
+    let (night, _) = night_of(&shop);
+    night.beat().await.unwrap();
+    assert_eq!(runs(&shop), ["catch_up 2026-06-01 2026-06-01T00:00 done 0"]);
+    shop.wait(60_000);
+    assert_eq!(night.beat().await.unwrap(), None, "once");
 }
 
 #[tokio::test]
@@ -122,6 +133,29 @@ async fn a_failed_night_is_tried_again_after_5_15_and_60_minutes() {
 }
 
 #[tokio::test]
+async fn a_run_whose_failure_could_not_be_noted_either_stops_no_later_one() {
+    let shop = shop_with_orders("2026-06-01T10:00:00Z").await;
+    let breaking = shop.clone();
+    blocking(move || {
+        breaking.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON history BEGIN SELECT raise(ABORT, 'disk full'); END;
+             CREATE TRIGGER too BEFORE UPDATE ON runs WHEN new.state = 'failed' BEGIN SELECT raise(ABORT, 'disk full'); END",
+        );
+    })
+    .await;
+    let (night, _) = night_of(&shop);
+    shop.set_clock(at("2026-06-02T00:00:00Z"));
+    night.beat().await.unwrap_err();
+    night.score_now().await.unwrap_err();
+    assert_eq!(runs(&shop), ["scheduled 2026-06-02 2026-06-02T00:00 scoring 0"]);
+    let mending = shop.clone();
+    blocking(move || mending.execute("DROP TRIGGER full; DROP TRIGGER too")).await;
+    assert_eq!(night.score_now().await.unwrap().scored, 10, "without a restart");
+    night.beat().await.unwrap().unwrap();
+    assert_eq!(shop.rows("SELECT state FROM runs"), ["done", "done"]);
+}
+
+#[tokio::test]
 async fn a_clock_far_ahead_starts_nothing_until_a_person_does() {
     let shop = shop_with_orders("2026-06-01T10:00:00Z").await;
     let (night, _) = night_of(&shop);
@@ -135,6 +169,67 @@ async fn a_clock_far_ahead_starts_nothing_until_a_person_does() {
     assert_eq!(night.score_now().await.unwrap().trigger, Trigger::Manual);
     shop.wait(DAY);
     assert!(night.beat().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_stops_the_nights_until_a_person_says_that_it_is_right_now() {
+    let shop = shop_with_orders("2026-06-01T10:00:00Z").await;
+    let (night, _) = night_of(&shop);
+    shop.set_clock(at("2026-09-01T09:00:00Z"));
+    night.beat().await.unwrap().unwrap();
+    shop.set_clock(at("2026-06-02T00:00:00Z"));
+    assert_eq!(suspect(&shop), Some(ClockSuspect::Behind));
+    assert_eq!(night.beat().await.unwrap(), None);
+
+    assert_eq!(night.score_now().await.unwrap().trigger, Trigger::Manual);
+    assert_eq!(suspect(&shop), None);
+    assert_eq!(night.beat().await.unwrap().unwrap().scored, 10, "the night is still to come");
+    assert_eq!(night.beat().await.unwrap(), None);
+    assert_eq!(
+        runs(&shop),
+        [
+            "catch_up - 2026-06-02T00:00 done 91",
+            "manual - 2026-06-02T00:00 done 0",
+            "scheduled 2026-06-02 2026-06-02T00:00 done 0"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_night_that_failed_under_a_wrong_clock_stops_the_others_too() {
+    let shop = shop_with_orders("2026-06-01T10:00:00Z").await;
+    let (night, _) = night_of(&shop);
+    let breaking = shop.clone();
+    blocking(move || {
+        breaking.execute("CREATE TRIGGER broken BEFORE INSERT ON history BEGIN SELECT raise(ABORT, 'disk full'); END");
+    })
+    .await;
+    shop.set_clock(at("2026-09-01T09:00:00Z"));
+    night.beat().await.unwrap_err();
+    let mending = shop.clone();
+    blocking(move || mending.execute("DROP TRIGGER broken")).await;
+    shop.set_clock(at("2026-06-02T00:00:00Z"));
+    assert_eq!((suspect(&shop), night.beat().await.unwrap()), (Some(ClockSuspect::Behind), None));
+    night.score_now().await.unwrap();
+    assert_eq!(night.beat().await.unwrap().unwrap().trigger, Trigger::Scheduled);
+    assert_eq!(runs(&shop)[0], "catch_up - 2026-06-02T00:00 failed 91", "and is not tried again");
+}
+
+#[tokio::test]
+async fn a_run_of_the_past_says_nothing_of_the_clock() {
+    let shop = shop_with_orders("2026-06-01T10:00:00Z").await;
+    let (night, _) = night_of(&shop);
+    shop.set_clock(at("2026-06-02T00:00:00Z"));
+    night.beat().await.unwrap().unwrap();
+    shop.set_clock(at("2026-06-01T12:00:00Z"));
+    let past = shop.clone();
+    let summary = blocking(move || past.score_as_of(at("2026-06-01T11:00:00Z"))).await;
+    assert!(summary.statistics_only);
+    assert_eq!(suspect(&shop), Some(ClockSuspect::Behind));
+}
+
+fn suspect(shop: &Shop) -> Option<ClockSuspect> {
+    scoring::clock_suspect(&shop.db.readers().get().unwrap(), shop.now()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
