@@ -5,6 +5,7 @@ mod cli;
 mod corpus;
 mod crash;
 mod crash_batches;
+mod crash_queue;
 mod crash_steps;
 mod delivery;
 mod edges;
