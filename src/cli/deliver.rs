@@ -64,7 +64,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 
 fn print(report: &Report, format: Format) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    let Report { delivered, retrying, dead, held, waiting, .. } = report;
+    let Report { delivered, retrying, dead, held, unconsented, waiting, .. } = report;
     match format {
         Format::Json => {
             serde_json::to_writer(&mut out, report)?;
@@ -74,11 +74,20 @@ fn print(report: &Report, format: Format) -> anyhow::Result<()> {
             writeln!(out, "delivered,retrying,dead,held,waiting\n{delivered},{retrying},{dead},{held},{waiting}")?;
         }
         Format::Table => {
+            let undecided = "wait for your decision: `quintile deliveries release`, or `discard`";
+            let held = match (*held - *unconsented, *unconsented) {
+                (_, 0) => (*held, undecided.to_owned()),
+                (0, _) => (*held, "go out by themselves once their customers agree to e-mail marketing".to_owned()),
+                (decidable, unconsented) => (
+                    *held,
+                    format!("{decidable} {undecided}; {unconsented} go out by themselves once their customers agree"),
+                ),
+            };
             for (name, count, meaning) in [
                 ("delivered", i64::try_from(*delivered)?, "taken by their tool"),
                 ("retrying", *retrying, "failed so far, tried again later"),
                 ("dead", i64::try_from(*dead)?, "given up; see `quintile deliveries --state dead`"),
-                ("held", *held, "wait for your decision: `quintile deliveries release`, or `discard`"),
+                ("held", held.0, held.1.as_str()),
                 ("waiting", *waiting, "not tried yet"),
             ] {
                 writeln!(out, "{name:<10}{count:>10}  {meaning}")?;

@@ -1,5 +1,5 @@
-//! One destination's share of the work: how many requests run at once, how fast, and how much is
-//! claimed ahead of them. Each destination has its own, so one that hangs holds up nobody else.
+//! One destination's share of the work: how many requests run at once, how fast, and how much of it a
+//! kill may repeat. Each destination has its own, so one that hangs holds up nobody else.
 
 use std::sync::{
     Arc,
@@ -17,11 +17,10 @@ use crate::{
 /// Requests to one destination at a time, unless its tool allows fewer: enough for thousands a
 /// second when it answers, few enough for a small tool.
 pub const CONNECTIONS: usize = 16;
-/// Claims ahead of the requests while a destination takes everything: the next request starts
-/// without waiting for a commit.
-const AHEAD: usize = 1024;
-/// The same for a destination of batches, each of which is many events.
-const BATCHES_AHEAD: usize = 16;
+/// Claims per connection whose request runs, or was answered and is not recorded yet: 1, so that a kill
+/// repeats no more than one delivery for each connection (of a destination of batches, one batch). With
+/// more, the next request would start without waiting for a commit, and as many more would come twice.
+const UNRECORDED_PER_CONNECTION: usize = 1;
 
 pub struct Lane {
     /// One permit per request that may run.
@@ -30,12 +29,12 @@ pub struct Lane {
     pub stopped: Stopped,
     /// Of a destination of batches.
     row: Option<Row>,
-    connections: usize,
+    /// Claims that may be open at a time.
+    limit: usize,
     /// Requests that one delivery takes.
     requests: usize,
-    /// Claimed, its request not ended yet.
+    /// Claimed, and what became of it not recorded yet.
     claimed: usize,
-    limit: usize,
     pace: Pace,
 }
 
@@ -104,19 +103,19 @@ impl Lane {
             slots: Arc::new(Semaphore::new(connections)),
             stopped: Stopped::default(),
             row: batches.then(Row::default),
-            connections,
+            limit: connections * UNRECORDED_PER_CONNECTION,
             requests,
             claimed: 0,
-            limit: connections,
             pace: Pace::new(per_minute, now),
         }
     }
 
-    /// How many more may be claimed. `settling`: all that ended is settled before the claim.
-    pub fn places(&mut self, settling: bool, now: Timestamp) -> Places {
-        let mut room = self.limit.saturating_sub(self.claimed);
+    /// How many more may be claimed, once `settling` of those that were are settled.
+    pub fn places(&mut self, settling: usize, now: Timestamp) -> Places {
+        let in_flight = self.claimed.saturating_sub(settling);
+        let mut room = self.limit.saturating_sub(in_flight);
         if let Some(row) = self.row.as_ref().filter(|row| row.broken.get()) {
-            if self.claimed == 0 && settling {
+            if in_flight == 0 {
                 row.broken.set(false);
             } else {
                 room = 0;
@@ -124,7 +123,7 @@ impl Lane {
         }
         let paced = self.pace.available(now).div_ceil(self.requests);
         let more_at = if paced < room { self.pace.more_at(now) } else { None };
-        Places { in_flight: self.claimed, free: room.min(paced), more_at }
+        Places { in_flight, free: room.min(paced), more_at }
     }
 
     pub fn claimed(&mut self, now: Timestamp) {
@@ -144,27 +143,21 @@ impl Lane {
         self.stopped.set(health.gate(now) != Gate::Open);
     }
 
-    /// A delivery ended. After a failure nothing is claimed ahead: what is claimed counts as tried
-    /// if the power goes, and a tool that fails now will fail those too.
-    pub fn ended(&mut self, effect: Effect, sent: bool, now: Timestamp) {
+    /// What became of a claim is recorded.
+    pub fn settled(&mut self) {
         self.claimed = self.claimed.saturating_sub(1);
-        if !sent {
-            return;
-        }
+    }
+
+    /// A request was sent and ended.
+    pub fn ended(&mut self, effect: Effect, now: Timestamp) {
         match effect {
-            Effect::Success => {
-                let most = if self.row.is_some() { BATCHES_AHEAD } else { AHEAD };
-                self.limit = (self.limit + 1).min(most);
-                self.pace.succeeded(now);
-                return;
-            }
+            Effect::Success => self.pace.succeeded(now),
             Effect::Wait(_) => {
                 self.pace.slow_down(now);
                 self.stopped.set(true);
             }
             Effect::Refused | Effect::Disable => self.stopped.set(true),
-            Effect::Failure | Effect::None => {}
+            Effect::Failure | Effect::Notice | Effect::None => {}
         }
-        self.limit = self.connections;
     }
 }

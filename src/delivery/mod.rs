@@ -71,8 +71,10 @@ pub struct Report {
     pub refused: u64,
     /// Now in the queue: tried, will be tried again.
     pub retrying: i64,
-    /// Now in the queue: waiting for the merchant.
+    /// Now in the queue: waiting for the merchant, or until a customer agrees.
     pub held: i64,
+    /// Of those, the ones that go out by themselves once their customer agrees.
+    pub unconsented: i64,
     /// Now in the queue: not tried yet.
     pub waiting: i64,
     /// It stopped although something was due: the time was over, or it was told to.
@@ -220,7 +222,9 @@ impl Forwarder {
         self.report.cut_short = !self.work(shutdown, until_idle, timeout).await;
         self.finish().await;
         match self.readers.read(|connection| Ok(outbox::open(connection)?)).await {
-            Ok(open) => Report { waiting: open.waiting, retrying: open.retrying, held: open.held, ..self.report },
+            Ok(outbox::Open { waiting, retrying, held, unconsented }) => {
+                Report { waiting, retrying, held, unconsented, ..self.report }
+            }
             Err(error) => Report { error: Some(format!("{error:#}")), ..self.report },
         }
     }

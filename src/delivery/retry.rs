@@ -124,7 +124,8 @@ pub fn judge(reply: &Reply, this: Try, now: Timestamp) -> Judgement {
     };
     let spared = Verdict::Retry { at, spared: true };
     let answer = match reply {
-        Reply::Failure(Failure::Blocked(_)) => return so(Verdict::Dead, Effect::Failure),
+        // Nothing was sent, so it tells nothing of the destination: the merchant's settings keep it away.
+        Reply::Failure(Failure::Blocked(_)) => return so(Verdict::Dead, Effect::Notice),
         // The same event and the same settings will fail again, but the settings may be mended.
         Reply::Failure(Failure::Unrenderable(_)) => return so(again(ATTEMPTS_MALFORMED), Effect::None),
         Reply::Failure(_) => return so(again(ATTEMPTS), Effect::Failure),

@@ -17,7 +17,7 @@ use crate::{
     clock::Clock,
     db::Readers,
     model::Timestamp,
-    outbox::{self, Claim, Effect, Settlement, Verdict, msg_id},
+    outbox::{self, Claim, Effect, Route, Settlement, Verdict, msg_id},
 };
 
 /// What the loop tells the requests.
@@ -101,6 +101,7 @@ pub struct Job {
     pub client: Client,
     pub readers: Readers,
     pub destinations: Arc<[Destination]>,
+    pub routes: Arc<[Route]>,
     pub clock: Clock,
     pub slots: Arc<Semaphore>,
     pub stopped: Stopped,
@@ -142,13 +143,18 @@ impl Job {
     }
 
     /// Whether the claim still stands: it may have waited long for its turn, and somebody in it may
-    /// have been erased meanwhile, by this process or another one.
+    /// have been erased or have changed their mind meanwhile, by this process or another one.
     async fn may_send(&self, claim: &Claim) -> bool {
         let (id, token) = (claim.delivery_id, claim.token.clone());
-        // One row by its id: microseconds, where handing it to another thread would cost several times that.
+        // A few rows by their ids: microseconds, where handing it to another thread would cost several times that.
         let asked = match self.readers.try_get() {
-            Some(connection) => outbox::may_send(&connection, id, &token).map_err(Into::into),
-            None => self.readers.read(move |connection| Ok(outbox::may_send(connection, id, &token)?)).await,
+            Some(connection) => {
+                outbox::may_send(&connection, &self.routes[claim.route], id, &token).map_err(Into::into)
+            }
+            None => {
+                let (routes, route) = (self.routes.clone(), claim.route);
+                self.readers.read(move |connection| Ok(outbox::may_send(connection, &routes[route], id, &token)?)).await
+            }
         };
         asked.unwrap_or_else(|error| {
             tracing::warn!(delivery_id = id, error = format!("{error:#}"), "not sent: the queue could not be asked");

@@ -17,13 +17,13 @@ use crate::{
     clock::Clock,
     metrics::Metrics,
     model::Timestamp,
-    outbox::{self, Claim, Claims, DestinationState, Ids, Settlement, Turned, Verdict},
+    outbox::{self, Claim, Claims, DestinationState, Ids, Places, Settlement, Turned, Verdict},
 };
 
-/// Deliveries claimed in one transaction.
-const CLAIM: usize = 512;
+/// Deliveries claimed in one transaction: eight destinations with all their connections.
+const CLAIM: usize = 128;
 /// Deliveries settled in one transaction.
-const SETTLE: usize = 512;
+const SETTLE: usize = 256;
 /// Events without a run that are queued in one transaction.
 const QUEUE: usize = 256;
 /// Deliveries that wait for a consent, looked at in one transaction.
@@ -85,6 +85,15 @@ impl Sending {
         }
     }
 
+    /// What each destination can take once the first `count` that ended are settled.
+    fn places(&mut self, count: usize, now: Timestamp) -> Vec<Places> {
+        let mut settling = vec![0; self.lanes.len()];
+        for ended in &self.ended[..count] {
+            settling[ended.route] += 1;
+        }
+        self.lanes.iter_mut().zip(settling).map(|(lane, settling)| lane.places(settling, now)).collect()
+    }
+
     fn batch(&self, count: usize) -> Vec<Settlement> {
         self.ended[..count].iter().map(|ended| ended.settlement.clone()).collect()
     }
@@ -102,8 +111,9 @@ impl Sending {
             None => None,
         };
         if let Some(ended) = ended {
-            let sent = ended.settlement.verdict != Verdict::Unsent;
-            self.lanes[ended.route].ended(ended.settlement.effect, sent, self.clock.now());
+            if ended.settlement.verdict != Verdict::Unsent {
+                self.lanes[ended.route].ended(ended.settlement.effect, self.clock.now());
+            }
             self.ended.push(ended);
         }
     }
@@ -141,8 +151,7 @@ impl Forwarder {
         self.sending.collect_ready();
         let now = self.clock.now();
         let count = self.sending.ended.len().min(SETTLE);
-        let settling = count == self.sending.ended.len();
-        let places: Vec<_> = self.sending.lanes.iter_mut().map(|lane| lane.places(settling, now)).collect();
+        let places = self.sending.places(count, now);
         if count == 0 && !places.is_empty() && places.iter().all(|places| places.free == 0) {
             return Ok(Next::Paced(places.iter().filter_map(|places| places.more_at).min()));
         }
@@ -197,6 +206,7 @@ impl Forwarder {
             client: self.client.clone(),
             readers: self.readers.clone(),
             destinations: self.destinations.clone(),
+            routes: self.routes.clone(),
             clock: self.clock.clone(),
             slots: lane.slots.clone(),
             stopped: lane.stopped.clone(),
@@ -242,6 +252,7 @@ impl Forwarder {
     fn recorded(&mut self, count: usize) {
         let now = self.clock.now();
         for ended in self.sending.ended.drain(..count) {
+            self.sending.lanes[ended.route].settled();
             count_attempt(&self.metrics, &self.routes[ended.route].name, &ended, now);
             match ended.settlement.verdict {
                 Verdict::Delivered => self.report.delivered += 1,

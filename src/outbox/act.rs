@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension, Params, ToSql, Transaction, params};
 
 use super::{
-    Ids, State,
+    Hold, Ids, State,
     batch::dissolve,
     line::{Entry, Line, Lines, Place},
 };
@@ -92,9 +92,9 @@ pub struct Cursor {
 }
 
 /// `?1` to `?10`: state, last id, and the parts of a [`Filter`]. In this form the index by state
-/// gives the rows in the order of ids. `?11`: a hold that is not meant; `?12`: a batch is meant when
-/// one of its events is, which holds for what can be done event by event; one that was never sent
-/// can be taken apart for it. `?13`: nothing happened to it since.
+/// gives the rows in the order of ids. A batch is meant when one of its events is. `?11`: a hold that
+/// is not meant; `?12`, of [`count_up_to`]: what is done to a batch is done to it as a whole, or event
+/// by event without taking it apart; `?13`: nothing happened to it since.
 macro_rules! matching {
     () => {
         "d.state = ?1 AND d.id > ?2 AND (?3 IS NULL OR d.id = ?3) AND (?4 IS NULL OR d.destination = ?4)
@@ -103,7 +103,7 @@ macro_rules! matching {
          AND ((?9 IS NULL AND ?10 IS NULL)
            OR (d.events = 1 AND EXISTS (SELECT 1 FROM outbox o WHERE o.seq = d.seq AND (?9 IS NULL OR o.new_segment = ?9)
                         AND (?10 IS NULL OR o.customer_id = ?10)))
-           OR ((?12 OR d.attempts = 0) AND d.events > 1 AND EXISTS (
+           OR (d.events > 1 AND EXISTS (
                 SELECT 1 FROM batched b JOIN outbox o ON o.seq = b.seq
                  WHERE b.delivery_id = d.id AND (?9 IS NULL OR o.new_segment = ?9)
                    AND (?10 IS NULL OR o.customer_id = ?10))))
@@ -132,7 +132,7 @@ impl Filter {
             Box::new(self.until),
             Box::new(self.segment.clone()),
             Box::new(self.customer_id),
-            Box::new((action == Action::Release).then_some(super::Hold::Consent)),
+            Box::new((action == Action::Release).then_some(Hold::Consent)),
             Box::new(matches!(action, Action::Retry | Action::Replay)),
             Box::new(self.untouched_since),
         ]
@@ -211,8 +211,8 @@ pub fn act(
     for one in &matched {
         reached = Some(one.id);
         done += match (action, state) {
-            (Action::Discard, _) if one.is_batch && filter.is_of_events() => {
-                discard_of_batch(tx, one, filter, ids, now)?
+            (Action::Discard | Action::Release, _) if one.is_batch && filter.is_of_events() => {
+                act_on_part(tx, one, (action, state), filter, ids, now)?
             }
             _ => act_on(tx, one, (action, state), filter, ids, now)?,
         };
@@ -270,11 +270,15 @@ pub fn newest_replay(connection: &Connection, id: i64) -> rusqlite::Result<Optio
         .query_row(params![seq, id, message_id], |row| row.get(0))
 }
 
-/// Takes a batch apart that was never sent, and drops those of its events that are meant. Returns
-/// how many.
-fn discard_of_batch(
+/// Takes a batch apart, and releases or discards those of its events that are meant; the others stay
+/// held if the batch was, and else go out alone or in new batches. Returns how many were meant.
+///
+/// Were it tried and the answer lost, its receiver may see the others again, in messages with other
+/// ids, and knows them by the ids of the events.
+fn act_on_part(
     tx: &Transaction<'_>,
     batch: &Matched,
+    (action, state): (Action, State),
     filter: &Filter,
     ids: &mut Ids,
     now: Timestamp,
@@ -283,15 +287,20 @@ fn discard_of_batch(
         "SELECT EXISTS (SELECT 1 FROM outbox
            WHERE seq = ?1 AND (?2 IS NULL OR new_segment = ?2) AND (?3 IS NULL OR customer_id = ?3))",
     )?;
-    let mut dropped = 0;
+    let hold: Option<Hold> =
+        tx.prepare_cached("SELECT hold FROM deliveries WHERE id = ?1")?.query_row([batch.id], |row| row.get(0))?;
+    let mut meant = 0;
     for member in dissolve(tx, batch.id, ids, now)? {
+        let line = Line { destination: batch.line.destination.clone(), customer_id: member.customer_id };
         if is_meant.query_row(params![member.seq, filter.segment, filter.customer_id], |row| row.get(0))? {
-            let line = Line { destination: batch.line.destination.clone(), customer_id: member.customer_id };
-            line.finish(tx, member.id, State::Discarded, now)?;
-            dropped += 1;
+            let part = Matched { id: member.id, line, is_batch: false, ..*batch };
+            act_on(tx, &part, (action, state), filter, ids, now)?;
+            meant += 1;
+        } else if let Some(hold) = hold {
+            line.hold(tx, member.id, hold)?;
         }
     }
-    Ok(dropped)
+    Ok(meant)
 }
 
 struct Matched {

@@ -6,6 +6,8 @@
 //! ended. Of the ids of its events' own deliveries it has the highest; the others stay free
 //! ([`take_apart`] and [`dissolve`] give them back), so each customer's line keeps its order.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, Transaction, params};
 use serde::Serialize;
 
@@ -16,13 +18,6 @@ use super::{
     msg_id,
 };
 use crate::model::Timestamp;
-
-/// Bytes of a body at most; one event alone may be larger.
-pub(super) const BODY_LIMIT: usize = 256 * 1024;
-
-/// Events that fit into [`BODY_LIMIT`] also with names and addresses: more would be put together in
-/// vain.
-const FITTING: u32 = 300;
 
 /// A delivery of one event that is put into a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,30 +39,34 @@ pub(super) struct Gathering<'a> {
     message_id: [u8; 16],
     /// Their seq and customer, ascending.
     members: Vec<(i64, Option<i64>)>,
+    /// Those customers.
+    customers: HashSet<Option<i64>>,
 }
 
 impl<'a> Gathering<'a> {
     pub fn new(destination: &'a str, size: u32) -> Self {
         Self {
             destination,
-            size: size.min(FITTING),
+            size,
             kind: None,
             run_id: None,
             message_id: [0; 16],
             members: Vec::new(),
+            customers: HashSet::new(),
         }
     }
 
     /// Adds an event that nothing stands before in its customer's line.
     pub fn add(&mut self, tx: &Transaction<'_>, entry: &Entry<'_>, now: Timestamp) -> rusqlite::Result<()> {
         let other = (self.kind, self.run_id) != (Some(entry.kind), entry.run_id);
-        let twice = || self.members.iter().any(|(_, customer_id)| *customer_id == entry.customer_id);
-        if other || self.members.len() >= self.size as usize || twice() {
+        let twice = self.customers.contains(&entry.customer_id);
+        if other || self.members.len() >= self.size as usize || twice {
             self.flush(tx, now)?;
             (self.kind, self.run_id) = (Some(entry.kind), entry.run_id);
         }
         self.message_id = entry.message_id;
         self.members.push((entry.seq, entry.customer_id));
+        self.customers.insert(entry.customer_id);
         Ok(())
     }
 
@@ -104,6 +103,7 @@ impl<'a> Gathering<'a> {
             }
         }
         self.members.clear();
+        self.customers.clear();
         Ok(())
     }
 }
@@ -235,15 +235,47 @@ pub(super) fn dissolve(
     Ok(members)
 }
 
-/// The next batches of a destination that were never sent, with an id above `after`.
-pub(super) fn unsent(tx: &Transaction<'_>, destination: &str, after: i64, limit: usize) -> rusqlite::Result<Vec<i64>> {
+/// The next batches of a destination, with an id above `after`, that were never sent, or of those
+/// that were the ones whose next attempt the merchant may still decide about.
+pub(super) fn next_batches(
+    tx: &Transaction<'_>,
+    destination: &str,
+    tried: bool,
+    after: i64,
+    limit: usize,
+) -> rusqlite::Result<Vec<i64>> {
     tx.prepare_cached(
         "SELECT id FROM deliveries INDEXED BY deliveries_batches
-         WHERE destination = ?1 AND events > 1 AND finished_at IS NULL AND id > ?2 AND attempts = 0
+         WHERE destination = ?1 AND events > 1 AND finished_at IS NULL AND id > ?2 AND (attempts > 0) = ?4
+           AND state <> 'sending'
          ORDER BY id LIMIT ?3",
     )?
-    .query_map(params![destination, after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get(0))?
+    .query_map(params![destination, after, i64::try_from(limit).unwrap_or(i64::MAX), tried], |row| row.get(0))?
     .collect()
+}
+
+/// Whether somebody in a batch has other news of the same type in the queue of its destination, that
+/// wait for no decision. Asked when the batches that were never sent are taken apart: what is left
+/// are the few that were.
+pub(super) fn has_rival(tx: &Transaction<'_>, delivery_id: i64) -> rusqlite::Result<bool> {
+    tx.prepare_cached(
+        "SELECT EXISTS (
+           SELECT 1 FROM deliveries this CROSS JOIN batched mine ON mine.delivery_id = this.id
+             CROSS JOIN outbox told ON told.seq = mine.seq
+            WHERE this.id = ?1 AND (
+              EXISTS (SELECT 1 FROM deliveries other INDEXED BY deliveries_open
+                        CROSS JOIN outbox news ON news.seq = other.seq
+                       WHERE other.destination = this.destination AND other.customer_id = mine.customer_id
+                         AND other.finished_at IS NULL AND (other.hold IS NULL OR other.hold = 'destination')
+                         AND news.type = told.type)
+              OR EXISTS (SELECT 1 FROM deliveries other INDEXED BY deliveries_batches
+                           CROSS JOIN batched theirs ON theirs.delivery_id = other.id
+                           CROSS JOIN outbox news ON news.seq = theirs.seq
+                          WHERE other.destination = this.destination AND other.events > 1
+                            AND other.finished_at IS NULL AND other.id <> this.id
+                            AND theirs.customer_id = mine.customer_id AND news.type = told.type)))",
+    )?
+    .query_row([delivery_id], |row| row.get(0))
 }
 
 fn members_of(tx: &Transaction<'_>, delivery_id: i64) -> rusqlite::Result<Vec<Member>> {

@@ -10,7 +10,11 @@ use std::sync::Arc;
 use rusqlite::{Connection, Transaction, params};
 
 use self::desk::Desk;
-use super::{EventType, Gate, Health, Route, Shop, destinations, line::Line};
+use super::{
+    EventType, Gate, Health, Route, Shop, destinations,
+    line::Line,
+    route::{Consent, Subject, told_consent},
+};
 use crate::model::Timestamp;
 
 /// Who claims, for whom, and how much.
@@ -144,20 +148,43 @@ pub fn claim(tx: &Transaction<'_>, claims: &Claims) -> rusqlite::Result<Claimed>
     Ok(claimed)
 }
 
-/// Whether a claim may still be sent: nobody in it was erased since, and it was not taken back. Asked
-/// before each request.
+/// Whether a claim may still be sent: it was not taken back, nobody in it was erased since, and
+/// everybody in it still agrees where `route` asks for that. Asked before each request.
 ///
 /// # Errors
 /// Those of SQLite; nothing may be sent then.
-pub fn may_send(connection: &Connection, delivery_id: i64, token: &str) -> rusqlite::Result<bool> {
-    connection
+pub fn may_send(connection: &Connection, route: &Route, delivery_id: i64, token: &str) -> rusqlite::Result<bool> {
+    let stands = connection
         .prepare_cached("SELECT 1 FROM deliveries WHERE id = ?1 AND claim = ?2 AND body IS NOT NULL")?
-        .exists(params![delivery_id, token])
+        .exists(params![delivery_id, token])?;
+    if !stands || !route.asks_consent() {
+        return Ok(stands);
+    }
+    let mut select = connection.prepare_cached(concat!(
+        "SELECT o.type, c.email, ",
+        told_consent!(),
+        ", c.redacted_at IS NOT NULL
+         FROM (SELECT seq FROM deliveries WHERE id = ?1 AND events = 1
+                UNION ALL SELECT seq FROM batched WHERE delivery_id = ?1) e
+         CROSS JOIN outbox o ON o.seq = e.seq LEFT JOIN customers c ON c.id = o.customer_id"
+    ))?;
+    let mut rows = select.query([delivery_id])?;
+    while let Some(row) = rows.next()? {
+        let subject = Subject {
+            email: row.get_ref(1)?.as_str_or_null()?,
+            consent: row.get_ref(2)?.as_str_or_null()?,
+            erased: row.get(3)?,
+        };
+        if route.consent(row.get(0)?, &subject) != Consent::Given {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Takes back what another start of the program left in flight: due at once, the cut-off attempt
-/// marked `interrupted`. It stays counted, so that a delivery on which the program dies each time
-/// comes to an end. Returns how many there were.
+/// marked `interrupted`, as it may have arrived. It stays counted, so that a delivery on which the
+/// program dies each time comes to an end. Returns how many there were.
 ///
 /// # Errors
 /// Those of SQLite.

@@ -120,12 +120,23 @@ pub enum Resume {
 /// Where the next slice of a queue begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Position {
-    /// The batches that were never sent are taken apart.
-    apart: bool,
+    batches: Batches,
     /// Index into [`OPEN`].
     state: usize,
     /// The last id looked at.
     id: i64,
+}
+
+/// What was done to the batches of a queue, whose customers' newest is asked for one by one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Batches {
+    /// Those that were never sent are being taken apart.
+    #[default]
+    Unsent,
+    /// Of those that were tried, the ones that hold old news, or whose news make others old. The rest
+    /// stay as they are: sent again, they have the same id and bytes.
+    Tried,
+    Done,
 }
 
 /// Deliveries looked at in one transaction of [`resume`].
@@ -172,16 +183,8 @@ pub fn prepare_resume(
     limit: usize,
     now: Timestamp,
 ) -> rusqlite::Result<Option<Position>> {
-    if resume == Resume::Latest && !position.apart {
-        // Each customer's newest is asked for, and a batch has many customers.
-        let batches = batch::unsent(tx, name, position.id, limit.div_ceil(100))?;
-        for id in &batches {
-            batch::dissolve(tx, *id, &mut Ids::random(now), now)?;
-        }
-        return Ok(Some(match batches.last() {
-            Some(id) => Position { id: *id, ..position },
-            None => Position { apart: true, ..Position::default() },
-        }));
+    if resume == Resume::Latest && position.batches != Batches::Done {
+        return take_batches_apart(tx, name, position, limit.div_ceil(100), now).map(Some);
     }
     let Some(state) = OPEN.get(position.state) else { return Ok(None) };
     // By state: by destination they would all have to be sorted for each slice.
@@ -210,13 +213,36 @@ pub fn prepare_resume(
     }))
 }
 
-/// Whether the customer has a newer delivery of the same type in the queue.
+/// The next `limit` batches, before the single deliveries are looked at.
+fn take_batches_apart(
+    tx: &Transaction<'_>,
+    name: &str,
+    position: Position,
+    limit: usize,
+    now: Timestamp,
+) -> rusqlite::Result<Position> {
+    let tried = position.batches == Batches::Tried;
+    let batches = batch::next_batches(tx, name, tried, position.id, limit)?;
+    for id in &batches {
+        if !tried || batch::has_rival(tx, *id)? {
+            batch::dissolve(tx, *id, &mut Ids::random(now), now)?;
+        }
+    }
+    Ok(match (batches.last(), position.batches) {
+        (Some(id), _) => Position { id: *id, ..position },
+        (None, Batches::Unsent) => Position { batches: Batches::Tried, ..Position::default() },
+        (None, _) => Position { batches: Batches::Done, ..Position::default() },
+    })
+}
+
+/// Whether the customer has a newer delivery of the same type in the queue. One that waits for a
+/// decision does not count: it may never be sent.
 fn is_outdated(tx: &Transaction<'_>, id: i64, line: &Line) -> rusqlite::Result<bool> {
     tx.prepare_cached(
         "SELECT EXISTS (
            SELECT 1 FROM deliveries AS newer JOIN outbox AS told ON told.seq = newer.seq
             WHERE newer.destination = ?1 AND newer.customer_id = ?2 AND newer.finished_at IS NULL AND newer.id > ?3
-              AND told.type = (SELECT type FROM outbox JOIN deliveries AS this USING (seq) WHERE this.id = ?3))",
+              AND (newer.hold IS NULL OR newer.hold = 'destination') AND told.type = (SELECT type FROM outbox JOIN deliveries AS this USING (seq) WHERE this.id = ?3))",
     )?
     .query_row(params![line.destination, line.customer_id, id], |row| row.get(0))
 }

@@ -36,7 +36,7 @@ pub enum DestinationState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     pub state: DestinationState,
-    /// A sentence for the merchant on why it is not active.
+    /// A sentence for the merchant: why it is not active, or what to mend although it is.
     pub reason: Option<String>,
     pub since: Timestamp,
     /// In a row.
@@ -58,6 +58,9 @@ pub struct Health {
 pub enum Effect {
     /// Nothing: the answer speaks of this delivery alone.
     None,
+    /// The merchant has to know of it, but it says nothing of how the destination fares (a blocked
+    /// address).
+    Notice,
     Success,
     Failure,
     /// It does not know us (401, 403): every other request would fail too.
@@ -85,14 +88,22 @@ impl Health {
         }
     }
 
-    /// After an answer. `reason` is the sentence about it.
+    /// After a request. `reason` is the sentence about its answer.
     #[must_use]
     pub fn after(&self, effect: Effect, reason: Option<&str>, now: Timestamp) -> Self {
         let mut next = self.clone();
         match effect {
             Effect::None => {}
+            Effect::Notice => {
+                if matches!(self.state, DestinationState::Active | DestinationState::Failing) {
+                    next.reason = reason.map(str::to_owned);
+                }
+            }
             Effect::Success => {
                 (next.failures, next.failing_since) = (0, None);
+                if self.state == DestinationState::Active {
+                    next.reason = None;
+                }
                 next.wait_until = self.wait_until.filter(|until| *until > now);
                 if self.state == DestinationState::Failing {
                     next.enter(DestinationState::Active, None, now);
@@ -102,7 +113,19 @@ impl Health {
             Effect::Disable => next.enter(DestinationState::Disabled, reason, now),
             Effect::Failure | Effect::Refused => next.fail(effect == Effect::Refused, reason, now),
         }
+        next.postpone_probe(now);
         next
+    }
+
+    /// A probe that told nothing is followed by another after the same wait, not at once.
+    fn postpone_probe(&mut self, now: Timestamp) {
+        if self.state == DestinationState::Failing && self.probe_at.is_none_or(|at| at <= now) {
+            self.probe_at = Some(now.plus_millis(self.probe_wait_ms()));
+        }
+    }
+
+    fn probe_wait_ms(&self) -> i64 {
+        PROBES_MS[(self.probes as usize).min(PROBES_MS.len() - 1)]
     }
 
     fn fail(&mut self, at_once: bool, reason: Option<&str>, now: Timestamp) {
@@ -117,7 +140,7 @@ impl Health {
             }
             DestinationState::Active if at_once || self.failures >= FAILURES => {
                 self.enter(DestinationState::Failing, reason, now);
-                self.probe_at = Some(now.plus_millis(PROBES_MS[0]));
+                self.probe_at = Some(now.plus_millis(self.probe_wait_ms()));
             }
             DestinationState::Active => {}
             DestinationState::Failing => {
@@ -125,8 +148,7 @@ impl Health {
                 // What was on its way when it began to fail is no probe.
                 if self.probe_at.is_none_or(|at| at <= now) {
                     self.probes = self.probes.saturating_add(1);
-                    let wait = PROBES_MS[(self.probes as usize).min(PROBES_MS.len() - 1)];
-                    self.probe_at = Some(now.plus_millis(wait));
+                    self.probe_at = Some(now.plus_millis(self.probe_wait_ms()));
                 }
             }
         }
@@ -228,6 +250,27 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_that_told_nothing_is_followed_by_another_after_the_same_wait() {
+        let failing = after([(0, Effect::Refused), (30, Effect::Failure)]);
+        assert_eq!(failing.gate(at(90)), Gate::Probe);
+        for effect in [Effect::None, Effect::Notice, Effect::Wait(at(95))] {
+            let next = failing.after(effect, Some("it cannot be made"), at(90));
+            assert_eq!((next.state, next.probes, next.failures), (DestinationState::Failing, 1, 2), "{effect:?}");
+            assert_eq!((next.gate(at(149)), next.gate(at(150))), (Gate::Until(at(150)), Gate::Probe), "{effect:?}");
+            // What was on its way before the probe is due puts nothing off.
+            assert_eq!(failing.after(effect, None, at(80)).probe_at, failing.probe_at, "{effect:?}");
+        }
+    }
+
+    #[test]
+    fn a_notice_is_shown_until_something_is_taken_and_is_no_failure() {
+        let noticed = after((0..50).map(|second| (second, Effect::Notice)));
+        assert_eq!((noticed.state, noticed.failures), (DestinationState::Active, 0));
+        assert_eq!((noticed.reason.as_deref(), noticed.gate(at(50))), (Some("it fails"), Gate::Open));
+        assert_eq!(noticed.after(Effect::Success, None, at(51)), Health::new(now()));
+    }
+
+    #[test]
     fn a_clock_that_was_wrong_stops_nothing_for_years() {
         let year = 365 * 24 * 3600;
         let later = after([(year, Effect::Wait(at(year + 60))), (year, Effect::Refused)]).plausible(now());
@@ -269,7 +312,7 @@ mod tests {
         for state in [DestinationState::Paused, DestinationState::Disabled] {
             let mut health = Health::new(now());
             health.enter(state, Some("by hand"), now());
-            for effect in [Effect::Success, Effect::Failure, Effect::Refused, Effect::None] {
+            for effect in [Effect::Success, Effect::Failure, Effect::Refused, Effect::Notice, Effect::None] {
                 assert_eq!(health.after(effect, None, at(1)).state, state);
             }
             assert_eq!(health.gate(at(1)), Gate::Closed);

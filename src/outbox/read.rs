@@ -225,6 +225,8 @@ pub struct Open {
     pub waiting: i64,
     pub retrying: i64,
     pub held: i64,
+    /// Of the held ones, those that wait until their customer agrees.
+    pub unconsented: i64,
 }
 
 /// Counts what has not ended.
@@ -238,6 +240,9 @@ pub fn open(connection: &Connection) -> rusqlite::Result<Open> {
         waiting: of(State::Waiting)? + of(State::Sending)?,
         retrying: of(State::Retrying)?,
         held: of(State::Held)?,
+        unconsented: connection
+            .prepare_cached("SELECT count(*) FROM deliveries WHERE state = 'held' AND hold = 'consent'")?
+            .query_row([], |row| row.get(0))?,
     })
 }
 

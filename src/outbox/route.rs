@@ -18,6 +18,12 @@ macro_rules! told_consent {
 }
 pub(super) use told_consent;
 
+/// Bytes of a signed batch: what it says is what is sent.
+const SIGNED_LIMIT: usize = 256 * 1024;
+/// Bytes of the events that a preset makes one request of: 1,000 with names and addresses are about
+/// 700 KB, and come to less than the 5 MB that Klaviyo takes.
+const PRESET_LIMIT: usize = 1024 * 1024;
+
 /// One destination's name, filters and allow-list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -26,6 +32,8 @@ pub struct Route {
     /// Events per request at most; 1: each event is a request of its own. With more the body is
     /// always a batch, also around a single event.
     pub batch: u32,
+    /// Bytes of several events together at most, as they are queued; one event alone may be larger.
+    pub(super) body_limit: usize,
     /// It can take the baseline without starting anything.
     pub can_be_quiet: bool,
     /// Who may be told of; `None`: everyone, the destination is the merchant's own.
@@ -123,6 +131,7 @@ impl Route {
             // Email tools know people by their e-mail.
             fields: Fields { email: fields.email || preset.email, ..fields },
             batch: destination.batch.max(1),
+            body_limit: if preset.sign { SIGNED_LIMIT } else { PRESET_LIMIT },
             can_be_quiet: preset.quiet,
             consent: preset.email.then(|| config.consent.clone()),
             hears_of_erasures: preset.sign,

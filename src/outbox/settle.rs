@@ -103,7 +103,8 @@ pub fn settle(
         };
         let Some(line) = line else { continue };
         matched += 1;
-        if settlement.effect != Effect::None {
+        // What was sent may have been a probe, whatever it told.
+        if settlement.verdict != Verdict::Unsent {
             let health = wards.of(tx, &line.destination, now)?;
             *health = health.after(settlement.effect, settlement.error.as_deref(), now);
         }

@@ -26,7 +26,7 @@ pub struct Standing {
     pub held: i64,
     pub delivered: i64,
     pub dead: i64,
-    /// Why it is not active.
+    /// Why it is not active, or what to mend although it is.
     pub reason: Option<String>,
     /// Since when it is in this state.
     pub since: Timestamp,

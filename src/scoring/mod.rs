@@ -373,7 +373,7 @@ fn find_lapsed(
         return Ok(Vec::new());
     }
     let reader = readers.get()?;
-    Ok(lapsed::find(&reader, &settings.lapsed_days, before, as_of)?)
+    Ok(lapsed::find(&reader, &settings.lapsed_days, before, &settings.parameters(as_of))?)
 }
 
 fn summary(settings: &Settings, request: Request, before: &Before, comparison: &Comparison) -> Summary {

@@ -7,6 +7,7 @@ mod corpus;
 mod cost;
 mod crash;
 mod crash_batches;
+mod crash_queue;
 mod crash_steps;
 mod delivery;
 mod edges;

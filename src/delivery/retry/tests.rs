@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::outbox::{Gate, Health};
 
 const ID: [u8; 16] = [7; 16];
 
@@ -41,7 +42,7 @@ fn the_schedule_is_fixed() {
 /// and what it means for the destination.
 #[test]
 fn the_answer_table() {
-    use Effect::{Disable, Failure as Failed, None as Nothing, Refused, Success, Wait};
+    use Effect::{Disable, Failure as Failed, None as Nothing, Notice, Refused, Success, Wait};
     let at = |wait: i64| now().plus_millis(wait);
     let retry = |wait: i64| Verdict::Retry { at: at(wait), spared: false };
     let spared = |wait: i64| Verdict::Retry { at: at(wait), spared: true };
@@ -117,16 +118,49 @@ fn the_answer_table() {
         (failure(Failure::Dns("x.invalid".to_owned())), attempt(5), retry(scheduled(5)), Failed),
         (failure(Failure::Tls("expired".to_owned())), attempt(1), retry(scheduled(1)), Failed),
         (failure(Failure::Other("?".to_owned())), attempt(12), Verdict::Dead, Failed),
-        (failure(Failure::Blocked("10.0.0.1".to_owned())), attempt(1), Verdict::Dead, Failed),
+        (failure(Failure::Blocked("10.0.0.1".to_owned())), attempt(1), Verdict::Dead, Notice),
+        (failure(Failure::Blocked("10.0.0.1".to_owned())), batch(1), Verdict::Dead, Notice),
         (failure(Failure::Unrenderable("no id".to_owned())), attempt(2), retry(scheduled(2)), Nothing),
         (failure(Failure::Unrenderable("no id".to_owned())), attempt(3), Verdict::Dead, Nothing),
         (meaning(404, Meaning::Skipped), attempt(1), Verdict::Delivered, Success),
         (meaning(403, Meaning::Throttled), attempt(1), spared(scheduled(1)), Wait(at(5 * SECOND))),
         (meaning(200, Meaning::Refused("no".to_owned())), attempt(1), retry(scheduled(1)), Failed),
         (meaning(200, Meaning::Refused("no".to_owned())), attempt(3), Verdict::Dead, Failed),
+        // A probe of a failing destination, taken before its own time: it wears out nothing.
+        (failure(Failure::Unrenderable("no id".to_owned())), failing(3), spared(scheduled(3)), Nothing),
+        (failure(Failure::Unrenderable("no id".to_owned())), failing(12), spared(69_984_000), Nothing),
+        (failure(Failure::Blocked("10.0.0.1".to_owned())), failing(2), Verdict::Dead, Notice),
+        (failure(Failure::Refused), failing(12), spared(69_984_000), Failed),
+        (answer(302), failing(2), spared(scheduled(2)), Failed),
+        (answer(400), failing(3), spared(scheduled(3)), Failed),
+        (answer(401), failing(2), spared(scheduled(2)), Refused),
+        (answer(410), failing(2), held, Disable),
+        (answer(413), failing(2), Verdict::Dead, Nothing),
+        (answer(413), Try { spared: true, ..batch(2) }, split(true), Nothing),
+        (answer(422), Try { spared: true, ..batch(2) }, split(false), Nothing),
+        (answer(429), failing(2), spared(scheduled(2)), Wait(at(5 * SECOND))),
+        (answer(503), failing(2), spared(MINUTE), Failed),
+        (disabling(200), failing(2), Verdict::Delivered, Disable),
+        (meaning(404, Meaning::Skipped), failing(2), Verdict::Delivered, Success),
     ];
     for (reply, this, verdict, effect) in table {
-        assert_eq!(judge(&reply, this, now()), Judgement { verdict, effect }, "{this:?}: {reply:?}");
+        let judgement = judge(&reply, this, now());
+        assert_eq!(judgement, Judgement { verdict, effect }, "{this:?}: {reply:?}");
+        is_no_reason_to_probe_again_at_once(judgement);
+    }
+}
+
+/// After a probe a failing destination is sent to as usual, or not at all, or probed again after
+/// half a minute at least: whatever came back.
+fn is_no_reason_to_probe_again_at_once(judgement: Judgement) {
+    let refused = now().plus_millis(-30 * SECOND);
+    let failing = Health::new(refused).after(Effect::Refused, None, refused);
+    assert_eq!(failing.gate(now()), Gate::Probe);
+    match failing.after(judgement.effect, None, now()).gate(now()) {
+        Gate::Open => assert_eq!(judgement.effect, Effect::Success),
+        Gate::Closed => assert_eq!(judgement.effect, Effect::Disable),
+        Gate::Until(at) => assert!(at >= now().plus_millis(30 * SECOND), "{judgement:?}: until {at}"),
+        Gate::Probe => panic!("{judgement:?} is probed again at once"),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     model::Timestamp,
     outbox::{
         Event,
-        batch::{BODY_LIMIT, Member, events_of, put_together},
+        batch::{Member, events_of, put_together},
         route::Consent,
     },
 };
@@ -95,10 +95,11 @@ impl Desk<'_> {
             let mut events: Vec<Event> = members.iter().map(|member| member.event.clone()).collect();
             events.sort_by_key(|event| event.seq);
             let body = self.body_of(&last.message_id, &events);
-            if body.len() <= BODY_LIMIT || members.len() == 1 {
+            let limit = self.route().body_limit;
+            if body.len() <= limit || members.len() == 1 {
                 break body;
             }
-            members.truncate((members.len() * BODY_LIMIT / body.len()).clamp(1, members.len() - 1));
+            members.truncate((members.len() * limit / body.len()).clamp(1, members.len() - 1));
         };
         let count = members.len();
         if count > 1 {
@@ -125,7 +126,7 @@ impl Desk<'_> {
         let events = events_of(self.tx, batch.id)?;
         let agree = events.iter().all(|event| self.consent(event) == Consent::Given);
         let body = batch.body.take().unwrap_or_else(|| self.body_of(&batch.message_id, &events));
-        if !agree || (fresh && body.len() > BODY_LIMIT) {
+        if !agree || (fresh && body.len() > self.route().body_limit) {
             self.dissolve(&batch)?;
             return Ok(None);
         }

@@ -1,6 +1,6 @@
 //! `GET /metrics`: what the process counted, and what the database knows at this moment.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract,
@@ -38,36 +38,35 @@ pub async fn metrics(extract::State(app): extract::State<Arc<App>>) -> Result<Re
     Ok(([(header::CONTENT_TYPE, Text::CONTENT_TYPE)], text.into_string()).into_response())
 }
 
-/// Deliveries counted in one state at most: a scrape is short however long the queue is.
+/// Deliveries of one destination in one state that are counted at most: a scrape is short however
+/// long the queue is.
 const COUNTED: i64 = 10_000;
 /// The states of what has not ended.
 const OPEN: [State; 4] = [State::Waiting, State::Sending, State::Retrying, State::Held];
 
-/// Only what has not ended is counted, the oldest of each state first: neither what was delivered in
-/// years nor a queue of a million is walked over.
+/// Only what has not ended is counted: neither what was delivered in years nor a queue of a million is
+/// walked over, and a queue that is stuck takes nothing from the numbers of another.
 fn deliveries(connection: &Connection, text: &mut Text, names: &[String], now: Timestamp) -> rusqlite::Result<()> {
-    let mut select = connection.prepare_cached(
-        "SELECT destination, count(*), min(created_at) FROM (
-           SELECT destination, created_at FROM deliveries INDEXED BY deliveries_state
-            WHERE state = ?1 ORDER BY id LIMIT ?2)
-         GROUP BY destination",
-    )?;
-    let mut waiting: BTreeMap<String, Timestamp> = BTreeMap::new();
     text.head(
         "quintile_deliveries",
         "gauge",
-        "Deliveries that have not ended, by state: of the oldest 10000 in each state, all destinations together.",
+        "Deliveries that have not ended, by destination and state; 10000 stands for that many or more.",
     );
-    for state in OPEN {
-        let mut rows = select.query(params![state, COUNTED])?;
-        while let Some(row) = rows.next()? {
-            let (destination, count, since): (String, i64, Timestamp) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let labels = [("destination", destination.as_str()), ("state", state.as_str())];
-            text.sample("quintile_deliveries", &labels, count);
-            if state != State::Held {
-                let oldest = waiting.entry(destination).or_insert(since);
-                *oldest = since.min(*oldest);
-            }
+    // The index of receipts has destination and state behind the run: a look for each run.
+    let mut count = connection.prepare_cached(
+        "SELECT count(*) FROM (
+           SELECT 1 FROM deliveries INDEXED BY deliveries_run
+            WHERE run_id IS NULL AND destination = ?1 AND state = ?2
+            UNION ALL
+           SELECT 1 FROM runs CROSS JOIN deliveries d INDEXED BY deliveries_run
+            WHERE d.run_id = runs.id AND d.destination = ?1 AND d.state = ?2
+            LIMIT ?3)",
+    )?;
+    let names = &named_or_queued(connection, names)?;
+    for name in names {
+        for state in OPEN {
+            let count: i64 = count.query_row(params![name, state, COUNTED], |row| row.get(0))?;
+            text.sample("quintile_deliveries", &[("destination", name), ("state", state.as_str())], count);
         }
     }
     text.head(
@@ -87,12 +86,51 @@ fn deliveries(connection: &Connection, text: &mut Text, names: &[String], now: T
     text.head(
         AGE,
         "gauge",
-        "How long the oldest delivery that is not held has been waiting, among the oldest 10000 in each state.",
+        "How long the oldest delivery has been waiting that is neither held nor behind a held one.",
     );
-    for (destination, since) in waiting {
-        text.sample(AGE, &[("destination", &destination)], seconds(now.millis() - since.millis()));
+    for name in names {
+        if let Some(since) = oldest(connection, name)? {
+            text.sample(AGE, &[("destination", name)], seconds(now.millis() - since.millis()));
+        }
     }
     Ok(())
+}
+
+/// The destinations of the configuration and those that deliveries still wait for.
+fn named_or_queued(connection: &Connection, names: &[String]) -> rusqlite::Result<Vec<String>> {
+    let mut select = connection.prepare_cached(
+        "WITH RECURSIVE queued (name) AS (
+           SELECT min(destination) FROM deliveries INDEXED BY deliveries_open WHERE finished_at IS NULL
+            UNION ALL
+           SELECT (SELECT min(destination) FROM deliveries INDEXED BY deliveries_open
+                    WHERE finished_at IS NULL AND destination > name) FROM queued WHERE name IS NOT NULL)
+         SELECT name FROM queued WHERE name IS NOT NULL",
+    )?;
+    let mut all = names.to_vec();
+    for name in select.query_map([], |row| row.get(0))? {
+        let name = name?;
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    Ok(all)
+}
+
+/// When the oldest delivery to `name` was queued that moves by itself: of those that were never tried
+/// the first in the order of the queue, of those that were tried and of those on their way the least
+/// id. What waits behind another one of its customer is newer than that.
+fn oldest(connection: &Connection, name: &str) -> rusqlite::Result<Option<Timestamp>> {
+    connection
+        .prepare_cached(
+            "SELECT min(created_at) FROM deliveries WHERE id IN (
+               (SELECT min(id) FROM deliveries INDEXED BY deliveries_due
+                 WHERE destination = ?1 AND due_at = 0),
+               (SELECT min(id) FROM deliveries INDEXED BY deliveries_due
+                 WHERE destination = ?1 AND due_at > 0),
+               (SELECT min(id) FROM deliveries INDEXED BY deliveries_state
+                 WHERE state = 'sending' AND destination = ?1))",
+        )?
+        .query_row([name], |row| row.get(0))
 }
 
 /// One sample per destination and state: 1 for the state it is in.

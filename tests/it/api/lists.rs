@@ -111,6 +111,31 @@ fn who_is_in_no_list_is_nowhere() {
 }
 
 #[test]
+fn events_are_written_as_destinations_get_them() {
+    let shop = Shop::scored(60);
+    let body = send(&shop, Method::GET, "/api/v1/events?limit=1", "").body;
+    let order = [
+        "\"type\":",
+        "\"timestamp\":",
+        "\"id\":",
+        "\"seq\":",
+        "\"data\":",
+        "\"shopId\":",
+        "\"customerId\":",
+        "\"oldSegment\":",
+        "\"newSegment\":",
+        "\"eventTimestamp\":",
+        "\"runId\":",
+        "\"customer\":",
+        "\"nextCursor\":",
+    ];
+    assert!(body.starts_with("{\"data\":[{\"type\":"), "{body}");
+    let event = &body["{\"data\":[".len()..];
+    let places: Vec<usize> = order.iter().map(|key| event.find(key).unwrap()).collect();
+    assert!(places.is_sorted(), "{body}");
+}
+
+#[test]
 fn a_new_shop_has_empty_lists() {
     let shop = Shop::empty();
     for list in ["segments", "customers", "runs", "events", "deliveries"] {

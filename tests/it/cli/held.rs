@@ -88,6 +88,21 @@ async fn a_tool_that_wants_nothing_more_is_a_part_that_failed() {
     assert_eq!(deliver(&home).await.0, Some(0), "nothing was refused this time");
 }
 
+#[test]
+fn what_waits_for_consent_is_not_for_the_merchant_to_release() {
+    let home = Home::new(&format!(
+        "{CONFIG}[forwarder]\nbaseline = \"quiet\"\n[[destination]]\nname = \"klaviyo\"\nkind = \"klaviyo\"\napi_key = \"key\"\n"
+    ));
+    home.write("orders.csv", ORDERS);
+    home.ok(&["import", "orders.csv"]);
+    home.ok(&["score", "--as-of", "2025-11-23T02:00:00Z"]);
+    let said = home.ok(&["deliver", "--until-idle"]);
+    let held = said.lines().find(|line| line.starts_with("held")).unwrap();
+    assert!(held.ends_with("10  go out by themselves once their customers agree to e-mail marketing"), "{said}");
+    let report = home.json(&["deliver", "--until-idle"]);
+    assert_eq!((&report["held"], &report["unconsented"]), (&json!(10), &json!(10)));
+}
+
 #[tokio::test]
 async fn a_renamed_destination_is_named() {
     let tool = Receiver::start().await;

@@ -1,14 +1,19 @@
 //! Who an email tool is told of, and what the first run of all does to it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use quintile::{
     config::{Baseline, UnknownConsent},
-    outbox::{Disposition, State},
+    outbox::{self, Claim, Claims, Disposition, Places, Route, State},
 };
 
-use super::{fixture::Shop, tools::targets};
-use crate::support::receiver::Receiver;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    fixture::{Shop, until},
+    tools::targets,
+};
+use crate::support::receiver::{Answer, Receiver};
 
 const NO: &str = "the customer has not agreed to e-mail marketing";
 const HOUR: Duration = Duration::from_secs(3600);
@@ -94,9 +99,9 @@ async fn a_running_forwarder_looks_once_an_hour() {
     let tool = Receiver::start().await;
     let shop = silent(&tool);
     shop.moves(&[1], "champion");
-    let shutdown = tokio_util::sync::CancellationToken::new();
+    let shutdown = CancellationToken::new();
     let running = tokio::spawn(shop.forwarder().run(shutdown.clone()));
-    super::fixture::until(|| shop.clock_reads() > 3).await;
+    until(|| shop.clock_reads() > 3).await;
     shop.says_consent([1], Some("subscribed"));
     shop.pass(HOUR);
     tool.wait_for(1).await;
@@ -250,4 +255,60 @@ async fn the_first_run_waits_for_the_merchant_where_it_cannot_be_quiet() {
     let mut sent = targets(&own);
     sent.sort();
     assert_eq!(sent, ["POST ", "PUT /people/customer2%40example.com"]);
+}
+
+#[tokio::test]
+async fn a_claim_stands_only_while_everybody_in_it_agrees() {
+    for (batch, one_in) in [(1, vec![vec![1], vec![2], vec![3], vec![4]]), (2, vec![vec![1, 2], vec![3, 4]])] {
+        let tool = Receiver::start().await;
+        let mut shop = Shop::with_tool("klaviyo", &tool);
+        shop.config.destination[0].batch = batch;
+        shop.moves(&[1, 2, 3, 4], "champion");
+        let routes: Arc<[Route]> = Route::from_config(&shop.config).unwrap().into();
+        let claims = Claims {
+            boot: "boot".into(),
+            number: 1,
+            shop: outbox::Shop::from_config(&shop.config),
+            routes: routes.clone(),
+            places: vec![Places { free: 16, ..Places::default() }],
+            start: 0,
+            limit: 128,
+            now: shop.now(),
+            latest: shop.now().plus_millis(1_000_000_000),
+        };
+        let claimed = shop.write(move |tx| Ok(outbox::claim(tx, &claims)?)).claims;
+        let stand = || {
+            let reader = shop.db().readers().get().unwrap();
+            let ask = |claim: &Claim| outbox::may_send(&reader, &routes[0], claim.delivery_id, &claim.token).unwrap();
+            claimed.iter().map(ask).collect::<Vec<_>>()
+        };
+        assert_eq!(stand(), vec![true; one_in.len()]);
+        for (customer, state) in [(2, Some("unsubscribed")), (3, None)] {
+            shop.says_consent([customer], state);
+            let others: Vec<bool> = one_in.iter().map(|customers| !customers.contains(&customer)).collect();
+            assert_eq!(stand(), others, "batch = {batch}, {customer} says {state:?}");
+            shop.says_consent([customer], Some("subscribed"));
+        }
+        let strange =
+            outbox::may_send(&shop.db().readers().get().unwrap(), &routes[0], claimed[0].delivery_id, "boot:0");
+        assert!(!strange.unwrap(), "another claim");
+    }
+}
+
+/// The second request of a delivery asks again.
+#[tokio::test]
+async fn who_changes_their_mind_between_two_requests_is_spared_the_second() {
+    let tool = Receiver::start().await;
+    tool.answers(Answer::from(200).hanging());
+    let shop = Shop::with_tool("mailchimp", &tool);
+    shop.moves(&[1], "champion");
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(shop.forwarder().run(shutdown.clone()));
+    tool.wait_for(1).await;
+    shop.says_consent([1], Some("unsubscribed"));
+    tool.release();
+    until(|| shop.states() == ["discarded"]).await;
+    shutdown.cancel();
+    running.await.unwrap();
+    assert_eq!(tool.received().len(), 1);
 }

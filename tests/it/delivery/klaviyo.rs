@@ -91,3 +91,35 @@ async fn first_orders_and_lapses_are_metrics_of_their_own() {
     let lapsed = &events[2][0].2["events"]["data"][0]["attributes"]["properties"];
     assert_eq!(lapsed["lapsed_days"], 90);
 }
+
+#[tokio::test]
+async fn a_thousand_events_fit_into_one_request_also_with_names() {
+    let tool = Receiver::start().await;
+    tool.answers(202);
+    let mut shop = Shop::with_tool("klaviyo", &tool);
+    shop.config.destination[0].batch = 1000;
+    shop.config.destination[0].fields = ["rfm", "counters", "email", "name"].map(str::to_owned).to_vec();
+    shop.write(|tx| {
+        tx.execute(
+            "WITH n (id) AS (SELECT 401 UNION ALL SELECT id + 1 FROM n LIMIT 1700)
+             INSERT INTO customers (id, source, external_id, email, first_name, last_name, consent, order_count, total_spent,
+               last_order_at, created_at)
+             SELECT id, 'shopify', '70' || id, 'a.customer.with.a.rather.long.address' || id || '@mail.example.com',
+               'Maria Magdalena', 'Müller-Lüdenscheidt', 'subscribed', 3, 4990, 0, 0 FROM n",
+            [],
+        )?;
+        Ok(())
+    });
+    shop.moves(&(101..=2100).collect::<Vec<_>>(), "lost");
+    assert_eq!(shop.deliver().await.delivered, 2, "requests");
+    let received = tool.received();
+    let sizes: Vec<(usize, bool)> =
+        received.iter().map(|request| (klaviyo(request).len(), request.body.len() < 4_000_000)).collect();
+    assert_eq!(sizes, [(1000, true), (1000, true)]);
+    // Put together at the claim it comes to the same.
+    shop.config.destination[0].batch = 1;
+    shop.moves(&(101..=1100).collect::<Vec<_>>(), "loyal");
+    shop.config.destination[0].batch = 1000;
+    assert_eq!(shop.deliver().await.delivered, 1);
+    assert_eq!(klaviyo(&tool.received()[2]).len(), 1000);
+}

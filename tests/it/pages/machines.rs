@@ -115,3 +115,44 @@ fn the_metrics_are_what_prometheus_can_read() {
     assert!(samples.contains_key("quintile_last_run_changes"));
     assert_eq!(kinds["quintile_delivery_attempts_total"].1, "counter");
 }
+
+/// What is stuck at one destination, however much, takes nothing from the numbers of another.
+#[test]
+fn each_destination_has_numbers_of_its_own() {
+    let shop = Shop::scored(60);
+    shop.write(|tx| {
+        let queue = |destination: &str, count: i64, columns: &str, values: &str| {
+            tx.execute(
+                &format!(
+                    "WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT {count})
+                     INSERT INTO deliveries (message_id, destination, seq, customer_id, created_at, {columns})
+                     SELECT zeroblob(16), '{destination}', (SELECT min(seq) FROM outbox), n, {values} FROM n"
+                ),
+                [],
+            )
+        };
+        let ago = |seconds: i64| NOW - 1000 * seconds;
+        queue("stuck", 10_050, "state, due_at, run_id", &format!("{}, 'waiting', 0, 1", ago(900)))?;
+        queue("stuck", 3, "state, run_id", &format!("{}, 'waiting', 1", ago(800)))?; // behind others
+        queue("stuck", 10_050, "state, attempts, due_at", &format!("{}, 'retrying', 1, {NOW} + n", ago(1000)))?;
+        queue("new", 10_050, "state, hold", &format!("{}, 'held', 'run'", ago(5000)))?;
+        queue("new", 5, "state, due_at, run_id", &format!("{}, 'waiting', 0, 2", ago(7)))?;
+        queue("new", 2, "state, claim, attempts, run_id", &format!("{}, 'sending', 'x:1', 1, 2", ago(60)))?;
+        queue("idle", 1, "state, finished_at", &format!("{}, 'delivered', {NOW}", ago(9000))).map(drop)
+    });
+    let metrics = shop.get("/metrics").body;
+    for line in [
+        r#"quintile_deliveries{destination="stuck",state="waiting"} 10000"#,
+        r#"quintile_deliveries{destination="stuck",state="retrying"} 10000"#,
+        r#"quintile_deliveries{destination="stuck",state="held"} 0"#,
+        r#"quintile_deliveries{destination="new",state="held"} 10000"#,
+        r#"quintile_deliveries{destination="new",state="waiting"} 5"#,
+        r#"quintile_deliveries{destination="new",state="sending"} 2"#,
+        r#"quintile_deliveries_open{destination="new"} 10000"#,
+        r#"quintile_oldest_waiting_delivery_age_seconds{destination="stuck"} 1000"#,
+        r#"quintile_oldest_waiting_delivery_age_seconds{destination="new"} 60"#,
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
+    }
+    assert!(!metrics.contains("destination=\"idle\""));
+}

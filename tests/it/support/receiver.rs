@@ -123,6 +123,11 @@ impl Receiver {
         self.shared.release.notify_waiters();
     }
 
+    /// How many requests have come.
+    pub fn count(&self) -> usize {
+        self.shared.received.lock().unwrap().len()
+    }
+
     /// All requests so far, in the order they came.
     pub fn received(&self) -> Vec<Received> {
         self.shared.received.lock().unwrap().clone()

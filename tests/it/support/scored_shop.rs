@@ -252,8 +252,8 @@ impl Shop {
             "every event has its move",
         );
         none(
-            "SELECT run_id, customer_id FROM outbox GROUP BY 1, 2, type HAVING count(*) > 1",
-            "one event of a kind a customer and run",
+            "SELECT run_id, customer_id FROM outbox GROUP BY 1, 2, type, lapsed_days HAVING count(*) > 1",
+            "one event of a kind a customer and run, and of a threshold",
         );
         none(
             "SELECT id FROM runs WHERE scored_at IS NULL AND (id IN (SELECT run_id FROM history)
