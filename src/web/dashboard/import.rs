@@ -80,7 +80,7 @@ pub async fn page(State(app): State<Arc<App>>) -> Result<Response, PageError> {
             Ok((
                 Chrome::new(&reader, connection, "import", run.as_ref(), now)?,
                 uploads::list(connection)?,
-                last_messages(connection)?,
+                LastMessages::look(connection)?,
                 syncs::fetching(&reader, connection, now)?,
             ))
         })
@@ -216,12 +216,25 @@ fn stage(state: Stage) -> (&'static str, &'static str) {
     }
 }
 
-/// When the last message of each source came, among the newest ones.
-fn last_messages(connection: &Connection) -> rusqlite::Result<Vec<(Source, Timestamp)>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT source, max(received_at) FROM (SELECT source, received_at FROM inbox ORDER BY id DESC LIMIT ?1) GROUP BY source",
-    )?;
-    statement.query_map([LOOKED_THROUGH], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+/// What the newest messages say.
+struct LastMessages {
+    /// When the last one of each source came.
+    at: Vec<(Source, Timestamp)>,
+    /// There are older ones, which were not looked through.
+    more: bool,
+}
+
+impl LastMessages {
+    fn look(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut statement = connection.prepare_cached(
+            "SELECT source, max(received_at), count(*) FROM (SELECT source, received_at FROM inbox ORDER BY id DESC LIMIT ?1) GROUP BY source",
+        )?;
+        let rows: Vec<(Source, Timestamp, i64)> = statement
+            .query_map([LOOKED_THROUGH], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        let seen: i64 = rows.iter().map(|(.., count)| count).sum();
+        Ok(Self { at: rows.into_iter().map(|(source, at, _)| (source, at)).collect(), more: seen >= LOOKED_THROUGH })
+    }
 }
 
 /// Where the shop reaches this program, as far as the configuration says.
@@ -229,7 +242,7 @@ fn public_address(app: &App) -> &str {
     app.config.sync.webhook_address.strip_suffix("/webhooks/shopify").unwrap_or("https://your-address")
 }
 
-fn webhook_rows(app: &App, last: &[(Source, Timestamp)]) -> Vec<WebhookRow> {
+fn webhook_rows(app: &App, last: &LastMessages) -> Vec<WebhookRow> {
     let webhooks = &app.config.webhooks;
     let now = app.clock.now();
     [
@@ -245,10 +258,11 @@ fn webhook_rows(app: &App, last: &[(Source, Timestamp)]) -> Vec<WebhookRow> {
     ]
     .into_iter()
     .map(|(source, shop, path, section, refused)| {
-        let last = last.iter().find(|(other, _)| *other == source).map(|(_, at)| *at);
-        let (tone, state) = match last {
+        let at = last.at.iter().find(|(other, _)| *other == source).map(|(_, at)| *at);
+        let (tone, state) = match at {
             _ if refused => ("", format!("Refused: there is no secret under {section} in config.toml")),
             Some(at) => ("ok", format!("The last message came {}", Moment::near(app, at, now).text)),
+            None if last.more => ("", format!("None among the last {} messages", words::count(LOOKED_THROUGH))),
             None => ("", "No message yet".to_owned()),
         };
         WebhookRow { shop, address: format!("{}{path}", public_address(app)), tone, state }

@@ -494,4 +494,18 @@ fn where_webhooks_go_and_when_the_last_came() {
             "Refused: there is no secret under [webhooks.orders] in config.toml"
         ]
     );
+    // So many newer ones that the last of Shopify is not looked for.
+    shop.write(|tx| {
+        tx.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+             INSERT INTO inbox (source, topic, body_hash, headers, body, state, received_at)
+             SELECT 'woocommerce', 't', x'00', '{}', x'', 'done', ?1 + i FROM n",
+            [NOW - 1_800_000],
+        )
+        .map(drop)
+    });
+    assert_eq!(
+        shop.get("/import").texts(".ways .under")[..2],
+        ["None among the last 1,000 messages", "The last message came today at 11:30"]
+    );
 }

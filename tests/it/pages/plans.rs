@@ -67,7 +67,6 @@ fn no_page_reads_a_large_table_from_end_to_end() {
         "/runs",
         "/runs/25",
         "/runs/25?unchanged=1",
-        "/import",
         "/runs.csv",
         "/readyz",
         "/deliveries",
