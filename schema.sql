@@ -297,7 +297,7 @@ CREATE TABLE deliveries (
   customer_id  INTEGER,
   run_id       INTEGER,
   state        TEXT    NOT NULL CHECK (state = 'waiting' OR state = 'sending' OR state = 'retrying' OR state = 'held' OR state = 'delivered' OR state = 'dead' OR state = 'superseded' OR state = 'discarded'),
-  hold         TEXT    CHECK (hold = 'baseline' OR hold = 'run' OR hold = 'consent' OR hold = 'destination'), -- why it is held
+  hold         TEXT    CHECK (hold = 'baseline' OR hold = 'run' OR hold = 'consent' OR hold = 'destination' OR hold = 'restored'), -- why it is held
   events       INTEGER NOT NULL DEFAULT 1,
   attempts     INTEGER NOT NULL DEFAULT 0, -- counted in the claim, before the call
   spared       INTEGER NOT NULL DEFAULT 0, -- of these, those that do not bring it nearer to its end (429)

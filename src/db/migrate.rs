@@ -149,7 +149,7 @@ UPDATE sqlite_schema SET sql = replace(sql, 'CHECK (cause IN (''order'', ''refun
 UPDATE sqlite_schema SET sql = replace(sql, 'CHECK (state IN (''waiting'', ''sending'', ''retrying'', ''held'', ''delivered'', ''dead'', ''superseded'', ''discarded''))',
   'CHECK (state = ''waiting'' OR state = ''sending'' OR state = ''retrying'' OR state = ''held'' OR state = ''delivered'' OR state = ''dead'' OR state = ''superseded'' OR state = ''discarded'')') WHERE name = 'deliveries';
 UPDATE sqlite_schema SET sql = replace(sql, 'CHECK (hold IN (''baseline'', ''run'', ''consent'', ''destination''))',
-  'CHECK (hold = ''baseline'' OR hold = ''run'' OR hold = ''consent'' OR hold = ''destination'')') WHERE name = 'deliveries';
+  'CHECK (hold = ''baseline'' OR hold = ''run'' OR hold = ''consent'' OR hold = ''destination'' OR hold = ''restored'')') WHERE name = 'deliveries';
 PRAGMA writable_schema = RESET;";
 
 /// How a file comes to the current schema: an empty one at once, an older one step by step. An
