@@ -22,7 +22,7 @@ use crate::{
     scoring::decide,
     web::{
         dashboard::{
-            App, statistics,
+            App, statistics, timeline,
             view::{self, Chrome},
             words,
         },
@@ -176,6 +176,9 @@ pub async fn ask(State(app): State<Arc<App>>, Query(pairs): Query<Pairs>) -> Res
 
 fn conditions(app: &App, filter: &Filter, tab: Tab) -> Vec<(&'static str, String)> {
     let mut conditions = vec![("State", tab.label().to_owned())];
+    if let Some(hold) = filter.hold {
+        conditions.push(("Why", timeline::state_words("held", Some(hold.as_str())).1.to_owned()));
+    }
     conditions.extend(filter.destination.clone().map(|name| ("Destination", name)));
     conditions.extend(filter.run.map(|run| ("Run", run.to_string())));
     conditions.extend(filter.segment.as_deref().map(|name| ("Moved to", app.names.label(name))));

@@ -1,6 +1,6 @@
 //! Which deliveries a list shows, as it stands in the address. Pure.
 
-use crate::outbox::{self, Action, State};
+use crate::outbox::{self, Action, Hold, State};
 
 /// A tab of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,8 @@ pub struct Filter {
     /// The segment that a customer moved to.
     pub segment: Option<String>,
     pub customer: Option<i64>,
+    /// Why it is held.
+    pub hold: Option<Hold>,
 }
 
 /// What is no number is nobody's: the list is empty instead of everything.
@@ -97,6 +99,7 @@ impl Filter {
             run: number("run"),
             segment: value("segment").map(str::to_owned),
             customer: number("customer"),
+            hold: value("hold").and_then(Hold::parse),
         }
     }
 
@@ -107,7 +110,7 @@ impl Filter {
 
     /// Something beside the tab is asked for.
     pub fn is_narrow(&self) -> bool {
-        self.destination.is_some() || self.run.is_some() || self.is_of_events()
+        self.destination.is_some() || self.run.is_some() || self.hold.is_some() || self.is_of_events()
     }
 
     /// It looks at single events.
@@ -124,6 +127,7 @@ impl Filter {
             run_id: self.run,
             segment: self.segment.clone(),
             customer_id: self.customer,
+            hold: self.hold,
             ..outbox::Filter::default()
         }
     }
@@ -137,6 +141,7 @@ impl Filter {
             ("run", number(self.run)),
             ("segment", self.segment.clone()),
             ("customer", number(self.customer)),
+            ("hold", self.hold.map(|hold| hold.to_string())),
         ]
         .into_iter()
         .filter_map(|(name, value)| value.map(|value| (name, value)))
@@ -185,9 +190,12 @@ mod tests {
 
     #[test]
     fn an_address_comes_back_as_it_was() {
-        for query in
-            ["", "state=dead", "state=held&destination=my+tool%26co&run=7&segment=at_risk&customer=12", "customer=0"]
-        {
+        for query in [
+            "",
+            "state=dead",
+            "state=held&destination=my+tool%26co&run=7&segment=at_risk&customer=12&hold=restored",
+            "customer=0",
+        ] {
             let address = parse(query).href("/deliveries", &[]);
             let wanted = if query.is_empty() { "/deliveries".to_owned() } else { format!("/deliveries?{query}") };
             assert_eq!(address, wanted);
