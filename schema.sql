@@ -6,7 +6,8 @@
 -- In tables that take many rows a CHECK of words is written with OR: for an IN of three or more, SQLite
 -- builds a table in memory at every row, which takes longer than storing it.
 
--- Which version of the program brought this file to which schema, and the key of the tombstones
+-- Which version of the program brought this file to which schema, when it was put in place from a
+-- backup, and the key of the tombstones
 -- and of sessions. Written by db.
 CREATE TABLE meta (
   key   TEXT PRIMARY KEY,

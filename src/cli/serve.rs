@@ -8,7 +8,10 @@ use super::{
     Context, Outcome,
     signal::{listen_for_nudges, stop_signal},
 };
-use crate::serve::{Listeners, Serving, serve};
+use crate::{
+    config::advice,
+    serve::{Listeners, Serving, serve},
+};
 
 /// Take webhooks, show the dashboard, score each night, send what changed
 #[derive(Debug, clap::Args)]
@@ -18,6 +21,9 @@ pub struct Args {}
 /// The database is in use or cannot be written, an address is taken, the configuration cannot be
 /// served.
 pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    if let Some(advice) = advice::permissions(&context.config_path) {
+        tracing::warn!("{}", advice.text);
+    }
     let database = Arc::new(context.open_database("quintile serve")?);
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {

@@ -21,6 +21,8 @@ use crate::{clock::Clock, config::Config, db::Database, model::Timestamp};
 
 /// Second zero of every minute.
 const HEARTBEAT: &str = "0 * * * * *";
+/// How long until what an earlier stop left is tried again.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(10);
 /// How long a stop waits for a run that is going on. Killing it would be safe too.
 const FINISH: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -35,6 +37,8 @@ struct Inner {
     clock: Clock,
     /// Told when a run may have queued deliveries.
     emitted: Arc<Notify>,
+    /// Told when a night's run has ended, well or not.
+    over: Arc<Notify>,
     /// Held by the run that is going on.
     running: tokio::sync::Mutex<()>,
     /// What was last said about the clock, so that it is said once and not every minute.
@@ -50,7 +54,14 @@ impl Night {
         let settings = Settings::from_config(config)?;
         let schedule = Schedule::new(&config.scoring.cron, config.scoring.timezone)?;
         let (running, suspected) = (tokio::sync::Mutex::new(()), Mutex::new(None));
-        Ok(Self(Arc::new(Inner { db, settings, schedule, clock, emitted, running, suspected })))
+        let over = Arc::default();
+        Ok(Self(Arc::new(Inner { db, settings, schedule, clock, emitted, over, running, suspected })))
+    }
+
+    /// What is told when a night's run has ended, well or not.
+    #[must_use]
+    pub fn over(&self) -> Arc<Notify> {
+        self.0.over.clone()
     }
 
     /// When the next nightly run is due.
@@ -97,13 +108,12 @@ impl Night {
     /// # Errors
     /// The heartbeat cannot be started. A run that fails is logged and does not end the watch.
     pub async fn watch(&self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let inner = self.0.clone();
-        let resumed = {
-            let _running = self.0.running.lock().await;
-            blocking(move || resume(&inner.db, &inner.settings, &inner.clock)).await?
-        };
-        if resumed.emitted > 0 {
-            self.0.emitted.notify_one();
+        while let Err(error) = self.take_up().await {
+            // A full disk or a foreign lock must not end the program that could go on after it.
+            tracing::error!(error = format!("{error:#}"), "what an earlier stop left is taken up later");
+            if shutdown.run_until_cancelled(tokio::time::sleep(AGAIN)).await.is_none() {
+                return Ok(());
+            }
         }
         self.beat_and_log().await;
 
@@ -126,6 +136,17 @@ impl Night {
         Ok(())
     }
 
+    /// What a crash left.
+    async fn take_up(&self) -> anyhow::Result<()> {
+        let inner = self.0.clone();
+        let _running = self.0.running.lock().await;
+        let resumed = blocking(move || resume(&inner.db, &inner.settings, &inner.clock)).await?;
+        if resumed.emitted > 0 {
+            self.0.emitted.notify_one();
+        }
+        Ok(())
+    }
+
     async fn beat_and_log(&self) {
         if let Err(error) = self.beat().await {
             tracing::error!(error = format!("{error:#}"), "the night watch will try again");
@@ -137,6 +158,12 @@ impl Night {
         let inner = self.0.clone();
         let result = blocking(move || run(&inner.db, &inner.settings, request, &inner.clock, &Silent)).await;
         self.0.emitted.notify_one();
+        if request.slot.is_some() {
+            self.0.over.notify_one();
+        }
+        if let Err(error) = &result {
+            self.0.db.condition().notice(error);
+        }
         result
     }
 }

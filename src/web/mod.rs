@@ -10,5 +10,6 @@ pub mod moody;
 pub mod receiver;
 mod store;
 pub mod webhooks;
+mod writable;
 
 pub use listen::listen;

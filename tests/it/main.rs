@@ -8,6 +8,7 @@ mod crash_batches;
 mod crash_steps;
 mod delivery;
 mod edges;
+mod faults;
 mod import;
 mod intake;
 mod pages;

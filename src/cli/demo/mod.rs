@@ -153,6 +153,8 @@ fn configure(
     "Lantern & Wick".clone_into(&mut config.shop.name);
     config.shop.currency = shop::CURRENCY;
     config.database.path = folder.join("quintile.db");
+    // What is removed at the end needs no copy.
+    config.backup.folder = std::path::PathBuf::new();
     config.webhooks.listen.set_port(0);
     config.webhooks.shopify.secrets = vec![Secret::random()?];
     config.dashboard.listen.set_port(args.port.unwrap_or(0));

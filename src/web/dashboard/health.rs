@@ -17,15 +17,18 @@ pub async fn healthz() -> Response {
     Json(json!({"status": "ok"})).into_response()
 }
 
-/// The program can do its work: the database can be read. 503 with the reason when not.
+/// The program can do its work: the database can be read and written. 503 with the reason when not.
 pub async fn readyz(State(app): State<Arc<App>>) -> Response {
     let read = app.readers.read(|connection| {
         Ok(connection.query_row("SELECT 1 FROM sqlite_schema WHERE name = 'runs'", [], |_| Ok(()))?)
     });
     match read.await {
-        Ok(()) if app.score_now.is_closed() => unavailable("scoring has stopped; restart quintile"),
-        Ok(()) => Json(json!({"status": "ready"})).into_response(),
         Err(error) => unavailable(&format!("the database cannot be read: {error:#}")),
+        Ok(()) if app.score_now.is_closed() => unavailable("scoring has stopped; restart quintile"),
+        Ok(()) => match app.writable.check().await {
+            Ok(()) => Json(json!({"status": "ready"})).into_response(),
+            Err(reason) => unavailable(&reason),
+        },
     }
 }
 

@@ -61,6 +61,7 @@ use tower_http::{
 
 use self::kept::Kept;
 use crate::{
+    backups::Backups,
     clock::Clock,
     config::{Config, Environment},
     db::{Readers, Writer},
@@ -72,6 +73,7 @@ use crate::{
         api::{self, ApiState},
         auth::Access,
         error::PageError,
+        writable::Writable,
     },
 };
 
@@ -100,6 +102,8 @@ pub struct DashboardState {
     pub environment: Environment,
     /// Told that a customer's data is to be searched for.
     pub privacy: Arc<Notify>,
+    /// The copies that each night leaves.
+    pub backups: Backups,
     /// The key that the database keeps for itself; that of sessions is made of it.
     pub database_key: [u8; 32],
 }
@@ -122,6 +126,8 @@ struct App {
     addresses: Vec<String>,
     outcomes: destinations::Outcomes,
     privacy: Arc<Notify>,
+    backups: Backups,
+    writable: Writable,
     names: names::Names,
     /// Between two runs, by their ids.
     flows: Kept<(i64, i64), segments::flow::Flow>,
@@ -158,6 +164,7 @@ pub fn router(state: DashboardState) -> Router {
         wake,
         environment,
         privacy,
+        backups,
         ..
     } = state;
     let names = names::Names::from_config(&config);
@@ -172,10 +179,12 @@ pub fn router(state: DashboardState) -> Router {
         metrics,
         score_now,
         uploads,
+        writable: Writable::new(writer.clone()),
         writer,
         wake,
         environment,
         privacy,
+        backups,
         names,
         flows: Kept::default(),
         medians: Kept::default(),

@@ -62,6 +62,8 @@ pub struct Chrome {
     pub inside: bool,
     /// There is a password, so whoever is inside can sign out.
     pub has_password: bool,
+    /// Why nothing can be stored at the moment, a sentence.
+    pub trouble: Option<String>,
 }
 
 impl Chrome {
@@ -92,6 +94,7 @@ impl Chrome {
             freshness: None,
             inside,
             has_password: app.access.has_password(),
+            trouble: app.writer.condition().trouble().filter(|_| inside).map(|reason| words::sentence(&reason)),
         }
     }
 }

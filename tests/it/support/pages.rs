@@ -15,6 +15,7 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use quintile::{
+    backups::Backups,
     clock::Clock,
     config::{Config, Destination, Environment},
     db::Database,
@@ -24,9 +25,10 @@ use quintile::{
 };
 use rusqlite::Transaction;
 use scraper::{Html, Selector};
-use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
+
+use super::folder::{COUNTERS, Folder, RUNS};
 
 /// Monday, 23 November 2026, noon in Berlin.
 pub const NOW: i64 = 1_795_431_600_000;
@@ -35,13 +37,15 @@ const NIGHTS: i64 = 14;
 
 /// A shop with its dashboard.
 pub struct Shop {
-    _folder: TempDir,
+    pub folder: Folder,
     pub database: Database,
     pub config: Config,
     pub asked: mpsc::Receiver<()>,
     /// Named in advice; need not be there.
     pub config_path: PathBuf,
     pub environment: Environment,
+    /// Those of the configuration, unless a test brings its own.
+    pub backups: Option<Backups>,
     /// What the clock shows, in Unix milliseconds.
     now: Arc<AtomicI64>,
     score_now: mpsc::Sender<()>,
@@ -50,7 +54,10 @@ pub struct Shop {
 impl Shop {
     /// Nothing has happened yet.
     pub fn empty() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
+        // What pages show is made up.
+        folder.except(&[COUNTERS]);
+        folder.except(&RUNS);
         let database = Database::open(&folder.path().join("quintile.db"), "test").unwrap();
         let mut config = Config::default();
         "Lantern & Wick".clone_into(&mut config.shop.name);
@@ -58,12 +65,13 @@ impl Shop {
             ["klaviyo", "brevo"].map(|name| Destination { name: name.to_owned(), ..Destination::default() }).to_vec();
         let (score_now, asked) = mpsc::channel(1);
         Self {
-            _folder: folder,
+            folder,
             database,
             config,
             asked,
             config_path: "config.toml".into(),
             environment: Environment::default(),
+            backups: None,
             now: Arc::new(AtomicI64::new(NOW)),
             score_now,
         }
@@ -126,6 +134,7 @@ impl Shop {
             wake: Arc::default(),
             environment: self.environment.clone(),
             privacy: Arc::default(),
+            backups: self.backups.clone().unwrap_or_else(|| Backups::from_config(&self.config)),
             database_key,
         })
     }
