@@ -294,5 +294,5 @@ pub fn advice(config: &Config, config_path: &Path) -> String {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

@@ -124,13 +124,12 @@ fn is_damage(error: &Error) -> bool {
 pub(super) fn obstacle(error: &Error) -> Option<&'static str> {
     Some(match error.sqlite_error_code()? {
         ErrorCode::DiskFull => "the disk is full",
-        ErrorCode::SystemIoFailure => "the disk is full or failing",
+        // Aborted: SQLite took a transaction back by itself, which it does when the disk fails it.
+        ErrorCode::SystemIoFailure | ErrorCode::OperationAborted => "the disk is full or failing",
         ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
             "the file or its disk cannot be written"
         }
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => "another program is writing to the file",
-        // SQLite took a transaction back by itself, which it does when the disk fails it.
-        ErrorCode::OperationAborted => "the disk is full or failing",
         _ => return None,
     })
 }

@@ -13,7 +13,13 @@ use crate::db::{Writer, touch};
 #[derive(Clone)]
 pub struct Writable {
     writer: Writer,
-    last: Arc<Mutex<Option<(Instant, Result<(), String>)>>>,
+    last: Arc<Mutex<Option<Look>>>,
+}
+
+/// What the disk said, and when.
+struct Look {
+    at: Instant,
+    result: Result<(), String>,
 }
 
 impl Writable {
@@ -30,17 +36,17 @@ impl Writable {
     /// It cannot be written, and why.
     pub async fn check(&self) -> Result<(), String> {
         let mut last = self.last.lock().await;
-        if let Some((at, result)) = &*last
-            && at.elapsed() < Self::FRESH
+        if let Some(look) = &*last
+            && look.at.elapsed() < Self::FRESH
         {
-            return result.clone();
+            return look.result.clone();
         }
         let result = self.writer.try_write(|tx| Ok(touch(tx)?)).await.map_err(|error| {
             let error = format!("{error:#}");
             tracing::error!(error, "the database cannot be written");
             error
         });
-        *last = Some((Instant::now(), result.clone()));
+        *last = Some(Look { at: Instant::now(), result: result.clone() });
         result
     }
 }

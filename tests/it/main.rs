@@ -8,6 +8,7 @@ mod crash_batches;
 mod crash_steps;
 mod delivery;
 mod edges;
+#[cfg(target_os = "linux")]
 mod faults;
 mod import;
 mod intake;

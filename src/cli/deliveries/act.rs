@@ -15,6 +15,7 @@ use crate::{
 
 /// Which deliveries; all conditions must hold.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub struct Args {
     /// Those of the first run, and of a run under new segment rules
     #[arg(long)]

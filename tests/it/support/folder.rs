@@ -108,6 +108,7 @@ pub fn violations(path: &Path) -> Vec<String> {
 
 #[test]
 fn a_test_that_leaves_something_untrue_fails() {
+    const UNTRUE: &str = "INSERT INTO customers (source, order_count, created_at) VALUES ('csv', 7, 1)";
     let leave = |sql: &'static str, excepted: &'static [&str]| {
         let folder = Folder::new();
         folder.except(excepted);
@@ -117,7 +118,6 @@ fn a_test_that_leaves_something_untrue_fails() {
         });
         end.err().map(|said| said.downcast_ref::<String>().unwrap().clone())
     };
-    const UNTRUE: &str = "INSERT INTO customers (source, order_count, created_at) VALUES ('csv', 7, 1)";
     assert_eq!(leave("INSERT INTO meta VALUES ('a', 'b')", &[]), None);
     let said = leave(UNTRUE, &[]).unwrap();
     assert!(said.contains("below.db after this test") && said.contains(COUNTERS), "{said}");
