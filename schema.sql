@@ -6,8 +6,9 @@
 -- In tables that take many rows a CHECK of words is written with OR: for an IN of three or more, SQLite
 -- builds a table in memory at every row, which takes longer than storing it.
 
--- Which version of the program brought this file to which schema, the key of the tombstones and of
--- sessions, and which sessions were ended before their time. Written by db.
+-- Which version of the program brought this file to which schema, when it was put in place from a
+-- backup, the key of the tombstones and of sessions, and which sessions were ended before their time.
+-- Written by db.
 CREATE TABLE meta (
   key   TEXT PRIMARY KEY,
   value TEXT NOT NULL
@@ -297,7 +298,7 @@ CREATE TABLE deliveries (
   customer_id  INTEGER,
   run_id       INTEGER,
   state        TEXT    NOT NULL CHECK (state = 'waiting' OR state = 'sending' OR state = 'retrying' OR state = 'held' OR state = 'delivered' OR state = 'dead' OR state = 'superseded' OR state = 'discarded'),
-  hold         TEXT    CHECK (hold = 'baseline' OR hold = 'run' OR hold = 'consent' OR hold = 'destination'), -- why it is held
+  hold         TEXT    CHECK (hold = 'baseline' OR hold = 'run' OR hold = 'consent' OR hold = 'destination' OR hold = 'restored'), -- why it is held
   events       INTEGER NOT NULL DEFAULT 1,
   attempts     INTEGER NOT NULL DEFAULT 0, -- counted in the claim, before the call
   spared       INTEGER NOT NULL DEFAULT 0, -- of these, those that do not bring it nearer to its end (429)

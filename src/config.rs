@@ -43,6 +43,7 @@ pub use secret::Secret;
 pub struct Config {
     pub shop: Shop,
     pub database: Database,
+    pub backup: Backup,
     pub webhooks: Webhooks,
     pub dashboard: Dashboard,
     pub shopify: Shopify,
@@ -81,6 +82,22 @@ pub struct Shop {
 pub struct Database {
     /// Relative paths are relative to the folder of `config.toml`.
     pub path: PathBuf,
+}
+
+/// `[backup]`: the copies that `serve` makes each night. Relative paths are relative to the folder of
+/// `config.toml`; empty ones stand for none.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Backup {
+    pub folder: PathBuf,
+    /// The newest of each of so many days.
+    pub keep_daily: u32,
+    /// The newest of each of so many weeks.
+    pub keep_weekly: u32,
+    /// A second folder, which has to be there.
+    pub copy_to: PathBuf,
+    /// Litestream watches the database: its log is left to it.
+    pub litestream: bool,
 }
 
 /// `[webhooks]`: the listener to expose.
@@ -371,6 +388,12 @@ impl Default for Shop {
 impl Default for Database {
     fn default() -> Self {
         Self { path: "quintile.db".into() }
+    }
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self { folder: "backups".into(), keep_daily: 7, keep_weekly: 4, copy_to: PathBuf::new(), litestream: false }
     }
 }
 

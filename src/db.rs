@@ -4,9 +4,13 @@
 //! Deliberately absent: a storage trait. Stages write SQL beside the function whose name says
 //! what it does, and tests use a real file in a temporary folder.
 
+mod backup;
+mod condition;
+mod holder;
 mod key;
 mod lock;
 mod migrate;
+mod restore;
 mod sessions;
 mod writer;
 
@@ -17,11 +21,14 @@ use std::{
 
 use anyhow::{Context, bail};
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
+pub use backup::{Backup, Contents, Depth, PARTIAL, back_up, faults, make_private_folder, sync_folder_of, verify};
+pub use condition::{Condition, Damaged, tells_of_damage};
 pub use key::{make_private_key, private_key};
 pub use lock::{Lock, LockError};
-pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
+pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION, create_private as create_private_file};
+pub use restore::{Staged, is_set_aside, note_restored, restored_at};
 pub use sessions::{EndedSession, end_session, ended_sessions};
 pub use writer::{QueueFull, Writer};
 
@@ -38,7 +45,10 @@ pub type Reader = r2d2::PooledConnection<SqliteConnectionManager>;
 
 /// Readers of one database file. Cheap to clone.
 #[derive(Clone)]
-pub struct Readers(r2d2::Pool<SqliteConnectionManager>);
+pub struct Readers {
+    pool: r2d2::Pool<SqliteConnectionManager>,
+    condition: Condition,
+}
 
 /// An open database: the right to write it, and readers. One per process and file.
 pub struct Database {
@@ -57,7 +67,11 @@ impl Database {
     /// Another process holds the file; the file is not quintile's, newer than this program, or
     /// cannot be written. Messages say what to do.
     pub fn open(path: &Path, command: &str) -> anyhow::Result<Self> {
-        Self::open_sharing(path, command, writer::GROUP)
+        Self::open_with(path, command, migrate::CURRENT)
+    }
+
+    fn open_with(path: &Path, command: &str, plan: migrate::Plan<'_>) -> anyhow::Result<Self> {
+        Self::open_sharing(path, command, writer::GROUP, plan)
     }
 
     /// [`Self::open`] with a commit for every write: what sharing commits is measured against.
@@ -65,14 +79,20 @@ impl Database {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_committing_each(path: &Path, command: &str) -> anyhow::Result<Self> {
-        Self::open_sharing(path, command, 1)
+        Self::open_sharing(path, command, 1, migrate::CURRENT)
     }
 
-    fn open_sharing(path: &Path, command: &str, writes_per_commit: usize) -> anyhow::Result<Self> {
+    fn open_sharing(
+        path: &Path,
+        command: &str,
+        writes_per_commit: usize,
+        plan: migrate::Plan<'_>,
+    ) -> anyhow::Result<Self> {
         let lock = Lock::acquire(path, command)?;
-        let connection = migrate::open_and_migrate(path, migrate::CURRENT)?;
-        let writer = Writer::start(connection, writes_per_commit).context("cannot start the writer thread")?;
+        let connection = migrate::open_and_migrate(path, plan)?;
         let readers = Readers::open(path)?;
+        let writer = Writer::start(connection, writes_per_commit, readers.condition.clone())
+            .context("cannot start the writer thread")?;
         Ok(Self { path: path.to_owned(), writer, readers, lock: Some(lock) })
     }
 
@@ -84,7 +104,8 @@ impl Database {
     pub fn beside(path: &Path) -> anyhow::Result<Self> {
         let readers = Readers::open(path)?;
         let connection = migrate::open_and_migrate(path, migrate::CURRENT)?;
-        let writer = Writer::start(connection, writer::GROUP).context("cannot start the writer thread")?;
+        let writer = Writer::start(connection, writer::GROUP, readers.condition.clone())
+            .context("cannot start the writer thread")?;
         Ok(Self { path: path.to_owned(), writer, readers, lock: None })
     }
 
@@ -121,6 +142,12 @@ impl Database {
     pub const fn readers(&self) -> &Readers {
         &self.readers
     }
+
+    /// Whether the file is damaged or cannot be written, as far as it has shown.
+    #[must_use]
+    pub const fn condition(&self) -> &Condition {
+        &self.readers.condition
+    }
 }
 
 impl Readers {
@@ -146,7 +173,7 @@ impl Readers {
             .test_on_check_out(false)
             .build(manager)
             .with_context(|| format!("cannot open {}", path.display()))?;
-        Ok(Self(pool))
+        Ok(Self { pool, condition: Condition::default() })
     }
 
     /// A connection of the pool; blocks while all are in use.
@@ -154,14 +181,14 @@ impl Readers {
     /// # Errors
     /// None came free within five seconds, or the file cannot be opened.
     pub fn get(&self) -> anyhow::Result<Reader> {
-        self.0.get().context("no reader connection came free")
+        self.pool.get().context("no reader connection came free")
     }
 
     /// A connection if one is free at this moment: for a look so short that it need not leave its
     /// thread.
     #[must_use]
     pub fn try_get(&self) -> Option<Reader> {
-        self.0.try_get()
+        self.pool.try_get()
     }
 
     /// Copies the write-ahead log into the database file, beside the writer and without making it
@@ -218,13 +245,17 @@ impl Readers {
         F: FnOnce(&Connection) -> anyhow::Result<T> + Send + 'static,
     {
         let readers = self.clone();
-        tokio::task::spawn_blocking(move || {
+        let result = tokio::task::spawn_blocking(move || {
             let mut connection = readers.get()?;
             let snapshot = connection.transaction()?;
             read(&snapshot)
         })
         .await
-        .context("a read was interrupted")?
+        .context("a read was interrupted")?;
+        if let Err(error) = &result {
+            self.condition.notice(error);
+        }
+        result
     }
 }
 
@@ -248,10 +279,19 @@ pub fn keep_few_pages(tx: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
     tx.pragma_update(None, "cache_size", -KIB)
 }
 
+/// Brings what SQLite knows of the spread of values up to date, where much has changed; looks at a part of
+/// each index only.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn optimize(tx: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
+    tx.execute_batch("PRAGMA optimize")
+}
+
 /// Settings of every connection, writer and reader.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;

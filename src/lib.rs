@@ -26,7 +26,8 @@
 //! # Reading order
 //!
 //! [`model`], [`db`], [`config`], [`clock`] and [`metrics`] are the shared floor: no stage is imported there.
-//! [`invariants`] says in SQL what must be true of every database.
+//! [`invariants`] says in SQL what must be true of every database; [`backups`] are the copies that each
+//! night leaves.
 //! Then the story: [`intake`], [`ledger`], [`sync`], [`scoring`], [`outbox`], [`delivery`]. [`web`] is the
 //! only module that knows axum; [`serve`] starts everything; [`cli`] knows every stage and no
 //! stage knows it. A test (`tests/it/edges.rs`) reads the `use crate::` lines and holds this.
@@ -38,6 +39,7 @@
 //! - Nothing upstream waits for anything downstream: a dead email tool never slows an order.
 //! - Nothing below `serve` and `cli` reads the clock, the environment or a path of its own.
 
+pub mod backups;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -33,6 +33,7 @@ mod health;
 mod ids;
 mod line;
 mod read;
+mod restored;
 mod retention;
 mod route;
 mod settle;
@@ -53,6 +54,7 @@ pub use fan_out::{Disposition, Slice, fan_out, fan_out_unqueued};
 pub use health::{DestinationState, Effect, Gate, Health};
 pub use ids::{Ids, evt_id, msg_id};
 pub use read::{Delivery, DeliveryFilter, Open, Receipt, deliveries, events, open, receipt, stranded, test_about};
+pub use restored::hold_restored;
 pub use retention::{Expired, forget};
 pub use route::{Misconfigured, Route};
 pub use settle::{Settled, Settlement, Turned, Verdict, settle};
@@ -92,7 +94,13 @@ text_enum!(State {
     Discarded = "discarded",
 });
 
-text_enum!(Hold { Baseline = "baseline", Run = "run", Consent = "consent", Destination = "destination" });
+text_enum!(Hold {
+    Baseline = "baseline",
+    Run = "run",
+    Consent = "consent",
+    Destination = "destination",
+    Restored = "restored",
+});
 
 /// Why a segment changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -155,4 +163,6 @@ pub enum Hold {
     Consent,
     /// The destination asked for nothing more (410).
     Destination,
+    /// It comes from a backup: it may have been sent since that was made.
+    Restored,
 }

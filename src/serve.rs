@@ -1,6 +1,8 @@
 //! Starts everything that runs: both listeners, the night watch, the pull from the shop and the
 //! forwarder; and stops it in an order that loses nothing.
 
+mod condition;
+mod nightly;
 mod privacy;
 mod retention;
 
@@ -14,7 +16,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::nightly::Nightly;
 use crate::{
+    backups::Backups,
     clock::Clock,
     config::{Config, Environment},
     db::{Database, ended_sessions, make_private_key},
@@ -106,7 +110,15 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         .transpose()?;
     let uploads = Uploads::new(Arc::clone(&config), &database, clock.clone());
     uploads.recover().await?;
-    let night = Night::new(&config, database, clock.clone(), wake.clone())?;
+    let night = Night::new(&config, database.clone(), clock.clone(), wake.clone())?;
+    let backups = Backups::from_config(&config);
+    let nightly = Nightly {
+        database: database.clone(),
+        backups: backups.clone(),
+        clock: clock.clone(),
+        over: night.over(),
+        litestream: config.backup.litestream,
+    };
     let next_night = night.clone();
     let news = wake.clone();
     let database_writer = writer.clone();
@@ -134,6 +146,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         wake,
         environment: Environment::of_process(),
         privacy: asked_for_data,
+        backups,
         database_key,
         ended_sessions,
         limits,
@@ -153,6 +166,12 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         Ok(())
     });
     parts.spawn(watch(night, asked, shutdown.clone()));
+    parts.spawn(condition::watch(database, shutdown.clone()));
+    let stop = shutdown.clone();
+    parts.spawn(async move {
+        nightly.run(stop).await;
+        Ok(())
+    });
     if let Some(sync) = sync {
         let stop = shutdown.clone();
         parts.spawn(async move {

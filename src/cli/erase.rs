@@ -13,6 +13,7 @@ use super::{
     output::{Column, print_json, print_object},
 };
 use crate::{
+    backups::Backups,
     db::Database,
     intake::privacy::{self, Forgotten},
     ledger::Who,
@@ -92,7 +93,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         log_is_full: !database.readers().empty_log()?,
         forgotten,
     };
-    print(&report, args)?;
+    print(&report, args, &Backups::from_config(&context.config))?;
     Ok(Outcome::Done)
 }
 
@@ -109,11 +110,11 @@ fn who(whom: &Whom, database: &Database) -> anyhow::Result<Who> {
     Ok(Who { customer_id: whom.customer, email: whom.email.clone(), ..Who::default() })
 }
 
-fn print(report: &Report, args: &Args) -> io::Result<()> {
+fn print(report: &Report, args: &Args, backups: &Backups) -> io::Result<()> {
     let Forgotten { erased, messages, .. } = &report.forgotten;
     let ids: Vec<String> = erased.customers.iter().map(ToString::to_string).collect();
     match args.format {
-        Format::Table => for_people(report, &ids),
+        Format::Table => for_people(report, &ids, backups),
         Format::Json => print_json(&json!({
             "customers": ids,
             "orders": erased.orders,
@@ -123,6 +124,8 @@ fn print(report: &Report, args: &Args) -> io::Result<()> {
             "messages": messages,
             "told": report.told,
             "byHand": report.by_hand,
+            "backupsHoldForDays": backups.longest_days(),
+            "setAside": backups.set_aside(),
         })),
         Format::Csv => print_object(
             Format::Csv,
@@ -141,7 +144,7 @@ fn print(report: &Report, args: &Args) -> io::Result<()> {
     }
 }
 
-fn for_people(report: &Report, ids: &[String]) -> io::Result<()> {
+fn for_people(report: &Report, ids: &[String], backups: &Backups) -> io::Result<()> {
     let Forgotten { erased, messages, .. } = &report.forgotten;
     let mut out = io::stdout().lock();
     if ids.is_empty() {
@@ -162,7 +165,10 @@ fn for_people(report: &Report, ids: &[String]) -> io::Result<()> {
     if !report.by_hand.is_empty() {
         writeln!(out, "Delete them by hand in: {}.", report.by_hand.join(", "))?;
     }
-    writeln!(out, "Backups, imported files and files of earlier requests for data still hold what they held.")?;
+    for line in backups.holding() {
+        writeln!(out, "{line}")?;
+    }
+    writeln!(out, "Imported files and files of earlier requests for data still hold what they held.")?;
     if report.log_is_full {
         writeln!(out, "Something reads the database at the moment; run this again in a minute to empty its log too.")?;
     }

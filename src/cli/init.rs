@@ -1,7 +1,7 @@
 //! `quintile init`: a configuration with fresh secrets and an empty database, to start from.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::OpenOptions,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use super::{Context, Outcome, UsageError, load_config};
 use crate::{
     config::{Missing, Secret},
-    db::Database,
+    db::{Database, make_private_folder},
 };
 
 /// The shipped file: every key with its default and why.
@@ -27,7 +27,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let path = args.dir.as_ref().map_or_else(|| context.config_path.clone(), |dir| dir.join("config.toml"));
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    make_folder(folder)?;
+    make_private_folder(folder)?;
     let wrote_config = write_config(&path)?;
     let config = load_config(&path, Missing::Allow)?;
     let database = &config.database.path;
@@ -45,15 +45,6 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     report(&path, wrote_config, database, made_database)?;
     Ok(Outcome::Done)
-}
-
-/// Only its owner may look into it: the database holds customers.
-pub(super) fn make_folder(folder: &Path) -> anyhow::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 
 /// False when there is one already, which stays.

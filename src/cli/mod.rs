@@ -1,6 +1,7 @@
 //! The commands: clap definitions and one file per command. Knows every stage; no stage knows it.
 
 mod backfill;
+mod backup;
 mod check;
 mod completions;
 mod customer;
@@ -18,6 +19,7 @@ mod import;
 mod inbox;
 mod init;
 mod output;
+mod restore;
 mod runs;
 mod score;
 mod segments;
@@ -38,9 +40,10 @@ use clap::{Parser, Subcommand};
 use rusqlite::OptionalExtension;
 
 use crate::{
+    backups,
     clock::Clock,
     config::{Config, ConfigError, Environment, Loading, Missing, Mistake},
-    db::{Database, LockError, Readers},
+    db::{self, Database, LockError, Readers},
     delivery::guard::NotANetwork,
     outbox::Misconfigured,
     scoring::{night::BadSchedule, segment},
@@ -91,6 +94,8 @@ enum Command {
     Inbox(inbox::Args),
     Erase(erase::Args),
     Export(export::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     Verify(verify::Args),
     Check(check::Args),
     Health(health::Args),
@@ -181,6 +186,7 @@ impl Context {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    keep_files_private();
     let default_filter = match cli.command {
         Command::Serve(_) => "warn,quintile=info",
         // One of its destinations fails on purpose.
@@ -200,6 +206,12 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Whatever is written, by us or by SQLite, holds customers or secrets: its owner alone reads it.
+fn keep_files_private() {
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
 fn run(cli: Cli) -> anyhow::Result<Outcome> {
     let config = match cli.command.needs() {
         Needs::Nothing => Config::default(),
@@ -207,31 +219,43 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Needs::Secrets => load_config(&cli.config, Missing::Refuse)?,
     };
     let context = Context { config, config_path: cli.config, clock: Clock::system() };
-    match &cli.command {
-        Command::Demo(args) => demo::run(args, &context),
-        Command::Init(args) => init::run(args, &context),
-        Command::Serve(args) => serve::run(args, &context),
-        Command::Import(args) => import::run(args, &context),
-        Command::Sync(args) => sync::run(args, &context),
-        Command::Score(args) => score::run(args, &context),
-        Command::Backfill(args) => backfill::run(args, &context),
-        Command::Deliver(args) => deliver::run(args, &context),
-        Command::Segments(args) => segments::run(args, &context),
-        Command::Customers(args) => customers::run(args, &context),
-        Command::Customer(args) => customer::run(args, &context),
-        Command::Runs(args) => runs::run(args, &context),
-        Command::Events(args) => events::run(args, &context),
-        Command::Deliveries(args) => deliveries::run(args, &context),
-        Command::Destinations(args) => destinations::run(args, &context),
-        Command::Inbox(args) => inbox::run(args, &context),
-        Command::Erase(args) => erase::run(args, &context),
-        Command::Export(args) => export::run(args, &context),
-        Command::Verify(args) => verify::run(args, &context),
-        Command::Check(args) => check::run(args, &context),
-        Command::Health(args) => health::run(args, &context),
-        Command::HashPassword(args) => hash_password::run(args, &context),
-        Command::Token(args) => token::run(args, &context),
-        Command::Completions(args) => completions::run(args, &context),
+    obey(&cli.command, &context).map_err(|error| {
+        if db::tells_of_damage(&error) && !matches!(cli.command, Command::Restore(_) | Command::Demo(_)) {
+            error.context(backups::advice(&context.config, &context.config_path))
+        } else {
+            error
+        }
+    })
+}
+
+fn obey(command: &Command, context: &Context) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Demo(args) => demo::run(args, context),
+        Command::Init(args) => init::run(args, context),
+        Command::Serve(args) => serve::run(args, context),
+        Command::Import(args) => import::run(args, context),
+        Command::Sync(args) => sync::run(args, context),
+        Command::Score(args) => score::run(args, context),
+        Command::Backfill(args) => backfill::run(args, context),
+        Command::Deliver(args) => deliver::run(args, context),
+        Command::Segments(args) => segments::run(args, context),
+        Command::Customers(args) => customers::run(args, context),
+        Command::Customer(args) => customer::run(args, context),
+        Command::Runs(args) => runs::run(args, context),
+        Command::Events(args) => events::run(args, context),
+        Command::Deliveries(args) => deliveries::run(args, context),
+        Command::Destinations(args) => destinations::run(args, context),
+        Command::Inbox(args) => inbox::run(args, context),
+        Command::Erase(args) => erase::run(args, context),
+        Command::Export(args) => export::run(args, context),
+        Command::Backup(args) => backup::run(args, context),
+        Command::Restore(args) => restore::run(args, context),
+        Command::Verify(args) => verify::run(args, context),
+        Command::Check(args) => check::run(args, context),
+        Command::Health(args) => health::run(args, context),
+        Command::HashPassword(args) => hash_password::run(args, context),
+        Command::Token(args) => token::run(args, context),
+        Command::Completions(args) => completions::run(args, context),
     }
 }
 

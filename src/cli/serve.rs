@@ -9,7 +9,10 @@ use super::{
     service_manager::keep_told,
     signal::{listen_for_nudges, stop_signal},
 };
-use crate::serve::{Listeners, Serving, serve};
+use crate::{
+    config::advice,
+    serve::{Listeners, Serving, serve},
+};
 
 /// Take webhooks, show the dashboard, score each night, send what changed
 #[derive(Debug, clap::Args)]
@@ -19,6 +22,9 @@ pub struct Args {}
 /// The database is in use or cannot be written, an address is taken, the configuration cannot be
 /// served.
 pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    if let Some(advice) = advice::permissions(&context.config_path) {
+        tracing::warn!("{}", advice.text);
+    }
     let database = Arc::new(context.open_database("quintile serve")?);
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {

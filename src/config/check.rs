@@ -46,6 +46,7 @@ impl Findings {
 pub fn all(config: &Config) -> Vec<Problem> {
     let mut findings = Findings::default();
     shop(config, &mut findings);
+    backup(config, &mut findings);
     listeners(config, &mut findings);
     access::check(&config.dashboard, &mut findings);
     webhook_secrets(config, &mut findings);
@@ -83,6 +84,24 @@ fn shop(config: &Config, findings: &mut Findings) {
     }
     if config.database.path.as_os_str().is_empty() {
         findings.add(["database".into(), "path".into()], "this is empty; write a file name, like \"quintile.db\"");
+    }
+}
+
+fn backup(config: &Config, findings: &mut Findings) {
+    let backup = &config.backup;
+    if backup.keep_daily == 0 {
+        findings.add(
+            ["backup".into(), "keep_daily".into()],
+            "0 would keep no backup; write at least 1, or folder = \"\" to make none",
+        );
+    }
+    if !backup.copy_to.as_os_str().is_empty() {
+        let path = ["backup".into(), "copy_to".into()];
+        if backup.folder.as_os_str().is_empty() {
+            findings.add(path, "there is nothing to copy while folder is empty; name that too, like \"backups\"");
+        } else if backup.copy_to == backup.folder {
+            findings.add(path, "this is the folder of the backups themselves; name one on another disk");
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use url::Url;
 
 use super::{
-    Config, Database, Secret,
+    Backup, Config, Database, Secret,
     keys::{self, Kind},
     problem::{Place, position},
     signing::Key,
@@ -165,7 +165,11 @@ impl Config {
 
     /// The default path is made one in the folder of the file.
     fn is_usual_path(&self, key: &str) -> bool {
-        key == "database.path" && self.database.path.ends_with(Database::default().path)
+        match key {
+            "database.path" => self.database.path.ends_with(Database::default().path),
+            "backup.folder" => self.backup.folder.ends_with(Backup::default().folder),
+            _ => false,
+        }
     }
 
     /// One `[[destination]]` or `[[segment]]`.

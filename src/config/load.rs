@@ -108,6 +108,11 @@ fn parse(text: &str, loading: Loading<'_>, folder: &path::Path) -> Result<Config
         return Err(problems.into_iter().map(placed).collect());
     }
     config.database.path = folder.join(&config.database.path);
+    for backups in [&mut config.backup.folder, &mut config.backup.copy_to] {
+        if !backups.as_os_str().is_empty() {
+            *backups = folder.join(&*backups);
+        }
+    }
     config.origins = origins;
     Ok(config)
 }

@@ -52,6 +52,7 @@ fn the_shipped_file_says_the_defaults() {
     let file = File::new(include_str!("../../config.toml"));
     let mut expected = Config::default();
     expected.database.path = file.0.path().join("quintile.db");
+    expected.backup.folder = file.0.path().join("backups");
     assert_eq!(file.load([]).unwrap(), expected);
     assert_eq!(File::new("").load([]).unwrap().scoring, expected.scoring);
 }

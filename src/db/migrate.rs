@@ -1,9 +1,13 @@
 //! Creating a database, bringing an older one up, refusing a newer or a foreign one.
 
-use std::{fs::OpenOptions, path::Path};
+use std::{
+    fs::{File, OpenOptions},
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, ffi};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi};
 
 /// "QTLE": tells `file` and us that this is a quintile database.
 pub const APPLICATION_ID: i32 = 0x5154_4c45;
@@ -17,7 +21,7 @@ pub const SCHEMA_VERSION: i32 = CURRENT.version();
 const CHECKPOINT_PAGES: i32 = 4_000;
 
 /// What this program makes of a file.
-pub(super) const CURRENT: Plan<'static> = Plan { schema: SCHEMA, steps: &[FROM_1, FROM_2, FROM_3] };
+pub(super) const CURRENT: Plan<'static> = Plan { schema: SCHEMA, steps: &[FROM_1, FROM_2, FROM_3], keeps_old: true };
 
 /// Finding what became of one event walked over all deliveries.
 const FROM_1: &str = "CREATE INDEX deliveries_seq ON deliveries (seq);";
@@ -149,7 +153,7 @@ UPDATE sqlite_schema SET sql = replace(sql, 'CHECK (cause IN (''order'', ''refun
 UPDATE sqlite_schema SET sql = replace(sql, 'CHECK (state IN (''waiting'', ''sending'', ''retrying'', ''held'', ''delivered'', ''dead'', ''superseded'', ''discarded''))',
   'CHECK (state = ''waiting'' OR state = ''sending'' OR state = ''retrying'' OR state = ''held'' OR state = ''delivered'' OR state = ''dead'' OR state = ''superseded'' OR state = ''discarded'')') WHERE name = 'deliveries';
 UPDATE sqlite_schema SET sql = replace(sql, 'CHECK (hold IN (''baseline'', ''run'', ''consent'', ''destination''))',
-  'CHECK (hold = ''baseline'' OR hold = ''run'' OR hold = ''consent'' OR hold = ''destination'')') WHERE name = 'deliveries';
+  'CHECK (hold = ''baseline'' OR hold = ''run'' OR hold = ''consent'' OR hold = ''destination'' OR hold = ''restored'')') WHERE name = 'deliveries';
 PRAGMA writable_schema = RESET;";
 
 /// How a file comes to the current schema: an empty one at once, an older one step by step. An
@@ -159,6 +163,8 @@ pub(super) struct Plan<'a> {
     pub schema: &'a str,
     /// `steps[i]` brings a file from version `i + 1` to `i + 2`. Released ones never change.
     pub steps: &'a [&'a str],
+    /// A verified copy of an older file is kept beside it.
+    pub keeps_old: bool,
 }
 
 impl Plan<'_> {
@@ -169,7 +175,7 @@ impl Plan<'_> {
 }
 
 /// What stands in a file before anything is written to it.
-struct Header {
+pub(super) struct Header {
     application_id: i32,
     version: i32,
     tables: i64,
@@ -193,11 +199,35 @@ pub(super) fn open_and_migrate(path: &Path, plan: Plan<'_>) -> anyhow::Result<Co
         bail!("{} cannot be put into WAL mode; is it on a network drive? Put it on a local disk", path.display());
     }
     super::configure(&connection)?;
+    look_over(&connection).with_context(|| format!("cannot go on with {}", path.display()))?;
     connection.pragma_update(None, "cache_size", -super::writer::CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    migrate(&mut connection, plan)
+    migrate(&mut connection, path, plan)
         .with_context(|| format!("cannot bring {} up to schema {}", path.display(), plan.version()))?;
     Ok(connection)
+}
+
+/// A file of so few pages (8 MiB) is looked through whole at the start.
+const SMALL: i64 = 2_000;
+/// How long a start may look for damage in a larger one. The nightly backup reads everything.
+const LOOK: Duration = Duration::from_millis(30);
+
+/// Looks for damage, in a large file in as much of it as [`LOOK`] allows.
+fn look_over(connection: &Connection) -> anyhow::Result<()> {
+    const STEPS_BETWEEN_LOOKS_AT_THE_CLOCK: i32 = 100;
+    let until = Instant::now() + LOOK;
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    if pages > SMALL {
+        connection.progress_handler(STEPS_BETWEEN_LOOKS_AT_THE_CLOCK, Some(move || Instant::now() > until))?;
+    }
+    let faults = super::faults(connection, super::Depth::Pages);
+    connection.progress_handler(0, None::<fn() -> bool>)?;
+    match faults {
+        Ok(faults) if faults.is_empty() => Ok(()),
+        Ok(faults) => Err(super::Damaged(faults.join("; ")).into()),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Refuses what a reader of this program could not understand.
@@ -215,10 +245,15 @@ pub fn check_readable(path: &Path) -> anyhow::Result<()> {
 }
 
 /// All steps and the new version in one transaction: a crash leaves the old file as it was.
-fn migrate(connection: &mut Connection, plan: Plan<'_>) -> anyhow::Result<()> {
+fn migrate(connection: &mut Connection, path: &Path, plan: Plan<'_>) -> anyhow::Result<()> {
     let current: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if current == plan.version() {
         return Ok(());
+    }
+    if current > 0 && plan.keeps_old {
+        let kept = super::restore::before_migration(path, current);
+        super::back_up(path, &kept).context("the database could not be backed up first, so nothing was changed")?;
+        tracing::info!(path = %kept.display(), schema = current, "kept the database as it was");
     }
     // A step that rebuilds a table drops the old one, which must not empty those that refer to it.
     // This cannot be set inside the transaction; what refers to nothing is found before the commit.
@@ -253,7 +288,7 @@ fn migrate(connection: &mut Connection, plan: Plan<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check_header(path: &Path, header: &Header, known: i32) -> anyhow::Result<()> {
+pub(super) fn check_header(path: &Path, header: &Header, known: i32) -> anyhow::Result<()> {
     let fresh = header.tables == 0 && header.version == 0 && header.application_id == 0;
     if !fresh && header.application_id != APPLICATION_ID {
         bail!("{} is not a quintile database; [database] path must name another file", path.display());
@@ -270,7 +305,7 @@ fn check_header(path: &Path, header: &Header, known: i32) -> anyhow::Result<()> 
 
 /// Reads through a connection that cannot write, so that a refused file stays as it was; unless a
 /// transaction was cut short in it, which only one that can write takes back.
-fn read_header(path: &Path) -> anyhow::Result<Header> {
+pub(super) fn read_header(path: &Path) -> anyhow::Result<Header> {
     let read = |mode: OpenFlags| -> rusqlite::Result<Header> {
         let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(super::BUSY_TIMEOUT)?;
@@ -290,15 +325,17 @@ fn read_header(path: &Path) -> anyhow::Result<Header> {
 }
 
 /// An empty file that only its owner can read; SQLite gives its companions the same mode.
-fn create_private(path: &Path) -> anyhow::Result<()> {
+///
+/// # Errors
+/// It is there already, or the folder cannot be written.
+pub fn create_private(path: &Path) -> anyhow::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
         .open(path)
-        .with_context(|| format!("cannot create {}; its folder must exist and be writable", path.display()))?;
-    Ok(())
+        .with_context(|| format!("cannot create {}; its folder must exist and be writable", path.display()))
 }
 
 #[cfg(test)]

@@ -7,14 +7,17 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     sync::{Arc, Mutex},
     thread::JoinHandle,
     time::Duration,
 };
 
 use anyhow::anyhow;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
+
+use super::{Condition, Damaged, holder};
 
 /// Jobs waiting beyond which [`Writer::try_write`] refuses: a flood gets a fast "later" instead
 /// of growing memory.
@@ -64,6 +67,7 @@ enum Company {
 #[derive(Clone)]
 pub struct Writer {
     jobs: mpsc::Sender<Job>,
+    condition: Condition,
     // Dropped after `jobs`: the last clone waits for the thread to finish its queue.
     _thread: Arc<Thread>,
 }
@@ -75,11 +79,19 @@ pub struct QueueFull;
 
 impl Writer {
     /// Takes over `connection` on a thread of its own. At most `group` jobs share a commit.
-    pub(super) fn start(connection: Connection, group: usize) -> std::io::Result<Self> {
+    pub(super) fn start(connection: Connection, group: usize, condition: Condition) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let thread =
-            std::thread::Builder::new().name("writer".to_owned()).spawn(move || run(connection, queue, group))?;
-        Ok(Self { jobs, _thread: Arc::new(Thread(Mutex::new(Some(thread)))) })
+        let noticed = condition.clone();
+        let thread = std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || run(connection, queue, group, &noticed))?;
+        Ok(Self { jobs, condition, _thread: Arc::new(Thread(Mutex::new(Some(thread)))) })
+    }
+
+    /// Whether the file is damaged or cannot be written, as far as it has shown.
+    #[must_use]
+    pub const fn condition(&self) -> &Condition {
+        &self.condition
     }
 
     /// Runs `job` in a transaction and returns its result after the commit. An `Err` from the job
@@ -93,7 +105,7 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
     {
-        let (job, answer) = pack(job);
+        let (job, answer) = self.pack(job);
         self.jobs.send(job).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
@@ -107,7 +119,7 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
     {
-        let (job, answer) = pack(job);
+        let (job, answer) = self.pack(job);
         self.jobs.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => QueueFull.into(),
             mpsc::error::TrySendError::Closed(_) => closed(),
@@ -124,7 +136,7 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
     {
-        let (job, answer) = pack(job);
+        let (job, answer) = self.pack(job);
         self.jobs.blocking_send(job).map_err(|_| closed())?;
         answer.blocking_recv().map_err(|_| closed())?
     }
@@ -157,12 +169,34 @@ impl Writer {
         self.write_by_itself(Company::Bulk, job)
     }
 
+    /// Wraps a typed job so that the thread can run it without knowing its type.
+    fn pack<T, F>(&self, job: F) -> (Job, oneshot::Receiver<anyhow::Result<T>>)
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        let condition = self.condition.clone();
+        let work: Work = Box::new(move |room| {
+            let result = match room {
+                Ok(Room { transaction, shared: true }) => in_savepoint(transaction, job),
+                Ok(Room { transaction, shared: false }) => alone(transaction, job),
+                Err(error) => Err(not_written(error)),
+            };
+            if let Err(error) = &result {
+                condition.notice_write(error);
+            }
+            answer(sender, result)
+        });
+        (Job { company: Company::Any, work }, receiver)
+    }
+
     fn write_by_itself<T, F>(&self, company: Company, job: F) -> anyhow::Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
     {
-        let (mut job, answer) = pack(job);
+        let (mut job, answer) = self.pack(job);
         job.company = company;
         self.jobs.blocking_send(job).map_err(|_| closed())?;
         answer.blocking_recv().map_err(|_| closed())?
@@ -173,33 +207,20 @@ fn not_written(error: &str) -> anyhow::Error {
     anyhow!("the database could not be written: {error}")
 }
 
-fn closed() -> anyhow::Error {
-    anyhow!("the database is closed: quintile is shutting down")
+/// The sender of an answer, and what it is told.
+fn answer<T: Send + 'static>(sender: oneshot::Sender<anyhow::Result<T>>, result: anyhow::Result<T>) -> Answer {
+    Box::new(move |committed| {
+        let answer = match committed {
+            Ok(()) => result,
+            // The job's own error says more than that of the commit that it broke.
+            Err(error) => result.and_then(|_| Err(not_written(error))),
+        };
+        let _ = sender.send(answer); // the caller may have gone
+    })
 }
 
-/// Wraps a typed job so that the thread can run it without knowing its type.
-fn pack<T, F>(job: F) -> (Job, oneshot::Receiver<anyhow::Result<T>>)
-where
-    T: Send + 'static,
-    F: FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
-{
-    let (sender, receiver) = oneshot::channel();
-    let work: Work = Box::new(move |room| {
-        let result = match room {
-            Ok(Room { transaction, shared: true }) => in_savepoint(transaction, job),
-            Ok(Room { transaction, shared: false }) => alone(transaction, job),
-            Err(error) => Err(not_written(error)),
-        };
-        Box::new(move |committed| {
-            let answer = match committed {
-                Ok(()) => result,
-                // The job's own error says more than that of the commit that it broke.
-                Err(error) => result.and_then(|_| Err(not_written(error))),
-            };
-            let _ = sender.send(answer); // the caller may have gone
-        })
-    });
-    (Job { company: Company::Any, work }, receiver)
+fn closed() -> anyhow::Error {
+    anyhow!("the database is closed: quintile is shutting down")
 }
 
 fn in_savepoint<T>(
@@ -244,7 +265,7 @@ fn caught<T>(
         .unwrap_or_else(|_| Err(anyhow!("a bug in quintile stopped this write; nothing of it was stored")))
 }
 
-fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize) {
+fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize, condition: &Condition) {
     let mut group = Vec::with_capacity(most);
     let mut next = None;
     while let Some(first) = next.take().or_else(|| queue.blocking_recv()) {
@@ -261,10 +282,16 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize) 
             }
         }
         if company == Company::Bulk {
-            run_bulk(&mut connection, &mut group);
+            run_bulk(&mut connection, &mut group, condition);
         } else {
-            run_group(&mut connection, &mut group);
+            run_group(&mut connection, &mut group, condition);
         }
+    }
+    if condition.damage().is_some() {
+        // Whoever closes a file last copies its log into it. Kept open until the process ends, both stay
+        // as they are.
+        std::mem::forget(connection);
+        return;
     }
     if let Err((_, error)) = connection.close() {
         tracing::warn!(%error, "the database did not close cleanly; the next start recovers it");
@@ -272,11 +299,11 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize) 
 }
 
 /// [`run_group`] with the settings of a bulk job. They cannot be changed inside a transaction.
-fn run_bulk(connection: &mut Connection, group: &mut Vec<Job>) {
+fn run_bulk(connection: &mut Connection, group: &mut Vec<Job>, condition: &Condition) {
     if let Err(error) = set_for_bulk(connection, true) {
         tracing::warn!(%error, "a bulk write goes on with the usual settings, and will be slow");
     }
-    run_group(connection, group);
+    run_group(connection, group, condition);
     if let Err(error) = set_for_bulk(connection, false) {
         tracing::error!(%error, "the usual settings could not be restored after a bulk write; restart quintile");
     }
@@ -299,18 +326,20 @@ fn set_for_bulk(connection: &Connection, bulk: bool) -> rusqlite::Result<()> {
 }
 
 /// Runs all jobs in one transaction, commits, then answers each.
-fn run_group(connection: &mut Connection, group: &mut Vec<Job>) {
+fn run_group(connection: &mut Connection, group: &mut Vec<Job>, condition: &Condition) {
     let mut answers: Vec<Answer> = Vec::with_capacity(group.len());
     let shared = group.len() > 1;
     let mut waiting = group.drain(..);
-    match commit_together(connection, &mut waiting, shared, &mut answers) {
+    condition.begin_writes();
+    match commit_together(connection, &mut waiting, shared, &mut answers, condition) {
         Ok(()) => {
+            condition.end_writes();
             for answer in answers {
                 answer(Ok(()));
             }
         }
         Err(error) => {
-            let error = error.to_string();
+            let error = told(connection, &error, condition);
             answers.extend(waiting.map(|job| (job.work)(Err(&error))));
             tracing::error!(error, jobs = answers.len(), "writes were undone");
             for answer in answers {
@@ -325,7 +354,9 @@ fn commit_together(
     waiting: &mut dyn Iterator<Item = Job>,
     shared: bool,
     answers: &mut Vec<Answer>,
-) -> rusqlite::Result<()> {
+    condition: &Condition,
+) -> anyhow::Result<()> {
+    refuse_damage(condition)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for job in waiting {
         answers.push((job.work)(Ok(Room { transaction: &transaction, shared })));
@@ -334,10 +365,31 @@ fn commit_together(
             return Err(rusqlite::Error::SqliteFailure(
                 rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK),
                 Some("the disk is full or failing; all writes of this moment were undone".to_owned()),
-            ));
+            )
+            .into());
         }
+        // One of them met it: nothing of the others is trusted to a damaged file either.
+        refuse_damage(condition)?;
     }
-    transaction.commit()
+    Ok(transaction.commit()?)
+}
+
+fn refuse_damage(condition: &Condition) -> Result<(), Damaged> {
+    condition.damage().map_or(Ok(()), Err)
+}
+
+/// What failed a whole group, for its callers and for whoever looks at the program. The answers of
+/// SQLite leave out who holds the file.
+fn told(connection: &Connection, error: &anyhow::Error, condition: &Condition) -> String {
+    condition.notice_write(error);
+    let holder = match error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code) {
+        Some(ErrorCode::DatabaseBusy) => connection.path().and_then(|path| holder::writing_elsewhere(Path::new(path))),
+        _ => None,
+    };
+    let Some(holder) = holder else { return error.to_string() };
+    let reason = format!("another program is writing to the file: {holder}");
+    condition.note_trouble(reason.clone());
+    format!("{error}; {reason}")
 }
 
 /// Joins the writer thread when the last [`Writer`] goes, so that a dropped database is closed.

@@ -16,8 +16,8 @@ pub struct Filter {
     pub delivery_id: Option<i64>,
     /// One of [`Action::states`]; `None`: [`Action::usual_states`].
     pub state: Option<State>,
-    /// Only those of the first run, or of a run under new segment rules.
-    pub baseline: bool,
+    /// Only those that are held for this reason.
+    pub hold: Option<Hold>,
     pub run_id: Option<i64>,
     pub destination: Option<String>,
     /// The new segment of an event in it.
@@ -98,7 +98,7 @@ pub struct Cursor {
 macro_rules! matching {
     () => {
         "d.state = ?1 AND d.id > ?2 AND (?3 IS NULL OR d.id = ?3) AND (?4 IS NULL OR d.destination = ?4)
-         AND (?5 IS NULL OR d.run_id = ?5) AND (NOT ?6 OR d.hold = 'baseline')
+         AND (?5 IS NULL OR d.run_id = ?5) AND (?6 IS NULL OR d.hold = ?6)
          AND (?7 IS NULL OR d.created_at >= ?7) AND (?8 IS NULL OR d.created_at < ?8)
          AND ((?9 IS NULL AND ?10 IS NULL)
            OR (d.events = 1 AND EXISTS (SELECT 1 FROM outbox o WHERE o.seq = d.seq AND (?9 IS NULL OR o.new_segment = ?9)
@@ -127,7 +127,7 @@ impl Filter {
             Box::new(self.delivery_id),
             Box::new(self.destination.clone()),
             Box::new(self.run_id),
-            Box::new(self.baseline),
+            Box::new(self.hold),
             Box::new(self.since),
             Box::new(self.until),
             Box::new(self.segment.clone()),

@@ -35,6 +35,8 @@ struct Inner {
     clock: Clock,
     /// Told when a run may have queued deliveries.
     emitted: Arc<Notify>,
+    /// Told when a night's run has ended, well or not.
+    over: Arc<Notify>,
     /// Held by the run that is going on.
     running: tokio::sync::Mutex<()>,
     /// What was last said about the clock, so that it is said once and not every minute.
@@ -50,7 +52,14 @@ impl Night {
         let settings = Settings::from_config(config)?;
         let schedule = Schedule::new(&config.scoring.cron, config.scoring.timezone)?;
         let (running, suspected) = (tokio::sync::Mutex::new(()), Mutex::new(None));
-        Ok(Self(Arc::new(Inner { db, settings, schedule, clock, emitted, running, suspected })))
+        let over = Arc::default();
+        Ok(Self(Arc::new(Inner { db, settings, schedule, clock, emitted, over, running, suspected })))
+    }
+
+    /// What is told when a night's run has ended, well or not.
+    #[must_use]
+    pub fn over(&self) -> Arc<Notify> {
+        self.0.over.clone()
     }
 
     /// When the next nightly run is due.
@@ -128,6 +137,12 @@ impl Night {
         let inner = self.0.clone();
         let result = blocking(move || run(&inner.db, &inner.settings, request, &inner.clock, &Silent)).await;
         self.0.emitted.notify_one();
+        if request.slot.is_some() {
+            self.0.over.notify_one();
+        }
+        if let Err(error) = &result {
+            self.0.db.condition().notice(error);
+        }
         result
     }
 }

@@ -12,6 +12,7 @@ mod peer;
 pub mod receiver;
 mod store;
 pub mod webhooks;
+mod writable;
 
 pub use limits::Limits;
 pub use listen::listen;

@@ -8,10 +8,7 @@ mod buckets;
 mod gate;
 mod woocommerce;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -32,7 +29,7 @@ use crate::{
     db::{QueueFull, Writer},
     intake::{self, MAX_BODY, Message, Received, Rules, api, signature},
     model::{Source, Timestamp},
-    web::{Limits, store},
+    web::{Limits, store, writable::Writable},
 };
 
 /// What a sender is told to wait when we cannot store, in seconds.
@@ -81,7 +78,7 @@ pub fn router(state: WebhookState) -> Router {
         .route("/webhooks/woocommerce", post(woocommerce::receive))
         .route("/webhooks/orders", post(orders))
         .route_layer(from_fn_with_state(Arc::clone(&gate), Gate::admit))
-        .route("/healthz", get(healthz).with_state(Health::new(state.writer.clone())))
+        .route("/healthz", get(healthz).with_state(Writable::new(state.writer.clone())))
         .layer(map_response(as_problem))
         .with_state(App { state, gate })
 }
@@ -269,38 +266,8 @@ async fn store<T: Send + 'static>(
     store::store(&state.writer, &state.wake, job).await.map_err(|error| Problem::unavailable(&error))
 }
 
-/// Whether writes are stored. Anybody may ask, so the disk is asked at most once a second.
-#[derive(Clone)]
-struct Health {
-    writer: Writer,
-    last: Arc<tokio::sync::Mutex<Option<(Instant, bool)>>>,
-}
-
-impl Health {
-    const FRESH: Duration = Duration::from_secs(1);
-
-    fn new(writer: Writer) -> Self {
-        Self { writer, last: Arc::default() }
-    }
-
-    async fn writable(&self) -> bool {
-        let mut last = self.last.lock().await;
-        if let Some((at, writable)) = *last
-            && at.elapsed() < Self::FRESH
-        {
-            return writable;
-        }
-        let written = self.writer.try_write(|tx| Ok(crate::db::touch(tx)?)).await;
-        if let Err(error) = &written {
-            tracing::error!(error = format!("{error:#}"), "the database cannot be written");
-        }
-        *last = Some((Instant::now(), written.is_ok()));
-        written.is_ok()
-    }
-}
-
-async fn healthz(State(health): State<Health>) -> Response {
-    if health.writable().await {
+async fn healthz(State(writable): State<Writable>) -> Response {
+    if writable.check().await.is_ok() {
         axum::Json(json!({ "status": "ok" })).into_response()
     } else {
         Problem::not_now("the database cannot be written").into_response()

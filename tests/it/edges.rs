@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What every stage may use.
-const FLOOR: &[&str] = &["clock", "config", "db", "invariants", "metrics", "model"];
+const FLOOR: &[&str] = &["backups", "clock", "config", "db", "invariants", "metrics", "model"];
 
 /// A room of the program and the stages it may use besides the floor and itself. The longest
 /// matching name counts.
@@ -17,6 +17,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("config", &[]),
     ("db", &[]),
+    ("backups", &[]),
     ("invariants", &[]),
     ("metrics", &[]),
     // Its event is written in its own transaction, as scoring's are.
@@ -49,6 +50,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "web::error",
             "web::peer",
             "web::Limits",
+            "web::writable",
             "intake::uploads",
             "intake::csv",
             // Erasing a person is done there too, as `quintile erase` asks for it.
@@ -78,7 +80,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("web::auth", &["web::peer"]),
     // It wakes the forwarder when what it stored became an event.
-    ("web::webhooks", &["intake", "web::Limits", "web::error", "web::peer", "web::store"]),
+    ("web::webhooks", &["intake", "web::Limits", "web::error", "web::peer", "web::store", "web::writable"]),
     // The demo's receiver checks signatures with what checks them on the way in.
     ("web::receiver", &["intake::signature"]),
     ("serve", &["intake", "ledger", "scoring", "outbox", "delivery", "sync", "web"]),
@@ -91,6 +93,7 @@ const FLOOR_EDGES: &[(&str, &[&str])] = &[
     ("clock", &["model"]),
     ("config", &["clock", "model"]),
     ("db", &["model", "invariants"]),
+    ("backups", &["config", "db", "model"]),
     ("invariants", &[]),
     ("metrics", &[]),
 ];

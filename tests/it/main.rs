@@ -11,6 +11,8 @@ mod crash_queue;
 mod crash_steps;
 mod delivery;
 mod edges;
+#[cfg(target_os = "linux")]
+mod faults;
 mod gate;
 mod import;
 mod intake;

@@ -8,7 +8,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
 
-use crate::support::process;
+use crate::support::{folder::Folder, process};
 
 const README: &str = include_str!("../../README.md");
 
@@ -56,7 +56,7 @@ fn check_snippet(command: &str, language: &str, file: &str, program: &str) {
         eprintln!("skipped: {command} is not installed");
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let path = folder.path().join(file);
     std::fs::write(&path, program.replace("{{ snippet }}", snippet(language))).unwrap();
     let mut child = Command::new(command)
@@ -152,7 +152,7 @@ fn the_destinations_to_copy_work() {
     let mut kinds = std::collections::BTreeSet::new();
     let blocks: Vec<&str> = README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     for block in blocks {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let path = folder.path().join("config.toml");
         std::fs::write(&path, block).unwrap();
         let loading = Loading { environment: &environment, secrets: Missing::Refuse, also: |_| Vec::new() };
@@ -174,7 +174,7 @@ fn the_destinations_to_copy_work() {
 
 #[test]
 fn the_table_of_commands_is_the_programs() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let help = String::from_utf8(process::run(folder.path(), &["--help"]).stdout).unwrap();
     let of_program: Vec<&str> = help
         .lines()

@@ -14,10 +14,11 @@ use std::{
 
 use quintile::db::{APPLICATION_ID, Database, QueueFull, Readers, SCHEMA_VERSION};
 use rusqlite::{Connection, config::DbConfig};
-use tempfile::TempDir;
 
-fn open() -> (TempDir, Database) {
-    let folder = tempfile::tempdir().unwrap();
+use crate::support::folder::Folder;
+
+fn open() -> (Folder, Database) {
+    let folder = Folder::new();
     let database = Database::open(&folder.path().join("quintile.db"), "quintile test").unwrap();
     (folder, database)
 }
@@ -243,6 +244,7 @@ fn a_bulk_write_leaves_the_usual_settings_behind() {
     assert_ne!(usual[1], meanwhile[1]);
 
     // While somebody reads, the log is what keeps the two apart.
+    database.writer().write_blocking(|_| Ok(())).unwrap(); // the settings are as usual again
     let reader = database.readers().get().unwrap();
     reader.query_row("SELECT count(*) FROM meta", [], |row| row.get::<_, i64>(0)).unwrap();
     let meanwhile = database.writer().write_bulk_blocking(move |tx| Ok(settings(tx))).unwrap();
@@ -353,7 +355,7 @@ fn holder(path: &Path) -> Child {
 
 #[test]
 fn a_second_process_is_told_who_has_the_database() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let path = folder.path().join("quintile.db");
     let mut first = holder(&path);
 
@@ -373,7 +375,7 @@ fn a_second_process_is_told_who_has_the_database() {
 
 #[test]
 fn an_older_database_is_brought_up_when_it_is_opened() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let path = folder.path().join("quintile.db");
     std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schema-1.db"), &path).unwrap();
     let refused = Readers::open(&path).err().unwrap().to_string();

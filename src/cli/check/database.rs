@@ -4,7 +4,8 @@ use rusqlite::Connection;
 
 use super::{Context, Finding};
 use crate::{
-    db::SCHEMA_VERSION,
+    backups,
+    db::{self, SCHEMA_VERSION},
     invariants,
     model::Timestamp,
     scoring::{
@@ -16,16 +17,20 @@ use crate::{
 /// Also the clock: the database knows what time it has been already.
 pub fn check(context: &Context, deep: bool) -> Vec<Finding> {
     let now = context.clock.now();
+    let advice = backups::advice(&context.config, &context.config_path);
     let opened = context.readers().and_then(|readers| readers.get());
     let connection = match opened {
         Ok(connection) => connection,
+        Err(error) if db::tells_of_damage(&error) => {
+            return vec![Finding::fail("database", format!("{error:#}; {advice}")), clock(None, now)];
+        }
         Err(error) => return vec![Finding::fail("database", format!("{error:#}")), clock(None, now)],
     };
-    let mut findings = vec![integrity(&connection, deep)];
+    let mut findings = vec![integrity(&connection, deep, &advice)];
     // Opening refuses any other version.
     findings.push(Finding::ok("schema", format!("version {SCHEMA_VERSION}")));
     if deep {
-        findings.push(truth(&connection));
+        findings.push(truth(&connection, &advice));
     }
     match scoring::latest_as_of(&connection) {
         Ok(latest) => findings.push(clock(latest, now)),
@@ -34,28 +39,22 @@ pub fn check(context: &Context, deep: bool) -> Vec<Finding> {
     findings
 }
 
-fn integrity(connection: &Connection, deep: bool) -> Finding {
-    let pragma = if deep { "PRAGMA integrity_check" } else { "PRAGMA quick_check" };
-    let read =
-        || -> rusqlite::Result<Vec<String>> { connection.prepare(pragma)?.query_map([], |row| row.get(0))?.collect() };
-    match read() {
-        Ok(lines) if lines == ["ok"] => Finding::ok("database", if deep { "every page is whole" } else { "whole" }),
-        Ok(lines) => {
-            Finding::fail("database", format!("it is damaged ({}); {RESTORE}", lines[..lines.len().min(3)].join("; ")))
-        }
-        Err(error) => Finding::fail("database", format!("it cannot be read ({error}); {RESTORE}")),
+fn integrity(connection: &Connection, deep: bool, advice: &str) -> Finding {
+    let depth = if deep { db::Depth::Everything } else { db::Depth::Pages };
+    match db::faults(connection, depth) {
+        Ok(faults) if faults.is_empty() => Finding::ok("database", if deep { "every page is whole" } else { "whole" }),
+        Ok(faults) => Finding::fail("database", format!("it is damaged ({}); {advice}", faults.join("; "))),
+        Err(error) => Finding::fail("database", format!("it cannot be read ({error}); {advice}")),
     }
 }
 
-const RESTORE: &str = "stop quintile and put a backup in its place";
-
-fn truth(connection: &Connection) -> Finding {
+fn truth(connection: &Connection, advice: &str) -> Finding {
     match invariants::violations(connection) {
         Ok(violations) if violations.is_empty() => {
             Finding::ok("contents", "counters, runs, events and deliveries agree")
         }
         Ok(violations) => Finding::fail("contents", format!("{}; please report this", violations.join(". "))),
-        Err(error) => Finding::fail("contents", format!("cannot be read ({error}); {RESTORE}")),
+        Err(error) => Finding::fail("contents", format!("cannot be read ({error}); {advice}")),
     }
 }
 

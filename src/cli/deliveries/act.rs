@@ -9,16 +9,20 @@ use super::must_know;
 use crate::{
     cli::{Context, Format, Outcome, UsageError, score},
     model::Timestamp,
-    outbox::{self, Action, DestinationState, Filter, Gate, State, count_matching},
+    outbox::{self, Action, DestinationState, Filter, Gate, Hold, State, count_matching},
     scoring,
 };
 
 /// Which deliveries; all conditions must hold.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub struct Args {
     /// Those of the first run, and of a run under new segment rules
     #[arg(long)]
     baseline: bool,
+    /// Those that are held since a backup was restored
+    #[arg(long, conflicts_with = "baseline")]
+    restored: bool,
     /// This one
     #[arg(long, value_name = "ID")]
     delivery: Option<i64>,
@@ -82,10 +86,15 @@ fn filter(action: Action, args: &Args, list: &super::Args) -> anyhow::Result<Fil
             UsageError(format!("`{name}` cannot act on {state} deliveries; it can on {}", states.join(", "))).into()
         );
     }
+    let hold = match (args.baseline, args.restored) {
+        (true, _) => Some(Hold::Baseline),
+        (_, true) => Some(Hold::Restored),
+        _ => None,
+    };
     let filter = Filter {
         delivery_id: args.delivery,
         state,
-        baseline: args.baseline,
+        hold,
         run_id: args.run,
         destination: list.destination.clone(),
         segment: args.segment.clone(),
@@ -96,7 +105,7 @@ fn filter(action: Action, args: &Args, list: &super::Args) -> anyhow::Result<Fil
     };
     if filter == Filter::default() && !args.all {
         return Err(UsageError(
-            "say which deliveries: --delivery ID, --run ID, --destination NAME, --state S, --segment S, --customer ID, --since TIME, --until TIME, --baseline, or --all".to_owned(),
+            "say which deliveries: --delivery ID, --run ID, --destination NAME, --state S, --segment S, --customer ID, --since TIME, --until TIME, --baseline, --restored, or --all".to_owned(),
         )
         .into());
     }

@@ -175,6 +175,10 @@ secrets = ["{shop_secret}"]
 [dashboard]
 listen = "{dashboard}"
 
+# What is removed at the end needs no copy.
+[backup]
+folder = ""
+
 [forwarder]
 baseline = "send"
 allow_private = ["127.0.0.0/8"]

@@ -18,8 +18,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::{Context, Outcome, UsageError, init};
-use crate::{db::SCHEMA_VERSION, scoring::told::Told};
+use super::{Context, Outcome, UsageError};
+use crate::{
+    db::{SCHEMA_VERSION, make_private_folder},
+    scoring::told::Told,
+};
 use tables::Words;
 
 /// Write everything that is known to a folder: customers, orders, scores, history, events, deliveries
@@ -163,7 +166,7 @@ impl<'a> Folder<'a> {
                 ))
                 .into());
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => init::make_folder(path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => make_private_folder(path)?,
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                 return Err(UsageError(format!("{} is a file; name a folder", path.display())).into());
             }

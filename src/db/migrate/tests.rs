@@ -129,7 +129,7 @@ fn columns_of_words_take_those_words_alone() {
             "state",
             vec!["waiting", "sending", "retrying", "held", "delivered", "dead", "superseded", "discarded"],
         ),
-        ("deliveries", "hold", vec!["baseline", "run", "consent", "destination"]),
+        ("deliveries", "hold", vec!["baseline", "run", "consent", "destination", "restored"]),
     ];
     for version in [1, SCHEMA_VERSION] {
         let (_folder, path) = copy_of(version);

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     model::Timestamp,
-    outbox::{self, Action, Delivery, DeliveryFilter, Filter, State as DeliveryState, count_matching},
+    outbox::{self, Action, Delivery, DeliveryFilter, Filter, Hold, State as DeliveryState, count_matching},
     scoring::decide,
 };
 
@@ -109,7 +109,7 @@ impl Retry {
         let filter = Filter {
             delivery_id: self.delivery_id,
             state: self.state.as_deref().map(|text| state(text, Action::Retry.states())).transpose()?,
-            baseline: self.baseline,
+            hold: self.baseline.then_some(Hold::Baseline),
             run_id: self.run_id,
             destination: self.destination.clone(),
             segment: self.segment.clone(),

@@ -57,6 +57,8 @@ struct Deliveries {
     segments: Vec<Choice>,
     run: String,
     customer: String,
+    /// Why what is listed is held, if only one reason is asked for.
+    hold: Option<outbox::Hold>,
     narrow: bool,
     clear: String,
     rows: Vec<Row>,
@@ -164,6 +166,7 @@ fn load(app: &App, connection: &Connection, pairs: &[(String, String)]) -> rusql
         segments: segment_choices(app, &filter, &used),
         run: filter.run.map(|run| run.to_string()).unwrap_or_default(),
         customer: filter.customer.map(|customer| customer.to_string()).unwrap_or_default(),
+        hold: filter.hold,
         narrow: filter.is_narrow(),
         clear: Filter::default().in_tab(tab).href("/deliveries", &[]),
         ended: !open,

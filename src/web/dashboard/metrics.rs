@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::App;
 use crate::{
+    backups::Kept,
     metrics::Text,
     model::Timestamp,
     outbox::{self, DestinationState, State},
@@ -34,8 +35,27 @@ pub async fn metrics(extract::State(app): extract::State<Arc<App>>) -> Result<Re
             Ok(text)
         })
         .await?;
+    let (database, reader) = (app.writer.condition().trouble(), Arc::clone(&app));
+    let newest = tokio::task::spawn_blocking(move || reader.backups.newest()).await.ok().flatten();
+    file(&mut text, database.is_none(), newest.as_ref(), app.backups.failure().is_some());
     app.metrics.write(&mut text);
     Ok(([(header::CONTENT_TYPE, Text::CONTENT_TYPE)], text.into_string()).into_response())
+}
+
+/// The database as a file, and its copies.
+fn file(text: &mut Text, writable: bool, newest: Option<&Kept>, failed: bool) {
+    text.head("quintile_database_writable", "gauge", "0 while nothing can be stored.");
+    text.sample("quintile_database_writable", &[], u8::from(writable));
+    text.head("quintile_last_backup_timestamp_seconds", "gauge", "When the newest verified backup was made.");
+    if let Some(kept) = newest {
+        text.sample("quintile_last_backup_timestamp_seconds", &[], seconds(kept.taken_at.millis()));
+    }
+    text.head("quintile_last_backup_size_bytes", "gauge", "How large it is.");
+    if let Some(kept) = newest {
+        text.sample("quintile_last_backup_size_bytes", &[], kept.bytes);
+    }
+    text.head("quintile_backup_failed", "gauge", "1 while the last attempt to make one failed.");
+    text.sample("quintile_backup_failed", &[], u8::from(failed));
 }
 
 /// Deliveries of one destination in one state that are counted at most: a scrape is short however

@@ -65,6 +65,7 @@ use tower_http::{
 
 use self::kept::Kept;
 use crate::{
+    backups::Backups,
     clock::Clock,
     config::{Config, Environment},
     db::{EndedSession, Readers, Writer},
@@ -78,6 +79,7 @@ use crate::{
         api::{self, ApiState},
         auth::Access,
         error::PageError,
+        writable::Writable,
     },
 };
 
@@ -106,6 +108,8 @@ pub struct DashboardState {
     pub environment: Environment,
     /// Told that a customer's data is to be searched for.
     pub privacy: Arc<Notify>,
+    /// The copies that each night leaves.
+    pub backups: Backups,
     /// The key that the database keeps for itself; that of sessions is made of it.
     pub database_key: [u8; 32],
     /// Sessions that were ended before their time.
@@ -132,6 +136,8 @@ struct App {
     outcomes: destinations::Outcomes,
     said: said::Said,
     privacy: Arc<Notify>,
+    backups: Backups,
+    writable: Writable,
     names: names::Names,
     /// Between two runs, by their ids.
     flows: Kept<(i64, i64), segments::flow::Flow>,
@@ -173,6 +179,7 @@ pub fn router(state: DashboardState) -> Router {
         environment,
         privacy,
         limits,
+        backups,
         ..
     } = state;
     let (names, told) = (names::Names::from_config(&config), Told::from_config(&config));
@@ -188,10 +195,12 @@ pub fn router(state: DashboardState) -> Router {
         metrics,
         score_now,
         uploads,
+        writable: Writable::new(writer.clone()),
         writer,
         wake,
         environment,
         privacy,
+        backups,
         names,
         flows: Kept::default(),
         medians: Kept::default(),

@@ -13,6 +13,7 @@ use super::{
     words,
 };
 use crate::{
+    db::restored_at,
     model::Timestamp,
     outbox::{self, DestinationState},
 };
@@ -83,6 +84,8 @@ pub struct Deliveries {
     pub dead: Option<Dead>,
     /// Deliveries that wait for the merchant.
     pub held: Option<String>,
+    /// Some of them since a backup was restored.
+    pub restored: bool,
 }
 
 pub fn load(app: &App, connection: &Connection, last: &Run, now: Timestamp) -> rusqlite::Result<Deliveries> {
@@ -92,7 +95,22 @@ pub fn load(app: &App, connection: &Connection, last: &Run, now: Timestamp) -> r
         destinations: health(app, connection, &open, last, now)?,
         dead: dead(connection, &open, now)?,
         held: open.total("held"),
+        restored: holds_restored(connection)?,
     })
+}
+
+/// Whether deliveries wait since a backup was restored. Only where one was does it look at what is
+/// held, the newest first.
+fn holds_restored(connection: &Connection) -> rusqlite::Result<bool> {
+    if restored_at(connection)?.is_none() {
+        return Ok(false);
+    }
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM (SELECT hold FROM deliveries INDEXED BY deliveries_state
+               WHERE state = 'held' ORDER BY id DESC LIMIT 10000) WHERE hold = 'restored')",
+        )?
+        .query_row([], |row| row.get(0))
 }
 
 fn chart(app: &App, connection: &Connection, now: Timestamp) -> rusqlite::Result<Option<Chart>> {

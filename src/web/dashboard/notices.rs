@@ -55,9 +55,18 @@ pub fn notices(
                 link: Some(("/deliveries?state=dead".to_owned(), "See them and send them again")),
             });
         }
+        if deliveries.restored {
+            notices.push(Notice {
+                tone: "warn",
+                title: "Restored from a backup".to_owned(),
+                text: "What waited to be sent in it may have gone out since it was made, so it is held. Later changes of these customers wait behind it.".to_owned(),
+                commands: Vec::new(),
+                link: Some(("/deliveries?state=held&hold=restored".to_owned(), "Send or give them up")),
+            });
+        }
         if let Some(count) = deliveries.held.as_ref().filter(|_| !app.config.destination.is_empty()) {
             notices.extend(held.iter().map(|run| held_run(app, run)));
-            if held.is_empty() {
+            if held.is_empty() && !deliveries.restored {
                 notices.push(Notice {
                     tone: "warn",
                     title: format!("{count} held"),

@@ -8,11 +8,12 @@ use rusqlite::Connection;
 
 use super::{
     App,
-    view::{self, Chrome},
+    view::{self, Chrome, Moment},
     words,
 };
 use crate::{
     config::{Effective, Origin, advice},
+    model::Timestamp,
     web::error::PageError,
 };
 
@@ -24,6 +25,7 @@ struct Settings {
     advice: Vec<advice::Advice>,
     sections: Vec<(String, Vec<Row>)>,
     database: Vec<(&'static str, String)>,
+    backups: BackupCard,
     versions: Vec<(&'static str, String)>,
 }
 
@@ -36,9 +38,55 @@ struct Row {
     is_default: bool,
 }
 
+/// What there is to go back to.
+struct BackupCard {
+    facts: Vec<(&'static str, String)>,
+    /// Why the last attempt failed, and when.
+    failure: Option<(Moment, String)>,
+}
+
+impl BackupCard {
+    /// Reads the folder of the backups.
+    fn look(app: &App, now: Timestamp) -> Self {
+        let backups = &app.backups;
+        let near = |at| Moment::near(app, at, now);
+        let keep = &app.config.backup;
+        let facts = match (backups.newest(), backups.folder()) {
+            (None, None) => vec![("Last verified backup", "None are made: [backup] folder is empty".to_owned())],
+            (newest, folder) => {
+                let last = match &newest {
+                    Some(kept) => near(kept.taken_at).text,
+                    None => "None yet; the next night makes one".to_owned(),
+                };
+                let mut facts = vec![("Last verified backup", last)];
+                if let Some(kept) = newest {
+                    facts.push(("File", kept.path.display().to_string()));
+                    facts.push(("Size", words::bytes(kept.bytes)));
+                }
+                if folder.is_some() {
+                    let kept = format!("{} daily, {} weekly", keep.keep_daily, keep.keep_weekly);
+                    facts.push(("Kept", kept));
+                }
+                let second = backups.copy_to().map_or_else(
+                    || "None: a broken disk would take the backups too".to_owned(),
+                    |folder| folder.display().to_string(),
+                );
+                facts.push(("Second folder", second));
+                facts
+            }
+        };
+        let failure = backups.failure().map(|failure| (near(failure.at), failure.reason));
+        Self { facts, failure }
+    }
+}
+
 /// `GET /settings`
 pub async fn page(State(app): State<Arc<App>>) -> Result<Response, PageError> {
-    let file = app.readers.read(|connection| Ok(File::look(connection)?)).await?;
+    let reader = Arc::clone(&app);
+    let (file, backups) = app
+        .readers
+        .read(move |connection| Ok((File::look(connection)?, BackupCard::look(&reader, reader.clock.now()))))
+        .await?;
     let name = app.config_path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     view::html(&Settings {
         chrome: Chrome::plain(&app, "settings"),
@@ -51,6 +99,7 @@ pub async fn page(State(app): State<Arc<App>>) -> Result<Response, PageError> {
             .map(|section| (section.title, section.values.into_iter().map(|value| row(value, &name)).collect()))
             .collect(),
         database: file.facts(),
+        backups,
         versions: vec![
             ("quintile", env!("CARGO_PKG_VERSION").to_owned()),
             ("SQLite", rusqlite::version().to_owned()),

@@ -386,6 +386,7 @@ pub fn state_words(state: &str, hold: Option<&str>) -> (&'static str, &'static s
         ("held", Some("baseline")) => ("warn", "Held: first run"),
         ("held", Some("run")) => ("warn", "Held: unusual run"),
         ("held", Some("consent")) => ("warn", "Held: no consent"),
+        ("held", Some("restored")) => ("warn", "Held: restored"),
         ("held", _) => ("warn", "Held"),
         ("dead", _) => ("bad", "Gave up"),
         ("superseded", _) => ("ok", "Replaced by a newer one"),

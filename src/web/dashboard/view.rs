@@ -75,6 +75,8 @@ pub struct Chrome {
     pub has_password: bool,
     /// Deliveries that gave up, beside their entry in the navigation; empty: none.
     pub gave_up: String,
+    /// Why nothing can be stored at the moment, a sentence.
+    pub trouble: Option<String>,
 }
 
 impl Chrome {
@@ -131,6 +133,7 @@ impl Chrome {
             inside,
             has_password: app.access.has_password(),
             gave_up: String::new(),
+            trouble: app.writer.condition().trouble().filter(|_| inside).map(|reason| words::sentence(&reason)),
         }
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{get, problem, send};
 use crate::support::{
+    folder::MERGED,
     http,
     merchant::{Merchant, post_orders, score_and_wait},
     pages::Shop,
@@ -98,6 +99,7 @@ fn what_cannot_be_read_is_said() {
 #[test]
 fn who_is_in_no_list_is_nowhere() {
     let shop = Shop::scored(60);
+    shop.folder.except(&[MERGED]);
     shop.execute(
         "UPDATE customers SET merged_into = 3 WHERE id = 2; UPDATE customers SET deleted_at = 1 WHERE id = 4;
          UPDATE customers SET order_count = 0 WHERE id = 5;",

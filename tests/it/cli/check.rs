@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::Home;
+use super::{Folder, Home};
 
 fn states(home: &Home, args: &[&str], code: i32) -> Vec<(String, String)> {
     let done = home.run(&[args, &["--format", "json"]].concat());
@@ -20,7 +20,7 @@ fn state_of<'a>(states: &'a [(String, String)], check: &str) -> &'a str {
 
 #[test]
 fn check_says_what_is_wrong() {
-    let home = Home(tempfile::tempdir().unwrap());
+    let home = Home(Folder::new());
     home.ok(&["init"]);
     let out = home.ok(&["check"]);
     let checks: Vec<&str> = out.lines().map(|line| line[6..].split(':').next().unwrap()).collect();

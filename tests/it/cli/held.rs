@@ -120,7 +120,7 @@ async fn a_renamed_destination_is_named() {
 }
 
 const SAY_WHICH: &str = "say which deliveries: --delivery ID, --run ID, --destination NAME, --state S, --segment S, \
-                         --customer ID, --since TIME, --until TIME, --baseline, or --all";
+                         --customer ID, --since TIME, --until TIME, --baseline, --restored, or --all";
 
 #[test]
 fn it_must_be_said_which() {

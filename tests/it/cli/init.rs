@@ -4,11 +4,11 @@ use std::fs;
 
 use quintile::config::Config;
 
-use super::Home;
+use super::{Folder, Home};
 
 #[test]
 fn init_writes_a_shop_to_start_from() {
-    let home = Home(tempfile::tempdir().unwrap());
+    let home = Home(Folder::new());
     let out = home.ok(&["init", "shop"]);
     assert_eq!(
         out,
@@ -27,6 +27,7 @@ fn init_writes_a_shop_to_start_from() {
     let mut without_secrets = config.clone();
     without_secrets.webhooks.orders.secrets.clear();
     without_secrets.database.path = "quintile.db".into();
+    without_secrets.backup.folder = "backups".into();
     assert_eq!(without_secrets, Config::default());
     let text = fs::read_to_string(home.path("shop/config.toml")).unwrap();
     assert!(!text.contains('…'), "the example destination has a secret of its own, ready to use");
@@ -39,7 +40,7 @@ fn init_writes_a_shop_to_start_from() {
 
 #[test]
 fn init_overwrites_nothing() {
-    let home = Home(tempfile::tempdir().unwrap());
+    let home = Home(Folder::new());
     home.ok(&["init"]);
     let before = (fs::read(home.path("config.toml")).unwrap(), fs::read(home.path("quintile.db")).unwrap());
     let error = home.fails(2, &["init"]);

@@ -8,7 +8,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{CONFIG, Home, ORDERS};
+use super::{CONFIG, Folder, Home, ORDERS};
+use crate::support::folder::MERGED;
 
 fn keys(object: &Value) -> Vec<&str> {
     object.as_object().unwrap().keys().map(String::as_str).collect()
@@ -22,7 +23,7 @@ fn sorted<const N: usize>(mut names: [&'static str; N]) -> Vec<&'static str> {
 
 #[test]
 fn before_the_first_run_there_is_nothing_to_see() {
-    let home = Home(tempfile::tempdir().unwrap());
+    let home = Home(Folder::new());
     home.ok(&["init"]);
     for list in ["segments", "customers", "runs", "events", "deliveries"] {
         assert_eq!(home.json(&[list]), json!([]), "{list}");
@@ -89,6 +90,7 @@ fn customers_are_listed_found_and_shown() {
     assert!(csv.contains("1,csv,c1,anna@example.com,Anna,Ärmel,2,412.50,206.25,EUR,"), "{csv}");
     assert!(csv.contains("Ben,'=SUM(A1),2,"), "a spreadsheet must not run a customer's name: {csv}");
 
+    home.0.except(&[MERGED]);
     home.database()
         .writer()
         .write_blocking(|tx| {

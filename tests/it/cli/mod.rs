@@ -18,7 +18,8 @@ use std::{
 
 use quintile::db::Database;
 use serde_json::{Value, json};
-use tempfile::TempDir;
+
+use crate::support::folder::Folder;
 
 const CONFIG: &str = "[shop]\ncurrency = \"EUR\"\n[scoring]\nhold_above_percent = 100\n";
 /// Twelve customers: enough that every fifth has two or more.
@@ -39,7 +40,7 @@ const ORDERS: &str = "order_id,customer_id,email,ordered_at,total,currency,statu
 ";
 
 /// A folder with a configuration in it, and the program.
-struct Home(TempDir);
+struct Home(Folder);
 
 /// What a command left: exit code, standard output, standard error.
 struct Done {
@@ -50,7 +51,7 @@ struct Done {
 
 impl Home {
     fn new(config: &str) -> Self {
-        let home = Self(tempfile::tempdir().unwrap());
+        let home = Self(Folder::new());
         home.write("config.toml", config);
         home
     }
@@ -182,7 +183,7 @@ fn a_wrong_configuration_is_exit_2() {
 #[test]
 fn the_environment_chooses_file_and_database() {
     let home = Home::with_orders();
-    let elsewhere = tempfile::tempdir().unwrap();
+    let elsewhere = Folder::new();
     let mut command = home.command(&["customers", "--format", "json"]);
     command.current_dir(elsewhere.path()).env("QUINTILE_CONFIG", home.path("config.toml"));
     let customers: Value = serde_json::from_str(&finished(command.output().unwrap()).out).unwrap();
@@ -221,7 +222,7 @@ fn looking_works_while_another_process_writes() {
 
 #[test]
 fn a_demo_on_a_busy_port_names_its_own_option() {
-    let home = Home(tempfile::tempdir().unwrap());
+    let home = Home(Folder::new());
     let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = busy.local_addr().unwrap();
     let said = home.fails(1, &["demo", "--headless", "--port", &address.port().to_string()]);

@@ -12,7 +12,7 @@ use quintile::{
 };
 use serde_json::Value;
 
-use super::{Done, Home, finished};
+use super::{Done, Folder, Home, finished};
 
 const OLD: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
@@ -151,7 +151,7 @@ fn verify_says_what_is_wrong_with_a_request() {
 
 #[test]
 fn verify_needs_no_configuration() {
-    let home = Home(tempfile::tempdir().unwrap());
+    let home = Home(Folder::new());
     home.write("request", &request("{}"));
     home.ok(&["verify", "--request", "request", "--secret", OLD]);
 }

@@ -368,7 +368,7 @@ async fn a_batch_that_failed_waits_for_what_was_released_before_it() {
             shop.deliver().await;
         }
         shop.write(move |tx| {
-            let all = Filter { baseline: true, ..Filter::default() };
+            let all = Filter { hold: Some(Hold::Baseline), ..Filter::default() };
             Ok(outbox::act(tx, Action::Release, &all, Cursor::default(), 10, &mut Ids::random(now), now)?)
         });
         tool.answers(200);

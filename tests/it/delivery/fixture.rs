@@ -21,11 +21,13 @@ use quintile::{
     },
 };
 use rusqlite::{Transaction, params};
-use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::receiver::{Receiver, SECRET};
+use crate::support::{
+    folder::{COUNTERS, Folder, RUNS},
+    receiver::{Receiver, SECRET},
+};
 
 pub struct Shop {
     pub config: Config,
@@ -33,7 +35,7 @@ pub struct Shop {
     db: Option<Database>,
     millis: Arc<AtomicI64>,
     reads: Arc<AtomicUsize>,
-    dir: TempDir,
+    pub dir: Folder,
 }
 
 /// One row of `attempts`.
@@ -56,7 +58,10 @@ impl Shop {
             let name = if number == 1 { "tool".to_owned() } else { format!("tool{number}") };
             config.destination.push(destination(&name, receiver.url()));
         }
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Folder::new();
+        // What is delivered is not about orders, nor about how a run came to its events.
+        dir.except(&[COUNTERS]);
+        dir.except(&RUNS);
         let millis = Arc::new(AtomicI64::new(clock::now().millis()));
         let shop = Self { config, wake: Arc::default(), db: None, millis, reads: Arc::default(), dir }.reopened();
         shop.write(|tx| {

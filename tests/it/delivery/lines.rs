@@ -87,9 +87,15 @@ fn step() -> impl Strategy<Value = Step> {
         1 => proptest::sample::select(State::ALL).prop_map(Some),
     ];
     let part = (prop::option::of(1..10i64), prop::option::of(Just("a".to_owned())), prop::option::of(1..=CUSTOMERS));
-    let filter = (any::<bool>(), part, state).prop_map(|(baseline, (run_id, destination, customer_id), state)| {
-        Filter { baseline, run_id, destination, customer_id, state, ..Filter::default() }
-    });
+    let filter =
+        (any::<bool>(), part, state).prop_map(|(baseline, (run_id, destination, customer_id), state)| Filter {
+            hold: baseline.then_some(Hold::Baseline),
+            run_id,
+            destination,
+            customer_id,
+            state,
+            ..Filter::default()
+        });
     prop_oneof![
         5 => (proptest::sample::subsequence((1..=CUSTOMERS).collect::<Vec<_>>(), 1..=3), any::<bool>(), disposition)
             .prop_map(|(customers, lapsed, disposition)| Step::Change { customers, lapsed, disposition }),

@@ -111,9 +111,9 @@ async fn the_baseline_is_released_or_discarded_as_the_merchant_says() {
     let tool = Receiver::start().await;
     let shop = Shop::new(&[&tool, &tool]);
     shop.moves_with(&[1, 2, 3], "loyal", Disposition::Hold(Hold::Baseline));
-    let to_tool = Filter { baseline: true, destination: Some("tool".to_owned()), ..Filter::default() };
+    let to_tool = Filter { hold: Some(Hold::Baseline), destination: Some("tool".to_owned()), ..Filter::default() };
     assert_eq!(decide(&shop, Action::Release, to_tool), 3);
-    let baseline = Filter { baseline: true, ..Filter::default() };
+    let baseline = Filter { hold: Some(Hold::Baseline), ..Filter::default() };
     assert_eq!(decide(&shop, Action::Discard, baseline), 3);
     let report = shop.deliver().await;
     assert_eq!((report.delivered, report.held, report.waiting), (3, 0, 0));
@@ -132,7 +132,7 @@ async fn a_released_run_goes_before_what_waited_behind_it() {
     shop.moves(&[1, 2], "champion");
     assert_eq!(shop.deliver().await.delivered, 0, "the held run blocks its customers");
     assert_eq!(decide(&shop, Action::Release, Filter { run_id: Some(2), ..Filter::default() }), 0);
-    assert_eq!(decide(&shop, Action::Release, Filter { baseline: true, ..Filter::default() }), 0);
+    assert_eq!(decide(&shop, Action::Release, Filter { hold: Some(Hold::Baseline), ..Filter::default() }), 0);
     assert_eq!(decide(&shop, Action::Release, Filter { run_id: Some(1), ..Filter::default() }), 3);
     let report = shop.deliver().await;
     assert_eq!((report.delivered, report.held, report.waiting), (5, 0, 0));
@@ -262,7 +262,7 @@ async fn a_replay_of_what_is_old_supersedes_nothing_that_is_newer() {
     assert_eq!(decide(&shop, Action::Replay, Filter { run_id: Some(1), ..Filter::default() }), 2);
     assert_eq!(shop.deliver().await.delivered, 2);
     assert_eq!(shop.states(), ["superseded", "superseded", "held", "held", "delivered", "delivered"]);
-    assert_eq!(decide(&shop, Action::Release, Filter { baseline: true, ..Filter::default() }), 2);
+    assert_eq!(decide(&shop, Action::Release, Filter { hold: Some(Hold::Baseline), ..Filter::default() }), 2);
     assert_eq!(shop.deliver().await.delivered, 2);
 }
 

@@ -6,6 +6,7 @@ use quintile::{
 };
 
 use super::fixture::Shop;
+use crate::support::folder::ONCE;
 
 const DAY: i64 = Timestamp::DAY;
 const SLICE: usize = 1000;
@@ -59,6 +60,7 @@ fn done_ones_are_kept_thirty_days_and_dead_ones_ninety() {
 #[test]
 fn many_take_slices_and_each_day_begins_anew() {
     let shop = Shop::new(&[]);
+    shop.dir.except(&[ONCE]);
     let mut expired = Expired::default();
     ended(&shop, "delivered", 40, 2500);
     assert_eq!(sweep(&shop, &mut expired, shop.now()), [1000, 1000, 500]);
@@ -81,6 +83,7 @@ fn what_was_queued_under_a_wrong_clock_keeps_nothing_else() {
 #[test]
 fn what_ended_late_is_forgotten_and_so_are_answers_without_a_body() {
     let shop = Shop::new(&[]);
+    shop.dir.except(&[ONCE]);
     let mut expired = Expired::default();
     let start = shop.now();
     ended(&shop, "held", 40, 1);

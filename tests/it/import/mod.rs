@@ -22,6 +22,8 @@ use quintile::{
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
+use crate::support::folder::Folder;
+
 /// The header of an orders export of December 2025, all 79 columns.
 const SHOPIFY_HEADER: &str = "Name,Email,Financial Status,Paid at,Fulfillment Status,Fulfilled at,Accepts Marketing,Currency,\
     Subtotal,Shipping,Taxes,Total,Discount Code,Discount Amount,Shipping Method,Created at,Lineitem quantity,Lineitem name,\
@@ -39,7 +41,7 @@ const GENERIC_HEADER: &str =
 
 /// A folder with a configuration, a database and files.
 struct Desk {
-    dir: tempfile::TempDir,
+    dir: Folder,
 }
 
 impl Desk {
@@ -49,7 +51,7 @@ impl Desk {
 
     /// `shop` goes below `[shop]`, `rest` after it.
     fn with(shop: &str, rest: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Folder::new();
         fs::write(dir.path().join("config.toml"), format!("[shop]\nid = \"mugs.myshopify.com\"\n{shop}\n{rest}\n"))
             .unwrap();
         Self { dir }

@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use axum::http::StatusCode;
 
-use crate::support::pages::{Answer, NOW, Shop};
+use crate::support::{
+    folder::{ERASED, HISTORY, MERGED},
+    pages::{Answer, NOW, Shop},
+};
 
 /// Follows "Next page" from `path` to the end; the ids in the order shown.
 fn walk(shop: &Shop, path: &str) -> Vec<i64> {
@@ -184,6 +187,7 @@ fn a_search_pages_over_each_hit_once() {
 #[test]
 fn merged_and_deleted_customers_are_in_no_list() {
     let shop = Shop::scored(60);
+    shop.folder.except(&[MERGED, ERASED]);
     shop.execute(
         "UPDATE customers SET merged_into = 8 WHERE id = 7; UPDATE customers SET deleted_at = 1 WHERE id = 9;
          UPDATE customers SET redacted_at = 1, email = NULL, email_key = NULL, first_name = NULL, last_name = NULL WHERE id = 10;",
@@ -274,6 +278,7 @@ fn hostile_names_are_text_on_every_page() {
 #[test]
 fn one_customer_is_explained() {
     let shop = Shop::scored(600);
+    shop.folder.except(&[HISTORY]);
     shop.write(|tx| {
         tx.execute_batch(
             "UPDATE customers SET first_name = 'Ada', last_name = 'Lovelace', email = 'ada@engine.example', external_id = '7001', phone = '+44 20',

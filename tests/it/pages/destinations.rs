@@ -8,6 +8,7 @@ use rusqlite::params;
 
 use super::deliveries::{post, post_from, shop};
 use crate::support::{
+    folder::Folder,
     pages::{NOW, Shop},
     receiver::{Answer, Receiver, SECRET},
 };
@@ -231,7 +232,7 @@ fn a_test_shows_what_was_sent_and_what_the_tool_said() {
 
 #[test]
 fn a_new_secret_stands_in_the_file_and_on_no_page() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let file = folder.path().join("config.toml");
     let mut shop = shop();
     shop.config_path.clone_from(&file);

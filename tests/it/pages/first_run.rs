@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 
-use crate::support::pages::Shop;
+use crate::support::{folder::Folder, pages::Shop};
 
 /// The class of each of the three steps.
 fn states(shop: &Shop) -> Vec<String> {
@@ -45,7 +45,7 @@ fn the_sample_is_a_file_that_an_import_can_read() {
     let sample = shop.get("/import/sample.csv");
     assert_eq!(sample.status, StatusCode::OK);
     assert_eq!(sample.header("content-disposition"), "attachment; filename=\"sample.csv\"");
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let path = folder.path().join("sample.csv");
     std::fs::write(&path, &sample.body).unwrap();
     let config = folder.path().join("config.toml");

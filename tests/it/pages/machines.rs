@@ -7,7 +7,10 @@ use quintile::model::Timestamp;
 use quintile::outbox::{EventType, Ids, enqueue_one};
 use serde_json::Value;
 
-use crate::support::pages::{NOW, Shop};
+use crate::support::{
+    folder::{ONCE, STATES},
+    pages::{NOW, Shop},
+};
 
 fn shop_with_events(count: usize) -> Shop {
     let shop = Shop::with_customers(10);
@@ -76,6 +79,7 @@ fn a_request_that_cannot_be_read_gets_a_problem_document() {
 #[test]
 fn the_metrics_are_what_prometheus_can_read() {
     let shop = Shop::scored(60);
+    shop.folder.except(&[ONCE, STATES]);
     shop.write(|tx| {
         tx.execute(
             "INSERT INTO deliveries (message_id, destination, seq, state, created_at, due_at)

@@ -204,6 +204,7 @@ impl Lived {
         let (clock, database) = (self.shop.clock.clone(), &self.shop.db);
         router(DashboardState {
             uploads: Uploads::new(Arc::clone(&config), database, clock.clone()),
+            backups: quintile::backups::Backups::from_config(&config),
             config,
             config_path: "config.toml".into(),
             readers: database.readers().clone(),

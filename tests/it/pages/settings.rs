@@ -1,9 +1,16 @@
 //! What is in force, and where it came from.
 
 use axum::http::StatusCode;
-use quintile::config::{Config, Environment, Loading, Missing};
+use quintile::{
+    backups::Backups,
+    config::{Config, Environment, Loading, Missing},
+    model::Timestamp,
+};
 
-use crate::support::pages::Shop;
+use crate::support::{
+    folder::Folder,
+    pages::{NOW, Shop},
+};
 
 const FILE: &str = r#"
 [shop]
@@ -24,8 +31,8 @@ api_key_file = "klaviyo.key"
 "#;
 
 /// A shop with a configuration as a merchant writes one.
-fn configured(shop: &mut Shop) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+fn configured(shop: &mut Shop) -> Folder {
+    let folder = Folder::new();
     let path = folder.path().join("config.toml");
     std::fs::write(&path, FILE).unwrap();
     std::fs::write(folder.path().join("klaviyo.key"), "pk_a-key-of-klaviyo").unwrap();
@@ -63,6 +70,35 @@ fn every_value_says_where_it_came_from_and_no_secret_is_shown() {
     }
     // Nothing to press: the file is the truth.
     assert_eq!(page.texts("form, button, input").len(), 0);
+}
+
+#[test]
+fn the_card_of_backups_tells_the_last_one_and_what_failed() {
+    let mut shop = Shop::empty();
+    let card = |shop: &Shop| shop.get("/settings").text("section[aria-labelledby=t-bak]");
+    shop.config.backup.folder = std::path::PathBuf::new();
+    assert!(card(&shop).contains("None are made: [backup] folder is empty"));
+    shop.config.database.path = shop.database.path().to_owned();
+    shop.config.backup.folder = shop.folder.path().join("nights");
+    let said = card(&shop);
+    assert!(said.contains("None yet; the next night makes one"), "{said}");
+    assert!(said.contains("7 daily, 4 weekly") && said.contains("a broken disk would take the backups too"), "{said}");
+
+    shop.config.backup.copy_to = shop.folder.path().join("second");
+    let backups = Backups::from_config(&shop.config);
+    shop.backups = Some(backups.clone());
+    let noon = Timestamp::from_millis(NOW);
+    backups.make(noon).unwrap_err(); // there is no second folder
+    let said = card(&shop);
+    assert!(said.contains("Failed today at 12:00: ") && said.contains("is its drive connected?"), "{said}");
+    std::fs::create_dir(shop.folder.path().join("second")).unwrap();
+    backups.make(noon.plus_millis(1000)).unwrap();
+    let said = card(&shop);
+    assert!(!said.contains("Failed") && said.contains("today at 12:00"), "{said}");
+    assert!(said.contains("quintile-20261123T110001Z.db"), "{said}");
+    let metrics = shop.get("/metrics").body;
+    let seconds = NOW / 1000 + 1;
+    assert!(metrics.contains(&format!("\nquintile_last_backup_timestamp_seconds {seconds}\n")), "{metrics}");
 }
 
 #[test]

@@ -46,7 +46,7 @@ async fn somebody_is_erased_while_serve_runs() {
         let report = merchant.json(&["erase", "--email", "ANNA@example.com"]);
         let id = report["customers"][0].as_str().unwrap().to_owned();
         let expected = json!({ "customers": [id], "orders": 1, "cancelled": 0, "scrubbed": 1, "onTheirWay": 0,
-            "messages": 1, "told": ["my-tool"], "byHand": [] });
+            "messages": 1, "told": ["my-tool"], "byHand": [], "backupsHoldForDays": 28, "setAside": [] });
         assert_eq!(report, expected);
         let redacted = eventually("the word to the tool", || told(&receiver, "customer/redacted").pop());
         assert_eq!(redacted["data"]["customerId"], id.as_str());
@@ -99,7 +99,9 @@ fn a_report_says_what_was_done_and_what_is_left_to_do() {
   deliveries that are never sent      0
   deliveries of the past, scrubbed    0
 Delete them by hand in: news.
-Backups, imported files and files of earlier requests for data still hold what they held.
+Nightly backups hold them for up to 28 more days, then the last that does is gone.
+Backups made by hand hold them until you delete those.
+Imported files and files of earlier requests for data still hold what they held.
 "
         )
     );

@@ -110,7 +110,7 @@ fn who_left_does_not_lapse() {
         shop.order(customer, 1000);
     }
     shop.score();
-    shop.execute("UPDATE customers SET redacted_at = 1 WHERE external_id = 'redacted'");
+    shop.execute("UPDATE customers SET redacted_at = 1, email = NULL WHERE external_id = 'redacted'");
     shop.execute("UPDATE customers SET deleted_at = 1 WHERE external_id = 'deleted'");
     shop.set_clock(noon().plus_millis(30 * DAY));
     shop.score();

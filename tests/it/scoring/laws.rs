@@ -3,7 +3,10 @@
 use proptest::{collection::vec, prelude::*, sample::Index};
 use quintile::scoring::Ties;
 
-use crate::support::scored_shop::{DAY, Shop, add_order, at, noon};
+use crate::support::{
+    folder::COUNTERS,
+    scored_shop::{DAY, Shop, add_order, at, noon},
+};
 
 /// cents and days before noon, per customer
 fn shop_of(values: &[(i64, i64)]) -> Shop {
@@ -131,7 +134,7 @@ fn who_is_ranked() {
     let shop = Shop::forty();
     shop.visitor("nobody");
     shop.order("free", 0);
-    shop.execute("UPDATE customers SET deleted_at = 1 WHERE external_id = 'c10'; UPDATE customers SET redacted_at = 1 WHERE external_id = 'c11'");
+    shop.execute("UPDATE customers SET deleted_at = 1 WHERE external_id = 'c10'; UPDATE customers SET redacted_at = 1, email = NULL WHERE external_id = 'c11'");
     shop.merge("c12", "c13");
     assert_eq!(shop.score().scored, 37);
     for unranked in ["nobody", "free", "c10", "c11", "c12"] {
@@ -220,6 +223,7 @@ proptest! {
     fn money_times_ten_changes_nothing(values in vec((1i64..5000, 0i64..20), 1..40)) {
         let shop = shop_of(&values);
         shop.score();
+        shop.folder.except(&[COUNTERS]); // the average is what the test leaves out
         shop.execute("UPDATE orders SET net = net * 10; UPDATE customers SET total_spent = total_spent * 10");
         prop_assert_eq!(shop.score().changed, 0);
     }

@@ -70,7 +70,7 @@ fn every_change_says_its_cause() {
     shop.write(|tx| {
         tx.execute_batch(
             "UPDATE orders SET net = 1 WHERE customer_id = (SELECT id FROM customers WHERE external_id = 'c40');
-             UPDATE customers SET total_spent = order_count WHERE external_id = 'c40'",
+             UPDATE customers SET total_spent = order_count, avg_order_value = 1 WHERE external_id = 'c40'",
         )
         .unwrap();
     });

@@ -243,7 +243,7 @@ impl World {
     }
 
     fn may_send(&self, claim: &Claim) -> anyhow::Result<bool> {
-        Ok(outbox::may_send(&*self.reader()?, claim.delivery_id, &claim.token)?)
+        Ok(outbox::may_send(&*self.reader()?, &self.routes[claim.route], claim.delivery_id, &claim.token)?)
     }
 
     /// The program is gone: nobody hears the answers any more. What was on its way may have arrived.

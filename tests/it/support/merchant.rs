@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::{
+    folder::Folder,
     http::{self, Answer},
     process::{self, Server, eventually},
     receiver,
@@ -25,7 +26,7 @@ const ORDERS_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="
 const AGAIN: Duration = Duration::from_secs(2);
 
 pub struct Merchant {
-    folder: tempfile::TempDir,
+    folder: Folder,
 }
 
 impl Merchant {
@@ -53,7 +54,7 @@ fields = ["segment", "rfm", "counters", "email", "name"]
 
     /// [`Self::new`] with these destinations, and whatever else comes at the end of a configuration.
     pub fn sending(destinations: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         std::fs::write(
             folder.path().join("config.toml"),
             format!(
@@ -80,6 +81,19 @@ allow_private = ["127.0.0.0/8"]
         )
         .unwrap();
         Self { folder }
+    }
+
+    /// [`Folder::spoilt`]
+    pub fn spoilt(self) -> Self {
+        Self { folder: self.folder.spoilt() }
+    }
+
+    /// Changes a piece of the configuration.
+    pub fn configure(&self, old: &str, new: &str) {
+        let path = self.path().join("config.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(old), "{old}");
+        std::fs::write(path, text.replacen(old, new, 1)).unwrap();
     }
 
     pub fn path(&self) -> &Path {

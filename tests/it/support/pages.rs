@@ -15,6 +15,7 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use quintile::{
+    backups::Backups,
     clock::Clock,
     config::{Config, Destination, Environment},
     db::{Database, ended_sessions},
@@ -27,9 +28,10 @@ use quintile::{
 };
 use rusqlite::Transaction;
 use scraper::{Html, Selector};
-use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
+
+use super::folder::{COUNTERS, Folder, RUNS};
 
 /// Monday, 23 November 2026, noon in Berlin.
 pub const NOW: i64 = 1_795_431_600_000;
@@ -38,7 +40,7 @@ const NIGHTS: i64 = 14;
 
 /// A shop with its dashboard.
 pub struct Shop {
-    _folder: TempDir,
+    pub folder: Folder,
     pub database: Database,
     pub config: Config,
     pub asked: mpsc::Receiver<()>,
@@ -46,6 +48,8 @@ pub struct Shop {
     pub config_path: PathBuf,
     pub environment: Environment,
     pub limits: Limits,
+    /// Those of the configuration, unless a test brings its own.
+    pub backups: Option<Backups>,
     /// What the clock shows, in Unix milliseconds.
     now: Arc<AtomicI64>,
     score_now: mpsc::Sender<()>,
@@ -54,7 +58,10 @@ pub struct Shop {
 impl Shop {
     /// Nothing has happened yet.
     pub fn empty() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
+        // What pages show is made up.
+        folder.except(&[COUNTERS]);
+        folder.except(&RUNS);
         let database = Database::open(&folder.path().join("quintile.db"), "test").unwrap();
         let mut config = Config::default();
         "Lantern & Wick".clone_into(&mut config.shop.name);
@@ -62,13 +69,14 @@ impl Shop {
             ["klaviyo", "brevo"].map(|name| Destination { name: name.to_owned(), ..Destination::default() }).to_vec();
         let (score_now, asked) = mpsc::channel(1);
         Self {
-            _folder: folder,
+            folder,
             database,
             config,
             asked,
             config_path: "config.toml".into(),
             environment: Environment::default(),
             limits: Limits::default(),
+            backups: None,
             now: Arc::new(AtomicI64::new(NOW)),
             score_now,
         }
@@ -131,6 +139,7 @@ impl Shop {
             wake: Arc::default(),
             environment: self.environment.clone(),
             privacy: Arc::default(),
+            backups: self.backups.clone().unwrap_or_else(|| Backups::from_config(&self.config)),
             database_key,
             ended_sessions: ended_sessions(&self.database.readers().get().unwrap()).unwrap(),
             limits: self.limits,

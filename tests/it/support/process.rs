@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -38,6 +39,8 @@ pub fn run_json(folder: &Path, arguments: &[&str]) -> serde_json::Value {
 /// A running `quintile serve`. Killed when dropped.
 pub struct Server {
     child: Child,
+    /// Its standard error so far.
+    errors: Arc<Mutex<String>>,
     pub dashboard: String,
     pub webhooks: String,
 }
@@ -53,8 +56,17 @@ impl Server {
     pub fn try_start_as(mut command: Command) -> Option<Self> {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         // Drained on a thread of its own, so that a talkative child never blocks.
-        let errors = BufReader::new(child.stderr.take().expect("piped"));
-        std::thread::spawn(move || errors.lines().map_while(Result::ok).for_each(|line| eprintln!("serve: {line}")));
+        let lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
+        let errors = Arc::new(Mutex::new(String::new()));
+        let said = errors.clone();
+        std::thread::spawn(move || {
+            lines.for_each(|line| {
+                eprintln!("serve: {line}");
+                let mut said = said.lock().unwrap();
+                said.push_str(&line);
+                said.push('\n');
+            });
+        });
         let (mut dashboard, mut webhooks) = (None, None);
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         while dashboard.is_none() || webhooks.is_none() {
@@ -69,7 +81,7 @@ impl Server {
             }
         }
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Some(Self { child, dashboard: dashboard?, webhooks: webhooks? })
+        Some(Self { child, errors, dashboard: dashboard?, webhooks: webhooks? })
     }
 
     pub fn start(folder: &Path) -> Self {
@@ -78,6 +90,18 @@ impl Server {
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has written to its standard error.
+    pub fn said(&self) -> String {
+        self.errors.lock().unwrap().clone()
+    }
+
+    /// Waits until it ends by itself; returns how, and what it said.
+    pub fn end(&mut self) -> (ExitStatus, String) {
+        let status = wait(&mut self.child);
+        std::thread::sleep(Duration::from_millis(50)); // for the thread that reads what it said
+        (status, self.said())
     }
 
     /// SIGTERM, as a service manager sends it; returns how the process ended.

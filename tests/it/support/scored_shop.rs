@@ -21,6 +21,8 @@ use quintile::{
 };
 use rusqlite::{Connection, Transaction, params};
 
+use super::folder::Folder;
+
 pub const DAY: i64 = Timestamp::DAY;
 
 pub struct Shop {
@@ -29,7 +31,7 @@ pub struct Shop {
     pub clock: Clock,
     now: Arc<AtomicI64>,
     path: PathBuf,
-    _folder: tempfile::TempDir,
+    pub folder: Folder,
 }
 
 /// customer, old segment, new segment, cause
@@ -58,13 +60,13 @@ impl Shop {
     }
 
     pub fn with(config: &Config) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let path = folder.path().join("quintile.db");
         let db = Arc::new(Database::open(&path, "test").unwrap());
         let now = Arc::new(AtomicI64::new(noon().millis()));
         let reading = now.clone();
         let clock = Clock::from_fn(move || Timestamp::from_millis(reading.load(Ordering::Relaxed)));
-        Self { db, settings: Settings::from_config(config).unwrap(), clock, now, path, _folder: folder }
+        Self { db, settings: Settings::from_config(config).unwrap(), clock, now, path, folder }
     }
 
     /// 40 customers, c01 to c40: the higher the number, the more lately, often and much they
@@ -324,7 +326,10 @@ fn recount(tx: &Transaction<'_>, customers: &str) {
     tx.execute(
         &format!(
             "UPDATE customers SET (order_count, total_spent, avg_order_value, first_order_at, last_order_at) =
-               (SELECT count(*), coalesce(sum(net), 0), coalesce(sum(net) / count(*), 0), min(ordered_at), max(ordered_at)
+               (SELECT count(*), coalesce(sum(net), 0),
+                  coalesce(sum(net) / count(*) + (2 * (sum(net) % count(*)) > count(*)  -- half to even
+                    OR (2 * (sum(net) % count(*)) = count(*) AND sum(net) / count(*) % 2 = 1)), 0),
+                  min(ordered_at), max(ordered_at)
                 FROM orders WHERE customer_id = customers.id AND counted = 1)
              WHERE id IN {customers}"
         ),

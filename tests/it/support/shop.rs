@@ -28,6 +28,8 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use tower::ServiceExt;
 
+use super::folder::Folder;
+
 pub const SECRET: &str = "shpss_made_up";
 pub const OLD_SECRET: &str = "shpss_before";
 pub const DOMAIN: &str = "apples.myshopify.com";
@@ -43,7 +45,7 @@ pub struct Shop {
     pub wake: Arc<tokio::sync::Notify>,
     now: Arc<AtomicI64>,
     sent: AtomicI64,
-    _folder: tempfile::TempDir,
+    pub folder: Folder,
 }
 
 /// An answer of the listener.
@@ -84,7 +86,7 @@ impl Shop {
     }
 
     fn open_as(change: impl FnOnce(&mut Config), limits: Limits) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let mut config = Config::default();
         DOMAIN.clone_into(&mut config.shop.id);
         config.database.path = folder.path().join("quintile.db");
@@ -104,7 +106,7 @@ impl Shop {
             limits,
             clock: Clock::from_fn(move || Timestamp::from_millis(clock.load(Ordering::Relaxed))),
         });
-        Self { database, config, router, wake, now, sent: AtomicI64::new(0), _folder: folder }
+        Self { database, config, router, wake, now, sent: AtomicI64::new(0), folder }
     }
 
     pub fn now(&self) -> i64 {

@@ -8,14 +8,17 @@ use super::{
     admin::{Admin, CLIENT_ID, CLIENT_SECRET, DOMAIN, Ending},
     nodes::order,
 };
-use crate::support::process::{self, Server, eventually, quintile};
+use crate::support::{
+    folder,
+    process::{self, Server, eventually, quintile},
+};
 
 /// A folder with a configuration that asks `admin`.
-struct Folder(tempfile::TempDir);
+struct Folder(folder::Folder);
 
 impl Folder {
     fn new(admin: &Admin, shopify: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder::Folder::new();
         let config = format!(
             "[shop]\nid = \"{DOMAIN}\"\n[webhooks]\nlisten = \"127.0.0.1:0\"\n[dashboard]\nlisten = \"127.0.0.1:0\"\n\
              [scoring]\ncron = \"0 2 29 2 *\"\n[forwarder]\nallow_private = [\"127.0.0.0/8\"]\n\

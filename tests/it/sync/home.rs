@@ -21,7 +21,7 @@ use quintile::{
 };
 
 use super::admin::{Admin, CLIENT_ID, CLIENT_SECRET, DOMAIN};
-use crate::support::shop::rows;
+use crate::support::{folder::Folder, shop::rows};
 
 pub struct Home {
     pub admin: Admin,
@@ -30,7 +30,7 @@ pub struct Home {
     pub waits: Arc<Mutex<Vec<Duration>>>,
     at_the_first_wait: Arc<Mutex<Option<String>>>,
     now: Arc<AtomicI64>,
-    _folder: tempfile::TempDir,
+    _folder: Folder,
 }
 
 impl Home {
@@ -38,7 +38,7 @@ impl Home {
     pub async fn at(time: &str) -> Self {
         let now = Arc::new(AtomicI64::new(Timestamp::parse_rfc3339(time).unwrap().millis()));
         let admin = Admin::start(now.clone()).await;
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let mut config = Config::default();
         DOMAIN.clone_into(&mut config.shop.id);
         config.database.path = folder.path().join("quintile.db");

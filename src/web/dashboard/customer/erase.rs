@@ -120,7 +120,8 @@ fn report(app: &App, id: i64, forgotten: &Forgotten) -> String {
     if !by_hand.is_empty() {
         said.push(format!("Delete them by hand in {by_hand}, which cannot be told."));
     }
-    said.push("Backups and imported files still hold what they held.".to_owned());
+    said.extend(app.backups.holding());
+    said.push("Imported files still hold what they held.".to_owned());
     said.join(" ")
 }
 

@@ -23,7 +23,7 @@ use crate::{
         dashboard::{
             App,
             said::Notice,
-            statistics,
+            statistics, timeline,
             view::{self, Chrome},
             words,
         },
@@ -164,6 +164,9 @@ pub async fn ask(State(app): State<Arc<App>>, Query(pairs): Query<Pairs>) -> Res
 
 fn conditions(app: &App, filter: &Filter, tab: Tab) -> Vec<(&'static str, String)> {
     let mut conditions = vec![("State", tab.label().to_owned())];
+    if let Some(hold) = filter.hold {
+        conditions.push(("Why", timeline::state_words("held", Some(hold.as_str())).1.to_owned()));
+    }
     conditions.extend(filter.destination.clone().map(|name| ("Destination", name)));
     conditions.extend(filter.run.map(|run| ("Run", run.to_string())));
     conditions.extend(filter.segment.as_deref().map(|name| ("Moved to", app.names.label(name))));

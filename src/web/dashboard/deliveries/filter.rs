@@ -1,7 +1,7 @@
 //! Which deliveries a list shows, as it stands in the address. Pure.
 
 use crate::{
-    outbox::{self, Action, State},
+    outbox::{self, Action, Hold, State},
     web::dashboard::definitions::terms::{self, Term},
 };
 
@@ -88,6 +88,8 @@ pub struct Filter {
     pub customer: Option<i64>,
     /// The oldest first instead of the newest.
     pub oldest: bool,
+    /// Why it is held.
+    pub hold: Option<Hold>,
 }
 
 /// What is no number is nobody's: the list is empty instead of everything.
@@ -110,6 +112,7 @@ impl Filter {
             segment: value("segment").map(str::to_owned),
             customer: number("customer"),
             oldest: value("order") == Some(OLDEST),
+            hold: value("hold").and_then(Hold::parse),
         }
     }
 
@@ -125,7 +128,7 @@ impl Filter {
 
     /// Something beside the tab is asked for.
     pub fn is_narrow(&self) -> bool {
-        self.destination.is_some() || self.run.is_some() || self.is_of_events()
+        self.destination.is_some() || self.run.is_some() || self.hold.is_some() || self.is_of_events()
     }
 
     /// It looks at single events.
@@ -142,6 +145,7 @@ impl Filter {
             run_id: self.run,
             segment: self.segment.clone(),
             customer_id: self.customer,
+            hold: self.hold,
             ..outbox::Filter::default()
         }
     }
@@ -156,6 +160,7 @@ impl Filter {
             ("segment", self.segment.clone()),
             ("customer", number(self.customer)),
             ("order", self.oldest.then(|| OLDEST.to_owned())),
+            ("hold", self.hold.map(|hold| hold.to_string())),
         ]
         .into_iter()
         .filter_map(|(name, value)| value.map(|value| (name, value)))
@@ -207,7 +212,7 @@ mod tests {
         for query in [
             "",
             "state=dead",
-            "state=held&destination=my+tool%26co&run=7&segment=at_risk&customer=12",
+            "state=held&destination=my+tool%26co&run=7&segment=at_risk&customer=12&hold=restored",
             "customer=0",
             "order=oldest",
         ] {

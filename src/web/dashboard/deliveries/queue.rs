@@ -147,7 +147,8 @@ fn walk(
             lane.of_run.as_ref().map(|(destination, _)| destination).or(filter.destination.as_ref()),
             of_run.1,
             filter.segment,
-            filter.customer
+            filter.customer,
+            filter.hold
         ])?;
         while let Some(row) = rows.next()? {
             if found.len() > limit || walked == most {
@@ -174,9 +175,9 @@ fn walk(
 
 impl Lane {
     /// Id, and whether it is meant. `?1` state, `?2` the id before, `?3` run, `?4` destination, `?5` events,
-    /// `?6` segment, `?7` customer.
+    /// `?6` segment, `?7` customer, `?8` hold.
     fn sql(&self, filter: &Filter) -> String {
-        const MET: &str = "((?6 IS NULL AND ?7 IS NULL)
+        const MET: &str = "(?8 IS NULL OR d.hold = ?8) AND ((?6 IS NULL AND ?7 IS NULL)
               OR (d.events = 1 AND EXISTS (SELECT 1 FROM outbox o WHERE o.seq = d.seq
                     AND (?6 IS NULL OR o.new_segment = ?6) AND (?7 IS NULL OR o.customer_id = ?7)))
               OR (d.events > 1 AND EXISTS (SELECT 1 FROM batched b JOIN outbox o ON o.seq = b.seq
@@ -188,7 +189,7 @@ impl Lane {
             (None, false) => format!(
                 "SELECT d.id, TRUE FROM deliveries d INDEXED BY deliveries_state
                  WHERE d.state = ?1 AND d.id {beyond} ?2 AND ?3 IS NULL AND ?4 IS NULL AND ?5 IS NULL AND ?6 IS NULL
-                   AND ?7 IS NULL ORDER BY d.id {order}"
+                   AND ?7 IS NULL AND ?8 IS NULL ORDER BY d.id {order}"
             ),
             (None, true) => format!(
                 "SELECT d.id, (?4 IS NULL OR d.destination = ?4) AND {MET} FROM deliveries d INDEXED BY deliveries_state

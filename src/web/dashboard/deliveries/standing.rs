@@ -14,7 +14,7 @@ pub fn next(delivery: &Delivery, health: Option<&Health>, now: Timestamp) -> Str
         State::Delivered | State::Dead | State::Superseded | State::Discarded => "",
         State::Sending => "on its way",
         State::Held => match delivery.hold {
-            Some(Hold::Baseline | Hold::Run) => "when you decide",
+            Some(Hold::Baseline | Hold::Run | Hold::Restored) => "when you decide",
             Some(Hold::Consent) => "when the customer agrees to e-mail",
             Some(Hold::Destination) | None => "when its destination is resumed",
         },

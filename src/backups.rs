@@ -1,0 +1,298 @@
+//! The copies of the database that `serve` makes each night: where they lie, how they are called, which
+//! of them are kept. [`crate::db::back_up`] makes one.
+//!
+//! A file has its name only once it was read back whole, so the folder itself says what there is: no
+//! table remembers it, which a damaged database could not answer from.
+
+mod rotation;
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, Read},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::{Context, bail, ensure};
+use chrono::NaiveDateTime;
+
+use crate::{
+    config::Config,
+    db::{self, Backup, SCHEMA_VERSION},
+    model::Timestamp,
+};
+
+/// `quintile-20261126T020512Z.db`, after the name of the database.
+const TIME_IN_NAME: &str = "%Y%m%dT%H%M%SZ";
+/// Without one for longer than a day and this, a backup is overdue: the night's run has its time.
+const OVERDUE_MS: i64 = Timestamp::DAY + 2 * 60 * 60 * 1000;
+
+/// The nightly backups of one database. Cheap to clone; clones know of the same failure.
+#[derive(Debug, Clone)]
+pub struct Backups {
+    database: PathBuf,
+    /// `None`: none are made.
+    folder: Option<PathBuf>,
+    /// On another disk.
+    copy_to: Option<PathBuf>,
+    keep_daily: usize,
+    keep_weekly: usize,
+    failure: Arc<Mutex<Option<Failure>>>,
+}
+
+/// Why the last one could not be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub at: Timestamp,
+    pub reason: String,
+}
+
+/// A backup that was whole when it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    pub path: PathBuf,
+    pub taken_at: Timestamp,
+    pub bytes: u64,
+}
+
+impl Backups {
+    #[must_use]
+    pub fn from_config(config: &Config) -> Self {
+        let some = |path: &Path| (!path.as_os_str().is_empty()).then(|| path.to_owned());
+        Self {
+            database: config.database.path.clone(),
+            folder: some(&config.backup.folder),
+            copy_to: some(&config.backup.copy_to),
+            keep_daily: config.backup.keep_daily as usize,
+            keep_weekly: config.backup.keep_weekly as usize,
+            failure: Arc::default(),
+        }
+    }
+
+    /// Where they lie; `None`: none are made.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// Where each is copied to.
+    #[must_use]
+    pub fn copy_to(&self) -> Option<&Path> {
+        self.copy_to.as_deref()
+    }
+
+    /// How many days after an erasure the last nightly backup that holds the person is gone, while
+    /// nights go on.
+    #[must_use]
+    pub fn longest_days(&self) -> usize {
+        if self.folder.is_some() { self.keep_daily.max(self.keep_weekly * 7) } else { 0 }
+    }
+
+    /// For whoever erased somebody: which copies still hold them, and until when. A sentence each.
+    #[must_use]
+    pub fn holding(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        if self.folder.is_some() {
+            let days = self.longest_days();
+            said.push(format!(
+                "Nightly backups hold them for up to {days} more {}, then the last that does is gone.",
+                if days == 1 { "day" } else { "days" }
+            ));
+        }
+        said.push("Backups made by hand hold them until you delete those.".to_owned());
+        let aside: Vec<String> = self.set_aside().iter().map(|path| path.display().to_string()).collect();
+        if !aside.is_empty() {
+            said.push(format!("So do these older copies of the database: {}.", aside.join(", ")));
+        }
+        said
+    }
+
+    /// The newest there is, here or in the second folder. A folder that cannot be read has none.
+    #[must_use]
+    pub fn newest(&self) -> Option<Kept> {
+        let folders = [self.folder.as_deref(), self.copy_to.as_deref()];
+        // The first folder wins between the two copies of one.
+        let newest = |folder: &Path| self.list(folder).unwrap_or_default().into_iter().next();
+        folders.into_iter().flatten().filter_map(newest).rev().max_by_key(|kept| kept.taken_at)
+    }
+
+    /// Copies of older days that nobody takes away by himself: the database as it was before it was
+    /// brought up to a newer schema, or before another was restored.
+    #[must_use]
+    pub fn set_aside(&self) -> Vec<PathBuf> {
+        let folder = folder_of(&self.database);
+        let name = self.database.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut found: Vec<PathBuf> = fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|file| file.strip_prefix(&name).is_some_and(db::is_set_aside))
+            .map(|file| folder.join(file))
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// Why the last attempt of this process failed, until one succeeds.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the newest is older than a night should let it become.
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        self.folder.is_some()
+            && self.newest().is_none_or(|kept| now.millis().saturating_sub(kept.taken_at.millis()) > OVERDUE_MS)
+    }
+
+    /// Makes one, copies it to the second folder, and removes those whose time is over. `None`: none are
+    /// made here.
+    ///
+    /// # Errors
+    /// The database is damaged, or a folder cannot be written. A failed copy leaves the backup.
+    pub fn make(&self, now: Timestamp) -> anyhow::Result<Option<Backup>> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        let made = self.try_make(folder, now);
+        let failure = made.as_ref().err().map(|error| Failure { at: now, reason: format!("{error:#}") });
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        made.map(Some)
+    }
+
+    fn try_make(&self, folder: &Path, now: Timestamp) -> anyhow::Result<Backup> {
+        db::make_private_folder(folder)?;
+        let backup = db::back_up(&self.database, &folder.join(self.name(now)))?;
+        self.remove_old(folder)?;
+        if let Some(second) = &self.copy_to {
+            copy(&backup.path, second).with_context(|| {
+                format!("the backup {} could not be copied to {}", backup.path.display(), second.display())
+            })?;
+            self.remove_old(second)?;
+        }
+        Ok(backup)
+    }
+
+    fn remove_old(&self, folder: &Path) -> anyhow::Result<()> {
+        let cannot = || format!("cannot remove old backups from {}", folder.display());
+        let kept = self.list(folder).with_context(cannot)?;
+        for old in rotation::expired(&kept, self.keep_daily, self.keep_weekly) {
+            fs::remove_file(&old.path).with_context(cannot)?;
+            tracing::info!(path = %old.path.display(), "removed a backup whose time is over");
+        }
+        // What a crash left half written.
+        for entry in fs::read_dir(folder).with_context(cannot)?.filter_map(Result::ok) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let whole = name.strip_suffix(db::PARTIAL).or_else(|| name.strip_suffix(JOURNAL_OF_PARTIAL));
+            if whole.is_some_and(|whole| self.time_in(whole).is_some()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    /// Those in `folder`, the newest first.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn list(&self, folder: &Path) -> io::Result<Vec<Kept>> {
+        let mut kept = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if let Some(taken_at) = self.time_in(&entry.file_name().to_string_lossy()) {
+                kept.push(Kept { path: entry.path(), taken_at, bytes: entry.metadata()?.len() });
+            }
+        }
+        kept.sort_by_key(|kept| std::cmp::Reverse(kept.taken_at));
+        Ok(kept)
+    }
+
+    fn name(&self, at: Timestamp) -> String {
+        format!("{}-{}.db", self.stem(), at.to_utc().format(TIME_IN_NAME))
+    }
+
+    /// When the backup of this name was made, if it is one of this database.
+    fn time_in(&self, name: &str) -> Option<Timestamp> {
+        let time = name.strip_prefix(&self.stem())?.strip_prefix('-')?.strip_suffix(".db")?;
+        NaiveDateTime::parse_from_str(time, TIME_IN_NAME).ok().map(|time| time.and_utc().into())
+    }
+
+    /// Several shops may share a folder.
+    fn stem(&self) -> String {
+        self.database.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+}
+
+const JOURNAL_OF_PARTIAL: &str = ".partial-journal";
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+/// Copies a backup into `folder`, which has to be there: a drive that is not plugged in must not become a
+/// folder on this one. The copy is read back before it gets its name.
+fn copy(backup: &Path, folder: &Path) -> anyhow::Result<()> {
+    if !folder.is_dir() {
+        bail!("the folder is not there; is its drive connected?");
+    }
+    let to = folder.join(backup.file_name().context("a backup has a name")?);
+    let partial = PathBuf::from(format!("{}{}", to.display(), db::PARTIAL));
+    let copied = (|| {
+        let mut target = db::create_private_file(&partial)?;
+        io::copy(&mut File::open(backup)?, &mut target)?;
+        target.sync_all()?;
+        ensure!(is_same(backup, &partial)?, "what was read back differs; is the drive failing?");
+        fs::rename(&partial, &to)?;
+        db::sync_folder_of(&to)
+    })();
+    if copied.is_err() {
+        let _ = fs::remove_file(&partial); // its own error says less
+    }
+    copied
+}
+
+fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
+    let (mut one, mut other) = (BufReader::new(File::open(one)?), BufReader::new(File::open(other)?));
+    let (mut left, mut right) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        let read = one.read(&mut left)?;
+        if read == 0 {
+            return Ok(other.read(&mut right[..1])? == 0);
+        }
+        match other.read_exact(&mut right[..read]) {
+            Ok(()) if left[..read] == right[..read] => {}
+            Ok(()) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What to do about a damaged database: the command that puts the newest verified backup in its place.
+#[must_use]
+pub fn advice(config: &Config, config_path: &Path) -> String {
+    let option = if config_path == Path::new("config.toml") {
+        String::new()
+    } else {
+        format!(" --config {}", config_path.display())
+    };
+    let backups = Backups::from_config(config);
+    match (backups.newest(), backups.folder()) {
+        (Some(kept), _) => format!(
+            "{} stays as it is; `quintile{option} restore {}` puts the newest verified backup in its place, made {}",
+            config.database.path.display(),
+            kept.path.display(),
+            kept.taken_at
+        ),
+        (None, folder) => format!(
+            "{} stays as it is; there is no verified backup in {}; if you have a copy elsewhere, `quintile{option} restore FILE` puts it in its place (schema {SCHEMA_VERSION} or older)",
+            config.database.path.display(),
+            folder.map_or_else(
+                || "any folder, [backup] folder is empty".to_owned(),
+                |folder| folder.display().to_string()
+            ),
+        ),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests;

@@ -1,0 +1,118 @@
+//! With a real database, in real folders.
+
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::db::Database;
+
+fn shop() -> (TempDir, Config, Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::default();
+    config.database.path = folder.path().join("shop.db");
+    config.backup.folder = folder.path().join("kept/nightly");
+    config.backup.copy_to = folder.path().join("second");
+    let database = Database::open(&config.database.path, "test").unwrap();
+    (folder, config, database)
+}
+
+fn night(number: i64) -> Timestamp {
+    Timestamp::parse_rfc3339("2026-11-02T02:05:12Z").unwrap().plus_millis((number - 2) * Timestamp::DAY)
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_backup_is_private_whole_and_in_both_folders() {
+    let (_folder, config, database) = shop();
+    let backups = Backups::from_config(&config);
+    assert_eq!((backups.newest(), backups.is_overdue(night(2))), (None, true));
+    fs::create_dir(&config.backup.copy_to).unwrap();
+    database.writer().write_blocking(|tx| Ok(tx.execute("INSERT INTO meta VALUES ('a', 'in the log')", [])?)).unwrap();
+    let backup = backups.make(night(2)).unwrap().unwrap();
+    assert_eq!((backup.contents.schema, backup.violations.as_slice()), (SCHEMA_VERSION, &[][..]));
+
+    for folder in [&config.backup.folder, &config.backup.copy_to] {
+        assert_eq!(names(folder), ["shop-20261102T020512Z.db"]);
+        let copy = folder.join("shop-20261102T020512Z.db");
+        assert_eq!(mode(&copy), 0o600);
+        let connection = rusqlite::Connection::open(copy).unwrap();
+        let text: String =
+            connection.query_row("SELECT value FROM meta WHERE key = 'a'", [], |row| row.get(0)).unwrap();
+        assert_eq!(text, "in the log");
+    }
+    assert_eq!(mode(&config.backup.folder), 0o700);
+    let newest = backups.newest().unwrap();
+    assert_eq!((&newest.path, newest.taken_at, newest.bytes), (&backup.path, night(2), backup.bytes));
+    let day = night(3);
+    assert!(!backups.is_overdue(day) && backups.is_overdue(day.plus_millis(3 * 60 * 60 * 1000)));
+}
+
+#[test]
+fn old_ones_go_and_what_is_not_ours_stays() {
+    let (_folder, config, _database) = shop();
+    let backups = Backups::from_config(&Config {
+        backup: crate::config::Backup { keep_daily: 2, keep_weekly: 1, ..config.backup.clone() },
+        ..config.clone()
+    });
+    fs::create_dir(&config.backup.copy_to).unwrap();
+    fs::create_dir_all(&config.backup.folder).unwrap();
+    let others = ["other-20200101T000000Z.db", "shop-by-hand.db", "shop-20200101T000000Z.db.txt", "shop.db"];
+    for other in others {
+        fs::write(config.backup.folder.join(other), "mine").unwrap();
+    }
+    fs::write(config.backup.folder.join("shop-20200101T000000Z.db.partial"), "half").unwrap();
+    for number in 2..=5 {
+        backups.make(night(number)).unwrap();
+    }
+    let kept = ["shop-20261104T020512Z.db", "shop-20261105T020512Z.db"];
+    assert_eq!(names(&config.backup.copy_to), kept);
+    let mut all: Vec<&str> = others.into_iter().chain(kept).collect();
+    all.sort_unstable();
+    assert_eq!(names(&config.backup.folder), all);
+    assert_eq!(backups.longest_days(), 7);
+}
+
+#[test]
+fn what_cannot_be_made_is_told_until_it_can() {
+    let (_folder, config, _database) = shop();
+    let backups = Backups::from_config(&config);
+    let error = backups.make(night(2)).unwrap_err();
+    let said = format!("{error:#}");
+    assert!(said.ends_with("the folder is not there; is its drive connected?"), "{said}");
+    assert_eq!(backups.clone().failure(), Some(Failure { at: night(2), reason: said }));
+    assert_eq!(names(&config.backup.folder), ["shop-20261102T020512Z.db"], "the backup itself is there");
+    fs::create_dir(&config.backup.copy_to).unwrap();
+    backups.make(night(3)).unwrap();
+    assert_eq!(backups.failure(), None);
+}
+
+#[test]
+fn the_advice_names_the_command() {
+    let (_folder, config, _database) = shop();
+    let path = Path::new("shops/config.toml");
+    let said = advice(&config, path);
+    assert!(
+        said.contains("there is no verified backup in")
+            && said.contains("quintile --config shops/config.toml restore FILE"),
+        "{said}"
+    );
+    fs::create_dir(&config.backup.copy_to).unwrap();
+    let backup = Backups::from_config(&config).make(night(2)).unwrap().unwrap();
+    let command = format!("`quintile restore {}`", backup.path.display());
+    assert!(advice(&config, Path::new("config.toml")).contains(&command));
+    // The first disk is lost.
+    fs::remove_dir_all(&config.backup.folder).unwrap();
+    let second = config.backup.copy_to.join("shop-20261102T020512Z.db");
+    assert!(advice(&config, path).contains(&second.display().to_string()));
+}

@@ -1,0 +1,122 @@
+//! `quintile restore FILE`: a backup in the place of the database.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+
+use super::{Context, Format, Outcome, UsageError, output::print_json, score};
+use crate::{
+    db::{self, Database, LockError, SCHEMA_VERSION, Staged},
+    outbox::{self, Ids},
+    scoring,
+};
+
+/// Below the options in `--help`.
+const HELP: &str = "\
+The backup is read from end to end first; when it is not whole, nothing is changed. The present \
+database is kept beside the new one. What waited to be sent when the backup was made may have been \
+sent since, so it is held until you say which: `quintile deliveries release --restored` sends it, \
+`quintile deliveries discard --restored` does not.";
+
+/// Put a backup in the place of the database; `serve` must be stopped
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// What `quintile backup` or a night wrote
+    file: PathBuf,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Events without a run that are queued in one transaction.
+const QUEUE: usize = 1000;
+
+/// # Errors
+/// The database is in use; the backup is not whole, not quintile's, of another currency, or newer than
+/// this program; the disk is full. The database is as before then.
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    let database = &context.config.database.path;
+    if !args.file.exists() {
+        return Err(UsageError(format!("there is no file {}", args.file.display())).into());
+    }
+    let staged = Staged::new(&args.file, database).map_err(|error| match error.downcast_ref() {
+        Some(LockError::Held { holder, .. }) => {
+            anyhow::anyhow!("{} is in use by {holder}; stop it, then restore", database.display())
+        }
+        _ => error,
+    })?;
+    let contents = staged.contents;
+    let violations = staged.violations.clone();
+    let held = {
+        let copy = staged.open()?;
+        context.check_currency(copy.readers())?;
+        hold(&copy, context)?
+    };
+    let kept = staged.put_in_place(context.clock.now())?;
+    let kept = kept.as_deref().map(Path::display).map(|path| path.to_string());
+    let mut out = std::io::stdout().lock();
+    match args.format {
+        Format::Json => print_json(&json!({
+            "file": args.file.display().to_string(), "schema": contents.schema, "orders": contents.orders,
+            "customers": contents.customers, "runs": contents.runs, "held": held, "kept": kept,
+            "violations": violations,
+        }))?,
+        Format::Csv => {
+            writeln!(out, "orders,customers,runs,held,kept")?;
+            let kept = kept.unwrap_or_default();
+            writeln!(out, "{},{},{},{held},{kept}", contents.orders, contents.customers, contents.runs)?;
+        }
+        Format::Table => {
+            writeln!(
+                out,
+                "{} holds {} orders, {} customers and {} runs again.",
+                database.display(),
+                contents.orders,
+                contents.customers,
+                contents.runs
+            )?;
+            if contents.schema < SCHEMA_VERSION {
+                writeln!(out, "It was brought up from schema {} to {SCHEMA_VERSION}.", contents.schema)?;
+            }
+            if let Some(kept) = kept {
+                writeln!(out, "The database that was there is kept as {kept}; delete it when you are sure.")?;
+            }
+            if held > 0 {
+                writeln!(out, "Deliveries that waited in the backup, held until you decide: {held}. Send them with")?;
+                writeln!(
+                    out,
+                    "`quintile deliveries release --restored`, or give them up with `… discard --restored`."
+                )?;
+            }
+            writeln!(out, "What came in after the backup was made is missing: run `quintile sync` for Shopify,")?;
+            writeln!(out, "or import the orders since then. Then start `quintile serve` again.")?;
+            for violation in &violations {
+                writeln!(out, "Its contents do not agree: {violation}; please report this.")?;
+            }
+        }
+    }
+    Ok(if violations.is_empty() { Outcome::Done } else { Outcome::Partly })
+}
+
+/// Queues what had no deliveries yet, as the next start would, and holds everything that would go out.
+fn hold(copy: &Database, context: &Context) -> anyhow::Result<usize> {
+    let settings = score::settings(context)?;
+    scoring::resume(copy, &settings, &context.clock)?;
+    let now = context.clock.now();
+    loop {
+        let routes = settings.routes.clone();
+        let queued = copy
+            .writer()
+            .write_blocking(move |tx| Ok(outbox::fan_out_unqueued(tx, &routes, QUEUE, &mut Ids::random(now), now)?))?;
+        if queued < QUEUE {
+            break;
+        }
+    }
+    copy.writer().write_blocking(move |tx| {
+        db::note_restored(tx, now)?;
+        Ok(outbox::hold_restored(tx)?)
+    })
+}

@@ -1,0 +1,191 @@
+//! A copy of the database that can be trusted: made beside a running program, read back whole, and only
+//! then given its name.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail, ensure};
+use rusqlite::{Connection, OpenFlags};
+
+use super::{
+    BUSY_TIMEOUT,
+    migrate::{SCHEMA_VERSION, check_header, create_private, read_header},
+};
+use crate::invariants;
+
+/// A copy that was read back and is whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    pub path: PathBuf,
+    pub bytes: u64,
+    pub contents: Contents,
+    /// What does not agree in it, as [`invariants::violations`] says; empty for an older schema. The
+    /// copy is kept all the same: none at all would be worse.
+    pub violations: Vec<String>,
+}
+
+/// Ends the name of a copy that is not whole yet.
+pub const PARTIAL: &str = ".partial";
+
+/// What a database holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contents {
+    pub schema: i32,
+    pub orders: i64,
+    pub customers: i64,
+    pub runs: i64,
+}
+
+impl Contents {
+    fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let count = |table: &str| connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
+        Ok(Self {
+            schema: connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
+            orders: count("orders")?,
+            customers: count("customers")?,
+            runs: count("runs")?,
+        })
+    }
+
+    /// Rows of these tables never go, so a later look finds at least as many.
+    const fn is_within(&self, later: &Self) -> bool {
+        self.orders <= later.orders && self.customers <= later.customers && self.runs <= later.runs
+    }
+}
+
+/// Copies `database`, as of now, to `to`, replacing what is there only when the copy is whole. Nobody
+/// who reads or writes waits for it.
+///
+/// # Errors
+/// The database is damaged, or the copy cannot be written, or is not whole; then nothing is left of it.
+pub fn back_up(database: &Path, to: &Path) -> anyhow::Result<Backup> {
+    let partial = with_suffix(to, PARTIAL);
+    let made = copy_and_verify(database, &partial);
+    if made.is_err() {
+        let _ = fs::remove_file(&partial); // its own error says less
+    }
+    let (contents, violations) = made?;
+    fs::rename(&partial, to).with_context(|| format!("cannot write {}", to.display()))?;
+    sync_folder_of(to)?;
+    let bytes = fs::metadata(to).with_context(|| format!("cannot look at {}", to.display()))?.len();
+    Ok(Backup { path: to.to_owned(), bytes, contents, violations })
+}
+
+fn copy_and_verify(database: &Path, copy: &Path) -> anyhow::Result<(Contents, Vec<String>)> {
+    let before = {
+        let source = open_to_look(database)?;
+        let before = Contents::read(&source)?;
+        copy_into(&source, copy)?;
+        before
+    };
+    let (contents, violations) = verify(copy)?;
+    ensure!(before.is_within(&contents), "{} has fewer rows than {}", copy.display(), database.display());
+    Ok((contents, violations))
+}
+
+/// Writes the database that `source` reads into a new file that only its owner can read, and waits
+/// until it is on the disk.
+pub(super) fn copy_into(source: &Connection, copy: &Path) -> anyhow::Result<()> {
+    let cannot = || format!("cannot write {}", copy.display());
+    match fs::remove_file(copy) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(cannot),
+        _ => {}
+    }
+    // SQLite takes an empty file, and would make one that everybody can read.
+    create_private(copy)?;
+    let text = copy.to_str().with_context(|| format!("{} is not a name that SQLite takes", copy.display()))?;
+    source.execute("VACUUM INTO ?1", [text]).with_context(cannot)?;
+    OpenOptions::new().write(true).open(copy).and_then(|file| file.sync_all()).with_context(cannot)
+}
+
+/// Reads a database from its first page to its last. Returns what it holds, and what does not agree in
+/// it.
+///
+/// # Errors
+/// It is not whole, not quintile's, or newer than this program.
+pub fn verify(path: &Path) -> anyhow::Result<(Contents, Vec<String>)> {
+    if !path.exists() {
+        bail!("there is no file {}", path.display());
+    }
+    check_header(path, &read_header(path)?, SCHEMA_VERSION)?;
+    let connection = open_to_look(path)?;
+    let faults = faults(&connection, Depth::Everything).with_context(|| format!("{} is damaged", path.display()))?;
+    ensure!(faults.is_empty(), "{} is damaged: {}", path.display(), faults.join("; "));
+    let contents = Contents::read(&connection).with_context(|| format!("{} is no whole database", path.display()))?;
+    // The queries speak of the present schema.
+    let violations = if contents.schema == SCHEMA_VERSION { invariants::violations(&connection)? } else { Vec::new() };
+    Ok((contents, violations))
+}
+
+/// How far damage is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// The structure of every page.
+    Pages,
+    /// Also whether each index has what its table has.
+    Everything,
+}
+
+/// What is wrong with the file, at most a few lines; empty: it is whole.
+///
+/// # Errors
+/// Those of SQLite; it may be too damaged to look.
+pub fn faults(connection: &Connection, depth: Depth) -> rusqlite::Result<Vec<String>> {
+    let look = match depth {
+        Depth::Pages => "PRAGMA quick_check(3)",
+        Depth::Everything => "PRAGMA integrity_check(3)",
+    };
+    let mut lines: Vec<String> =
+        connection.prepare(look)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    lines.retain(|line| line != "ok");
+    Ok(lines)
+}
+
+/// A connection that writes nothing into the file.
+pub(super) fn open_to_look(path: &Path) -> anyhow::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags).with_context(|| format!("cannot read {}", path.display()))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    Ok(connection)
+}
+
+/// `quintile.db` and ".partial" make `quintile.db.partial`.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// What was renamed in a folder survives a power cut only when the folder itself is on the disk.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn sync_folder_of(path: &Path) -> anyhow::Result<()> {
+    #[cfg(unix)]
+    {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .with_context(|| format!("cannot write {}", folder.display()))?;
+    }
+    #[cfg(not(unix))]
+    let _ = (path, File::open);
+    Ok(())
+}
+
+/// A folder that only its owner can look into, with those above it that are missing.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+}

@@ -1,0 +1,135 @@
+//! What reads and writes have shown about the file: whether it is damaged, and whether it can be
+//! written. Shared by the writer and all readers of a database.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Error, ErrorCode};
+use tokio::sync::watch;
+
+/// Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Condition(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    damage: watch::Sender<Option<String>>,
+    trouble: Mutex<Trouble>,
+}
+
+#[derive(Debug, Default)]
+struct Trouble {
+    /// Why the last writes failed.
+    reason: Option<String>,
+    /// Noticed since the group of writes began that is going on.
+    is_fresh: bool,
+}
+
+/// The file is not a whole database any more. Nothing is written from then on.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the database is damaged ({0}); nothing more is written to it")]
+pub struct Damaged(pub String);
+
+impl Condition {
+    /// Looks whether an error of a read tells of damage.
+    pub fn notice(&self, error: &anyhow::Error) {
+        if let Some(text) = damage(error) {
+            self.note_damage(text);
+        }
+    }
+
+    /// Looks whether an error of a write tells of damage, or that nothing can be written.
+    pub(super) fn notice_write(&self, error: &anyhow::Error) {
+        self.notice(error);
+        if let Some(reason) = error.chain().find_map(|cause| cause.downcast_ref().and_then(obstacle)) {
+            let mut trouble = self.trouble_mut();
+            (trouble.reason, trouble.is_fresh) = (Some(reason.to_owned()), true);
+        }
+    }
+
+    fn note_damage(&self, text: String) {
+        self.0.damage.send_if_modified(|known| {
+            let is_new = known.is_none();
+            if is_new {
+                tracing::error!(error = text, "the database is damaged; nothing more is written to it");
+                *known = Some(text);
+            }
+            is_new
+        });
+    }
+
+    /// What was seen of damage.
+    #[must_use]
+    pub fn damage(&self) -> Option<Damaged> {
+        self.0.damage.borrow().clone().map(Damaged)
+    }
+
+    /// Ends when damage is seen.
+    pub async fn damaged(&self) -> Damaged {
+        let mut seen = self.0.damage.subscribe();
+        let text = seen.wait_for(Option::is_some).await.ok().and_then(|text| text.clone());
+        match text {
+            Some(text) => Damaged(text),
+            None => std::future::pending().await, // not reached: we hold the sender
+        }
+    }
+
+    /// Why nothing can be written at the moment, a sentence without its full stop.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble_mut().reason.clone()
+    }
+
+    pub(super) fn begin_writes(&self) {
+        self.trouble_mut().is_fresh = false;
+    }
+
+    /// A group of writes was committed.
+    pub(super) fn end_writes(&self) {
+        let mut trouble = self.trouble_mut();
+        if !trouble.is_fresh && trouble.reason.take().is_some() {
+            tracing::info!("the database can be written again");
+        }
+    }
+
+    pub(super) fn note_trouble(&self, reason: String) {
+        let mut trouble = self.trouble_mut();
+        (trouble.reason, trouble.is_fresh) = (Some(reason), true);
+    }
+
+    fn trouble_mut(&self) -> std::sync::MutexGuard<'_, Trouble> {
+        // A sentence has no state in between.
+        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The words of SQLite for damage, if `error` tells of it.
+fn damage(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<Error>() {
+        Some(error) if is_damage(error) => Some(error.to_string()),
+        _ => cause.downcast_ref::<Damaged>().map(|Damaged(text)| text.clone()),
+    })
+}
+
+/// Whether `error` says that the file is not a whole database.
+#[must_use]
+pub fn tells_of_damage(error: &anyhow::Error) -> bool {
+    damage(error).is_some()
+}
+
+fn is_damage(error: &Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// What keeps a write from the disk, where it is not the write itself.
+pub(super) fn obstacle(error: &Error) -> Option<&'static str> {
+    Some(match error.sqlite_error_code()? {
+        ErrorCode::DiskFull => "the disk is full",
+        // Aborted: SQLite took a transaction back by itself, which it does when the disk fails it.
+        ErrorCode::SystemIoFailure | ErrorCode::OperationAborted => "the disk is full or failing",
+        ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
+            "the file or its disk cannot be written"
+        }
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => "another program is writing to the file",
+        _ => return None,
+    })
+}

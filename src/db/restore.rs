@@ -1,0 +1,156 @@
+//! Putting a backup in the place of the database.
+//!
+//! Three steps, each of which leaves the old database as it is until the last has renamed the new one
+//! over it: [`Staged::new`] reads the backup from end to end and copies it beside the database,
+//! [`Staged::open`] brings the copy up to this program's schema for whoever has to change something in
+//! it, [`Staged::put_in_place`] keeps the old file under another name and swaps.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, ensure};
+use rusqlite::{Connection, OptionalExtension, Transaction};
+
+use super::{
+    Database, Lock,
+    backup::{Contents, copy_into, open_to_look, sync_folder_of, verify, with_suffix},
+    migrate::{CURRENT, Plan},
+};
+use crate::model::Timestamp;
+
+/// Its name in `meta`.
+const RESTORED: &str = "restored at";
+
+/// What SQLite keeps beside a database; without them it may lack what was written last.
+const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// Before the time at which another database came into its place.
+const BEFORE_RESTORE: &str = ".before-restore-";
+/// Before the schema that it has.
+const BEFORE_MIGRATION: &str = ".schema-";
+
+/// A copy of a backup beside the database that it will replace. Removed when dropped.
+pub struct Staged {
+    database: PathBuf,
+    copy: PathBuf,
+    /// Nobody else opens the database meanwhile.
+    _lock: Lock,
+    /// What the backup holds.
+    pub contents: Contents,
+    /// What does not agree in it.
+    pub violations: Vec<String>,
+}
+
+/// Under which name the database is kept as it was before it was brought up from `schema`.
+pub(super) fn before_migration(database: &Path, schema: i32) -> PathBuf {
+    with_suffix(database, &format!("{BEFORE_MIGRATION}{schema}"))
+}
+
+/// Whether a file whose name goes on with `rest` after that of the database was kept of it.
+#[must_use]
+pub fn is_set_aside(rest: &str) -> bool {
+    rest.starts_with(BEFORE_RESTORE) || rest.starts_with(BEFORE_MIGRATION)
+}
+
+impl Staged {
+    /// Verifies `backup` and copies it beside `database`, which nobody may have open.
+    ///
+    /// # Errors
+    /// [`LockError::Held`](super::LockError::Held) while a program has the database; the backup is not
+    /// whole, not quintile's or newer than this program; the disk is full.
+    pub fn new(backup: &Path, database: &Path) -> anyhow::Result<Self> {
+        let lock = Lock::acquire(database, "quintile restore")?;
+        ensure!(!is_same_file(backup, database), "{} is the database itself; name a backup", backup.display());
+        let (contents, violations) = verify(backup)?;
+        let copy = with_suffix(database, ".restoring");
+        let staged = Self { database: database.to_owned(), copy, _lock: lock, contents, violations };
+        copy_into(&open_to_look(backup)?, &staged.copy)?;
+        let (copied, _) = verify(&staged.copy)?;
+        ensure!(copied == contents, "{} holds something else than {}", staged.copy.display(), backup.display());
+        Ok(staged)
+    }
+
+    /// The copy, to be changed before it is put in place; of this program's schema. Close it before.
+    ///
+    /// # Errors
+    /// It cannot be brought up or written.
+    pub fn open(&self) -> anyhow::Result<Database> {
+        // The backup itself is what a failed migration would be taken back with.
+        Database::open_with(&self.copy, "quintile restore", Plan { keeps_old: false, ..CURRENT })
+    }
+
+    /// Keeps the old database, with what stands beside it, and renames the copy over it. Returns where
+    /// the old one is; `None`: there was none.
+    ///
+    /// # Errors
+    /// The folder cannot be written. The message says where the old database is by then.
+    pub fn put_in_place(self, now: Timestamp) -> anyhow::Result<Option<PathBuf>> {
+        for companion in COMPANIONS {
+            let left = with_suffix(&self.copy, companion);
+            ensure!(!left.exists(), "{} is still open; try again", self.copy.display());
+        }
+        let suffix = format!("{BEFORE_RESTORE}{}", now.to_utc().format("%Y%m%dT%H%M%SZ"));
+        let kept = with_suffix(&self.database, &suffix);
+        let had_one = self.database.exists();
+        if had_one {
+            let cannot = || format!("cannot keep {} as {}", self.database.display(), kept.display());
+            // A second name first: at every instant there is a database under the first one.
+            fs::hard_link(&self.database, &kept)
+                .or_else(|_| fs::copy(&self.database, &kept).map(drop))
+                .with_context(cannot)?;
+            // Under the new database they would be taken for its own. The index is made anew from the log.
+            let _ = fs::remove_file(with_suffix(&self.database, "-shm"));
+            for companion in ["-wal", "-journal"] {
+                let left = with_suffix(&self.database, companion);
+                if fs::metadata(&left).is_ok_and(|file| file.len() == 0) {
+                    let _ = fs::remove_file(&left);
+                }
+                match fs::rename(left, with_suffix(&kept, companion)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(cannot),
+                    _ => {}
+                }
+            }
+        }
+        fs::rename(&self.copy, &self.database).with_context(|| {
+            format!("cannot put the backup in place; the old database is kept as {}", kept.display())
+        })?;
+        sync_folder_of(&self.database)?;
+        Ok(had_one.then_some(kept))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // After it was put in place there is nothing but the lock file.
+        let mut names = vec![self.copy.clone(), with_suffix(&self.copy, ".lock")];
+        names.extend(COMPANIONS.map(|companion| with_suffix(&self.copy, companion)));
+        for name in names {
+            let _ = fs::remove_file(name);
+        }
+    }
+}
+
+/// Notes in a copy that it comes out of a backup.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn note_restored(tx: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> {
+    tx.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", (RESTORED, now.to_string()))?;
+    Ok(())
+}
+
+/// When this database was last put in place from a backup, if it ever was.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn restored_at(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+        .query_row([RESTORED], |row| row.get(0))
+        .optional()
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}

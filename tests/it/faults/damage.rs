@@ -1,0 +1,134 @@
+//! A file that is not a whole database any more: nothing goes on with it, nothing is deleted, and the way
+//! back is named.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{Seek, SeekFrom, Write},
+    path::Path,
+};
+
+use super::{NOWHERE, get, import, named, post};
+use crate::support::{
+    http,
+    merchant::Merchant,
+    process::{Server, run},
+};
+
+/// A shop with a verified backup in its folder, stopped.
+fn shop() -> Merchant {
+    let merchant = Merchant::new(NOWHERE).spoilt();
+    import(&merchant, "orders.csv", 0..200);
+    merchant.run(&["score"]);
+    fs::create_dir(merchant.path().join("backups")).unwrap();
+    merchant.run(&["backup", "backups/quintile-20261101T020000Z.db"]);
+    merchant.run(&["backup", "backups/quintile-20261102T020000Z.db"]);
+    fs::write(merchant.path().join("backups/quintile-20261103T020000Z.db.partial"), "not verified").unwrap();
+    merchant
+}
+
+const RESTORE: &str =
+    "`quintile restore backups/quintile-20261102T020000Z.db` puts the newest verified backup in its place";
+
+fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
+    let mut file = OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+/// Spoils a file.
+type Spoil<'a> = (&'a str, &'a dyn Fn(&Path));
+
+#[test]
+fn a_damaged_file_is_refused_at_the_start_and_left_as_it_is() {
+    let merchant = shop();
+    let path = merchant.path().join("quintile.db");
+    let whole = fs::read(&path).unwrap();
+    let page = u64::from(u16::from_be_bytes([whole[16], whole[17]]));
+    let pages = whole.len() as u64 / page;
+    let cut = |to: u64| move |path: &Path| OpenOptions::new().write(true).open(path).unwrap().set_len(to).unwrap();
+    let (half, in_a_page) = (cut(pages / 2 * page), cut(page * 3 + 100));
+    let spoils: [Spoil<'_>; 6] = [
+        ("the header is gone", &|path| overwrite(path, 0, &[0; 100])),
+        ("the header is another's", &|path| overwrite(path, 0, b"%PDF-1.7 is not a database")),
+        ("cut in the middle", &half),
+        ("cut in a page", &in_a_page),
+        ("its root pages are zeroes", &|path| overwrite(path, page, &vec![0; 8 * usize::try_from(page).unwrap()])),
+        ("all its pages but the first are noise", &|path| {
+            let mut random = fastrand::Rng::with_seed(7);
+            let noise: Vec<u8> = (page..pages * page).map(|_| random.u8(..)).collect();
+            overwrite(path, page, &noise);
+        }),
+    ];
+    for (what, spoil) in spoils {
+        fs::write(&path, &whole).unwrap();
+        spoil(&path);
+        let before = fs::read(&path).unwrap();
+        for command in ["serve", "score"] {
+            let output = run(merchant.path(), &[command]);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{what}: {said}");
+            assert!(said.contains(RESTORE) && said.contains("stays as it is"), "{what}: {said}");
+        }
+        let check = run(merchant.path(), &["check"]);
+        assert_eq!(check.status.code(), Some(1), "{what}");
+        let said = String::from_utf8_lossy(&check.stdout).into_owned();
+        assert!(said.contains(RESTORE), "{what}: {said}");
+        assert_eq!(fs::read(&path).unwrap(), before, "{what}: nothing was written");
+    }
+    assert_eq!(named(merchant.path(), "quintile.db"), ["quintile.db", "quintile.db.lock"]);
+    merchant.run(&["restore", "backups/quintile-20261102T020000Z.db"]);
+    merchant.run(&["check", "--deep"]);
+}
+
+/// Single pages, each in turn: the structure of a small file is looked at from end to end.
+#[test]
+fn no_broken_page_is_overlooked() {
+    let merchant = shop();
+    let path = merchant.path().join("quintile.db");
+    let whole = fs::read(&path).unwrap();
+    let page = usize::from(u16::from_be_bytes([whole[16], whole[17]]));
+    let used: usize = merchant.sql().pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    let mut overlooked = Vec::new();
+    for number in 1..used {
+        let mut spoilt = whole.clone();
+        // What kind of page it is, its first free block, its cells.
+        spoilt[number * page..number * page + 8].fill(0xA5);
+        fs::write(&path, &spoilt).unwrap();
+        if quintile::db::Database::open(&path, "test").is_ok() {
+            overlooked.push(number + 1);
+        }
+    }
+    // Pages of the list of free ones hold nothing.
+    fs::write(&path, &whole).unwrap();
+    let free: usize = merchant.sql().pragma_query_value(None, "freelist_count", |row| row.get(0)).unwrap();
+    assert!(overlooked.len() <= free, "pages {overlooked:?} of {used}, {free} are free");
+}
+
+#[test]
+fn damage_that_shows_while_running_ends_the_program() {
+    let merchant = shop();
+    let path = merchant.path().join("quintile.db");
+    let mut server = Server::start(merchant.path());
+    assert_eq!(post(&server, 1).status, 200);
+    let length = fs::metadata(&path).unwrap().len();
+    overwrite(&path, 0, &vec![b'x'; usize::try_from(length).unwrap()]);
+    let log = fs::read(merchant.path().join("quintile.db-wal")).unwrap();
+    let before = fs::read(&path).unwrap();
+    // Somebody looks; what is still in memory may answer the first.
+    for path in ["/customers", "/deliveries", "/runs", "/"] {
+        let _ = http::get(&format!("{}{path}", server.dashboard));
+    }
+    let (status, said) = server.end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains(RESTORE), "{said}");
+    assert_eq!(fs::read(&path).unwrap(), before, "nothing more was written");
+    assert_eq!(fs::read(merchant.path().join("quintile.db-wal")).unwrap(), log, "and nothing deleted");
+
+    merchant.run(&["restore", "backups/quintile-20261102T020000Z.db"]);
+    let kept = named(merchant.path(), "quintile.db.before-restore-");
+    assert_eq!(kept.len(), 2, "the damaged file and its log: {kept:?}");
+    assert_eq!(fs::read(merchant.path().join(&kept[0])).unwrap(), before);
+    let server = Server::start(merchant.path());
+    assert_eq!(get(&server, "/customers").status, 200);
+    assert_eq!(post(&server, 2).status, 200);
+}

@@ -1,0 +1,104 @@
+//! Others at the same file: a second instance, and a program that is not ours.
+
+use std::time::{Duration, Instant};
+
+use super::{NOWHERE, count, get, post};
+use crate::support::{
+    merchant::Merchant,
+    process::{Server, eventually, quintile, run},
+    scored_shop::Shop,
+};
+
+#[test]
+fn a_second_server_ends_at_once_and_names_the_first() {
+    let merchant = Merchant::new(NOWHERE);
+    let first = Server::start(merchant.path());
+    let second = run(merchant.path(), &["serve"]);
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    let expected = format!("is in use by process {} (quintile serve); stop it first", first.id());
+    assert!(said.contains(&expected), "{said}");
+    assert_eq!(post(&first, 1).status, 200, "the first is undisturbed");
+
+    first.kill(); // SIGKILL: the lock goes with the process, its file stays
+    assert!(merchant.path().join("quintile.db.lock").exists());
+    let third = Server::start(merchant.path());
+    assert_eq!(post(&third, 2).status, 200);
+    assert_eq!(count(&merchant, "orders"), 2);
+}
+
+#[test]
+fn a_foreign_lock_is_waited_for_then_the_shop_is_told_to_come_again() {
+    let merchant = Merchant::new(NOWHERE);
+    let server = Server::start(merchant.path());
+    assert_eq!(post(&server, 1).status, 200);
+    let other = merchant.sql();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let start = Instant::now();
+    let refused = post(&server, 2);
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert!(start.elapsed() >= Duration::from_secs(5), "{:?}", start.elapsed());
+    let holder = format!("process {}", std::process::id());
+    let said = server.said();
+    assert!(said.contains("another program is writing to the file") && said.contains(&holder), "{said}");
+    // Looking goes on, and says why nothing else does.
+    let page = get(&server, "/");
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("Nothing can be stored") && page.body.contains(&holder), "{}", page.body);
+    assert_eq!(get(&server, "/readyz").status, 503);
+
+    other.execute_batch("COMMIT").unwrap();
+    assert_eq!(post(&server, 2).status, 200);
+    eventually("readiness", || (get(&server, "/readyz").status == 200).then_some(()));
+    assert!(!get(&server, "/").body.contains("Nothing can be stored"));
+    assert_eq!(count(&merchant, "orders"), 2);
+}
+
+/// A program that only waits its turn is not refused: five seconds are long.
+#[test]
+fn a_short_lock_is_not_noticed() {
+    let merchant = Merchant::new(NOWHERE);
+    let server = Server::start(merchant.path());
+    let other = merchant.sql();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    std::thread::scope(|threads| {
+        let posted = threads.spawn(|| post(&server, 1));
+        std::thread::sleep(Duration::from_secs(1));
+        other.execute_batch("COMMIT").unwrap();
+        assert_eq!(posted.join().unwrap().status, 200);
+    });
+}
+
+#[test]
+fn a_run_that_met_a_foreign_lock_is_made_later() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let shop = Shop::forty();
+    let config = crate::support::scored_shop::config();
+    let night =
+        quintile::scoring::Night::new(&config, shop.db.clone(), shop.clock.clone(), std::sync::Arc::default()).unwrap();
+    let other = shop.outside();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = runtime.block_on(night.beat()).unwrap_err();
+    assert!(format!("{error:#}").contains("database is locked"), "{error:#}");
+    assert_eq!(shop.one::<i64>("SELECT count(*) FROM runs WHERE state <> 'failed'"), 0);
+    other.execute_batch("COMMIT").unwrap();
+    shop.wait(10 * 60 * 1000);
+    let summary = runtime.block_on(night.beat()).unwrap().expect("the night's run is still due");
+    assert_eq!(summary.scored, 40);
+}
+
+#[test]
+fn a_command_that_writes_waits_and_then_says_who_writes() {
+    let merchant = Merchant::new(NOWHERE);
+    merchant.run(&["init"]);
+    let other = merchant.sql();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let output = quintile(merchant.path(), &["erase", "--email", "anna@example.com"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("another program is writing to the file"), "{said}");
+    other.execute_batch("COMMIT").unwrap();
+    eventually("the erasure", || {
+        run(merchant.path(), &["erase", "--email", "anna@example.com"]).status.success().then_some(())
+    });
+}

@@ -1,0 +1,153 @@
+//! A backup in the place of the database.
+
+use std::{fs, path::Path};
+
+use super::{NOWHERE, count, get, import, named};
+use crate::support::{
+    http,
+    merchant::Merchant,
+    process::{Server, eventually, run, run_json},
+    receiver::Receiver,
+};
+
+fn fixture(schema: i32) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/schema-{schema}.db"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waited_in_a_backup_waits_for_the_merchants_word() {
+    let receiver = Receiver::start().await;
+    let merchant = Merchant::new(receiver.url());
+    tokio::task::block_in_place(|| {
+        import(&merchant, "orders.csv", 0..40);
+        merchant.run(&["score"]);
+        let waiting = count(&merchant, "deliveries WHERE state = 'waiting'");
+        assert_eq!(waiting, 40);
+        merchant.run(&["backup", "copy.db"]);
+        import(&merchant, "more.csv", 40..90);
+        merchant.run(&["deliver", "--until-idle"]);
+        assert_eq!(receiver.received().len(), 40);
+
+        let server = Server::start(merchant.path());
+        let refused = run(merchant.path(), &["restore", "copy.db"]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        let holder = format!("is in use by process {} (quintile serve); stop it, then restore", server.id());
+        assert!(said.contains(&holder), "{said}");
+        assert_eq!(count(&merchant, "orders"), 90);
+        assert!(server.terminate().success());
+
+        let done = merchant.json(&["restore", "copy.db"]);
+        assert_eq!((&done["orders"], &done["held"]), (&40.into(), &40.into()), "{done}");
+        assert_eq!(count(&merchant, "orders"), 40);
+        let kept = rusqlite::Connection::open(merchant.path().join(done["kept"].as_str().unwrap())).unwrap();
+        let before: i64 = kept.query_row("SELECT count(*) FROM orders", [], |row| row.get(0)).unwrap();
+        assert_eq!(before, 90, "the old database is kept beside");
+        drop(kept);
+        assert_eq!(named(merchant.path(), "quintile.db.restoring"), Vec::<String>::new());
+
+        // Nothing goes out by itself.
+        let server = Server::start(merchant.path());
+        assert!(get(&server, "/").body.contains("Restored from a backup"));
+        let page = get(&server, "/deliveries?state=held&hold=restored").body;
+        assert!(page.contains("Held: restored") && page.contains("Send all of these"), "{page}");
+        let asked = get(&server, "/deliveries/decide?state=held&hold=restored&action=release").body;
+        assert!(
+            asked.contains("Send 40 deliveries after all?") && asked.contains("name=\"hold\" value=\"restored\""),
+            "{asked}"
+        );
+        assert_eq!(receiver.received().len(), 40);
+
+        // One is given up by the command, one sent from the page, the rest by the command.
+        let ids: Vec<i64> = (1..=2).collect();
+        merchant.run(&["deliveries", "discard", "--delivery", &ids[0].to_string()]);
+        let form = [
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("origin", server.dashboard.as_str()),
+            ("sec-fetch-site", "same-origin"),
+        ];
+        let sent =
+            http::post(&format!("{}/deliveries/{}", server.dashboard, ids[1]), &form, b"action=release").unwrap();
+        assert_eq!(sent.status, 303);
+        eventually("the one that was released", || (receiver.received().len() == 41).then_some(()));
+        let dry = merchant.json(&["deliveries", "release", "--restored", "--dry-run"]);
+        assert_eq!(dry["matched"], 38);
+        merchant.run(&["deliveries", "release", "--restored"]);
+        eventually("the rest", || (receiver.received().len() == 79).then_some(()));
+        assert!(!get(&server, "/").body.contains("Restored from a backup"));
+        // The tool can tell what it has had before.
+        let received = receiver.received();
+        let ids = |from: usize| {
+            received[from..]
+                .iter()
+                .map(|request| request.header("webhook-id").to_owned())
+                .collect::<std::collections::BTreeSet<_>>()
+        };
+        let first: std::collections::BTreeSet<_> =
+            received[..40].iter().map(|request| request.header("webhook-id").to_owned()).collect();
+        assert!(ids(40).is_subset(&first), "the same messages, with the same ids");
+    });
+}
+
+#[test]
+fn what_is_not_a_whole_backup_changes_nothing() {
+    let merchant = Merchant::new(NOWHERE);
+    import(&merchant, "orders.csv", 0..60);
+    merchant.run(&["backup", "copy.db"]);
+    let database = merchant.path().join("quintile.db");
+    let before = fs::read(&database).unwrap();
+    let whole = fs::read(merchant.path().join("copy.db")).unwrap();
+    let cases: [(&str, Vec<u8>, &str); 5] = [
+        ("cut.sqlite", whole[..whole.len() / 2].to_vec(), "malformed"),
+        ("noise.sqlite", [&whole[..8192], &vec![0xA5; whole.len() - 8192][..]].concat(), "malformed"),
+        ("text.sqlite", b"Dear diary, ".repeat(1000), "as a database"),
+        ("empty.sqlite", Vec::new(), ""),
+        ("newer.sqlite", newer(&whole), "was written by a newer quintile"),
+    ];
+    for (name, bytes, message) in cases {
+        fs::write(merchant.path().join(name), &bytes).unwrap();
+        let output = run(merchant.path(), &["restore", name]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{name}: {said}");
+        assert!(said.contains(message), "{name}: {said}");
+        assert_eq!(fs::read(&database).unwrap(), before, "{name}");
+        assert_eq!(fs::read(merchant.path().join(name)).unwrap(), bytes, "{name}");
+    }
+    assert_eq!(run(merchant.path(), &["restore", "quintile.db"]).status.code(), Some(1), "itself");
+    assert_eq!(run(merchant.path(), &["restore", "nothing.db"]).status.code(), Some(2));
+    assert_eq!(named(merchant.path(), "quintile.db"), ["quintile.db", "quintile.db.lock"], "nothing is left");
+}
+
+/// `whole` with a schema that this program does not know.
+fn newer(whole: &[u8]) -> Vec<u8> {
+    const USER_VERSION: std::ops::Range<usize> = 60..64;
+    let mut newer = whole.to_vec();
+    newer[USER_VERSION].copy_from_slice(&999u32.to_be_bytes());
+    newer
+}
+
+#[test]
+fn an_older_backup_is_brought_up_and_stays_as_it_was() {
+    for schema in 1..quintile::db::SCHEMA_VERSION {
+        let merchant = Merchant::new(NOWHERE);
+        let done = run_json(merchant.path(), &["restore", fixture(schema).to_str().unwrap(), "--format", "json"]);
+        assert_eq!((&done["schema"], &done["kept"]), (&schema.into(), &serde_json::Value::Null));
+        merchant.run(&["check", "--deep"]);
+        assert_eq!(merchant.json(&["customers"])[0]["email"], "Anna@example.com");
+        assert_eq!(named(merchant.path(), "quintile.db"), ["quintile.db", "quintile.db.lock"]);
+    }
+}
+
+#[test]
+fn before_a_migration_the_file_is_kept_as_it_was() {
+    let merchant = Merchant::new(NOWHERE);
+    fs::copy(fixture(2), merchant.path().join("quintile.db")).unwrap();
+    merchant.run(&["deliver", "--until-idle"]);
+    let kept = merchant.path().join("quintile.db.schema-2");
+    let (contents, _) = quintile::db::verify(&kept).unwrap();
+    assert_eq!((contents.schema, contents.orders, contents.customers), (2, 1, 1));
+    merchant.run(&["check", "--deep"]);
+    let erased = run(merchant.path(), &["erase", "--customer", "1"]);
+    let said = String::from_utf8_lossy(&erased.stdout).into_owned();
+    assert!(said.contains("quintile.db.schema-2") && said.contains("up to 28 more days"), "{said}");
+}
