@@ -223,7 +223,7 @@ impl Forwarder {
         self.finish().await;
         match self.readers.read(|connection| Ok(outbox::open(connection)?)).await {
             Ok(outbox::Open { waiting, retrying, held, unconsented }) => {
-                Report { waiting, retrying, held, unconsented, ..self.report }
+                Report { retrying, held, unconsented, waiting, ..self.report }
             }
             Err(error) => Report { error: Some(format!("{error:#}")), ..self.report },
         }

@@ -147,14 +147,11 @@ impl Job {
     async fn may_send(&self, claim: &Claim) -> bool {
         let (id, token) = (claim.delivery_id, claim.token.clone());
         // A few rows by their ids: microseconds, where handing it to another thread would cost several times that.
-        let asked = match self.readers.try_get() {
-            Some(connection) => {
-                outbox::may_send(&connection, &self.routes[claim.route], id, &token).map_err(Into::into)
-            }
-            None => {
-                let (routes, route) = (self.routes.clone(), claim.route);
-                self.readers.read(move |connection| Ok(outbox::may_send(connection, &routes[route], id, &token)?)).await
-            }
+        let asked = if let Some(connection) = self.readers.try_get() {
+            outbox::may_send(&connection, &self.routes[claim.route], id, &token).map_err(Into::into)
+        } else {
+            let (routes, route) = (self.routes.clone(), claim.route);
+            self.readers.read(move |connection| Ok(outbox::may_send(connection, &routes[route], id, &token)?)).await
         };
         asked.unwrap_or_else(|error| {
             tracing::warn!(delivery_id = id, error = format!("{error:#}"), "not sent: the queue could not be asked");

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Params, ToSql, Transaction, params
 use super::{
     Hold, Ids, State,
     batch::dissolve,
-    line::{Entry, Line, Lines, Place},
+    line::{Entry, Line, Lines, Place, set_aside},
 };
 use crate::model::Timestamp;
 
@@ -291,13 +291,13 @@ fn act_on_part(
         tx.prepare_cached("SELECT hold FROM deliveries WHERE id = ?1")?.query_row([batch.id], |row| row.get(0))?;
     let mut meant = 0;
     for member in dissolve(tx, batch.id, ids, now)? {
-        let line = Line { destination: batch.line.destination.clone(), customer_id: member.customer_id };
         if is_meant.query_row(params![member.seq, filter.segment, filter.customer_id], |row| row.get(0))? {
+            let line = Line { destination: batch.line.destination.clone(), customer_id: member.customer_id };
             let part = Matched { id: member.id, line, is_batch: false, ..*batch };
             act_on(tx, &part, (action, state), filter, ids, now)?;
             meant += 1;
         } else if let Some(hold) = hold {
-            line.hold(tx, member.id, hold)?;
+            set_aside(tx, member.id, hold)?;
         }
     }
     Ok(meant)

@@ -65,13 +65,6 @@ impl Line {
         if stood_aside > 0 { self.advance(tx, now) } else { Ok(()) }
     }
 
-    /// Keeps the delivery `id`, which waits, until somebody decides; those behind it wait too.
-    pub fn hold(&self, tx: &Transaction<'_>, id: i64, hold: Hold) -> rusqlite::Result<()> {
-        tx.prepare_cached("UPDATE deliveries SET state = 'held', hold = ?2, due_at = NULL WHERE id = ?1")?
-            .execute(params![id, hold])?;
-        Ok(())
-    }
-
     /// Ends the delivery `id` without sending it and lets the next one go.
     pub fn finish(&self, tx: &Transaction<'_>, id: i64, state: State, now: Timestamp) -> rusqlite::Result<()> {
         tx.prepare_cached("UPDATE deliveries SET state = ?2, due_at = NULL, finished_at = ?3 WHERE id = ?1")?
@@ -100,6 +93,13 @@ impl Line {
         self.hold_back(tx, id)?;
         self.advance(tx, now)
     }
+}
+
+/// Keeps a delivery that waits until somebody decides.
+pub(super) fn set_aside(tx: &Transaction<'_>, id: i64, hold: Hold) -> rusqlite::Result<()> {
+    tx.prepare_cached("UPDATE deliveries SET state = 'held', hold = ?2, due_at = NULL WHERE id = ?1")?
+        .execute(params![id, hold])?;
+    Ok(())
 }
 
 /// What is put at the end of a line.

@@ -6,8 +6,8 @@ use super::{Claim, Claimed, Claims, due::Due};
 use crate::{
     model::Timestamp,
     outbox::{
-        self, Event, Ids, Route, State, batch,
-        line::Line,
+        self, Event, Hold, Ids, Route, State, batch,
+        line::{Line, set_aside},
         route::{Consent, Subject},
     },
 };
@@ -97,11 +97,7 @@ impl Desk<'_> {
                 return Ok(true);
             }
             Consent::Unknown => {
-                self.tx
-                    .prepare_cached(
-                        "UPDATE deliveries SET state = 'held', hold = 'consent', due_at = NULL WHERE id = ?1",
-                    )?
-                    .execute([due.id])?;
+                set_aside(self.tx, due.id, Hold::Consent)?;
                 self.line(due).advance(self.tx, self.claims.now)?;
             }
             Consent::Refused(reason) => {

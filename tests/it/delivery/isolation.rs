@@ -56,7 +56,7 @@ async fn a_destination_that_hangs_does_not_slow_another() {
         alone.round(customer).await;
         beside.round(customer).await;
     }
-    assert_eq!(silent.received().len(), 16, "all its connections hang");
+    assert!(silent.received().len() >= 16, "all its connections hang");
     let (without, with) = (alone.p99(), beside.p99());
     assert!(with <= without * FACTOR, "p99 of {with:?} beside it, {without:?} without");
     silent.release();
