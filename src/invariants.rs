@@ -267,7 +267,7 @@ mod tests {
                     "{delivery} UPDATE deliveries SET replay_of = message_id, state = 'delivered', finished_at = 5, due_at = NULL;
                      UPDATE deliveries SET finished_at = NULL, state = 'sending' WHERE id = 1"
                 ),
-                "what is sent again was finished, and is the same event: delivery 1",
+                "what is sent again was finished, and is the same event: delivery 2",
             ),
             (&format!("DROP INDEX runs_open; {run} {run}"), "at most one run is open: 2 runs are"),
             (

@@ -588,3 +588,26 @@ fn settings_of_the_pull_say_what_to_write() {
         assert!(told.contains(message), "{text}: {told}");
     }
 }
+
+#[test]
+fn backups_are_kept_somewhere() {
+    for (text, message) in [
+        (
+            "[backup]\nkeep_daily = 0",
+            "config.toml:2:14: backup.keep_daily: 0 would keep no backup; write at least 1, or folder = \"\" to make none",
+        ),
+        (
+            "[backup]\ncopy_to = \"backups\"",
+            "config.toml:2:11: backup.copy_to: this is the folder of the backups themselves; name one on another disk",
+        ),
+        (
+            "[backup]\nfolder = \"\"\ncopy_to = \"/mnt\"",
+            "config.toml:3:11: backup.copy_to: there is nothing to copy while folder is empty; name that too, like \"backups\"",
+        ),
+        ("[backup]\nfolde = \"x\"", "config.toml:2:1: backup.folde: there is no such key; did you mean `folder`?"),
+    ] {
+        assert_eq!(error(text), message);
+    }
+    let file = File::new("[backup]\nfolder = \"\"");
+    assert_eq!(file.load([]).unwrap().backup.folder, std::path::PathBuf::new(), "empty stays empty");
+}
