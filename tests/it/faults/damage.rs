@@ -122,7 +122,9 @@ fn damage_that_shows_while_running_ends_the_program() {
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains(RESTORE), "{said}");
     assert_eq!(fs::read(&path).unwrap(), before, "nothing more was written");
-    assert_eq!(fs::read(merchant.path().join("quintile.db-wal")).unwrap(), log, "and nothing deleted");
+    // What was written before anybody met the damage stands at the end of the log.
+    let left = fs::read(merchant.path().join("quintile.db-wal")).unwrap();
+    assert!(left.starts_with(&log), "and nothing deleted");
 
     merchant.run(&["restore", "backups/quintile-20261102T020000Z.db"]);
     let kept = named(merchant.path(), "quintile.db.before-restore-");
