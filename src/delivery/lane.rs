@@ -17,10 +17,13 @@ use crate::{
 /// Requests to one destination at a time, unless its tool allows fewer: enough for thousands a
 /// second when it answers, few enough for a small tool.
 pub const CONNECTIONS: usize = 16;
-/// Claims per connection whose request runs, or was answered and is not recorded yet: 1, so that a kill
-/// repeats no more than one delivery for each connection (of a destination of batches, one batch). With
-/// more, the next request would start without waiting for a commit, and as many more would come twice.
-const UNRECORDED_PER_CONNECTION: usize = 1;
+/// Claims per connection at most whose request waits, runs, or was answered and is not recorded yet:
+/// the next requests go out while the last ones are recorded. A kill repeats as many deliveries, so it
+/// is no more than keeps nearly a third of the speed of the client alone; a tool that takes longer to
+/// answer than a commit does has little more open than its connections.
+const OPEN_PER_CONNECTION: usize = 8;
+/// The same for a destination of batches, each of which is many events: one runs, one is recorded.
+const OPEN_BATCHES: usize = 2;
 
 pub struct Lane {
     /// One permit per request that may run.
@@ -29,12 +32,13 @@ pub struct Lane {
     pub stopped: Stopped,
     /// Of a destination of batches.
     row: Option<Row>,
-    /// Claims that may be open at a time.
-    limit: usize,
+    connections: usize,
     /// Requests that one delivery takes.
     requests: usize,
     /// Claimed, and what became of it not recorded yet.
     claimed: usize,
+    /// Claims that may be open now.
+    limit: usize,
     pace: Pace,
 }
 
@@ -103,9 +107,10 @@ impl Lane {
             slots: Arc::new(Semaphore::new(connections)),
             stopped: Stopped::default(),
             row: batches.then(Row::default),
-            limit: connections * UNRECORDED_PER_CONNECTION,
+            connections,
             requests,
             claimed: 0,
+            limit: connections,
             pace: Pace::new(per_minute, now),
         }
     }
@@ -148,10 +153,16 @@ impl Lane {
         self.claimed = self.claimed.saturating_sub(1);
     }
 
-    /// A request was sent and ended.
+    /// A request was sent and ended. After a failure nothing is claimed ahead: what is claimed counts
+    /// as tried if the power goes, and a tool that fails now will fail those too.
     pub fn ended(&mut self, effect: Effect, now: Timestamp) {
         match effect {
-            Effect::Success => self.pace.succeeded(now),
+            Effect::Success => {
+                let most = if self.row.is_some() { OPEN_BATCHES } else { self.connections * OPEN_PER_CONNECTION };
+                self.limit = (self.limit + 1).min(most);
+                self.pace.succeeded(now);
+                return;
+            }
             Effect::Wait(_) => {
                 self.pace.slow_down(now);
                 self.stopped.set(true);
@@ -159,5 +170,6 @@ impl Lane {
             Effect::Refused | Effect::Disable => self.stopped.set(true),
             Effect::Failure | Effect::Notice | Effect::None => {}
         }
+        self.limit = self.connections;
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     outbox::{self, Claim, Claims, DestinationState, Ids, Places, Settlement, Turned, Verdict},
 };
 
-/// Deliveries claimed in one transaction: eight destinations with all their connections.
+/// Deliveries claimed in one transaction: all that one destination may have open.
 const CLAIM: usize = 128;
 /// Deliveries settled in one transaction.
 const SETTLE: usize = 256;

@@ -58,7 +58,7 @@ fn live_and_die(merchant: &Merchant) {
 }
 
 /// Every event at least once and in its customer's order; a message id stands for one body; what
-/// came twice was in flight at a kill, and one batch is in flight at a time.
+/// came twice was in flight at a kill, or answered and not recorded: two batches at most.
 fn everything_arrived_in_order(merchant: &Merchant, accepted: &[Received]) {
     let mut messages: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut latest: BTreeMap<u64, u64> = BTreeMap::new();
@@ -83,5 +83,5 @@ fn everything_arrived_in_order(merchant: &Merchant, accepted: &[Received]) {
     let queued: BTreeSet<u64> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     assert_eq!(seqs, queued);
     eprintln!("{} events, {repeats} came twice", queued.len());
-    assert!(repeats <= KILLS as usize * BATCH, "more repeats than could be in flight: {repeats}");
+    assert!(repeats <= KILLS as usize * 2 * BATCH, "more repeats than could be in flight: {repeats}");
 }
