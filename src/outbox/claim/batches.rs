@@ -30,7 +30,7 @@ impl Desk<'_> {
             if given == limit {
                 return Ok(None);
             }
-            let batch = self.first_batch()?;
+            let batch = self.next_batch()?;
             let claim = match batch {
                 Some(tried) if tried.attempts > 0 => {
                     if let (true, next) = self.blocked(tried.id)? {
@@ -53,6 +53,17 @@ impl Desk<'_> {
             }
         }
         self.next_due()
+    }
+
+    /// The batch that is sent next; of those that were tried the one that no other has to go before.
+    fn next_batch(&self) -> rusqlite::Result<Option<Due>> {
+        let mut batch = self.first_batch()?;
+        for _ in 0..ROUNDS {
+            let Some(tried) = batch.as_ref().filter(|batch| batch.attempts > 0) else { break };
+            let Some(older) = self.older_batch(tried.id)? else { break };
+            batch = Some(older);
+        }
+        Ok(batch)
     }
 
     /// A single delivery that a batch has to wait for, and nothing else; `next` is due of those.

@@ -149,6 +149,24 @@ impl Desk<'_> {
             .optional()
     }
 
+    /// Of the other batches that were tried, one with an older event of a customer of this one: a crash may
+    /// have cut off both, and ids tell nothing of their order.
+    pub(super) fn older_batch(&self, batch: i64) -> rusqlite::Result<Option<Due>> {
+        self.tx
+            .prepare_cached(concat!(
+                "SELECT ",
+                due_columns!(),
+                due_from!("deliveries_batches"),
+                " WHERE d.destination = ?1 AND d.events > 1 AND d.finished_at IS NULL AND d.state = 'retrying'
+                    AND d.id <> ?2 AND EXISTS
+                      (SELECT 1 FROM batched mine JOIN batched older ON older.customer_id = mine.customer_id
+                        WHERE mine.delivery_id = ?2 AND older.delivery_id = d.id AND older.row_id < mine.row_id)
+                  ORDER BY d.id LIMIT 1"
+            ))?
+            .query_row(params![self.route().name, batch], Due::from_row)
+            .optional()
+    }
+
     /// Whether there is a batch that was tried or is being sent, and that is not held.
     pub(super) fn has_tried_batch(&self) -> rusqlite::Result<bool> {
         let state: Option<String> = self

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use quintile::outbox::{self, Action, Cursor, Disposition, Filter, Hold, Ids, Resume, State};
 use tokio_util::sync::CancellationToken;
 
-use super::fixture::{Shop, until};
+use super::fixture::{self, Shop, until};
 use crate::support::receiver::{Answer, Received, Receiver};
 
 fn batching(tool: &Receiver, batch: u32) -> Shop {
@@ -426,4 +426,37 @@ async fn what_waited_for_consent_is_no_news_after_newer_ones() {
     assert_eq!(bodies.len(), 1);
     assert!(bodies[0].contains("champion"));
     assert!(shop.states().contains(&"superseded"));
+}
+
+#[tokio::test]
+async fn batches_that_a_crash_cut_off_go_again_in_the_order_of_their_events() {
+    let tool = Receiver::start().await;
+    let shop = batching(&tool, 5);
+    let now = shop.now();
+    shop.write(move |tx| {
+        let (first, _) = fixture::events(tx, &[3, 6, 4], "lost", now)?;
+        let (then, _) = fixture::events(tx, &[3], "champion", now)?;
+        // The older event of customer 3 is in the batch with the higher id.
+        let batches = [(21, [(first + 1, 3, 12), (first + 2, 6, 21)]), (18, [(then + 1, 3, 14), (first + 3, 4, 18)])];
+        for (id, members) in batches {
+            tx.execute(
+                "INSERT INTO deliveries (id, message_id, destination, seq, state, events, attempts, claim, created_at)
+                 VALUES (?1, randomblob(16), 'tool', ?2, 'sending', 2, 1, 'dead:1', ?3)",
+                rusqlite::params![id, members[1].0, now],
+            )?;
+            for (seq, customer, row) in members {
+                tx.execute("INSERT INTO batched VALUES (?1, ?2, ?3, ?4)", [id, seq, customer, row])?;
+            }
+        }
+        Ok(())
+    });
+    assert_eq!(shop.deliver().await.delivered, 2);
+    let told: Vec<i64> = tool
+        .received()
+        .iter()
+        .flat_map(events)
+        .filter(|event| event["data"]["customerId"] == "3")
+        .map(|event| event["seq"].as_i64().unwrap())
+        .collect();
+    assert!(told.len() == 2 && told.is_sorted(), "{told:?}");
 }

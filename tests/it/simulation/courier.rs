@@ -69,6 +69,12 @@ impl Courier {
         }
     }
 
+    /// What was claimed behind a request that failed is still to be given back.
+    pub fn gives_back(&self) -> bool {
+        let unsent = |ended: &Ended| ended.settlement.verdict == Verdict::Unsent;
+        self.lanes.iter().any(|lane| lane.broken) || self.ended.iter().any(unsent)
+    }
+
     pub fn is_idle(&self) -> bool {
         self.ended.is_empty() && self.lanes.iter().all(|lane| lane.in_flight.is_empty())
     }

@@ -33,10 +33,16 @@ impl World {
 
     /// Runs that were scored since the last look did what the oracle says.
     pub fn check_runs(&mut self) -> anyhow::Result<()> {
-        let runs = self.rows(
-            "SELECT id, as_of, trigger = 'manual' FROM runs WHERE scored_at IS NOT NULL ORDER BY scored_at, id",
-            |row| Ok(Scored { id: row.get(0)?, as_of: row.get(1)?, manual: row.get(2)? }),
-        )?;
+        let asked =
+            format!("SELECT id, as_of FROM runs WHERE trigger = 'manual' AND id > {} ORDER BY id", self.seen_asked);
+        for (id, as_of) in self.rows(&asked, |row| Ok((row.get(0)?, row.get(1)?)))? {
+            self.oracle.is_asked(as_of);
+            self.seen_asked = id;
+        }
+        let runs = self
+            .rows("SELECT id, as_of FROM runs WHERE scored_at IS NOT NULL ORDER BY scored_at, id", |row| {
+                Ok(Scored { id: row.get(0)?, as_of: row.get(1)? })
+            })?;
         for run in runs.into_iter().skip(self.seen_runs) {
             let events = self.events(&format!("run_id = {}", run.id))?;
             self.note(format!("run {} as of {}: {} events", run.id, run.as_of, events.len()));
@@ -92,7 +98,11 @@ impl World {
 
     /// What holds at any moment.
     pub fn check_laws(&mut self) -> anyhow::Result<()> {
-        let violations = invariants::violations(&*self.reader()?)?;
+        let mut violations = invariants::violations(&*self.reader()?)?;
+        if self.program().courier.gives_back() {
+            // Until then the half of a batch that was split stands in a line beside what is given back.
+            violations.retain(|violation| !violation.contains("one alone is due or sent"));
+        }
         ensure!(violations.is_empty(), "{}", violations.join("; "));
         self.none(
             "a customer's events are told with times that ascend",

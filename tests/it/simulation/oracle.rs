@@ -29,8 +29,6 @@ pub type Counters = (i64, i64, Option<i64>, Option<i64>);
 pub struct Scored {
     pub id: i64,
     pub as_of: Timestamp,
-    /// The merchant asked for it, as of the moment.
-    pub manual: bool,
 }
 
 #[derive(Debug, Default)]
@@ -118,12 +116,18 @@ impl Oracle {
         (count, counted().map(Order::net).sum(), dates().min(), dates().max())
     }
 
+    /// The merchant asked for a run as of this moment, which says that the clock is right, whatever it was
+    /// before. That holds also if the run is not made.
+    pub fn is_asked(&mut self, as_of: Timestamp) {
+        if as_of >= EARLIEST {
+            self.latest_as_of = self.latest_as_of.min(Some(as_of));
+        }
+    }
+
     /// A run was scored, and wrote these events: exactly those that it must.
     pub fn is_scored(&mut self, run: Scored, mut events: Vec<Event>) -> anyhow::Result<()> {
         let mut expected = Vec::new();
-        // Who asks for a run now says that the clock is right, whatever it was before.
-        let overrides = run.manual && run.as_of >= EARLIEST;
-        if overrides || self.latest_as_of.is_none_or(|latest| latest <= run.as_of) {
+        if self.latest_as_of.is_none_or(|latest| latest <= run.as_of) {
             self.latest_as_of = Some(run.as_of);
             for (customer, new) in self.segments_at(run.as_of) {
                 let old = match &new {

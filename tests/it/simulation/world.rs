@@ -109,6 +109,8 @@ pub struct World {
     pub ended: BTreeMap<i64, String>,
     /// Scored runs that were compared with the oracle.
     pub seen_runs: usize,
+    /// The last run that the merchant asked for.
+    pub seen_asked: i64,
     pub trace: Vec<String>,
     program: Option<Program>,
     starts: u32,
@@ -147,6 +149,7 @@ impl World {
             zombies: Vec::new(),
             ended: BTreeMap::new(),
             seen_runs: 0,
+            seen_asked: 0,
             trace: Vec::new(),
             program: None,
             starts: 0,
