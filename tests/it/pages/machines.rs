@@ -8,7 +8,7 @@ use quintile::outbox::{EventType, Ids, enqueue_one};
 use serde_json::Value;
 
 use crate::support::{
-    folder::{ONCE, STATES},
+    folder::{ONCE, STATES, TURN},
     pages::{NOW, Shop},
 };
 
@@ -124,6 +124,7 @@ fn the_metrics_are_what_prometheus_can_read() {
 #[test]
 fn each_destination_has_numbers_of_its_own() {
     let shop = Shop::scored(60);
+    shop.folder.except(&[ONCE, TURN]);
     shop.write(|tx| {
         let queue = |destination: &str, count: i64, columns: &str, values: &str| {
             tx.execute(

@@ -4,7 +4,10 @@ use std::{fs, process::Command};
 
 use serde_json::Value;
 
-use crate::support::pages::{Answer, NOW, Shop};
+use crate::support::{
+    folder::{ERASED, HISTORY},
+    pages::{Answer, NOW, Shop},
+};
 
 /// What the API answers.
 fn api(shop: &Shop, path: &str) -> Value {
@@ -51,6 +54,7 @@ fn number(text: &str) -> i64 {
 #[test]
 fn who_lost_the_last_order_or_was_erased_has_no_scores_anywhere() {
     let shop = Shop::scored(300);
+    shop.folder.except(&[ERASED]);
     let [lost, erased]: [i64; 2] = [0, 1].map(|offset| {
         shop.value(&format!(
             "SELECT customer_id FROM scores WHERE segment = 'champion' ORDER BY customer_id LIMIT 1 OFFSET {offset}"
@@ -243,6 +247,7 @@ fn who_is_not_scored_can_be_listed_and_says_why() {
 #[test]
 fn a_page_that_stops_looking_says_how_far_it_looked() {
     let shop = Shop::empty();
+    shop.folder.except(&[HISTORY]);
     for start in (0..140_000).step_by(10_000) {
         shop.write(move |tx| {
             tx.execute(

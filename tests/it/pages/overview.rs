@@ -331,7 +331,7 @@ fn runs_are_listed_and_explained() {
             "Started23 Nov 2026, 02:00",
             "Ranked all customers23 Nov 2026, 02:001.5 s",
             "Wrote scores, changes and events23 Nov 2026, 02:00310 ms",
-            "Handed changes to deliveries23 Nov 2026, 02:00290 ms",
+            "Events handed to deliveries23 Nov 2026, 02:00290 ms",
         ]
     );
     assert_eq!(run.texts(".plain.top tbody tr").len(), 5);

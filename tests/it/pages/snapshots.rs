@@ -9,6 +9,7 @@ use axum::http::Method;
 use quintile::config::Secret;
 
 use crate::support::{
+    folder::ERASED,
     pages::{Answer, NOW, Shop},
     receiver::SECRET,
     text::text,
@@ -100,6 +101,7 @@ fn segments() {
 #[test]
 fn customers() {
     let shop = shop();
+    shop.folder.except(&[ERASED]);
     shop.execute(
         "UPDATE customers SET redacted_at = 1, email = NULL, first_name = NULL, last_name = NULL WHERE id = 8",
     );

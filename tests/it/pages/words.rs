@@ -1,6 +1,9 @@
 //! What the pages call things, what they explain, and what they say when something is not there.
 
-use crate::support::pages::{Answer, NOW, Shop, send};
+use crate::support::{
+    folder::HISTORY,
+    pages::{Answer, NOW, Shop, send},
+};
 
 fn ids(page: &Answer) -> Vec<i64> {
     let of = |href: &String| href.trim_start_matches("/customers/").parse().unwrap();
@@ -15,6 +18,7 @@ fn number(text: &str) -> i64 {
 #[test]
 fn a_segment_that_there_is_not_is_refused_with_those_there_are() {
     let shop = Shop::scored(60);
+    shop.folder.except(&[HISTORY]);
     for path in [
         "/customers?segment=xyz",
         "/customers.csv?segment=xyz",

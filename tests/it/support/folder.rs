@@ -34,6 +34,8 @@ pub const STATES: &str = "not true: a delivery is finished when its state says s
 pub const ERASED: &str = "not true: who was erased has no name, and nothing that was sent about them is kept";
 /// Scores that a test changed without their history.
 pub const HISTORY: &str = "not true: the scores in force are the last ones of the history";
+/// Deliveries that a fixture queued without their turn.
+pub const TURN: &str = "not true: of a customer's open deliveries to a destination one alone is due or sent";
 /// Runs that a fixture wrote with made-up numbers.
 pub const RUNS: [&str; 5] = [
     "not true: a run scored everyone or nobody",
