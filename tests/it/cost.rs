@@ -105,7 +105,6 @@ fn shop(number: i64) -> Shop {
 #[track_caller]
 fn within(what: &str, counted: i64, pieces: i64, bound: i64) {
     let each = counted / pieces;
-    println!("{what}: {each} (at most {bound})");
     assert!(each <= bound, "{what} takes {each}, more than {bound}: find out why before raising the bound");
     assert!(each * 3 >= bound * 2, "{what} takes {each} only; lower the bound of {bound} to guard that");
 }

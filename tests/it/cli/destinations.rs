@@ -122,7 +122,7 @@ async fn a_test_names_where_each_request_went_and_why_it_did_not() {
     };
     let home = Home::new(&format!(
         "{CONFIG}[forwarder]\nallow_private = [\"127.0.0.0/8\"]\n[[destination]]\nname = \"two\"\nkind = \"template\"\nallow_http = true\nevents = [\"rfm/segment.changed\"]\n{}{}[[destination]]\nname = \"inside\"\nurl = \"https://10.0.0.1/x\"\nsecret = \"{SECRET}\"\n",
-        request(&tool.url()),
+        request(tool.url()),
         request("http://127.0.0.1:9/other"),
     ));
     drop(home.database());
