@@ -290,6 +290,42 @@ fn a_bulk_write_into_a_new_file_that_is_cut_short_leaves_nothing() {
     assert_eq!(pragma(&copy.readers().get().unwrap(), "integrity_check"), "ok");
 }
 
+/// SQLite keeps aside what a statement or a savepoint may have to undo: at first in memory, then in a file.
+#[test]
+fn what_a_large_write_may_have_to_undo_needs_no_room_of_its_own() {
+    let (_folder, database) = open();
+    let writer = database.writer();
+    writer
+        .write_blocking(|tx| {
+            tx.execute_batch(
+                "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 40000)
+                 INSERT INTO meta SELECT printf('key %d', n), 'some value of a usual length' FROM n",
+            )?;
+            Ok(())
+        })
+        .unwrap();
+    // Above each limit on the way: 64 KiB, 128 KiB, 1 MiB.
+    for rows in [1_000, 4_000, 40_000] {
+        let changed = writer.write_blocking(move |tx| {
+            tx.execute_batch("SAVEPOINT all_of_it")?;
+            let changed = tx.execute(
+                "UPDATE meta SET value = value || '.' WHERE CAST(substr(key, 5) AS INTEGER) BETWEEN 1 AND ?1",
+                [rows],
+            )?;
+            tx.execute_batch("ROLLBACK TO all_of_it; RELEASE all_of_it")?;
+            Ok(changed)
+        });
+        assert_eq!(changed.unwrap(), rows);
+    }
+    let value: i64 = database
+        .readers()
+        .get()
+        .unwrap()
+        .query_row("SELECT count(*) FROM meta WHERE value LIKE '%.'", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(value, 0, "all of it was undone");
+}
+
 #[tokio::test]
 async fn a_flood_is_turned_away_at_once() {
     let (_folder, database) = open();
