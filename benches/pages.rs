@@ -112,6 +112,7 @@ fn pages(server: &Server, customers: u64) -> anyhow::Result<Vec<Page>> {
         page("Search by id", spread(&|id| format!("/customers?q={}", 7_000_000 + id))),
         one("Search by name", "/customers?q=Anna5+Muster9"),
         one("Search by a name that nobody has", "/customers?q=Zebulon"),
+        one("Search among those who share an e-mail", "/customers?q=a&same_email=1"),
         one("Search for nobody", "/customers?q=nobody%40nowhere.example"),
         page("Customer", spread(&|id| format!("/customers/{id}"))),
         one("Customer with most orders", "/customers/1"),

@@ -30,13 +30,15 @@ pub const SORTABLE: i64 = 20_000;
 pub const LOOKED_AT: usize = 50_000;
 /// Merged and deleted customers are in no list.
 const PRESENT: &str = "c.merged_into IS NULL AND c.deleted_at IS NULL";
-/// Customers with an id of whom another has the same e-mail. Guests are one with whoever has theirs.
-/// The index alone tells which e-mails there are twice; only their customers are looked at.
-const SAME_EMAIL: &str = "c.external_id IS NOT NULL AND c.email_key IN (
-    SELECT email_key FROM customers WHERE email_key IS NOT NULL AND external_id IS NOT NULL
-     GROUP BY email_key HAVING count(*) > 1)
+/// A customer with an id of whom another has the same e-mail. Guests are one with whoever has theirs.
+const SHARES_EMAIL: &str = "c.external_id IS NOT NULL
   AND EXISTS (SELECT 1 FROM customers o WHERE o.email_key = c.email_key AND o.external_id IS NOT NULL AND o.id <> c.id
                  AND o.merged_into IS NULL AND o.deleted_at IS NULL)";
+/// Before [`SHARES_EMAIL`] where all customers are meant: the index alone tells which e-mails there are
+/// twice, and only their customers are looked at.
+const EMAILS_THERE_ARE_TWICE: &str = "c.email_key IN (
+    SELECT email_key FROM customers WHERE email_key IS NOT NULL AND external_id IS NOT NULL
+     GROUP BY email_key HAVING count(*) > 1)";
 
 /// Customers of one page and where the next one starts.
 pub struct Page {
@@ -79,7 +81,7 @@ pub fn page(
     after: Option<&Cursor>,
     limit: usize,
 ) -> rusqlite::Result<Page> {
-    if total == Total::AtRun(0) {
+    if matches!(total, Total::AtRun(0) | Total::Exactly(0)) {
         return Ok(Page { customers: Vec::new(), next: None, stopped: false });
     }
     // One more than fits tells whether there is another page.
@@ -172,7 +174,7 @@ impl Source {
             source.and(column, Box::new(segment.clone()));
         }
         if filter.same_email {
-            source.conditions = format!("{} AND {SAME_EMAIL}", source.conditions);
+            source.conditions = format!("{} AND {EMAILS_THERE_ARE_TWICE} AND {SHARES_EMAIL}", source.conditions);
         }
         for (column, wanted) in [("s.r", filter.r), ("s.f", filter.f), ("s.m", filter.m)] {
             if let Some(quintile) = wanted.filter(|_| !filter.is_unscored()) {
@@ -304,7 +306,11 @@ fn by_value(
 
 /// Is this customer present, and does the rest of the filter let them pass?
 pub fn passes(connection: &Connection, told: Told, filter: &Filter, id: i64) -> rusqlite::Result<bool> {
-    let mut source = Source::of(told, filter);
+    // Of one customer it is asked directly: which e-mails there are twice would be found out at each call.
+    let mut source = Source::of(told, &Filter { same_email: false, ..filter.clone() });
+    if filter.same_email {
+        source.conditions = format!("{} AND {SHARES_EMAIL}", source.conditions);
+    }
     let id = source.bind(id);
     let Source { from, key, conditions, values } = source;
     let sql = format!("SELECT 1 FROM {from} WHERE {key} = {id} AND {conditions}");

@@ -45,6 +45,7 @@ fn no_page_reads_a_large_table_from_end_to_end() {
         "/customers?q=55",
         "/customers?q=anna&segment=lost&r=1",
         "/customers?q=anna&after=n300",
+        "/customers?q=anna&same_email=1",
         "/customers?sort=spent",
         "/customers?sort=email&segment=lost",
         "/customers?sort=last&f=1",
