@@ -22,7 +22,7 @@ use super::{Context, Outcome, signal::stop_signal};
 use crate::{
     clock::Clock,
     config::{Config, Environment, Loading, Missing, Secret},
-    db::Database,
+    db::{Database, create_private_file},
     model::Timestamp,
     serve::Listeners,
     web::{
@@ -204,11 +204,7 @@ cause = ["order"]
         secret = secret.expose(),
         trouble_secret = Secret::random()?.expose(),
     );
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).and_then(|mut file| file.write_all(text.as_bytes())).context("cannot write the demo's files")?;
+    create_private_file(path)?.write_all(text.as_bytes()).context("cannot write the demo's files")?;
     let environment = Environment::default();
     Ok(Config::load_with(path, Loading { environment: &environment, secrets: Missing::Refuse, also: |_| Vec::new() })?)
 }

@@ -196,6 +196,15 @@ impl Source {
     }
 }
 
+/// Which way a walk by id goes, in SQL, and the id that it starts behind.
+fn walk(filter: &Filter, after: Option<&Cursor>) -> (&'static str, &'static str, i64) {
+    let (beyond, order, start) = if filter.ascending { (">", "ASC", i64::MIN) } else { ("<", "DESC", i64::MAX) };
+    match after {
+        Some(Cursor::Id(id)) => (beyond, order, *id),
+        _ => (beyond, order, start),
+    }
+}
+
 /// Newest (or oldest) known first.
 fn by_id(
     connection: &Connection,
@@ -205,11 +214,7 @@ fn by_id(
     limit: usize,
 ) -> rusqlite::Result<Hits> {
     let mut source = Source::of(told, filter);
-    let (beyond, order, start) = if filter.ascending { (">", "ASC", i64::MIN) } else { ("<", "DESC", i64::MAX) };
-    let start = match after {
-        Some(Cursor::Id(id)) => *id,
-        _ => start,
-    };
+    let (beyond, order, start) = walk(filter, after);
     let (start, limit) = (source.bind(start), source.bind(sql_limit(limit)));
     let Source { from, key, conditions, values } = source;
     let sql = format!(
@@ -232,11 +237,7 @@ fn unscored(
     after: Option<&Cursor>,
     limit: usize,
 ) -> rusqlite::Result<Hits> {
-    let (beyond, order, start) = if filter.ascending { (">", "ASC", i64::MIN) } else { ("<", "DESC", i64::MAX) };
-    let start = match after {
-        Some(Cursor::Id(id)) => *id,
-        _ => start,
-    };
+    let (beyond, order, start) = walk(filter, after);
     let Source { from, conditions, .. } = Source::of(told, filter);
     let sql = format!("SELECT c.id, {conditions} FROM {from} WHERE c.id {beyond} ?1 ORDER BY c.id {order} LIMIT ?2");
     let mut statement = connection.prepare_cached(&sql)?;

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 
 use crate::support::{
     folder::{ERASED, HISTORY, MERGED},
-    pages::{Answer, NOW, Shop},
+    pages::{Answer, NOW, Shop, ids as ids_of},
 };
 
 /// Follows "Next page" from `path` to the end; the ids in the order shown.
@@ -23,11 +23,6 @@ fn walk(shop: &Shop, path: &str) -> Vec<i64> {
         assert!(ids.len() <= 20_000, "the walk does not end");
     }
     ids
-}
-
-fn ids_of(page: &Answer) -> Vec<i64> {
-    let hrefs = page.attributes(".rows tbody th a", "href");
-    hrefs.iter().map(|href| href.strip_prefix("/customers/").unwrap().parse().unwrap()).collect()
 }
 
 fn ids_of_csv(csv: &Answer) -> Vec<i64> {

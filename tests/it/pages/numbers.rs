@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{
     folder::{ERASED, HISTORY},
-    pages::{Answer, NOW, Shop},
+    pages::{Answer, NOW, Shop, ids, number},
 };
 
 /// What the API answers.
@@ -39,16 +39,6 @@ fn column(csv: &Answer, name: &str) -> Vec<String> {
     let place = csv.body.lines().next().unwrap().split(',').position(|head| head == name);
     let place = place.unwrap_or_else(|| panic!("no column {name} in {}", csv.body.lines().next().unwrap()));
     rows(csv).iter().map(|row| row[place].to_owned()).collect()
-}
-
-fn ids(page: &Answer) -> Vec<i64> {
-    let of = |href: &String| href.trim_start_matches("/customers/").parse().unwrap();
-    page.attributes(".rows tbody th a", "href").iter().map(of).collect()
-}
-
-fn number(text: &str) -> i64 {
-    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    digits.parse().unwrap_or(0)
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use quintile::model::Timestamp;
 
-use crate::support::pages::{NOW, Shop};
+use crate::support::pages::{NOW, Shop, number};
 
 #[test]
 fn an_empty_shop_is_told_how_to_bring_in_orders() {
@@ -82,12 +82,6 @@ fn the_overview_shows_what_the_run_counted() {
     let (done, all) = delivered.split_once(" of ").unwrap();
     assert_eq!(done, all);
     assert!(page.attributes(".nights", "aria-label")[0].ends_with("All are done."));
-}
-
-/// "4,212" → 4212; a dash is nobody.
-fn number(text: &str) -> i64 {
-    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    digits.parse().unwrap_or(0)
 }
 
 #[test]

@@ -17,7 +17,7 @@ use quintile::{
 use tokio::sync::mpsc;
 
 use crate::support::{
-    pages::{Answer, NOW, Shop, send},
+    pages::{Answer, NOW, Shop, number, send},
     scored_shop::{self, DAY},
 };
 
@@ -78,11 +78,6 @@ fn all_columns_of_all_segments() {
     assert_eq!(rows[0][3], format!("{}.{:02}", revenue / 100, revenue % 100));
     let shares: f64 = rows.iter().map(|row| row[2].parse::<f64>().unwrap()).sum();
     assert!((shares - 1.0).abs() < 0.01, "{shares}");
-}
-
-fn number(text: &str) -> i64 {
-    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    digits.parse().unwrap_or(0)
 }
 
 fn grouped(number: i64) -> String {

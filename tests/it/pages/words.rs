@@ -2,18 +2,23 @@
 
 use crate::support::{
     folder::HISTORY,
-    pages::{Answer, NOW, Shop, send},
+    pages::{NOW, Shop, ids, number, send},
 };
 
-fn ids(page: &Answer) -> Vec<i64> {
-    let of = |href: &String| href.trim_start_matches("/customers/").parse().unwrap();
-    page.attributes(".rows tbody th a", "href").iter().map(of).collect()
-}
-
-fn number(text: &str) -> i64 {
-    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    digits.parse().unwrap_or(0)
-}
+/// Those that show customers or deliveries of a shop that was scored.
+const PAGES: [&str; 11] = [
+    "/",
+    "/segments",
+    "/segments/lost",
+    "/customers",
+    "/customers/3",
+    "/runs",
+    "/runs/25",
+    "/deliveries",
+    "/deliveries/3",
+    "/destinations",
+    "/import",
+];
 
 #[test]
 fn a_segment_that_there_is_not_is_refused_with_those_there_are() {
@@ -100,19 +105,7 @@ fn the_badge_counts_what_gave_up_on_every_page() {
     let shop = Shop::scored(300);
     assert_eq!(shop.get("/customers").texts(".badge").len(), 0);
     shop.execute("UPDATE deliveries SET state = 'dead' WHERE id <= 3");
-    for path in [
-        "/",
-        "/segments",
-        "/segments/lost",
-        "/customers",
-        "/customers/3",
-        "/runs",
-        "/runs/25",
-        "/deliveries",
-        "/deliveries/3",
-        "/destinations",
-        "/import",
-    ] {
+    for path in PAGES {
         assert_eq!(shop.get(path).texts(".badge"), [", gave up: 3"], "{path}");
     }
 }
@@ -120,20 +113,7 @@ fn the_badge_counts_what_gave_up_on_every_page() {
 #[test]
 fn every_page_explains_its_words_and_every_heading_leads_to_them() {
     let shop = Shop::scored(300);
-    for path in [
-        "/",
-        "/segments",
-        "/segments/lost",
-        "/customers",
-        "/customers/3",
-        "/runs",
-        "/runs/25",
-        "/deliveries",
-        "/deliveries/3",
-        "/destinations",
-        "/import",
-        "/settings",
-    ] {
+    for path in PAGES.into_iter().chain(["/settings"]) {
         let page = shop.get(path);
         let entries = page.attributes(".terms dl > div", "id");
         assert!(!entries.is_empty(), "{path} explains nothing");

@@ -187,6 +187,18 @@ pub fn send_request(router: Router, request: Request<Body>) -> Answer {
     })
 }
 
+/// The customers of a list, in the order shown.
+pub fn ids(page: &Answer) -> Vec<i64> {
+    let hrefs = page.attributes(".rows tbody th a", "href");
+    hrefs.iter().map(|href| href.strip_prefix("/customers/").unwrap().parse().unwrap()).collect()
+}
+
+/// "4,212" → 4212; a dash is nobody.
+pub fn number(text: &str) -> i64 {
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(0)
+}
+
 impl Answer {
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
