@@ -517,7 +517,7 @@ fn events_that_are_no_change_of_segment_stand_in_the_timeline_too() {
 
 #[test]
 fn a_search_among_those_who_share_an_email_asks_of_each_hit_alone() {
-    let shop = Shop::with_customers(4_000);
+    let shop = Shop::with_customers(12_000);
     let took = |path: &str| {
         let started = std::time::Instant::now();
         assert_eq!(shop.get(path).status, StatusCode::OK);
