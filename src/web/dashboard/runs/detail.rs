@@ -16,7 +16,10 @@ use crate::{
     web::{
         dashboard::{
             App,
-            definitions::{self, Cut, Direction, Move, terms},
+            definitions::{
+                self, Cut, Direction, Move,
+                terms::{self, Term},
+            },
             deliveries::Tab,
             heat,
             matrix::{self, Matrix},
@@ -84,9 +87,8 @@ struct ReceiptRow {
     href: String,
     tone: &'static str,
     events: String,
-    /// As the tabs of Deliveries: delivered, waiting, retrying, held, gave up, not sent. The address is
-    /// empty where there are none.
-    tabs: [(String, String); 6],
+    /// As the tabs of Deliveries: their word, how many, and where they are; empty where there are none.
+    tabs: [(Term, String, String); 6],
 }
 
 struct CutRow {
@@ -228,7 +230,8 @@ fn receipt_row(run: &Run, receipt: &outbox::Receipt) -> ReceiptRow {
         query.append_pair("run", &run.id.to_string());
         format!("/deliveries?{}", query.finish())
     };
-    let cell = |tab, events: i64| (words::count(events), if events > 0 { href(tab) } else { String::new() });
+    let cell =
+        |term, tab, events: i64| (term, words::count(events), if events > 0 { href(tab) } else { String::new() });
     let worst = match () {
         () if receipt.dead > 0 => Tab::GaveUp,
         () if receipt.held > 0 => Tab::Held,
@@ -246,12 +249,12 @@ fn receipt_row(run: &Run, receipt: &outbox::Receipt) -> ReceiptRow {
         },
         events: words::count(receipt.changes),
         tabs: [
-            cell(Tab::Delivered, receipt.delivered),
-            cell(Tab::Waiting, receipt.open - receipt.held - receipt.retrying),
-            cell(Tab::Retrying, receipt.retrying),
-            cell(Tab::Held, receipt.held),
-            cell(Tab::GaveUp, receipt.dead),
-            cell(Tab::NotSent, receipt.superseded + receipt.discarded),
+            cell(terms::DELIVERED, Tab::Delivered, receipt.delivered),
+            cell(terms::WAITING, Tab::Waiting, receipt.open - receipt.held - receipt.retrying),
+            cell(terms::RETRYING, Tab::Retrying, receipt.retrying),
+            cell(terms::HELD, Tab::Held, receipt.held),
+            cell(terms::GAVE_UP, Tab::GaveUp, receipt.dead),
+            cell(terms::NOT_SENT, Tab::NotSent, receipt.superseded + receipt.discarded),
         ],
     }
 }
