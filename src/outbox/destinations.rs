@@ -253,7 +253,6 @@ fn is_outdated(tx: &Transaction<'_>, id: i64, line: &Line) -> rusqlite::Result<b
 /// Those of SQLite.
 pub fn activate(tx: &Transaction<'_>, name: &str, now: Timestamp) -> rusqlite::Result<()> {
     let mut health = health(tx, name, now)?;
-    health.enter(DestinationState::Active, None, now);
-    (health.wait_until, health.batch_limit) = (None, None);
+    health.resume(now);
     store(tx, name, &health)
 }

@@ -167,6 +167,18 @@ impl Health {
         }
     }
 
+    /// The merchant lets it be sent to again. That it failed before is told until it takes something.
+    pub(super) fn resume(&mut self, now: Timestamp) {
+        let before = match (self.state, self.reason.take()) {
+            (DestinationState::Failing | DestinationState::Disabled, Some(reason)) => Some(reason),
+            _ if self.failures > 0 => Some("its last try failed".to_owned()),
+            _ => None,
+        };
+        let untried = before.map(|before| format!("it took nothing yet since it was resumed; before: {before}"));
+        self.enter(DestinationState::Active, untried.as_deref(), now);
+        (self.wait_until, self.batch_limit) = (None, None);
+    }
+
     /// As stored, without what only a clock that was wrong can have left.
     pub(super) fn plausible(mut self, now: Timestamp) -> Self {
         let possible = |at: &Timestamp| at.millis() - now.millis() <= LONGEST_WAIT_MS;
@@ -268,6 +280,26 @@ mod tests {
         assert_eq!((noticed.state, noticed.failures), (DestinationState::Active, 0));
         assert_eq!((noticed.reason.as_deref(), noticed.gate(at(50))), (Some("it fails"), Gate::Open));
         assert_eq!(noticed.after(Effect::Success, None, at(51)), Health::new(now()));
+    }
+
+    #[test]
+    fn what_failed_before_it_was_resumed_is_told_until_something_is_taken() {
+        let resumed = |mut health: Health, paused: bool| {
+            if paused {
+                health.enter(DestinationState::Paused, Some("paused by hand"), at(60));
+            }
+            health.resume(at(61));
+            assert_eq!((health.state, health.failures, health.gate(at(61))), (DestinationState::Active, 0, Gate::Open));
+            health
+        };
+        let disabled = resumed(after([(0, Effect::Disable)]), false);
+        assert_eq!(disabled.reason.as_deref(), Some("it took nothing yet since it was resumed; before: it fails"));
+        assert_eq!(disabled.after(Effect::Success, None, at(62)).reason, None);
+        for failed in [after([(0, Effect::Failure)]), after([(0, Effect::Refused)])] {
+            let told = resumed(failed, true).reason;
+            assert_eq!(told.as_deref(), Some("it took nothing yet since it was resumed; before: its last try failed"));
+        }
+        assert_eq!(resumed(after([(0, Effect::Success)]), true).reason, None);
     }
 
     #[test]

@@ -198,7 +198,7 @@ fn standing(app: &App, health: &Health, now: Timestamp) -> (&'static str, &'stat
                 let failures = words::counted(i64::from(health.failures), "try", "tries");
                 ("warn", "Unsteady", format!("The last {failures} failed."))
             }
-            // A blocked address, until a delivery arrives.
+            // A blocked address, or what failed before it was resumed: until a delivery arrives.
             None if !reason.is_empty() => ("warn", "Look at this", reason),
             None => ("ok", "Healthy", String::new()),
         },

@@ -262,7 +262,7 @@ fn health(
                 format!("{} of {}", words::count(delivered), words::count(all))
             };
             let health = outbox::health(connection, name, now)?;
-            let (tone, state, note) = standing(&health, now).unwrap_or_else(|| verdict(open, name, now));
+            let (tone, state, note) = standing(&health, now).unwrap_or_else(|| verdict(open, &health, name, now));
             Ok(Health { name: name.to_owned(), tone, state, note, last_run })
         })
         .collect()
@@ -286,7 +286,7 @@ fn standing(health: &outbox::Health, now: Timestamp) -> Option<(&'static str, St
 }
 
 /// How a destination does: the worst there is to know, and the rest beside it.
-fn verdict(open: &OpenCounts, name: &str, now: Timestamp) -> (&'static str, String, String) {
+fn verdict(open: &OpenCounts, health: &outbox::Health, name: &str, now: Timestamp) -> (&'static str, String, String) {
     let [retrying, dead, held, waiting, sending] =
         ["retrying", "dead", "held", "waiting", "sending"].map(|state| open.of(state, name));
     let next = retrying.next.map(|at| format!("next {}", words::until(at, now)));
@@ -300,7 +300,10 @@ fn verdict(open: &OpenCounts, name: &str, now: Timestamp) -> (&'static str, Stri
     let mut found = worst_first.into_iter().filter(|(.., number, _)| *number > 0);
     let said = |state, word: &str, number| format!("{} {word}", open.shown(state, number));
     let Some((tone, state, word, number, more)) = found.next() else {
-        return ("ok", "Healthy".to_owned(), String::new());
+        return match &health.reason {
+            Some(reason) => ("warn", "Look at this".to_owned(), reason.clone()),
+            None => ("ok", "Healthy".to_owned(), String::new()),
+        };
     };
     let others = found.flat_map(|(_, state, word, number, more)| [Some(said(state, word, number)), more]);
     let (head, own) = if state == "waiting" {
