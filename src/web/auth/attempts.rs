@@ -1,9 +1,10 @@
 //! How often somebody may be wrong about the password. Pure.
 //!
 //! Failures are counted by who makes them: five a minute, then nothing more is tried for them until
-//! the first of the five is a minute old. An address counts as one, and everybody behind a proxy as
-//! one more: headers that say on whose behalf it asks can be made up. Whoever has many addresses is
-//! stopped by a second limit, on all strangers together.
+//! the first of the five is a minute old. An address counts as one, with everybody whom it asks for:
+//! headers that say on whose behalf it asks can be made up. Only everybody behind a proxy on this
+//! machine counts apart from those who sit at it. Whoever has many addresses is stopped by a second
+//! limit, on all strangers together.
 //!
 //! Whoever guesses must not keep the merchant out. So a browser that has signed in before counts by
 //! itself, and so does what comes straight from this machine, as through an SSH tunnel: neither is
@@ -26,8 +27,8 @@ pub enum Client {
     Known([u8; 16]),
     /// Of IPv6 the network.
     Address(IpAddr),
-    /// Somebody behind the proxy at this address.
-    Behind(IpAddr),
+    /// Somebody behind a proxy on this machine.
+    Behind,
     /// Nobody knows who.
     Other,
 }
@@ -39,7 +40,7 @@ impl Client {
     pub fn stranger(peer: Option<IpAddr>, proxied: bool) -> Self {
         match peer.map(network) {
             None => Self::Other,
-            Some(address) if proxied => Self::Behind(address),
+            Some(address) if proxied && is_this_machine(address) => Self::Behind,
             Some(address) => Self::Address(address),
         }
     }
@@ -49,7 +50,7 @@ impl Client {
         match self {
             Self::Known(_) => false,
             Self::Address(address) => !is_this_machine(address),
-            Self::Behind(_) | Self::Other => true,
+            Self::Behind | Self::Other => true,
         }
     }
 }
@@ -142,11 +143,24 @@ mod tests {
         let attacker = address("2001:db8:1:2::1");
         (0..5).for_each(|_| attempts.begin(attacker, at(0)).unwrap());
         assert!(attempts.begin(address("2001:db8:1:2:ffff::9"), at(1)).is_err(), "the same network");
-        let behind = Client::stranger(Some("2001:db8:1:2::1".parse().unwrap()), true);
-        for other in [address("2001:db8:1:3::1"), address("203.0.113.7"), behind, Client::Known([7; 16]), Client::Other]
+        let forged = Client::stranger(Some("2001:db8:1:2::1".parse().unwrap()), true);
+        assert!(attempts.begin(forged, at(1)).is_err(), "the headers of a proxy, made up");
+        for other in
+            [address("2001:db8:1:3::1"), address("203.0.113.7"), Client::Behind, Client::Known([7; 16]), Client::Other]
         {
             assert_eq!(attempts.begin(other, at(1)), Ok(()), "{other:?}");
         }
+    }
+
+    #[test]
+    fn those_behind_a_proxy_on_this_machine_do_not_keep_out_who_sits_at_it() {
+        let mut attempts = Attempts::default();
+        for loopback in ["127.0.0.1", "::1"] {
+            assert_eq!(Client::stranger(Some(loopback.parse().unwrap()), true), Client::Behind);
+        }
+        (0..5).for_each(|_| attempts.begin(Client::Behind, at(0)).unwrap());
+        assert!(attempts.begin(Client::Behind, at(1)).is_err());
+        assert_eq!(attempts.begin(address("127.0.0.1"), at(1)), Ok(()));
     }
 
     #[test]
@@ -156,8 +170,7 @@ mod tests {
             (0..20_000_u32).filter(|n| attempts.begin(Client::Address(IpAddr::V4((*n << 8).into())), at(0)).is_ok());
         assert_eq!(tried.count(), 20);
         // Nor do made-up headers help.
-        let behind = Client::stranger(Some("203.0.113.7".parse().unwrap()), true);
-        for stranger in [behind, address("198.51.100.1"), Client::Other] {
+        for stranger in [Client::Behind, address("198.51.100.1"), Client::Other] {
             assert_eq!(attempts.begin(stranger, at(1)), Err(TooMany { wait_s: 60 }), "{stranger:?}");
         }
         for merchant in [Client::Known([7; 16]), address("127.0.0.1"), address("::1")] {
@@ -165,6 +178,6 @@ mod tests {
             assert!(attempts.begin(merchant, at(1)).is_err(), "{merchant:?}");
         }
         assert_eq!(attempts.0.len(), 35);
-        assert_eq!(attempts.begin(behind, at(60)), Ok(()), "until the minute is over");
+        assert_eq!(attempts.begin(Client::Behind, at(60)), Ok(()), "until the minute is over");
     }
 }
