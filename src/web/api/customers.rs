@@ -139,7 +139,9 @@ impl Wanted {
         let text = |value: &Option<String>| value.as_deref().map(str::trim).unwrap_or_default().to_owned();
         let pairs = [("q".to_owned(), text(&self.search)), ("segment".to_owned(), text(&self.segment))];
         let score = |score: &Option<Score>| score.as_ref().map(|Score(quintile)| *quintile);
-        Filter { r: score(&self.r), f: score(&self.f), m: score(&self.m), ..Filter::from_pairs(&pairs) }
+        // Words alone: there is nothing that it could refuse.
+        let words = Filter::from_pairs(&pairs).unwrap_or_default();
+        Filter { r: score(&self.r), f: score(&self.f), m: score(&self.m), ..words }
     }
 }
 

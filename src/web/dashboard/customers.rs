@@ -104,7 +104,7 @@ pub async fn page(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
-    let filter = Filter::from_pairs(&pairs);
+    let filter = Filter::from_pairs(&pairs)?;
     names::must_know(&app, filter.segment.as_deref().filter(|_| !filter.is_unscored())).await?;
     let after = pairs.iter().find(|(name, _)| name == "after").and_then(|(_, text)| Cursor::parse(text));
     let erased: Option<i64> = view::parameter(&pairs, "erased").and_then(|id| id.parse().ok());

@@ -126,18 +126,23 @@ pub async fn page(
     State(app): State<Arc<App>>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
-    names::must_know(&app, view::parameter(&pairs, "segment")).await?;
+    let asked = Filter::from_pairs(&pairs)?;
+    names::must_know(&app, asked.segment.as_deref()).await?;
     let reader = Arc::clone(&app);
     let outcome = app.said.take(&pairs);
-    let page = app.readers.read(move |connection| Ok(load(&reader, connection, &pairs)?)).await?;
+    let page = app.readers.read(move |connection| Ok(load(&reader, connection, &asked, &pairs)?)).await?;
     view::html(&Deliveries { outcome, ..page })
 }
 
-fn load(app: &App, connection: &Connection, pairs: &[(String, String)]) -> rusqlite::Result<Deliveries> {
+fn load(
+    app: &App,
+    connection: &Connection,
+    asked: &Filter,
+    pairs: &[(String, String)],
+) -> rusqlite::Result<Deliveries> {
     let now = app.clock.now();
     let counts = queue::counts(connection)?;
-    let asked = Filter::from_pairs(pairs);
-    let tab = most_urgent(connection, &asked, counts)?;
+    let tab = most_urgent(connection, asked, counts)?;
     let filter = asked.in_tab(tab);
     let after = view::parameter(pairs, "after").and_then(Spot::parse);
     let page = queue::page(connection, &filter, tab, after, PAGE)?;
@@ -154,7 +159,7 @@ fn load(app: &App, connection: &Connection, pairs: &[(String, String)]) -> rusql
     };
     Ok(Deliveries {
         chrome: Chrome::new(app, connection, "deliveries", run.as_ref(), now)?,
-        tabs: tabs(&asked, tab, counts),
+        tabs: tabs(asked, tab, counts),
         meaning: tab.term().meaning,
         outcome: None,
         obstacles: obstacles(&healths, &filter, now)

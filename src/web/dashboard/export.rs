@@ -33,7 +33,7 @@ pub async fn customers(
     State(app): State<Arc<App>>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
-    let filter = Filter::from_pairs(&pairs);
+    let filter = Filter::from_pairs(&pairs)?;
     names::must_know(&app, filter.segment.as_deref().filter(|_| !filter.is_unscored())).await?;
     Ok(customer_list(&app, "customers.csv", filter))
 }

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use crate::{model::Quintile, scoring::segment::NONE};
+use crate::{model::Quintile, scoring::segment::NONE, web::error::PageError};
 
 /// Longest search text; the rest is cut off.
 const SEARCH_CHARS: usize = 200;
 
-/// What the address of a customer list says. Values that make no sense are as if absent.
+/// What the address of a customer list says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
     pub search: Option<String>,
@@ -50,8 +50,12 @@ impl Sort {
 }
 
 impl Filter {
-    /// Reads name-value pairs; the last of a repeated name counts, empty values are absent.
-    pub fn from_pairs(pairs: &[(String, String)]) -> Self {
+    /// Reads name-value pairs; the last of a repeated name counts, empty values are absent, and an order
+    /// that there is not is the usual one.
+    ///
+    /// # Errors
+    /// [`PageError::BadRequest`] for a score that is none: the list would show more than was asked for.
+    pub fn from_pairs(pairs: &[(String, String)]) -> Result<Self, PageError> {
         let value = |name: &str| {
             pairs
                 .iter()
@@ -60,7 +64,16 @@ impl Filter {
                 .map(|(_, value)| value.trim())
                 .filter(|text| !text.is_empty())
         };
-        let quintile = |name| value(name).and_then(|text| text.parse().ok()).and_then(Quintile::new);
+        let quintile = |name| {
+            let read = |text: &str| {
+                text.parse().ok().and_then(Quintile::new).ok_or_else(|| {
+                    PageError::BadRequest(format!(
+                        "“{text}” is no score, so there is nothing to show. In the address {name} may be 1 to 5."
+                    ))
+                })
+            };
+            value(name).map(read).transpose()
+        };
         let sort = Sort::ALL.into_iter().find(|(_, text)| value("sort") == Some(text));
         let same_email = value("same_email") == Some("1");
         // So that those who share one stand together.
@@ -71,16 +84,16 @@ impl Filter {
             Some("desc") => false,
             _ => sort == Sort::Email,
         };
-        Self {
+        Ok(Self {
             search: value("q").map(|text| text.chars().take(SEARCH_CHARS).collect()),
             segment: value("segment").map(str::to_owned),
-            r: quintile("r"),
-            f: quintile("f"),
-            m: quintile("m"),
+            r: quintile("r")?,
+            f: quintile("f")?,
+            m: quintile("m")?,
             same_email,
             sort,
             ascending,
-        }
+        })
     }
 
     /// Nothing is filtered; everybody is shown.
@@ -191,15 +204,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(query: &str) -> Filter {
+    fn read(query: &str) -> Result<Filter, PageError> {
         let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         Filter::from_pairs(&pairs)
     }
 
+    fn parse(query: &str) -> Filter {
+        read(query).unwrap()
+    }
+
     #[test]
-    fn nonsense_is_as_if_absent() {
-        for query in ["", "q=&segment=&r=&f=&m=", "r=9&f=0&m=x&sort=size&dir=up", "q=%20", "r=5.0", "unknown=1"] {
+    fn what_narrows_nothing_may_be_nonsense_and_a_score_may_not() {
+        for query in ["", "q=&segment=&r=&f=&m=", "sort=size&dir=up", "q=%20", "unknown=1"] {
             assert_eq!(parse(query), Filter::default(), "{query}");
+        }
+        for query in ["r=9", "f=0", "m=x", "r=5.0", "r=1&r=6", "q=a&m=-1"] {
+            assert!(matches!(read(query), Err(PageError::BadRequest(_))), "{query}");
         }
         assert_eq!(parse("r=1&r=5").r, Quintile::new(5));
         assert_eq!(parse(&format!("q={}", "x".repeat(5000))).search.unwrap().len(), SEARCH_CHARS);
@@ -224,11 +244,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn filters_round_trip(q in "\\PC{0,40}", segment in "\\PC{0,20}", r in 0u8..7, sort in 0usize..5, ascending: bool, same in 0u8..3) {
+        fn filters_round_trip(q in "\\PC{0,40}", segment in "\\PC{0,20}", r in 1u8..6, sort in 0usize..5, ascending: bool, same in 0u8..3) {
             let filter = Filter::from_pairs(&[
                 ("q".into(), q), ("segment".into(), segment), ("r".into(), r.to_string()),
                 ("same_email".into(), same.to_string()), ("sort".into(), Sort::ALL[sort].1.into()), ("dir".into(), if ascending { "asc" } else { "desc" }.into()),
-            ]);
+            ]).unwrap();
             prop_assert_eq!(parse(&filter.to_query(None)), filter);
         }
 

@@ -232,6 +232,11 @@ pub fn refusal(response: &Response) -> Option<PageError> {
         StatusCode::PAYLOAD_TOO_LARGE => Some(PageError::TooLarge(
             "More was sent than any form of the dashboard has, so nothing was done.".to_owned(),
         )),
+        // No form, or one that is no UTF-8.
+        StatusCode::UNSUPPORTED_MEDIA_TYPE | StatusCode::UNPROCESSABLE_ENTITY => Some(PageError::Incomplete(
+            "What was sent is not the form of this page, so nothing was done. Go back and press the button again."
+                .to_owned(),
+        )),
         _ => Some(PageError::BadRequest(
             "This address cannot be read. Check it for typing errors, or start from the navigation.".to_owned(),
         )),

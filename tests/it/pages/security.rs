@@ -166,6 +166,22 @@ fn an_address_that_cannot_be_read_is_a_page_too() {
         assert_eq!((page.status, page.text("h1")), (StatusCode::BAD_REQUEST, "Not an address".to_owned()), "{path}");
         assert_eq!(page.texts("nav a").len(), 8);
     }
+    for path in [
+        "/customers?r=9",
+        "/customers.csv?q=a&f=abc",
+        "/customers?m=0",
+        "/deliveries?state=bogus",
+        "/deliveries.csv?hold=bogus",
+    ] {
+        let page = shop.get(path);
+        assert_eq!((page.status, page.text("h1")), (StatusCode::BAD_REQUEST, "Not an address".to_owned()), "{path}");
+        assert!(page.text("main").contains("so there is nothing to show"), "{path}: {}", page.text("main"));
+    }
+    for path in ["/destinations/nobody/test", "/deliveries/decide"] {
+        let page = shop.send(Method::POST, path, &[("host", "localhost"), ("sec-fetch-site", "same-origin")]);
+        let told = (page.status, page.text("h1"));
+        assert_eq!(told, (StatusCode::UNPROCESSABLE_ENTITY, "Something is missing".to_owned()), "{path}");
+    }
     let large = [("host", "localhost"), ("content-length", "70000")];
     let page = shop.send(Method::POST, "/runs", &large);
     assert_eq!((page.status, page.text("h1")), (StatusCode::PAYLOAD_TOO_LARGE, "Too much".to_owned()));

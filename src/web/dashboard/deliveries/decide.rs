@@ -186,7 +186,7 @@ pub async fn act(State(app): State<Arc<App>>, Form(pairs): Form<Pairs>) -> Resul
 /// What a question or a form is about. Refuses what the page does not offer: an unclear word must not
 /// mean everything.
 fn meant(pairs: &Pairs) -> Result<(Action, Tab, Filter), PageError> {
-    let filter = Filter::from_pairs(pairs);
+    let filter = Filter::from_pairs(pairs).map_err(|_| unclear())?;
     let action = view::parameter(pairs, "action").and_then(action);
     match (action, filter.tab) {
         (Some(action), Some(tab)) if tab.actions().contains(&action) => Ok((action, tab, filter)),

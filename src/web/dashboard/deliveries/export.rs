@@ -53,7 +53,7 @@ pub async fn csv(
     State(app): State<Arc<App>>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
-    let filter = Filter::from_pairs(&pairs);
+    let filter = Filter::from_pairs(&pairs)?;
     names::must_know(&app, filter.segment.as_deref()).await?;
     Ok(stream(&app, "deliveries.csv", move |connection, out| {
         let tab = most_urgent(connection, &filter, queue::counts(connection)?)?;

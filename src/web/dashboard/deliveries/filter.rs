@@ -2,7 +2,10 @@
 
 use crate::{
     outbox::{self, Action, Hold, State},
-    web::dashboard::definitions::terms::{self, Term},
+    web::{
+        dashboard::definitions::terms::{self, Term},
+        error::PageError,
+    },
 };
 
 /// A tab of the list.
@@ -71,8 +74,13 @@ impl Tab {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|tab| tab.as_str() == text)
+    fn parse(text: &str) -> Result<Self, PageError> {
+        Self::ALL.into_iter().find(|tab| tab.as_str() == text).ok_or_else(|| {
+            PageError::BadRequest(format!(
+                "“{text}” is no state of deliveries, so there is nothing to show. The address may name one of {}.",
+                Self::ALL.map(Self::as_str).join(", ")
+            ))
+        })
     }
 }
 
@@ -99,21 +107,32 @@ pub const OLDEST: &str = "oldest";
 
 impl Filter {
     /// Reads name-value pairs; the last of a repeated name counts, empty values are absent.
-    pub fn from_pairs(pairs: &[(String, String)]) -> Self {
+    ///
+    /// # Errors
+    /// [`PageError::BadRequest`] for a state or a reason to hold that there is not: the list would show
+    /// what nobody asked for.
+    pub fn from_pairs(pairs: &[(String, String)]) -> Result<Self, PageError> {
         let value = |name: &str| {
             let last = pairs.iter().rev().find(|(key, _)| key == name);
             last.map(|(_, value)| value.trim()).filter(|text| !text.is_empty())
         };
         let number = |name| value(name).map(|text| text.parse().unwrap_or(NOBODY));
-        Self {
-            tab: value("state").and_then(Tab::parse),
+        let hold = |text: &str| {
+            Hold::parse(text).ok_or_else(|| {
+                PageError::BadRequest(format!(
+                    "Nothing is held because of “{text}”, so there is nothing to show. Choose on Deliveries what is held."
+                ))
+            })
+        };
+        Ok(Self {
+            tab: value("state").map(Tab::parse).transpose()?,
             destination: value("destination").map(str::to_owned),
             run: number("run"),
             segment: value("segment").map(str::to_owned),
             customer: number("customer"),
             oldest: value("order") == Some(OLDEST),
-            hold: value("hold").and_then(Hold::parse),
-        }
+            hold: value("hold").map(hold).transpose()?,
+        })
     }
 
     /// The same in another tab.
@@ -202,9 +221,13 @@ impl std::fmt::Display for Spot {
 mod tests {
     use super::*;
 
-    fn parse(query: &str) -> Filter {
+    fn read(query: &str) -> Result<Filter, PageError> {
         let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         Filter::from_pairs(&pairs)
+    }
+
+    fn parse(query: &str) -> Filter {
+        read(query).unwrap()
     }
 
     #[test]
@@ -225,7 +248,10 @@ mod tests {
 
     #[test]
     fn nonsense_widens_nothing() {
-        assert_eq!(parse("state=nonsense&destination=&run=&segment=+&order=size"), Filter::default());
+        assert_eq!(parse("state=&destination=&run=&segment=+&order=size"), Filter::default());
+        for query in ["state=nonsense", "hold=nonsense", "state=dead&state=Dead"] {
+            assert!(matches!(read(query), Err(PageError::BadRequest(_))), "{query}");
+        }
         assert_eq!((parse("run=x").run, parse("customer=99999999999999999999").customer), (Some(0), Some(0)));
     }
 
