@@ -10,6 +10,7 @@ mod holder;
 mod key;
 mod lock;
 mod migrate;
+mod private;
 mod restore;
 mod sessions;
 mod writer;
@@ -27,7 +28,8 @@ pub use backup::{Backup, Contents, Depth, PARTIAL, back_up, faults, make_private
 pub use condition::{Condition, Damaged, tells_of_damage};
 pub use key::{make_private_key, private_key};
 pub use lock::{Lock, LockError};
-pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION, create_private as create_private_file};
+pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
+pub use private::{create_private_file, private_file};
 pub use restore::{Staged, is_set_aside, note_restored, restored_at};
 pub use sessions::{EndedSession, end_session, ended_sessions};
 pub use writer::{QueueFull, Writer};

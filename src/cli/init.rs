@@ -1,7 +1,6 @@
 //! `quintile init`: a configuration with fresh secrets and an empty database, to start from.
 
 use std::{
-    fs::OpenOptions,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -11,7 +10,7 @@ use anyhow::Context as _;
 use super::{Context, Outcome, UsageError, load_config};
 use crate::{
     config::{Missing, Secret},
-    db::{Database, make_private_folder},
+    db::{Database, make_private_folder, private_file},
 };
 
 /// The shipped file: every key with its default and why.
@@ -50,11 +49,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 /// False when there is one already, which stays.
 fn write_config(path: &Path) -> anyhow::Result<bool> {
     let text = fresh_config()?;
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = match options.open(path) {
+    let mut file = match private_file().create_new(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(error).with_context(|| format!("cannot write {}", path.display())),

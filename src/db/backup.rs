@@ -11,7 +11,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{
     BUSY_TIMEOUT,
-    migrate::{SCHEMA_VERSION, check_header, create_private, read_header},
+    migrate::{SCHEMA_VERSION, check_header, read_header},
+    private::create_private_file,
 };
 use crate::invariants;
 
@@ -94,7 +95,7 @@ pub(super) fn copy_into(source: &Connection, copy: &Path) -> anyhow::Result<()> 
         _ => {}
     }
     // SQLite takes an empty file, and would make one that everybody can read.
-    create_private(copy)?;
+    create_private_file(copy)?;
     let text = copy.to_str().with_context(|| format!("{} is not a name that SQLite takes", copy.display()))?;
     source.execute("VACUUM INTO ?1", [text]).with_context(cannot)?;
     OpenOptions::new().write(true).open(copy).and_then(|file| file.sync_all()).with_context(cannot)

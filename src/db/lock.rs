@@ -2,10 +2,12 @@
 //! process ends, however it ends; the text inside only tells people who holds it.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io::{Read, Seek, Write},
     path::{Path, PathBuf},
 };
+
+use super::private_file;
 
 /// Held as long as this value lives.
 #[derive(Debug)]
@@ -30,11 +32,7 @@ impl Lock {
     pub fn acquire(database: &Path, command: &str) -> Result<Self, LockError> {
         let path = lock_path(database);
         let io = |error| LockError::Io { path: path.display().to_string(), error };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&path).map_err(io)?;
+        let mut file = private_file().read(true).create(true).truncate(false).open(&path).map_err(io)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -63,7 +61,7 @@ impl Drop for Lock {
 
 /// The process that holds the lock of `database`, if one does.
 pub fn holder(database: &Path) -> Option<u32> {
-    let file = OpenOptions::new().read(true).open(lock_path(database)).ok()?;
+    let file = File::open(lock_path(database)).ok()?;
     let free = file.try_lock_shared().is_ok();
     if free {
         return None;

@@ -1,13 +1,14 @@
 //! Creating a database, bringing an older one up, refusing a newer or a foreign one.
 
 use std::{
-    fs::{File, OpenOptions},
     path::Path,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi};
+
+use super::create_private_file;
 
 /// "QTLE": tells `file` and us that this is a quintile database.
 pub const APPLICATION_ID: i32 = 0x5154_4c45;
@@ -186,7 +187,7 @@ pub(super) fn open_and_migrate(path: &Path, plan: Plan<'_>) -> anyhow::Result<Co
     if path.exists() {
         check_header(path, &read_header(path)?, plan.version())?;
     } else {
-        create_private(path)?;
+        create_private_file(path)?;
     }
     let mut connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
@@ -322,20 +323,6 @@ pub(super) fn read_header(path: &Path) -> anyhow::Result<Header> {
         header => header,
     };
     header.with_context(|| format!("cannot read {} as a database", path.display()))
-}
-
-/// An empty file that only its owner can read; SQLite gives its companions the same mode.
-///
-/// # Errors
-/// It is there already, or the folder cannot be written.
-pub fn create_private(path: &Path) -> anyhow::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-        .open(path)
-        .with_context(|| format!("cannot create {}; its folder must exist and be writable", path.display()))
 }
 
 #[cfg(test)]

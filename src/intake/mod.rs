@@ -16,12 +16,6 @@ pub mod signature;
 pub mod uploads;
 mod woocommerce;
 
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    path::Path,
-};
-
 use rusqlite::Transaction;
 use sha2::{Digest, Sha256};
 
@@ -33,15 +27,6 @@ use crate::{
 
 /// Largest body that is read, in bytes.
 pub const MAX_BODY: usize = 8 * 1024 * 1024;
-
-/// Makes a file for the owner alone, or empties it: it names people.
-fn create_private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
 
 /// A message whose signature was good.
 #[derive(Debug, Clone)]

@@ -11,10 +11,13 @@ use reqwest::{
 use tokio::io::{AsyncWriteExt, BufWriter};
 
 use super::throttle;
-use crate::delivery::{
-    client::{self, classify},
-    guard::Guard,
-    retry::Failure,
+use crate::{
+    db,
+    delivery::{
+        client::{self, classify},
+        guard::Guard,
+        retry::Failure,
+    },
 };
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -121,7 +124,9 @@ impl Http {
             let told = format!("cannot write {}; is the disk full?", path.display());
             NotFetched::Here(anyhow::Error::new(error).context(told))
         };
-        let mut file = BufWriter::new(create_private(path).await.map_err(here)?);
+        let mut create = db::private_file();
+        create.create(true).truncate(true);
+        let mut file = BufWriter::new(tokio::fs::OpenOptions::from(create).open(path).await.map_err(here)?);
         let mut size = 0;
         while let Some(chunk) = response.chunk().await.map_err(|error| cut(&error))? {
             size += chunk.len() as u64;
@@ -146,14 +151,6 @@ impl Http {
         self.guard.check_literal(&url).map_err(|_| refuse("is not a public one"))?;
         Ok(url)
     }
-}
-
-async fn create_private(path: &Path) -> io::Result<tokio::fs::File> {
-    let mut options = tokio::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    options.mode(0o600);
-    options.open(path).await
 }
 
 /// The limits here are not those that [`Failure`] names.

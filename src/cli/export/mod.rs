@@ -8,7 +8,7 @@ mod postgres;
 mod tables;
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Outcome, UsageError};
 use crate::{
-    db::{SCHEMA_VERSION, make_private_folder},
+    db::{SCHEMA_VERSION, make_private_folder, private_file},
     scoring::told::Told,
 };
 use tables::Words;
@@ -183,11 +183,7 @@ impl<'a> Folder<'a> {
     ) -> anyhow::Result<T> {
         let path = self.path.join(name);
         let written = || -> anyhow::Result<T> {
-            let mut options = OpenOptions::new();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let file = options.open(&path)?;
+            let file = private_file().create_new(true).open(&path)?;
             self.made.push(path.clone());
             let mut out = BufWriter::with_capacity(1 << 16, file);
             let filled = fill(&mut out)?;

@@ -12,7 +12,7 @@ use anyhow::Context;
 use csv::ByteRecord;
 
 use super::cell::decode;
-use crate::{intake::create_private, model::spreadsheet::guarded};
+use crate::{db::private_file, model::spreadsheet::guarded};
 
 /// What its name has behind that of the input.
 pub const SUFFIX: &str = ".rejected.csv";
@@ -37,7 +37,7 @@ impl RejectedFile {
         let writer = if let Some(writer) = &mut self.writer {
             writer
         } else {
-            let file = create_private(&self.path).with_context(cannot_write)?;
+            let file = private_file().create(true).truncate(true).open(&self.path).with_context(cannot_write)?;
             let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(BufWriter::new(file));
             let names = header.iter().map(decode);
             writer

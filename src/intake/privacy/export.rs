@@ -1,7 +1,7 @@
 //! The file that answers a request for data: everything that is known of one person.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, BufWriter, Write},
     path::Path,
 };
@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{search::Search, traces::Traces};
 use crate::{
+    db::private_file,
     ledger::Cluster,
     model::{Source, Timestamp},
 };
@@ -84,11 +85,7 @@ fn private(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    private_file().create_new(true).open(path)
 }
 
 fn object(row: &Row<'_>, columns: &[String]) -> rusqlite::Result<Value> {

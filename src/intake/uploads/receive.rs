@@ -9,7 +9,9 @@ use std::{
 use anyhow::Context;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::{super::create_private, Inner, Occupied, State, UploadError, Uploads, remove_if_there, table};
+use crate::db::private_file;
+
+use super::{Inner, Occupied, State, UploadError, Uploads, remove_if_there, table};
 
 /// Pieces that wait for the disk; then the browser waits too.
 const AHEAD: usize = 8;
@@ -125,7 +127,7 @@ enum Written {
 }
 
 fn write(path: &Path, limit: u64, arriving: &mut mpsc::Receiver<Piece>, progress: &dyn Fn(u64)) -> io::Result<Written> {
-    let mut file = create_private(path)?;
+    let mut file = private_file().create(true).truncate(true).open(path)?;
     let mut size = 0;
     loop {
         match arriving.blocking_recv() {
