@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use rusqlite::Connection;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     config::{self, Config},
     model::{Money, Quintile, Source, Timestamp},
-    outbox::{Claim, Effect, Event, EventCustomer, EventType, Ids, Route, Shop, Verdict, body_of, msg_id},
+    outbox::{Claim, Effect, Event, EventCustomer, EventType, Ids, Route, Shop, Verdict, body_of, msg_id, test_about},
 };
 
 /// The e-mail of the made-up customer, unless the merchant gives one: `.example` belongs to nobody.
@@ -59,8 +60,18 @@ pub struct Exchanged {
 pub struct Person {
     pub email: String,
     /// What tools know of them already, so that the test changes nothing there; see
-    /// [`crate::outbox::test_about`]. `None`: no customer has this e-mail.
+    /// [`test_about`]. `None`: no customer has this e-mail.
     pub known: Option<Event>,
+}
+
+impl Person {
+    /// Whoever has this e-mail, with what is known of them.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn called(connection: &Connection, email: String, now: Timestamp) -> rusqlite::Result<Self> {
+        Ok(Self { known: test_about(connection, &email, now)?, email })
+    }
 }
 
 /// Sends one event of type `test` to the destination called `name`, about somebody made up or `person`.

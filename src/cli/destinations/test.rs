@@ -5,7 +5,6 @@ use std::io::Write;
 use crate::{
     cli::{Context, Format, Outcome, UsageError, output::print_json},
     delivery::trial::{Person, Trial, trial},
-    outbox::test_about,
 };
 
 #[derive(Debug, clap::Args)]
@@ -21,10 +20,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context, format: Format) -> anyhow::Result<Outcome> {
     super::named(context, &args.name)?;
     let person = match &args.email {
-        Some(email) => {
-            let known = test_about(&*context.readers()?.get()?, email, context.clock.now())?;
-            Some(Person { email: email.clone(), known })
-        }
+        Some(email) => Some(Person::called(&*context.readers()?.get()?, email.clone(), context.clock.now())?),
         None => None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

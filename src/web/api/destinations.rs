@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     delivery::trial::{Person, Trial, trial},
-    outbox::{Standing, standings, test_about},
+    outbox::{Standing, standings},
 };
 
 /// Destinations and how they fare, in the order of config.toml
@@ -49,9 +49,8 @@ pub async fn test(State(api): State<Api>, Path(name): Path, body: Option<Body<Te
     let now = api.clock.now();
     let person = match email {
         Some(email) => {
-            let wanted = email.clone();
-            let known = api.readers.read(move |connection| Ok(test_about(connection, &wanted, now)?)).await;
-            Some(Person { email, known: known.map_err(|error| Problem::internal(&error))? })
+            let person = api.readers.read(move |connection| Ok(Person::called(connection, email, now)?)).await;
+            Some(person.map_err(|error| Problem::internal(&error))?)
         }
         None => None,
     };

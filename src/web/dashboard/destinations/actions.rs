@@ -63,11 +63,7 @@ async fn test(app: &App, name: &str, pairs: &Pairs) -> Result<Said, PageError> {
     let email = view::parameter(pairs, "email").map(str::trim).filter(|email| !email.is_empty());
     let now = app.clock.now();
     let person = match email.map(str::to_owned) {
-        Some(email) => {
-            let wanted = email.clone();
-            let known = app.readers.read(move |connection| Ok(outbox::test_about(connection, &wanted, now)?)).await?;
-            Some(Person { email, known })
-        }
+        Some(email) => Some(app.readers.read(move |connection| Ok(Person::called(connection, email, now)?)).await?),
         None => None,
     };
     Ok(match trial(&app.config, name, person, now).await {
