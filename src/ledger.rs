@@ -23,6 +23,7 @@
 mod batch;
 mod counters;
 mod erase;
+mod fields;
 mod first_order;
 mod identity;
 mod ids;
@@ -31,16 +32,18 @@ mod people;
 mod persons;
 mod remembered;
 mod restore;
+mod state;
 mod tombstones;
 mod worth;
 
 pub use batch::Bulk;
 pub use counters::average;
 pub use erase::{Erased, erase, is_erased_person, is_erased_persons_order};
+pub use fields::Version;
 pub use identity::merge_customers;
 pub use ids::IdSet;
 pub use orders::{apply_order, check_order, delete_order};
-pub use people::{Version, apply_person, check_person, delete_customer};
+pub use people::{apply_person, check_person, delete_customer};
 pub use persons::{Cluster, Who, find_persons, sourced};
 pub use restore::restore_order;
 pub use tombstones::{Mark, Tombstones};

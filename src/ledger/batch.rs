@@ -5,8 +5,9 @@ use rusqlite::Transaction;
 use super::{
     Applied, Change, IdSet, LedgerError, Rules,
     counters::count_all,
+    fields::{Key, Teller, Told},
     orders::{Shelf, answer, apply_order, check_order, teller},
-    people::{self, Course, Key, Placed, Teller, Told},
+    people::{self, Course, Placed},
     remembered::{ROOM, Remembered},
     tombstones::Tombstones,
 };

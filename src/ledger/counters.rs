@@ -3,7 +3,7 @@
 
 use rusqlite::{Row, Transaction, params};
 
-use super::{IdSet, LedgerError, people::Fields};
+use super::{IdSet, LedgerError, fields::Fields};
 use crate::model::{Money, Timestamp};
 
 /// Recomputes the counters of each customer in `ids` from the orders they own.

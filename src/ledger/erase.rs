@@ -9,7 +9,8 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::{
     Change, LedgerError,
-    people::{Key, Placed},
+    fields::Key,
+    people::Placed,
     persons::{Cluster, Who, find_persons},
     tombstones::{self, Mark, Tombstones},
 };

@@ -10,33 +10,14 @@ use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction, params};
 use super::{
     Applied, Change, LedgerError, Rules, check_date,
     counters::recompute,
-    erase, first_order,
-    people::{self, Placed, Teller},
+    erase,
+    fields::Teller,
+    first_order,
+    people::{self, Placed},
+    state::{State, progress},
     tombstones::Tombstones,
-    worth,
 };
 use crate::model::{Currency, Money, Order, OrderStatus, Origin, Source, Timestamp, email_key};
-
-/// An order's stored columns. The derived order decides which of two states with one version is
-/// the later: what a shop does to an order only ever goes one way, so the one further along.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct State<'a> {
-    cancelled_at: Option<Timestamp>,
-    refunded: Money,
-    progress: u8,
-    current: Option<Reverse<Money>>,
-    outstanding: Option<Reverse<Money>>,
-    gross: Money,
-    net: Money,
-    counted: bool,
-    is_test: bool,
-    ordered_at: Option<Timestamp>,
-    created_at: Option<Timestamp>,
-    customer_ref: Option<Cow<'a, str>>,
-    email: Option<Cow<'a, str>>,
-    name: Option<Cow<'a, str>>,
-    currency: Cow<'a, str>,
-}
 
 /// A stored order.
 struct Known {
@@ -56,79 +37,6 @@ type Version = (Option<Timestamp>, Timestamp);
 
 fn version(updated_at: Option<Timestamp>, triggered_at: Option<Timestamp>) -> Version {
     (updated_at, triggered_at.unwrap_or(Timestamp::from_millis(i64::MAX)))
-}
-
-impl<'a> State<'a> {
-    fn of(order: &'a Order, rules: &Rules) -> Self {
-        let (net, counted) = worth::net(order, rules);
-        let person = order.person.as_ref();
-        let text = |text: Option<&'a String>| {
-            text.map(String::as_str).filter(|text| !text.trim().is_empty()).map(Cow::Borrowed)
-        };
-        Self {
-            cancelled_at: order.cancelled_at,
-            refunded: order.refunded,
-            progress: progress(if worth::is_cancelled(order) { OrderStatus::Cancelled } else { order.status }),
-            current: order.current.map(Reverse),
-            outstanding: order.outstanding.map(Reverse),
-            gross: order.gross,
-            net,
-            counted,
-            is_test: order.is_test,
-            ordered_at: Some(order.ordered_at),
-            created_at: order.created_at,
-            customer_ref: text(person.and_then(|person| person.external_id.as_ref())),
-            email: text(person.and_then(|person| person.email.as_ref())),
-            name: text(order.name.as_ref()),
-            currency: Cow::Borrowed(order.currency.code()),
-        }
-    }
-
-    /// Keeps what a file does not tell and another one told: it may have had more columns.
-    fn keep_untold(&mut self, order: &Order, known: &State<'static>) {
-        if order.person.is_none() {
-            (self.customer_ref, self.email) = (known.customer_ref.clone(), known.email.clone());
-        }
-        self.created_at = self.created_at.or(known.created_at);
-        if self.cancelled_at.is_none() && known.cancelled_at.is_some() {
-            (self.cancelled_at, self.progress) = (known.cancelled_at, known.progress);
-            (self.refunded, self.net, self.counted) = (known.refunded, known.net, known.counted);
-        }
-        if self.progress != known.progress || self.gross != known.gross {
-            return; // another state, of which the earlier amounts say nothing
-        }
-        self.current = self.current.or(known.current);
-        self.outstanding = self.outstanding.or(known.outstanding);
-        let misleads =
-            matches!(order.status, OrderStatus::PartiallyPaid | OrderStatus::PartiallyRefunded | OrderStatus::Refunded);
-        let no_refund_told = order.refunded == Money::ZERO || order.status == OrderStatus::Refunded;
-        if misleads && order.net_payment.is_none() && no_refund_told {
-            (self.refunded, self.net, self.counted) = (known.refunded, known.net, known.counted);
-        }
-    }
-
-    /// Whether the customer's counters are the same with either.
-    fn counts_like(&self, other: &State<'_>) -> bool {
-        (self.counted, self.net, self.ordered_at) == (other.counted, other.net, other.ordered_at)
-    }
-}
-
-/// How far along an order with this status is.
-const STATUSES: [OrderStatus; 10] = [
-    OrderStatus::Unknown,
-    OrderStatus::Pending,
-    OrderStatus::Authorized,
-    OrderStatus::PartiallyPaid,
-    OrderStatus::Paid,
-    OrderStatus::PartiallyRefunded,
-    OrderStatus::Refunded,
-    OrderStatus::Voided,
-    OrderStatus::Expired,
-    OrderStatus::Cancelled,
-];
-
-fn progress(status: OrderStatus) -> u8 {
-    STATUSES.iter().zip(0..).find_map(|(known, rank)| (*known == status).then_some(rank)).unwrap_or(0)
 }
 
 /// Refuses orders that cannot be true or do not belong in this database: another currency,
@@ -301,7 +209,7 @@ impl<'a> Shelf<'a> {
 
     /// Stores an order; `false`: it is stored already, and nothing was done.
     fn insert(&mut self, order: &Order, state: &State<'_>, owner: Option<i64>) -> rusqlite::Result<bool> {
-        let status = STATUSES[usize::from(state.progress)];
+        let status = state.status();
         let common = (order.source, status, order.currency, order.origin, order.historical);
         let statement = &mut self.insert;
         if self.bound != Some(common) {
@@ -480,7 +388,7 @@ fn store(
         state.email,
         state.email.as_deref().and_then(email_key),
         state.name,
-        STATUSES[usize::from(state.progress)],
+        state.status(),
         state.is_test,
         state.currency,
         state.gross,

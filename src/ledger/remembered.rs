@@ -18,7 +18,8 @@ use hashbrown::HashTable;
 
 use super::{
     Version,
-    people::{self, EMAIL, Field, Fields, Key, Known, Placed, Taken, Told},
+    fields::{self, EMAIL, Field, Fields, Key, Taken, Told},
+    people::{Known, Placed},
 };
 use crate::model::{Source, email_key};
 
@@ -92,7 +93,7 @@ impl Remembered {
         let mut taken = [Taken::Silent; 6];
         let mut newer = [None; 6];
         for (position, (slot, (text, version))) in record.slots().zip(told.fields()).enumerate() {
-            taken[position] = people::weigh(slot.value, slot.version, text, version);
+            taken[position] = fields::weigh(slot.value, slot.version, text, version);
             if taken[position] == Taken::Confirmed {
                 newer[position] = slot.version.and(version).map(|version| (at + slot.version_at, version));
             }
@@ -108,15 +109,15 @@ impl Remembered {
             }
         } else {
             let mut fields = record.fields();
-            people::take_all(&mut fields, told);
-            let same_email = people::email_of(&fields) == record.email();
+            fields::take_all(&mut fields, told);
+            let same_email = fields::email_of(&fields) == record.email();
             if !fits(&fields) || (!same_email && tag.0 != Tag::GUEST) {
                 return None; // the guest with that e-mail may become theirs
             }
             self.drop_record(tag);
             self.push(tag, id, owner, source, &fields, true)?;
         }
-        Some(Placed { id, owner, change: people::change(taken), erased: false })
+        Some(Placed { id, owner, change: fields::change(taken), erased: false })
     }
 
     /// Remembers someone as their row has them. Whom a record cannot hold is asked for again.
