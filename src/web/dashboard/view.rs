@@ -22,7 +22,10 @@ use super::{
 };
 use crate::{
     model::Timestamp,
-    scoring::night::{self, Schedule},
+    scoring::{
+        clock_suspect,
+        night::{self, Schedule},
+    },
     web::error::PageError,
 };
 
@@ -40,17 +43,21 @@ pub struct Freshness {
     /// When the scores in force were made, and how long that took.
     pub scored: Option<(Moment, String)>,
     pub next: Option<Moment>,
+    /// No run starts by itself: the clock is not believed.
+    pub stopped: bool,
 }
 
 impl Freshness {
-    fn new(app: &App, run: Option<&Run>, now: Timestamp) -> Self {
-        Self {
+    fn new(app: &App, connection: &Connection, run: Option<&Run>, now: Timestamp) -> rusqlite::Result<Self> {
+        let stopped = clock_suspect(connection, now)?.is_some();
+        Ok(Self {
             scored: run.map(|run| {
                 let at = run.scored_at.unwrap_or(run.as_of);
                 (Moment::near(app, at, now), words::duration(run.score_ms.unwrap_or(0)))
             }),
-            next: next_run(app, now).map(|at| Moment::near(app, at, now)),
-        }
+            next: next_run(app, now).filter(|_| !stopped).map(|at| Moment::near(app, at, now)),
+            stopped,
+        })
     }
 }
 
@@ -94,7 +101,7 @@ impl Chrome {
         }
         Ok(Self {
             page,
-            freshness: Some(Freshness::new(app, run, now)),
+            freshness: Some(Freshness::new(app, connection, run, now)?),
             gave_up: if gave_up > 0 { deliveries::bounded(gave_up) } else { String::new() },
             ..Self::bare(app, true)
         })

@@ -409,6 +409,8 @@ fn a_clock_that_is_not_believed_is_said_until_somebody_scores() {
         assert_eq!(notices.len(), 1);
         assert!(notices[0].contains("The clock is not believed") && notices[0].contains(reason), "{notices:?}");
         assert!(notices[0].contains("press Score now"), "{notices:?}");
+        let fresh = shop.get("/runs").texts(".sub").join(" ");
+        assert!(fresh.contains("No run starts by itself") && !fresh.contains("Next run"), "{fresh}");
         let ready = shop.get("/readyz");
         assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(ready.body.contains("clock_suspect") && ready.body.contains(reason), "{}", ready.body);
