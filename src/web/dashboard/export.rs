@@ -44,11 +44,6 @@ pub fn customer_list(app: &App, name: &str, filter: Filter) -> Response {
     stream(app, name, move |connection, out| write_customers(connection, told, &filter, currency, out))
 }
 
-/// `GET /runs.csv`
-pub async fn runs(State(app): State<Arc<App>>) -> Response {
-    stream(&app, "runs.csv", write_runs)
-}
-
 /// `GET /segments.csv`
 pub async fn segments(State(app): State<Arc<App>>) -> Response {
     let currency = app.config.shop.currency;
@@ -224,62 +219,6 @@ fn write_segments(connection: &Connection, currency: Currency, out: &mut Sink) -
         row.extend(history.into_iter().map(|size| size.map_or_else(String::new, |size| size.to_string())));
         row
     }))
-}
-
-fn write_runs(connection: &Connection, out: &mut Sink) -> anyhow::Result<()> {
-    const HEADERS: [&str; 20] = [
-        "id",
-        "trigger",
-        "as_of",
-        "started_at",
-        "scored_at",
-        "emitted_at",
-        "finished_at",
-        "state",
-        "scored",
-        "changed",
-        "error",
-        "moved",
-        "new",
-        "left",
-        "duration_ms",
-        "baseline",
-        "remap",
-        "held",
-        "missed",
-        "attempts",
-    ];
-    out.rows([HEADERS.map(str::to_owned).to_vec()])?;
-    let mut before = i64::MAX;
-    loop {
-        let runs = statistics::page(connection, before, CHUNK)?;
-        let Some(last) = runs.last() else { return Ok(()) };
-        before = last.id;
-        out.rows(runs.into_iter().map(|run| {
-            vec![
-                run.id.to_string(),
-                run.trigger,
-                run.as_of.to_string(),
-                run.started_at.to_string(),
-                time(run.scored_at),
-                time(run.emitted_at),
-                time(run.finished_at),
-                run.state,
-                run.scored.to_string(),
-                run.changed.to_string(),
-                guarded(run.error.as_deref().unwrap_or_default()).into_owned(),
-                run.moved.to_string(),
-                run.new.to_string(),
-                run.left.to_string(),
-                run.score_ms.map_or_else(String::new, |ms| (ms + run.emit_ms.unwrap_or(0)).to_string()),
-                run.baseline.to_string(),
-                run.remap.to_string(),
-                run.held.to_string(),
-                run.missed.to_string(),
-                run.attempts.to_string(),
-            ]
-        }))?;
-    }
 }
 
 pub fn time(at: Option<Timestamp>) -> String {
