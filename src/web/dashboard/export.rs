@@ -12,7 +12,14 @@ use futures_util::Stream;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
-use super::{App, definitions::Share, filter::Filter, list, list::Customer, names, segment_table, statistics};
+use super::{
+    App,
+    definitions::Share,
+    filter::{Filter, Sort},
+    list,
+    list::Customer,
+    names, segment_table, statistics,
+};
 use crate::{
     model::{Currency, Timestamp, spreadsheet::guarded},
     scoring::told::Told,
@@ -144,9 +151,12 @@ fn write_customers(
     ];
     out.rows([HEADERS.map(str::to_owned).to_vec()])?;
     let total = list::total(connection, told, filter)?;
-    let mut after = None;
+    let (mut filter, mut after) = (filter.clone(), None);
     loop {
-        let page = list::page(connection, told, filter, total, after.as_ref(), CHUNK)?;
+        let page = list::page(connection, told, &filter, total, after.as_ref(), CHUNK)?;
+        if !page.sorted {
+            filter = filter.sorted(Sort::Known, false);
+        }
         if !page.customers.is_empty() {
             out.rows(page.customers.iter().map(|customer| customer_row(customer, currency)))?;
         }
