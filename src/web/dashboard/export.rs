@@ -18,7 +18,9 @@ use super::{
     filter::{Filter, Sort},
     list,
     list::Customer,
-    names, segment_table, statistics,
+    names,
+    order::Order,
+    segment_table, statistics,
 };
 use crate::{
     model::{Currency, Timestamp, spreadsheet::guarded},
@@ -52,9 +54,9 @@ pub fn customer_list(app: &App, name: &str, filter: Filter) -> Response {
 }
 
 /// `GET /segments.csv`
-pub async fn segments(State(app): State<Arc<App>>) -> Response {
-    let currency = app.config.shop.currency;
-    stream(&app, "segments.csv", move |connection, out| write_segments(connection, currency, out))
+pub async fn segments(State(app): State<Arc<App>>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
+    let (currency, order) = (app.config.shop.currency, Order::from_pairs(segment_table::KEYS, &pairs));
+    stream(&app, "segments.csv", move |connection, out| write_segments(connection, currency, order, out))
 }
 
 /// Answers at once and writes while the browser reads, all from one snapshot of the database. A
@@ -193,7 +195,7 @@ fn customer_row(customer: &Customer, currency: Currency) -> Vec<String> {
 }
 
 /// As `quintile segments --format csv`, of the run in force, and what the page shows beside it.
-fn write_segments(connection: &Connection, currency: Currency, out: &mut Sink) -> anyhow::Result<()> {
+fn write_segments(connection: &Connection, currency: Currency, order: Order, out: &mut Sink) -> anyhow::Result<()> {
     const HEADERS: [&str; 7] =
         ["segment", "customers", "customer_share", "revenue", "revenue_share", "change", "spent_each"];
     let ago = |weeks| match weeks {
@@ -203,9 +205,10 @@ fn write_segments(connection: &Connection, currency: Currency, out: &mut Sink) -
     out.rows([HEADERS.map(str::to_owned).into_iter().chain((1..=statistics::WEEKS).rev().map(ago)).collect()])?;
     let Some(run) = statistics::in_force(connection)? else { return Ok(()) };
     let weeks = statistics::weeks(connection, &run)?;
-    let segments = statistics::segments(connection, run.id)?;
+    let mut segments = statistics::segments(connection, run.id)?;
     let before = statistics::before(connection, &run)?;
     let earlier = before.map(|before| statistics::counts(connection, before.id)).transpose()?;
+    segment_table::sort(&mut segments, order, earlier.as_ref());
     let customers: i64 = segments.iter().map(|segment| segment.customers).sum();
     let revenue: i64 = segments.iter().map(|segment| segment.revenue.0).sum();
     // Thousandths of the whole, as tenths of a percent are.

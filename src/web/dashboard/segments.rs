@@ -22,6 +22,7 @@ use super::{
     App, chart,
     definitions::{self, Move, terms},
     matrix::{self, Matrix},
+    order::{self, Column, Order},
     segment_table::{self, SegmentRow},
     statistics::{self, Run, SegmentCount, Week},
     view::{self, Chrome, Moment},
@@ -38,11 +39,17 @@ struct Segments {
     chrome: Chrome,
     /// `None`: nothing was scored yet.
     figures: Option<Figures>,
+    csv: String,
     /// The page loads itself again, because something is being counted.
     again: bool,
 }
 
 struct Figures {
+    columns: Vec<Column>,
+    /// In which order they stand.
+    order: &'static str,
+    /// Kept by the form of the flow.
+    sort: Vec<(&'static str, &'static str)>,
     rows: Vec<SegmentRow>,
     total: String,
     sizes: Sizes,
@@ -122,8 +129,12 @@ pub async fn page(
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
     let run = |name| view::parameter(&pairs, name).and_then(|id| id.parse::<i64>().ok());
-    let wanted =
-        Wanted { from: run("from"), to: run("to"), unchanged: view::parameter(&pairs, "unchanged") == Some("1") };
+    let wanted = Wanted {
+        from: run("from"),
+        to: run("to"),
+        unchanged: view::parameter(&pairs, "unchanged") == Some("1"),
+        order: Order::from_pairs(segment_table::KEYS, &pairs),
+    };
     let reader = Arc::clone(&app);
     let page = app.readers.read(move |connection| Ok(load(&reader, connection, &wanted, now)?)).await?;
     view::html(&page)
@@ -133,6 +144,32 @@ struct Wanted {
     from: Option<i64>,
     to: Option<i64>,
     unchanged: bool,
+    order: Order,
+}
+
+impl Wanted {
+    /// The address of the page with its table in another order.
+    fn href(&self, order: Order) -> String {
+        let [from, to] = [self.from, self.to].map(|run| run.map(|id| id.to_string()));
+        let pairs = [("from", from.as_deref()), ("to", to.as_deref()), ("unchanged", self.unchanged.then_some("1"))];
+        let pairs = pairs.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        order::address("/segments", pairs.chain(order.pairs()))
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let sorted = |name, column| self.order.column(name, column, |order| self.href(order));
+        vec![
+            sorted("rank", Column::new("Segment", None, "")),
+            sorted("customers", Column::new("Customers", Some(terms::SCORED), "n")),
+            Column::new("Share", Some(terms::SHARE), "n p"),
+            sorted("revenue", Column::new("Revenue", Some(terms::REVENUE), "n p w")),
+            Column::new("Of revenue", Some(terms::SHARE), "n p r"),
+            Column::blank("pb"),
+            sorted("spent", Column::new("Spent each", Some(terms::SPENT_EACH), "n p w")),
+            sorted("change", Column::new("Change", Some(terms::CHANGE), "n d")),
+            Column::new("12 weeks", Some(terms::WEEKS), "sp"),
+        ]
+    }
 }
 
 fn load(app: &App, connection: &Connection, wanted: &Wanted, now: Timestamp) -> rusqlite::Result<Segments> {
@@ -142,7 +179,8 @@ fn load(app: &App, connection: &Connection, wanted: &Wanted, now: Timestamp) -> 
     let figures = run.map(|run| figures(app, connection, &run, wanted)).transpose()?;
     let flow = figures.as_ref().and_then(|figures| figures.flow.as_ref());
     let again = flow.is_some_and(|flow| matches!(flow.found, Found::Counting(_)));
-    Ok(Segments { chrome, figures, again })
+    let csv = order::address("/segments.csv", wanted.order.pairs());
+    Ok(Segments { chrome, figures, csv, again })
 }
 
 fn figures(app: &App, connection: &Connection, run: &Run, wanted: &Wanted) -> rusqlite::Result<Figures> {
@@ -150,8 +188,17 @@ fn figures(app: &App, connection: &Connection, run: &Run, wanted: &Wanted) -> ru
     let earlier = before.as_ref().map(|before| statistics::counts(connection, before.id)).transpose()?;
     let segments = statistics::segments(connection, run.id)?;
     let weeks = statistics::weeks(connection, run)?;
+    let mut sorted = segments.clone();
+    segment_table::sort(&mut sorted, wanted.order, earlier.as_ref());
     Ok(Figures {
-        rows: segment_table::rows(app, &weeks, run, earlier.as_ref(), &segments),
+        columns: wanted.columns(),
+        order: match wanted.order.by() {
+            "rank" if wanted.order.ascending => "The best segment first, as the rules rank them.",
+            "rank" => "The best segment last, as the rules rank them.",
+            _ => "",
+        },
+        sort: wanted.order.pairs(),
+        rows: segment_table::rows(app, &weeks, run, earlier.as_ref(), &sorted),
         total: words::counted(run.scored, "customer", "customers"),
         sizes: sizes(app, &weeks, &segments),
         flow: before.map(|before| flow_view(app, connection, run, &before, wanted)).transpose()?,
