@@ -183,7 +183,7 @@ fn total_text(total: Total, page: &list::Page, after: Option<&Cursor>) -> String
     match total {
         Total::Exactly(count) => words::counted(count, "customer", "customers"),
         Total::AtRun(count) => format!("{} in the last run", words::counted(count, "customer", "customers")),
-        Total::Unknown => {
+        Total::AtMost(_) | Total::Unknown => {
             let here = i64::try_from(page.customers.len()).unwrap_or(i64::MAX);
             match (after, &page.next) {
                 (None, None) => words::counted(here, "customer", "customers"),
@@ -212,10 +212,10 @@ fn order(filter: &Filter, total: Total, sorted: bool) -> String {
             words::count_usize(found::MOST)
         ),
         (false, false) => format!(
-            "These are too many to sort by that column, which has no index, so that every order is stored fast; the newest customer comes first. Lists of up to {few} can be: choose a segment or scores."
+            "These are too many to sort by that column, which has no index, so that every order is stored fast: it sorts lists of up to {few}. Choose a segment or scores. Here the newest customer comes first."
         ),
         (false, true) if !total.is_sortable() => format!(
-            "{stands} The arrow sorts by e-mail; by orders, spent and last order, lists of up to {few} are sorted: choose a segment or scores."
+            "{stands} The arrow sorts by e-mail. Orders, spent and last order have no index, so that every order is stored fast: they sort lists of up to {few}. Choose a segment or scores."
         ),
         (_, true) => format!("{stands} {arrows}").trim().to_owned(),
     }

@@ -60,6 +60,8 @@ pub enum Total {
     Exactly(i64),
     /// By the statistics of the run in force.
     AtRun(i64),
+    /// By those statistics not more; only the pages know.
+    AtMost(i64),
     /// Only the pages know.
     Unknown,
 }
@@ -67,7 +69,7 @@ pub enum Total {
 impl Total {
     /// May this list be sorted by any column?
     pub const fn is_sortable(self) -> bool {
-        matches!(self, Self::Exactly(count) | Self::AtRun(count) if count <= SORTABLE)
+        matches!(self, Self::Exactly(count) | Self::AtRun(count) | Self::AtMost(count) if count <= SORTABLE)
     }
 }
 
@@ -131,18 +133,21 @@ pub fn total(connection: &Connection, told: Told, filter: &Filter) -> rusqlite::
         return connection.prepare_cached(&sql)?.query_row(&values[..], |row| row.get(0)).map(Total::Exactly);
     }
     let Some(run) = statistics::in_force(connection)? else { return Ok(Total::Unknown) };
+    let of_segment = |segment: &str| -> rusqlite::Result<i64> {
+        Ok(statistics::counts(connection, run.id)?.get(segment).copied().unwrap_or(0))
+    };
+    let of_scores = || -> rusqlite::Result<i64> {
+        let cells = statistics::cells(connection, run.id)?;
+        Ok(cells.iter().filter(|cell| filter.admits(cell.scores)).map(|cell| cell.customers).sum())
+    };
     Ok(match (&filter.segment, filter.has_scores()) {
+        // Of everybody, customers without an order included, no statistic tells.
         _ if filter.is_unscored() => Total::Unknown,
-        (Some(segment), false) => {
-            Total::AtRun(statistics::counts(connection, run.id)?.get(segment).copied().unwrap_or(0))
-        }
-        (None, true) => {
-            let cells = statistics::cells(connection, run.id)?;
-            Total::AtRun(cells.iter().filter(|cell| filter.admits(cell.scores)).map(|cell| cell.customers).sum())
-        }
-        // Of everybody, customers without an order included, no statistic tells; nor which of a
-        // segment's customers have a score.
-        (None, false) | (Some(_), true) => Total::Unknown,
+        (None, false) => Total::Unknown,
+        (Some(segment), false) => Total::AtRun(of_segment(segment)?),
+        (None, true) => Total::AtRun(of_scores()?),
+        // Nor which of a segment's customers have a score.
+        (Some(segment), true) => Total::AtMost(of_segment(segment)?.min(of_scores()?)),
     })
 }
 

@@ -6,7 +6,7 @@ use crate::support::{
 };
 
 /// Those that show customers or deliveries of a shop that was scored.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
     "/segments",
     "/segments/lost",
@@ -14,6 +14,7 @@ const PAGES: [&str; 11] = [
     "/customers/3",
     "/runs",
     "/runs/25",
+    "/syncs",
     "/deliveries",
     "/deliveries/3",
     "/destinations",
