@@ -46,7 +46,7 @@ impl Listed {
         let mut ids = ids(connection, order, after, PAGE + 1)?;
         let next = order::cut(&mut ids, PAGE);
         let next = next.map(|id| id.to_string());
-        let page = |after| order::address("/import", order.pairs().into_iter().chain(after));
+        let page = |after| here(order, after);
         Ok(Self {
             columns: columns(order),
             rows: load(connection, &ids)?.iter().map(|import| row(app, import)).collect(),
@@ -79,8 +79,13 @@ pub fn load(connection: &Connection, ids: &[i64]) -> rusqlite::Result<Vec<Import
     ids.iter().filter_map(|id| uploads::find(connection, *id).transpose()).collect()
 }
 
+/// The list, which stands far down its page.
+fn here(order: Order, after: Option<(&str, &str)>) -> String {
+    format!("{}#files", order::address("/import", order.pairs().into_iter().chain(after)))
+}
+
 fn columns(order: Order) -> Vec<Column> {
-    let sorted = |name, column| order.column(name, column, |order| order::address("/import", order.pairs()));
+    let sorted = |name, column| order.column(name, column, |order| here(order, None));
     vec![
         sorted("file", Column::new("File", None, "")),
         sorted("state", Column::new("State", None, "")),

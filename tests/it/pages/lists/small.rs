@@ -220,7 +220,7 @@ fn imported_files_are_paged_sorted_and_saved() {
     assert_eq!(page.attributes("#files .ch a", "href"), ["/import.csv?sort=size"]);
     assert_eq!(page.attributes("th[aria-sort]", "aria-sort"), ["descending"]);
     assert_eq!(
-        shop.get("/import?after=1").text("p a[href='/import']"),
+        shop.get("/import?after=1").text("p a[href='/import#files']"),
         "No more files. The newest are on the first page"
     );
 }
