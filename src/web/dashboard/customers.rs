@@ -14,7 +14,7 @@ use super::{
     customer::erase,
     definitions::terms,
     filter::{Cursor, Filter, Sort},
-    list::{self, Customer, LOOKED_AT, SORTABLE, Total, found},
+    list::{self, Customer, LOOKED_AT, SORTABLE, Total, by_email, found},
     names,
     order::Column,
     search::{EMAILS_PER_PAGE, NAMES_PER_PAGE},
@@ -110,7 +110,7 @@ pub async fn page(
             let page = list::page(connection, reader.told, &filter, total, after.as_ref(), PAGE)?;
             let run = statistics::in_force(connection)?;
             let chrome = Chrome::new(&reader, connection, "customers", run.as_ref(), now)?;
-            let stopped = looked_at(&reader, connection, &page)?;
+            let stopped = looked_at(&reader, connection, &filter, &page)?;
             let scored = run.as_ref().filter(|run| run.scored > 0 && filter.is_everybody());
             let scored = scored.map_or_else(String::new, |run| words::count(run.scored));
             let known = run.map(|run| statistics::segments(connection, run.id)).transpose()?.unwrap_or_default();
@@ -168,6 +168,7 @@ fn view(
         scored: String::new(),
         stopped: None,
         older: match () {
+            () if page.stopped && matches!(page.next, Some(Cursor::Text { .. })) => "Look at further e-mails",
             () if page.stopped && filter.search.is_some() => "Search older customers",
             () if page.stopped => "Look at older customers",
             () => "Next page",
@@ -222,13 +223,19 @@ fn order(filter: &Filter, total: Total, sorted: bool) -> String {
 }
 
 /// How far a page looked that has not looked at everybody.
-fn looked_at(app: &App, connection: &Connection, page: &list::Page) -> rusqlite::Result<Option<String>> {
+fn looked_at(
+    app: &App,
+    connection: &Connection,
+    filter: &Filter,
+    page: &list::Page,
+) -> rusqlite::Result<Option<String>> {
     let (number, last) = match page.next.as_ref().filter(|_| page.stopped) {
         None => return Ok(None),
         Some(Cursor::Name(id)) => (NAMES_PER_PAGE, *id),
         Some(Cursor::Id(id)) => (LOOKED_AT, *id),
         Some(Cursor::Text { .. } | Cursor::Value { .. }) => {
-            let number = words::count_usize(EMAILS_PER_PAGE);
+            let number = if filter.search.is_some() { EMAILS_PER_PAGE } else { by_email::MOST };
+            let number = words::count_usize(number);
             return Ok(Some(format!("{number} e-mails were compared for this page; later ones may match too.")));
         }
     };

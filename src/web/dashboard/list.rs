@@ -14,7 +14,7 @@
 //!   compared newest customer first, [`NAMES_PER_PAGE`](super::search::NAMES_PER_PAGE) a page, and the page says where it stopped.
 //!   What it found is sorted while it is all there is, and few ([`found`]).
 
-mod by_email;
+pub mod by_email;
 pub mod found;
 mod person;
 

@@ -3,6 +3,7 @@
 mod bands;
 pub mod flow;
 mod sankey;
+mod wanted;
 
 use std::sync::Arc;
 
@@ -17,12 +18,13 @@ use self::{
     bands::Band,
     flow::Flow,
     sankey::{Bar, Ribbon, Sankey},
+    wanted::Wanted,
 };
 use super::{
     App, chart,
-    definitions::{self, Move, terms},
+    definitions::{self, Move},
     matrix::{self, Matrix},
-    order::{self, Column, Order},
+    order::{self, Column},
     segment_table::{self, SegmentRow},
     statistics::{self, Run, SegmentCount, Week},
     view::{self, Chrome, Moment},
@@ -128,48 +130,10 @@ pub async fn page(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
-    let run = |name| view::parameter(&pairs, name).and_then(|id| id.parse::<i64>().ok());
-    let wanted = Wanted {
-        from: run("from"),
-        to: run("to"),
-        unchanged: view::parameter(&pairs, "unchanged") == Some("1"),
-        order: Order::from_pairs(segment_table::KEYS, &pairs),
-    };
+    let wanted = Wanted::from_pairs(&pairs);
     let reader = Arc::clone(&app);
     let page = app.readers.read(move |connection| Ok(load(&reader, connection, &wanted, now)?)).await?;
     view::html(&page)
-}
-
-struct Wanted {
-    from: Option<i64>,
-    to: Option<i64>,
-    unchanged: bool,
-    order: Order,
-}
-
-impl Wanted {
-    /// The address of the page with its table in another order.
-    fn href(&self, order: Order) -> String {
-        let [from, to] = [self.from, self.to].map(|run| run.map(|id| id.to_string()));
-        let pairs = [("from", from.as_deref()), ("to", to.as_deref()), ("unchanged", self.unchanged.then_some("1"))];
-        let pairs = pairs.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        order::address("/segments", pairs.chain(order.pairs()))
-    }
-
-    fn columns(&self) -> Vec<Column> {
-        let sorted = |name, column| self.order.column(name, column, |order| self.href(order));
-        vec![
-            sorted("rank", Column::new("Segment", None, "")),
-            sorted("customers", Column::new("Customers", Some(terms::SCORED), "n")),
-            Column::new("Share", Some(terms::SHARE), "n p"),
-            sorted("revenue", Column::new("Revenue", Some(terms::REVENUE), "n p w")),
-            Column::new("Of revenue", Some(terms::SHARE), "n p r"),
-            Column::blank("pb"),
-            sorted("spent", Column::new("Spent each", Some(terms::SPENT_EACH), "n p w")),
-            sorted("change", Column::new("Change", Some(terms::CHANGE), "n d")),
-            Column::new("12 weeks", Some(terms::WEEKS), "sp"),
-        ]
-    }
 }
 
 fn load(app: &App, connection: &Connection, wanted: &Wanted, now: Timestamp) -> rusqlite::Result<Segments> {

@@ -5,15 +5,18 @@ use rusqlite::Connection;
 use super::{
     super::{
         filter::{Cursor, Filter},
-        search::EMAILS_PER_PAGE,
         statistics::sql_limit,
     },
     Hits, Source, looked_at, passes,
 };
 use crate::scoring::told::Told;
 
-/// One page. At most [`EMAILS_PER_PAGE`] e-mails are looked at, and then [`LOOKED_AT`](super::LOOKED_AT)
-/// customers for those without one.
+/// E-mails looked at for one page. A filter that leaves so many that only the e-mail sorts them lets one
+/// in fifty pass, even of a million.
+pub const MOST: usize = 5_000;
+
+/// One page. At most [`MOST`] e-mails are looked at, and then [`LOOKED_AT`](super::LOOKED_AT) customers for
+/// those without one.
 pub fn by_email(
     connection: &Connection,
     told: Told,
@@ -59,7 +62,7 @@ fn with_one(
                 hits.found.push((id, Cursor::Text { text: email, id }));
             }
         }
-        if looked_at >= EMAILS_PER_PAGE && hits.found.len() < limit {
+        if looked_at >= MOST && hits.found.len() < limit {
             hits.stopped = Some(Cursor::Text { text: email, id });
             return Ok(());
         }
