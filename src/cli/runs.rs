@@ -54,8 +54,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         return receipt(&connection, id, args.format);
     }
     let mut statement = connection.prepare(&format!(
-        "SELECT id, trigger, as_of, started_at, scored_at, emitted_at, finished_at, state, scored, changed, error, {MOVES}
-           FROM runs ORDER BY id DESC"
+        "SELECT id, trigger, as_of, started_at, scored_at, emitted_at, finished_at, state, scored, changed, error, {}
+           FROM runs ORDER BY id DESC",
+        MOVES.join(", ")
     ))?;
     let mut list = List::to_stdout(args.format, COLUMNS, "No runs yet; `quintile score` makes one.")?;
     let mut rows = statement.query([])?;

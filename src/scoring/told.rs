@@ -39,9 +39,10 @@ pub const IN_FORCE: &str = "WHERE scored_at IS NOT NULL AND trigger <> 'backfill
 pub const BEFORE: &str = "WHERE scored_at IS NOT NULL AND trigger <> 'backfill' AND scored > 0 AND as_of <= ?1 \
      AND (as_of, id) < (?1, ?2) ORDER BY as_of DESC, id DESC LIMIT 1";
 
-/// Three columns of a query of `runs`: customers that the run moved from one segment to another, that are
+/// Columns of a query of `runs`: customers that the run moved from one segment to another, that are
 /// new in it, and that left: are scored no more. Together they are `changed`, one event each.
-pub const MOVES: &str = "\
-     (SELECT coalesce(sum(customers), 0) FROM run_moves WHERE run_id = runs.id AND old <> '' AND new <> ''), \
-     (SELECT coalesce(sum(customers), 0) FROM run_moves WHERE run_id = runs.id AND old = ''), \
-     (SELECT coalesce(sum(customers), 0) FROM run_moves WHERE run_id = runs.id AND new = '')";
+pub const MOVES: [&str; 3] = [
+    "(SELECT coalesce(sum(customers), 0) FROM run_moves WHERE run_id = runs.id AND old <> '' AND new <> '')",
+    "(SELECT coalesce(sum(customers), 0) FROM run_moves WHERE run_id = runs.id AND old = '')",
+    "(SELECT coalesce(sum(customers), 0) FROM run_moves WHERE run_id = runs.id AND new = '')",
+];

@@ -40,7 +40,7 @@ test('pages with words to look up, in every look', async (t) => {
 
 test('a heading leads to what it means', async () => {
   const { page, complaints } = await open('/runs');
-  await page.getByRole('columnheader', { name: 'Moved' }).getByRole('link').click();
+  await page.getByRole('columnheader', { name: 'Moved' }).getByRole('link', { name: 'Moved', exact: true }).click();
   const entry = page.locator('.terms div:target');
   assert.match(await entry.textContent(), /^Moved: in another segment than in the run before/);
   assert.ok(await entry.isVisible());

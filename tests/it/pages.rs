@@ -6,6 +6,7 @@ mod destinations;
 mod erase;
 mod first_run;
 mod import;
+mod lists;
 mod login;
 mod machines;
 mod numbers;

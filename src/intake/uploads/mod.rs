@@ -37,7 +37,7 @@ use crate::{
 pub(super) use forget::{in_files as forget_in_files, in_reports as forget_in_reports};
 pub use receive::Upload;
 pub use run::{Action, Report};
-pub use table::{Import, State, find, list};
+pub use table::{Import, State, any_busy, find};
 
 /// Finished imports and their rejected rows are kept so long, in milliseconds: they name people.
 const KEPT: i64 = 30 * Timestamp::DAY;

@@ -5,9 +5,6 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use super::Report;
 use crate::model::{Timestamp, text_enum};
 
-/// Imports that the page lists.
-const LISTED: i64 = 20;
-
 /// Where an import stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -97,14 +94,21 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Import> {
     })
 }
 
-/// The newest imports, newest first.
+/// All imports, newest first. They are kept for a while only.
 ///
 /// # Errors
 /// Those of the database.
-pub fn list(connection: &Connection) -> rusqlite::Result<Vec<Import>> {
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM imports ORDER BY id DESC LIMIT {LISTED}"))?;
+pub(super) fn list(connection: &Connection) -> rusqlite::Result<Vec<Import>> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM imports ORDER BY id DESC"))?;
     statement.query_map([], read)?.collect()
+}
+
+/// Whether something is being done with one.
+///
+/// # Errors
+/// Those of the database.
+pub fn any_busy(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.prepare_cached(&format!("SELECT 1 FROM imports WHERE {BUSY}"))?.exists([])
 }
 
 /// One import.

@@ -12,10 +12,11 @@ use rusqlite::Connection;
 use super::{
     App,
     customer::erase,
-    definitions::terms::{self, Term},
+    definitions::terms,
     filter::{Cursor, Filter, Sort},
-    list::{self, Customer, LOOKED_AT, SORTABLE, Total},
+    list::{self, Customer, LOOKED_AT, SORTABLE, Total, by_email, found},
     names,
+    order::Column,
     search::{EMAILS_PER_PAGE, NAMES_PER_PAGE},
     statistics,
     view::{self, Chrome, Moment},
@@ -37,6 +38,8 @@ struct Customers {
     segments: Vec<Choice>,
     scores: Vec<ScoreChoice>,
     sort: &'static str,
+    /// As the sort, kept by the form; empty: the usual way.
+    dir: &'static str,
     same_email: bool,
     /// Who is in the chosen segment, and what to do about them.
     about: Option<[String; 2]>,
@@ -52,6 +55,8 @@ struct Customers {
     older: &'static str,
     /// In which order they stand.
     order: String,
+    /// Where they stand in the usual one; `None`: here.
+    usual: Option<String>,
     /// Nobody at all is known yet.
     nobody: bool,
     /// Somebody was just erased: what was done.
@@ -70,17 +75,6 @@ struct ScoreChoice {
     name: &'static str,
     label: &'static str,
     options: Vec<Choice>,
-}
-
-/// A column heading.
-struct Column {
-    label: &'static str,
-    term: Option<Term>,
-    /// Empty: cannot be sorted by.
-    href: String,
-    /// For `aria-sort`; empty: not sorted by.
-    sorted: &'static str,
-    class: &'static str,
 }
 
 pub struct Row {
@@ -116,7 +110,7 @@ pub async fn page(
             let page = list::page(connection, reader.told, &filter, total, after.as_ref(), PAGE)?;
             let run = statistics::in_force(connection)?;
             let chrome = Chrome::new(&reader, connection, "customers", run.as_ref(), now)?;
-            let stopped = looked_at(&reader, connection, &page)?;
+            let stopped = looked_at(&reader, connection, &filter, &page)?;
             let scored = run.as_ref().filter(|run| run.scored > 0 && filter.is_everybody());
             let scored = scored.map_or_else(String::new, |run| words::count(run.scored));
             let known = run.map(|run| statistics::segments(connection, run.id)).transpose()?.unwrap_or_default();
@@ -143,8 +137,11 @@ fn view(
     used: &[String],
 ) -> Customers {
     let now = app.clock.now();
-    let sortable = total.is_sortable();
     let filtered = !filter.is_everybody();
+    let order = order(filter, total, page.sorted);
+    // One that the list cannot have is in none of its addresses.
+    let filter = if page.sorted { filter } else { &filter.sorted(Sort::Known, false) };
+    let usual = filter.sorted(Sort::Known, false);
     Customers {
         chrome,
         total: total_text(total, page, after),
@@ -153,12 +150,17 @@ fn view(
         scores: score_choices(filter),
         same_email: filter.same_email,
         sort: if filter.sort == Sort::Known { "" } else { filter.sort.as_str() },
+        dir: match (filter.ascending, filter.sort == Sort::Email) {
+            (true, false) => "asc",
+            (false, true) => "desc",
+            _ => "",
+        },
         about: filter.segment.as_deref().map(|name| match name {
             NONE => [format!("{}: {}", terms::NOT_SCORED.term, terms::NOT_SCORED.meaning), String::new()],
             name => [app.names.definition(name), app.names.action(name)].map(str::to_owned),
         }),
         filtered,
-        columns: columns(filter, sortable),
+        columns: columns(filter, total),
         rows: page.customers.iter().map(|customer| row(app, customer, now)).collect(),
         csv: filter.href("/customers.csv", None),
         first: after.map(|_| filter.href("/customers", None)),
@@ -166,11 +168,13 @@ fn view(
         scored: String::new(),
         stopped: None,
         older: match () {
+            () if page.stopped && matches!(page.next, Some(Cursor::Text { .. })) => "Look at further e-mails",
             () if page.stopped && filter.search.is_some() => "Search older customers",
             () if page.stopped => "Look at older customers",
             () => "Next page",
         },
-        order: order(filter, sortable),
+        order,
+        usual: (*filter != usual).then(|| usual.href("/customers", None)),
         erased: None,
         nobody: !filtered && after.is_none() && page.customers.is_empty(),
     }
@@ -180,7 +184,7 @@ fn total_text(total: Total, page: &list::Page, after: Option<&Cursor>) -> String
     match total {
         Total::Exactly(count) => words::counted(count, "customer", "customers"),
         Total::AtRun(count) => format!("{} in the last run", words::counted(count, "customer", "customers")),
-        Total::Unknown => {
+        Total::AtMost(_) | Total::Unknown => {
             let here = i64::try_from(page.customers.len()).unwrap_or(i64::MAX);
             match (after, &page.next) {
                 (None, None) => words::counted(here, "customer", "customers"),
@@ -190,28 +194,48 @@ fn total_text(total: Total, page: &list::Page, after: Option<&Cursor>) -> String
     }
 }
 
-/// In which order they stand, and what would sort them.
-fn order(filter: &Filter, sortable: bool) -> String {
-    let known = if filter.ascending { "The oldest customer first." } else { "The newest customer first." };
-    match (filter.search.is_some(), sortable) {
-        (true, _) => "Whole ids first, then e-mails by the alphabet, then names, the newest customer first.".to_owned(),
-        (false, true) if filter.sort == Sort::Known => format!("{known} Columns with a link sort the list."),
-        (false, true) => String::new(),
-        (false, false) => format!(
-            "{known} Lists of up to {} can be sorted by a column: choose a segment or scores.",
-            words::counted(SORTABLE, "customer", "customers")
+/// In which order they stand, and what would sort them. `sorted`: as the filter says.
+fn order(filter: &Filter, total: Total, sorted: bool) -> String {
+    let few = words::counted(SORTABLE, "customer", "customers");
+    let stands = match (&filter.search, filter.sort) {
+        (Some(_), Sort::Known) => {
+            "Whole ids first, then e-mails by the alphabet, then names, the newest customer first."
+        }
+        (None, Sort::Known) if filter.ascending => "The oldest customer first.",
+        (None, Sort::Known) => "The newest customer first.",
+        (_, Sort::Email) if sorted => "By e-mail; those without one are the last.",
+        _ => "",
+    };
+    let arrows = "Columns with an arrow sort the list.";
+    match (filter.search.is_some(), sorted) {
+        (true, false) => format!(
+            "These cannot be sorted, because they are more than {}, or not everybody could be compared at once. A longer text helps, and so does an e-mail with its @. They stand as they were found: whole ids first, then e-mails, then names.",
+            words::count_usize(found::MOST)
         ),
+        (false, false) => format!(
+            "These are too many to sort by that column, which has no index, so that every order is stored fast: it sorts lists of up to {few}. Choose a segment or scores. Here the newest customer comes first."
+        ),
+        (false, true) if !total.is_sortable() => format!(
+            "{stands} The arrow sorts by e-mail. Orders, spent and last order have no index, so that every order is stored fast: they sort lists of up to {few}. Choose a segment or scores."
+        ),
+        (_, true) => format!("{stands} {arrows}").trim().to_owned(),
     }
 }
 
 /// How far a page looked that has not looked at everybody.
-fn looked_at(app: &App, connection: &Connection, page: &list::Page) -> rusqlite::Result<Option<String>> {
+fn looked_at(
+    app: &App,
+    connection: &Connection,
+    filter: &Filter,
+    page: &list::Page,
+) -> rusqlite::Result<Option<String>> {
     let (number, last) = match page.next.as_ref().filter(|_| page.stopped) {
         None => return Ok(None),
         Some(Cursor::Name(id)) => (NAMES_PER_PAGE, *id),
         Some(Cursor::Id(id)) => (LOOKED_AT, *id),
         Some(Cursor::Text { .. } | Cursor::Value { .. }) => {
-            let number = words::count_usize(EMAILS_PER_PAGE);
+            let number = if filter.search.is_some() { EMAILS_PER_PAGE } else { by_email::MOST };
+            let number = words::count_usize(number);
             return Ok(Some(format!("{number} e-mails were compared for this page; later ones may match too.")));
         }
     };
@@ -258,29 +282,24 @@ fn score_choices(filter: &Filter) -> Vec<ScoreChoice> {
         .collect()
 }
 
-fn columns(filter: &Filter, sortable: bool) -> Vec<Column> {
-    let searching = filter.search.is_some();
-    let column = |label, term, class, sort: Option<Sort>| {
-        let active = !searching && sort == Some(filter.sort) && (sortable || filter.sort == Sort::Known);
-        let href = sort.filter(|_| sortable && !searching).map_or_else(String::new, |sort| {
-            // The present column turns around; others start with what is looked for most.
-            let ascending = if active { !filter.ascending } else { sort == Sort::Email };
-            filter.sorted(sort, ascending).href("/customers", None)
-        });
-        let sorted = match (active, filter.ascending) {
-            (false, _) => "",
-            (true, true) => "ascending",
-            (true, false) => "descending",
-        };
-        Column { label, term, href, sorted, class }
+fn columns(filter: &Filter, total: Total) -> Vec<Column> {
+    let sorted = |sort: Sort, column: Column| {
+        // A search is tried: how many it finds is not known before. E-mails have an index.
+        if filter.search.is_none() && !total.is_sortable() && sort != Sort::Email {
+            return column;
+        }
+        let present = (filter.sort == sort).then_some(filter.ascending);
+        // The present column turns around; others start with what is looked for most.
+        let ascending = present.map_or(sort == Sort::Email, |ascending| !ascending);
+        column.sorting(filter.sorted(sort, ascending).href("/customers", None), ascending, present)
     };
     vec![
-        column("Customer", None, "", Some(Sort::Email)),
-        column("Segment", None, "", None),
-        column("R F M", Some(terms::SCORES), "rfm", None),
-        column("Orders", Some(terms::ORDERS), "n orders", Some(Sort::Orders)),
-        column("Spent", Some(terms::SPENT), "n", Some(Sort::Spent)),
-        column("Last order", Some(terms::LAST_ORDER), "n last", Some(Sort::LastOrder)),
+        sorted(Sort::Email, Column::new("Customer", None, "")),
+        Column::new("Segment", None, ""),
+        Column::new("R F M", Some(terms::SCORES), "rfm"),
+        sorted(Sort::Orders, Column::new("Orders", Some(terms::ORDERS), "n orders")),
+        sorted(Sort::Spent, Column::new("Spent", Some(terms::SPENT), "n")),
+        sorted(Sort::LastOrder, Column::new("Last order", Some(terms::LAST_ORDER), "n last")),
     ]
 }
 

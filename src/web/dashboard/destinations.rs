@@ -2,6 +2,7 @@
 
 pub mod actions;
 pub mod export;
+mod fares;
 mod latency;
 
 use std::{
@@ -10,13 +11,17 @@ use std::{
 };
 
 use askama::Template;
-use axum::{extract::State, response::Response};
+use axum::{
+    extract::{Query, State},
+    response::Response,
+};
 use rusqlite::Connection;
 
-use self::latency::Latency;
+use self::fares::{Fare, Turn};
 use super::{
     App,
     deliveries::{self, queue, visible},
+    order::{self, Order},
     statistics,
     view::{self, Chrome, Moment},
     words,
@@ -34,6 +39,9 @@ use crate::{
 struct Destinations {
     chrome: Chrome,
     cards: Vec<Card>,
+    /// The orders that they can stand in.
+    turns: Vec<Turn>,
+    csv: String,
     /// Destinations that have a queue and that the configuration lacks: name, deliveries, where they are.
     stranded: Vec<(String, String, String)>,
     config_path: String,
@@ -110,25 +118,21 @@ impl Outcomes {
 }
 
 /// `GET /destinations`
-pub async fn page(State(app): State<Arc<App>>) -> Result<Response, PageError> {
+pub async fn page(
+    State(app): State<Arc<App>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
     let reader = Arc::clone(&app);
-    let page = app.readers.read(move |connection| Ok(load(&reader, connection)?)).await?;
+    let page = app.readers.read(move |connection| Ok(load(&reader, connection, fares::order_of(&pairs))?)).await?;
     view::html(&page)
 }
 
-fn load(app: &App, connection: &Connection) -> rusqlite::Result<Destinations> {
+fn load(app: &App, connection: &Connection, order: Order) -> rusqlite::Result<Destinations> {
     let now = app.clock.now();
-    let healths = deliveries::healths(app, connection, now)?;
-    let latencies = latency::of_newest(connection)?;
-    let mut cards = Vec::with_capacity(app.config.destination.len());
-    for (index, destination) in app.config.destination.iter().enumerate() {
-        let health = healths.get(&destination.name).cloned().unwrap_or_else(|| Health::new(now));
-        let queue = queue::open(connection, &destination.name)?;
-        let latency = latencies.get(&destination.name).copied().unwrap_or_default();
-        cards.push(card(app, index, &health, queue, latency, now));
-    }
+    let fares = fares::load(app, connection, order, now)?;
+    let cards: Vec<Card> = fares.iter().map(|fare| card(app, fare, now)).collect();
     let names = queue::open_destinations(connection)?;
-    let unknown = names.into_iter().filter(|name| !healths.contains_key(name));
+    let unknown = names.into_iter().filter(|name| app.config.destination.iter().all(|known| known.name != *name));
     let stranded = unknown
         .map(|name| {
             let count = deliveries::bounded(queue::open(connection, &name)?);
@@ -138,6 +142,8 @@ fn load(app: &App, connection: &Connection) -> rusqlite::Result<Destinations> {
         .collect::<rusqlite::Result<_>>()?;
     Ok(Destinations {
         chrome: Chrome::new(app, connection, "destinations", statistics::in_force(connection)?.as_ref(), now)?,
+        turns: if cards.len() > 1 { fares::turns(order) } else { Vec::new() },
+        csv: order::address("/destinations.csv", order.pairs()),
         cards,
         stranded,
         config_path: app.config_path.display().to_string(),
@@ -151,7 +157,8 @@ fn link(name: &str) -> String {
     format!("/deliveries?{query}")
 }
 
-fn card(app: &App, index: usize, health: &Health, queue: i64, latency: Latency, now: Timestamp) -> Card {
+fn card(app: &App, fare: &Fare, now: Timestamp) -> Card {
+    let Fare { index, ref health, queue, latency } = *fare;
     let destination = &app.config.destination[index];
     let (tone, state, note) = standing(app, health, now);
     let signs = Preset::of(&destination.kind).is_some_and(|preset| preset.sign);

@@ -12,7 +12,16 @@ use futures_util::Stream;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
-use super::{App, definitions::Share, filter::Filter, list, list::Customer, names, segment_table, statistics};
+use super::{
+    App,
+    definitions::Share,
+    filter::{Filter, Sort},
+    list,
+    list::Customer,
+    names,
+    order::Order,
+    segment_table, statistics,
+};
 use crate::{
     model::{Currency, Timestamp, spreadsheet::guarded},
     scoring::told::Told,
@@ -44,15 +53,10 @@ pub fn customer_list(app: &App, name: &str, filter: Filter) -> Response {
     stream(app, name, move |connection, out| write_customers(connection, told, &filter, currency, out))
 }
 
-/// `GET /runs.csv`
-pub async fn runs(State(app): State<Arc<App>>) -> Response {
-    stream(&app, "runs.csv", write_runs)
-}
-
 /// `GET /segments.csv`
-pub async fn segments(State(app): State<Arc<App>>) -> Response {
-    let currency = app.config.shop.currency;
-    stream(&app, "segments.csv", move |connection, out| write_segments(connection, currency, out))
+pub async fn segments(State(app): State<Arc<App>>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
+    let (currency, order) = (app.config.shop.currency, Order::from_pairs(segment_table::KEYS, &pairs));
+    stream(&app, "segments.csv", move |connection, out| write_segments(connection, currency, order, out))
 }
 
 /// Answers at once and writes while the browser reads, all from one snapshot of the database. A
@@ -149,9 +153,12 @@ fn write_customers(
     ];
     out.rows([HEADERS.map(str::to_owned).to_vec()])?;
     let total = list::total(connection, told, filter)?;
-    let mut after = None;
+    let (mut filter, mut after) = (filter.clone(), None);
     loop {
-        let page = list::page(connection, told, filter, total, after.as_ref(), CHUNK)?;
+        let page = list::page(connection, told, &filter, total, after.as_ref(), CHUNK)?;
+        if !page.sorted {
+            filter = filter.sorted(Sort::Known, false);
+        }
         if !page.customers.is_empty() {
             out.rows(page.customers.iter().map(|customer| customer_row(customer, currency)))?;
         }
@@ -188,7 +195,7 @@ fn customer_row(customer: &Customer, currency: Currency) -> Vec<String> {
 }
 
 /// As `quintile segments --format csv`, of the run in force, and what the page shows beside it.
-fn write_segments(connection: &Connection, currency: Currency, out: &mut Sink) -> anyhow::Result<()> {
+fn write_segments(connection: &Connection, currency: Currency, order: Order, out: &mut Sink) -> anyhow::Result<()> {
     const HEADERS: [&str; 7] =
         ["segment", "customers", "customer_share", "revenue", "revenue_share", "change", "spent_each"];
     let ago = |weeks| match weeks {
@@ -198,9 +205,10 @@ fn write_segments(connection: &Connection, currency: Currency, out: &mut Sink) -
     out.rows([HEADERS.map(str::to_owned).into_iter().chain((1..=statistics::WEEKS).rev().map(ago)).collect()])?;
     let Some(run) = statistics::in_force(connection)? else { return Ok(()) };
     let weeks = statistics::weeks(connection, &run)?;
-    let segments = statistics::segments(connection, run.id)?;
+    let mut segments = statistics::segments(connection, run.id)?;
     let before = statistics::before(connection, &run)?;
     let earlier = before.map(|before| statistics::counts(connection, before.id)).transpose()?;
+    segment_table::sort(&mut segments, order, earlier.as_ref());
     let customers: i64 = segments.iter().map(|segment| segment.customers).sum();
     let revenue: i64 = segments.iter().map(|segment| segment.revenue.0).sum();
     // Thousandths of the whole, as tenths of a percent are.
@@ -224,62 +232,6 @@ fn write_segments(connection: &Connection, currency: Currency, out: &mut Sink) -
         row.extend(history.into_iter().map(|size| size.map_or_else(String::new, |size| size.to_string())));
         row
     }))
-}
-
-fn write_runs(connection: &Connection, out: &mut Sink) -> anyhow::Result<()> {
-    const HEADERS: [&str; 20] = [
-        "id",
-        "trigger",
-        "as_of",
-        "started_at",
-        "scored_at",
-        "emitted_at",
-        "finished_at",
-        "state",
-        "scored",
-        "changed",
-        "error",
-        "moved",
-        "new",
-        "left",
-        "duration_ms",
-        "baseline",
-        "remap",
-        "held",
-        "missed",
-        "attempts",
-    ];
-    out.rows([HEADERS.map(str::to_owned).to_vec()])?;
-    let mut before = i64::MAX;
-    loop {
-        let runs = statistics::page(connection, before, CHUNK)?;
-        let Some(last) = runs.last() else { return Ok(()) };
-        before = last.id;
-        out.rows(runs.into_iter().map(|run| {
-            vec![
-                run.id.to_string(),
-                run.trigger,
-                run.as_of.to_string(),
-                run.started_at.to_string(),
-                time(run.scored_at),
-                time(run.emitted_at),
-                time(run.finished_at),
-                run.state,
-                run.scored.to_string(),
-                run.changed.to_string(),
-                guarded(run.error.as_deref().unwrap_or_default()).into_owned(),
-                run.moved.to_string(),
-                run.new.to_string(),
-                run.left.to_string(),
-                run.score_ms.map_or_else(String::new, |ms| (ms + run.emit_ms.unwrap_or(0)).to_string()),
-                run.baseline.to_string(),
-                run.remap.to_string(),
-                run.held.to_string(),
-                run.missed.to_string(),
-                run.attempts.to_string(),
-            ]
-        }))?;
-    }
 }
 
 pub fn time(at: Option<Timestamp>) -> String {

@@ -14,6 +14,8 @@ pub struct Heat {
     pub by_revenue: bool,
     pub columns: Vec<Head>,
     pub rows: Vec<HeatRow>,
+    /// Of the shades: what the emptiest and the fullest cell hold, of those with somebody.
+    pub scale: Option<[String; 2]>,
     pub caption: String,
 }
 
@@ -53,7 +55,8 @@ pub fn heat(app: &App, connection: &Connection, run: &Run, by_revenue: bool) -> 
         cells.iter().filter(|cell| cell.scores[..2] == [r, f]).map(value).sum()
     };
     let pairs = || (1..=5u8).flat_map(|r| (1..=5u8).map(move |f| (r, f)));
-    let fullest = pairs().map(|(r, f)| sum(r, f, &value)).max().unwrap_or(0);
+    let filled = || pairs().map(|(r, f)| sum(r, f, &value)).filter(|value| *value > 0);
+    let fullest = filled().max().unwrap_or(0);
     let mut heads: Vec<Head> = (1..=5u8).rev().map(|r| days_head(app, r, &recency, run.as_of)).collect();
     let mut columns: Vec<Head> = (1..=5u8).map(|f| orders_head(f, &frequency)).collect();
     for heads in [&mut heads, &mut columns] {
@@ -75,7 +78,8 @@ pub fn heat(app: &App, connection: &Connection, run: &Run, by_revenue: bool) -> 
                 .collect(),
         })
         .collect();
-    Ok(Heat { by_revenue, columns, rows, caption: caption(run, &recency) })
+    let scale = filled().min().map(|least| scale(app, least, fullest, by_revenue));
+    Ok(Heat { by_revenue, columns, rows, scale, caption: caption(run, &recency) })
 }
 
 fn heat_cell(
@@ -117,6 +121,16 @@ fn heat_cell(
         label: format!("{amount}, recency {r}, frequency {f}, {title}"),
         title,
         href: if customers == 0 { String::new() } else { format!("/customers?r={r}&f={f}") },
+    }
+}
+
+/// "3" to "412 customers", "€120" to "€45k of revenue"
+fn scale(app: &App, least: i64, most: i64, by_revenue: bool) -> [String; 2] {
+    if by_revenue {
+        let money = |amount| words::money_short(Money(amount), app.config.shop.currency);
+        [money(least), format!("{} of revenue", money(most))]
+    } else {
+        [words::count(least), words::counted(most, "customer", "customers")]
     }
 }
 

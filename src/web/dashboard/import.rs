@@ -1,13 +1,15 @@
 //! `GET /import`: how orders come in. `POST /import`: a file, straight onto the disk.
 
 pub mod detail;
+pub mod export;
+mod list;
 
 use std::{sync::Arc, time::Duration};
 
 use askama::Template;
 use axum::{
     extract::{
-        Multipart, State,
+        Multipart, Query, State,
         multipart::{Field, MultipartRejection},
     },
     http::{HeaderMap, header},
@@ -15,14 +17,17 @@ use axum::{
 };
 use rusqlite::Connection;
 
+use self::list::{Listed, Row};
 use super::{
-    App, statistics,
+    App,
+    order::Column,
+    statistics,
     syncs::{self, Fetching},
     view::{self, Chrome, Moment},
     words,
 };
 use crate::{
-    intake::uploads::{self, Import, State as Stage, UploadError},
+    intake::uploads::{self, State as Stage, UploadError},
     model::{Source, Timestamp},
     web::error::PageError,
 };
@@ -42,23 +47,17 @@ struct Page {
     /// Accepted by the form: nothing is being done.
     free: bool,
     limit: String,
+    columns: Vec<Column>,
     rows: Vec<Row>,
+    /// In which order they stand.
+    order: &'static str,
+    csv: String,
+    first: Option<String>,
+    next: Option<String>,
     webhooks: Vec<WebhookRow>,
     listen: String,
     /// `None`: there is nothing to ask the shop with.
     fetching: Option<Fetching>,
-}
-
-/// An import as a line of the list.
-struct Row {
-    href: String,
-    name: String,
-    at: Moment,
-    tone: &'static str,
-    state: &'static str,
-    kind: String,
-    size: String,
-    what: String,
 }
 
 /// One address for webhooks.
@@ -71,29 +70,33 @@ struct WebhookRow {
 }
 
 /// `GET /import`
-pub async fn page(State(app): State<Arc<App>>) -> Result<Response, PageError> {
+pub async fn page(
+    State(app): State<Arc<App>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
     let (reader, now) = (Arc::clone(&app), app.clock.now());
-    let (chrome, imports, last, fetching) = app
+    let page = app
         .readers
         .read(move |connection| {
             let run = statistics::in_force(connection)?;
-            Ok((
-                Chrome::new(&reader, connection, "import", run.as_ref(), now)?,
-                uploads::list(connection)?,
-                LastMessages::look(connection)?,
-                syncs::fetching(&reader, connection, now)?,
-            ))
+            let Listed { columns, rows, order, csv, first, next } = Listed::load(&reader, connection, &pairs)?;
+            Ok(Page {
+                chrome: Chrome::new(&reader, connection, "import", run.as_ref(), now)?,
+                free: !uploads::any_busy(connection)?,
+                limit: words::bytes(reader.uploads.limit()),
+                columns,
+                rows,
+                order,
+                csv,
+                first,
+                next,
+                webhooks: webhook_rows(&reader, &LastMessages::look(connection)?),
+                listen: reader.config.webhooks.listen.to_string(),
+                fetching: syncs::fetching(&reader, connection, now)?,
+            })
         })
         .await?;
-    view::html(&Page {
-        chrome,
-        free: !imports.iter().any(|import| import.state.is_busy()),
-        limit: words::bytes(app.uploads.limit()),
-        rows: imports.iter().map(|import| row(&app, import)).collect(),
-        webhooks: webhook_rows(&app, &last),
-        listen: app.config.webhooks.listen.to_string(),
-        fetching,
-    })
+    view::html(&page)
 }
 
 /// `GET /import/sample.csv`: the columns of the generic file, with orders of nobody.
@@ -177,29 +180,6 @@ impl From<UploadError> for PageError {
             UploadError::Other(error) => Self::Internal(error),
         }
     }
-}
-
-fn row(app: &App, import: &Import) -> Row {
-    let (tone, state) = stage(import.state);
-    Row {
-        href: format!("/import/{}", import.id),
-        name: import.file_name.clone(),
-        at: Moment::new(app, import.created_at),
-        tone,
-        state,
-        kind: import.format.as_deref().map(capitalised).unwrap_or_default(),
-        size: words::bytes(u64::try_from(import.size).unwrap_or(0)),
-        what: match &import.report {
-            Some(report) if report.of_customers => words::counted_u64(report.rows, "customer", "customers"),
-            Some(report) => words::counted_u64(report.orders.new, "new order", "new orders"),
-            None => String::new(),
-        },
-    }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut rest = text.chars();
-    rest.next().map(|first| first.to_uppercase().chain(rest).collect()).unwrap_or_default()
 }
 
 /// Tone and word of a state.

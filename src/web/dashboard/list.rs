@@ -6,12 +6,16 @@
 //! - newest or oldest first (the default) walks the primary key. With a segment it walks the index
 //!   `scores_segment`, with scores it walks `scores` and stops at the fiftieth hit: a cell of the
 //!   heat map holds about one customer in 25, an almost empty one costs a walk over the scores;
-//! - e-mail, orders, spent and last order have no index, because each order of the shop would pay
-//!   for it. They are offered while the filter leaves at most [`SORTABLE`] customers;
+//! - e-mails have an index, and sort every list ([`by_email`]);
+//! - orders, spent and last order have none, because each order of the shop would pay for it. They are
+//!   offered while the filter leaves at most [`SORTABLE`] customers;
 //! - those without a score are found by looking at one customer after the other, [`LOOKED_AT`] a page;
 //! - a search takes exact ids, then starts of e-mails, from indexes. Names have no index: they are
 //!   compared newest customer first, [`NAMES_PER_PAGE`](super::search::NAMES_PER_PAGE) a page, and the page says where it stopped.
+//!   What it found is sorted while it is all there is, and few ([`found`]).
 
+pub mod by_email;
+pub mod found;
 mod person;
 
 use rusqlite::{Connection, ToSql};
@@ -46,6 +50,8 @@ pub struct Page {
     pub next: Option<Cursor>,
     /// A search stopped at its limit before the page was full; `next` goes on.
     pub stopped: bool,
+    /// They stand as the filter says; else as they do without a sort.
+    pub sorted: bool,
 }
 
 /// How many customers a filter leaves.
@@ -54,6 +60,8 @@ pub enum Total {
     Exactly(i64),
     /// By the statistics of the run in force.
     AtRun(i64),
+    /// By those statistics not more; only the pages know.
+    AtMost(i64),
     /// Only the pages know.
     Unknown,
 }
@@ -61,7 +69,7 @@ pub enum Total {
 impl Total {
     /// May this list be sorted by any column?
     pub const fn is_sortable(self) -> bool {
-        matches!(self, Self::Exactly(count) | Self::AtRun(count) if count <= SORTABLE)
+        matches!(self, Self::Exactly(count) | Self::AtRun(count) | Self::AtMost(count) if count <= SORTABLE)
     }
 }
 
@@ -72,7 +80,7 @@ pub struct Hits {
     pub stopped: Option<Cursor>,
 }
 
-/// One page of at most `limit` customers after `after`. Sorts that `total` forbids are the default.
+/// One page of at most `limit` customers after `after`. Sorts that the list cannot have are the default.
 pub fn page(
     connection: &Connection,
     told: Told,
@@ -82,16 +90,20 @@ pub fn page(
     limit: usize,
 ) -> rusqlite::Result<Page> {
     if matches!(total, Total::AtRun(0) | Total::Exactly(0)) {
-        return Ok(Page { customers: Vec::new(), next: None, stopped: false });
+        return Ok(Page { customers: Vec::new(), next: None, stopped: false, sorted: true });
     }
     // One more than fits tells whether there is another page.
-    let hits = match &filter.search {
-        Some(text) => search::search(connection, told, filter, text, after, limit + 1)?,
-        None if filter.sort != Sort::Known && total.is_sortable() => {
-            by_value(connection, told, filter, after, limit + 1)?
+    let (hits, sorted) = match (&filter.search, filter.sort) {
+        (Some(text), Sort::Known) => (search::search(connection, told, filter, text, after, limit + 1)?, true),
+        (Some(text), _) => found::sorted(connection, told, filter, text, after, limit + 1)?,
+        (None, sort) if sort != Sort::Known && total.is_sortable() => {
+            (by_value(connection, Source::of(told, filter), filter, after, limit + 1)?, true)
         }
-        None if filter.is_unscored() => unscored(connection, told, filter, after, limit + 1)?,
-        None => by_id(connection, told, filter, after, limit + 1)?,
+        (None, Sort::Email) => (by_email::by_email(connection, told, filter, after, limit + 1)?, true),
+        (None, sort) if filter.is_unscored() => {
+            (looked_at(connection, Source::of(told, filter), filter, after, limit + 1)?, sort == Sort::Known)
+        }
+        (None, sort) => (by_id(connection, told, filter, after, limit + 1)?, sort == Sort::Known),
     };
     let full = hits.found.len() > limit;
     let next =
@@ -103,7 +115,7 @@ pub fn page(
         .take(limit)
         .filter_map(|(id, _)| Customer::by_id(connection, told, *id).transpose())
         .collect::<rusqlite::Result<_>>()?;
-    Ok(Page { customers, next, stopped })
+    Ok(Page { customers, next, stopped, sorted })
 }
 
 /// Counts what can be counted cheaply: small shops exactly, others by the run's statistics.
@@ -121,18 +133,21 @@ pub fn total(connection: &Connection, told: Told, filter: &Filter) -> rusqlite::
         return connection.prepare_cached(&sql)?.query_row(&values[..], |row| row.get(0)).map(Total::Exactly);
     }
     let Some(run) = statistics::in_force(connection)? else { return Ok(Total::Unknown) };
+    let of_segment = |segment: &str| -> rusqlite::Result<i64> {
+        Ok(statistics::counts(connection, run.id)?.get(segment).copied().unwrap_or(0))
+    };
+    let of_scores = || -> rusqlite::Result<i64> {
+        let cells = statistics::cells(connection, run.id)?;
+        Ok(cells.iter().filter(|cell| filter.admits(cell.scores)).map(|cell| cell.customers).sum())
+    };
     Ok(match (&filter.segment, filter.has_scores()) {
+        // Of everybody, customers without an order included, no statistic tells.
         _ if filter.is_unscored() => Total::Unknown,
-        (Some(segment), false) => {
-            Total::AtRun(statistics::counts(connection, run.id)?.get(segment).copied().unwrap_or(0))
-        }
-        (None, true) => {
-            let cells = statistics::cells(connection, run.id)?;
-            Total::AtRun(cells.iter().filter(|cell| filter.admits(cell.scores)).map(|cell| cell.customers).sum())
-        }
-        // Of everybody, customers without an order included, no statistic tells; nor which of a
-        // segment's customers have a score.
-        (None, false) | (Some(_), true) => Total::Unknown,
+        (None, false) => Total::Unknown,
+        (Some(segment), false) => Total::AtRun(of_segment(segment)?),
+        (None, true) => Total::AtRun(of_scores()?),
+        // Nor which of a segment's customers have a score.
+        (Some(segment), true) => Total::AtMost(of_segment(segment)?.min(of_scores()?)),
     })
 }
 
@@ -228,20 +243,24 @@ fn by_id(
     Ok(Hits { found, stopped: None })
 }
 
-/// Newest (or oldest) known first, those without a score alone: nothing but a look tells, and they may be
+/// Newest (or oldest) known first, of whom nothing but a look tells whether they are meant: they may be
 /// few. At most [`LOOKED_AT`] customers are looked at.
-fn unscored(
+fn looked_at(
     connection: &Connection,
-    told: Told,
+    mut source: Source,
     filter: &Filter,
     after: Option<&Cursor>,
     limit: usize,
 ) -> rusqlite::Result<Hits> {
     let (beyond, order, start) = walk(filter, after);
-    let Source { from, conditions, .. } = Source::of(told, filter);
-    let sql = format!("SELECT c.id, {conditions} FROM {from} WHERE c.id {beyond} ?1 ORDER BY c.id {order} LIMIT ?2");
+    let (from_here, at_most) = (source.bind(start), source.bind(sql_limit(LOOKED_AT)));
+    let Source { from, key, conditions, values } = source;
+    let sql = format!(
+        "SELECT {key}, {conditions} FROM {from} WHERE {key} {beyond} {from_here} ORDER BY {key} {order} LIMIT {at_most}"
+    );
+    let values: Vec<&dyn ToSql> = values.iter().map(AsRef::as_ref).collect();
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query((start, sql_limit(LOOKED_AT)))?;
+    let mut rows = statement.query(&values[..])?;
     let mut hits = Hits { found: Vec::new(), stopped: None };
     let (mut looked_at, mut last) = (0, start);
     while hits.found.len() < limit
@@ -258,25 +277,25 @@ fn unscored(
     Ok(hits)
 }
 
-/// By a column without an index: every customer that the filter leaves is looked at.
+/// By a column without an index: every customer of the source is looked at.
 fn by_value(
     connection: &Connection,
-    told: Told,
+    mut source: Source,
     filter: &Filter,
     after: Option<&Cursor>,
     limit: usize,
 ) -> rusqlite::Result<Hits> {
-    // Customers without a value come last when descending; without an e-mail, last when ascending.
+    // Customers without a value come last when descending; without an e-mail, always.
     let value = match filter.sort {
         Sort::Known => "c.id",
-        Sort::Email => "coalesce(c.email_key, char(1114111))",
+        Sort::Email if filter.ascending => "coalesce(c.email_key, char(1114111))",
+        Sort::Email => "coalesce(c.email_key, '')",
         Sort::Orders => "c.order_count",
         Sort::Spent => "c.total_spent",
         Sort::LastOrder => "coalesce(c.last_order_at, -9223372036854775807)",
     };
     let (beyond, order) = if filter.ascending { (">", "ASC") } else { ("<", "DESC") };
     let is_text = filter.sort == Sort::Email;
-    let mut source = Source::of(told, filter);
     let beyond_cursor = match after {
         Some(Cursor::Text { text, id }) if is_text => {
             format!("AND ({value}, c.id) {beyond} ({}, {})", source.bind(text.clone()), source.bind(*id))

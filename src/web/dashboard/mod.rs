@@ -28,6 +28,7 @@ mod metrics;
 mod names;
 mod nights;
 mod notices;
+mod order;
 mod overview;
 mod place;
 mod runs;
@@ -221,7 +222,7 @@ pub fn router(state: DashboardState) -> Router {
         .route("/customers/{id}", get(customer::page))
         .route("/customers/{id}/erase", post(customer::erase::erase))
         .route("/runs", get(runs::list).post(runs::score_now))
-        .route("/runs.csv", get(export::runs))
+        .route("/runs.csv", get(runs::export::csv))
         .route("/runs/{id}", get(runs::detail::page))
         .route("/deliveries", get(deliveries::page))
         .route("/deliveries.csv", get(deliveries::export::csv))
@@ -230,12 +231,15 @@ pub fn router(state: DashboardState) -> Router {
         .route("/destinations", get(destinations::page))
         .route("/destinations.csv", get(destinations::export::csv))
         .route("/destinations/{name}/{action}", post(destinations::actions::act))
+        .route("/import.csv", get(import::export::csv))
         .route("/import/sample.csv", get(import::sample))
         .route("/import/{id}", get(import::detail::page))
         .route("/import/{id}/try", post(import::detail::try_out))
         .route("/import/{id}/start", post(import::detail::start))
         .route("/import/{id}/discard", post(import::detail::discard))
         .route("/import/{id}/rejected.csv", get(import::detail::rejected))
+        .route("/syncs", get(syncs::page))
+        .route("/syncs.csv", get(syncs::export::csv))
         .route("/login", get(login::page).post(login::sign_in))
         .route("/logout", post(login::sign_out))
         .route("/assets/quintile.css", get(view::style))

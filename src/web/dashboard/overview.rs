@@ -69,9 +69,10 @@ struct Figures {
 }
 
 struct Best {
-    label: String,
-    of_revenue: String,
-    of_customers: String,
+    /// "Champions bring"
+    brings: String,
+    of_revenue: Share,
+    of_customers: Share,
 }
 
 struct MoveRow {
@@ -159,9 +160,9 @@ fn figures(
         },
         revenue: words::money_rounded(Money(revenue), currency),
         best: segments.first().filter(|_| revenue > 0).map(|best| Best {
-            label: app.names.label(&best.segment),
-            of_revenue: Share::of(best.revenue.0, revenue).rounded(),
-            of_customers: Share::of(best.customers, run.scored).rounded(),
+            brings: format!("{} bring", app.names.label(&best.segment)),
+            of_revenue: Share::of(best.revenue.0, revenue),
+            of_customers: Share::of(best.customers, run.scored),
         }),
         moved: words::count(moved.total),
         up: words::count(moved.up),

@@ -1,6 +1,8 @@
 //! `GET /runs`: did the night work? `POST /runs`: score now.
 
 pub mod detail;
+pub mod export;
+mod filter;
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -11,9 +13,11 @@ use axum::{
 };
 use tokio::sync::mpsc::error::TrySendError;
 
+use self::filter::{Filter, TRIGGERS};
 use super::{
     App,
     definitions::terms,
+    order::{self, Column},
     statistics::{self, Run},
     syncs,
     view::{self, Chrome, Moment},
@@ -28,10 +32,13 @@ const PAGE: usize = 50;
 #[template(path = "runs.html")]
 struct Runs {
     chrome: Chrome,
+    filter: Filter,
+    columns: Vec<Column>,
     rows: Vec<Row>,
     /// What was fetched from the shop; under the newest runs alone.
     syncs: Vec<syncs::Row>,
-    first: bool,
+    csv: String,
+    first: Option<String>,
     next: Option<String>,
 }
 
@@ -57,26 +64,29 @@ pub async fn list(
     State(app): State<Arc<App>>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
-    let before: Option<i64> = view::parameter(&pairs, "after").and_then(|id| id.parse().ok());
+    let filter = Filter::from_pairs(&pairs);
+    let after: Option<i64> = view::parameter(&pairs, "after").and_then(|id| id.parse().ok());
     let reader = Arc::clone(&app);
-    let (chrome, mut runs, syncs) = app
+    let page = app
         .readers
         .read(move |connection| {
-            let runs = statistics::page(connection, before.unwrap_or(i64::MAX), PAGE + 1)?;
-            let syncs = if before.is_none() { syncs::latest(&reader, connection)? } else { Vec::new() };
+            let mut ids = filter.ids(connection, after, PAGE + 1)?;
+            let next = order::cut(&mut ids, PAGE);
+            let newest = after.is_none() && !filter.is_narrow() && filter.order.is_usual();
             let run = statistics::in_force(connection)?;
-            Ok((Chrome::new(&reader, connection, "runs", run.as_ref(), reader.clock.now())?, runs, syncs))
+            Ok(Runs {
+                chrome: Chrome::new(&reader, connection, "runs", run.as_ref(), reader.clock.now())?,
+                columns: filter.columns(),
+                rows: statistics::by_ids(connection, &ids)?.iter().map(|run| row(&reader, run)).collect(),
+                syncs: if newest { syncs::latest(&reader, connection)? } else { Vec::new() },
+                csv: filter.href("/runs.csv", None),
+                first: after.map(|_| filter.href("/runs", None)),
+                next: next.map(|last| filter.href("/runs", Some(last))),
+                filter,
+            })
         })
         .await?;
-    let more = runs.len() > PAGE;
-    runs.truncate(PAGE);
-    view::html(&Runs {
-        chrome,
-        next: runs.last().filter(|_| more).map(|run| format!("/runs?after={}", run.id)),
-        rows: runs.iter().map(|run| row(&app, run)).collect(),
-        syncs,
-        first: before.is_none(),
-    })
+    view::html(&page)
 }
 
 /// `POST /runs`: asks for a run and goes back to the Overview, which says so. When one is already
@@ -121,12 +131,7 @@ pub fn row(app: &App, run: &Run) -> Row {
         id: run.id,
         href: format!("/runs/{}", run.id),
         as_of: Moment::new(app, run.as_of),
-        trigger: match run.trigger.as_str() {
-            "scheduled" => "Nightly",
-            "catch_up" => "Caught up",
-            "manual" => "By hand",
-            _ => "Backfill",
-        },
+        trigger: TRIGGERS.iter().find(|(name, _)| *name == run.trigger).map_or("", |(_, words)| *words),
         tone,
         state,
         scored: count(run.scored),

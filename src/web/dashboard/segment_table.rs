@@ -1,4 +1,4 @@
-//! The rows of the segment table, on the Overview and on the page of all segments.
+//! The rows of the segment table, on the Overview, on the page of all segments and in its file.
 
 use std::collections::HashMap;
 
@@ -8,6 +8,7 @@ use super::{
     App,
     chart::{self, Spark},
     definitions::Share,
+    order::{Key, Order, down, up},
     statistics::{Run, SegmentCount, Week},
     words,
 };
@@ -72,6 +73,33 @@ pub fn rows(
             }
         })
         .collect()
+}
+
+/// What the table can be sorted by; the best segment first is the usual order. A share goes with its number.
+pub const KEYS: &[Key] = &[up("rank"), down("customers"), down("revenue"), down("spent"), down("change")];
+
+/// Sorts `segments`, which stand best first; `earlier` are the counts of the run before.
+pub fn sort(segments: &mut [SegmentCount], order: Order, earlier: Option<&HashMap<String, i64>>) {
+    let change = |segment: &SegmentCount| {
+        earlier.map(|counts| segment.customers - counts.get(&segment.segment).copied().unwrap_or(0))
+    };
+    let value = |segment: &SegmentCount| match order.by() {
+        "customers" => Some(segment.customers),
+        "revenue" => Some(segment.revenue.0),
+        "spent" => mean(segment).map(|mean| mean.0),
+        "change" => change(segment),
+        _ => None,
+    };
+    // Equals stay as they are, the better segment first.
+    if order.by() == KEYS[0].name {
+        if !order.ascending {
+            segments.reverse();
+        }
+    } else if order.ascending {
+        segments.sort_by_key(value);
+    } else {
+        segments.sort_by_key(|segment| std::cmp::Reverse(value(segment)));
+    }
 }
 
 /// Customers of a segment in each week; `None` where there was no run.

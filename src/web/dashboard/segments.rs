@@ -3,6 +3,7 @@
 mod bands;
 pub mod flow;
 mod sankey;
+mod wanted;
 
 use std::sync::Arc;
 
@@ -17,11 +18,13 @@ use self::{
     bands::Band,
     flow::Flow,
     sankey::{Bar, Ribbon, Sankey},
+    wanted::Wanted,
 };
 use super::{
     App, chart,
-    definitions::{self, Move, terms},
+    definitions::{self, Move},
     matrix::{self, Matrix},
+    order::{self, Column},
     segment_table::{self, SegmentRow},
     statistics::{self, Run, SegmentCount, Week},
     view::{self, Chrome, Moment},
@@ -38,11 +41,17 @@ struct Segments {
     chrome: Chrome,
     /// `None`: nothing was scored yet.
     figures: Option<Figures>,
+    csv: String,
     /// The page loads itself again, because something is being counted.
     again: bool,
 }
 
 struct Figures {
+    columns: Vec<Column>,
+    /// In which order they stand.
+    order: &'static str,
+    /// Kept by the form of the flow.
+    sort: Vec<(&'static str, &'static str)>,
     rows: Vec<SegmentRow>,
     total: String,
     sizes: Sizes,
@@ -121,18 +130,10 @@ pub async fn page(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
     let now = app.clock.now();
-    let run = |name| view::parameter(&pairs, name).and_then(|id| id.parse::<i64>().ok());
-    let wanted =
-        Wanted { from: run("from"), to: run("to"), unchanged: view::parameter(&pairs, "unchanged") == Some("1") };
+    let wanted = Wanted::from_pairs(&pairs);
     let reader = Arc::clone(&app);
     let page = app.readers.read(move |connection| Ok(load(&reader, connection, &wanted, now)?)).await?;
     view::html(&page)
-}
-
-struct Wanted {
-    from: Option<i64>,
-    to: Option<i64>,
-    unchanged: bool,
 }
 
 fn load(app: &App, connection: &Connection, wanted: &Wanted, now: Timestamp) -> rusqlite::Result<Segments> {
@@ -142,7 +143,8 @@ fn load(app: &App, connection: &Connection, wanted: &Wanted, now: Timestamp) -> 
     let figures = run.map(|run| figures(app, connection, &run, wanted)).transpose()?;
     let flow = figures.as_ref().and_then(|figures| figures.flow.as_ref());
     let again = flow.is_some_and(|flow| matches!(flow.found, Found::Counting(_)));
-    Ok(Segments { chrome, figures, again })
+    let csv = order::address("/segments.csv", wanted.order.pairs());
+    Ok(Segments { chrome, figures, csv, again })
 }
 
 fn figures(app: &App, connection: &Connection, run: &Run, wanted: &Wanted) -> rusqlite::Result<Figures> {
@@ -150,8 +152,17 @@ fn figures(app: &App, connection: &Connection, run: &Run, wanted: &Wanted) -> ru
     let earlier = before.as_ref().map(|before| statistics::counts(connection, before.id)).transpose()?;
     let segments = statistics::segments(connection, run.id)?;
     let weeks = statistics::weeks(connection, run)?;
+    let mut sorted = segments.clone();
+    segment_table::sort(&mut sorted, wanted.order, earlier.as_ref());
     Ok(Figures {
-        rows: segment_table::rows(app, &weeks, run, earlier.as_ref(), &segments),
+        columns: wanted.columns(),
+        order: match wanted.order.by() {
+            "rank" if wanted.order.ascending => "The best segment first, as the rules rank them.",
+            "rank" => "The best segment last, as the rules rank them.",
+            _ => "",
+        },
+        sort: wanted.order.pairs(),
+        rows: segment_table::rows(app, &weeks, run, earlier.as_ref(), &sorted),
         total: words::counted(run.scored, "customer", "customers"),
         sizes: sizes(app, &weeks, &segments),
         flow: before.map(|before| flow_view(app, connection, run, &before, wanted)).transpose()?,

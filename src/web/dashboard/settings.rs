@@ -7,7 +7,7 @@ use axum::{extract::State, response::Response};
 use rusqlite::Connection;
 
 use super::{
-    App,
+    App, statistics,
     view::{self, Chrome, Moment},
     words,
 };
@@ -83,13 +83,18 @@ impl BackupCard {
 /// `GET /settings`
 pub async fn page(State(app): State<Arc<App>>) -> Result<Response, PageError> {
     let reader = Arc::clone(&app);
-    let (file, backups) = app
+    let now = app.clock.now();
+    let (chrome, file, backups) = app
         .readers
-        .read(move |connection| Ok((File::look(connection)?, BackupCard::look(&reader, reader.clock.now()))))
+        .read(move |connection| {
+            let run = statistics::in_force(connection)?;
+            let chrome = Chrome::new(&reader, connection, "settings", run.as_ref(), now)?;
+            Ok((chrome, File::look(connection)?, BackupCard::look(&reader, now)))
+        })
         .await?;
     let name = app.config_path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     view::html(&Settings {
-        chrome: Chrome::plain(&app, "settings"),
+        chrome,
         config_path: app.config_path.display().to_string(),
         advice: advice::all(&app.config, &app.config_path),
         sections: app

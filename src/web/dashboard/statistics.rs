@@ -54,8 +54,9 @@ pub struct Run {
 static RUN: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT id, trigger, state, as_of, started_at, scored_at, emitted_at, finished_at, attempts, retry_at, error,
-           baseline, remap, held, missed, ties, window_days, scored, changed, score_ms, rank_ms, write_ms, emit_ms, {MOVES}
-         FROM runs"
+           baseline, remap, held, missed, ties, window_days, scored, changed, score_ms, rank_ms, write_ms, emit_ms, {}
+         FROM runs",
+        MOVES.join(", ")
     )
 });
 
@@ -120,6 +121,11 @@ pub fn latest(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Run
 
 pub fn by_id(connection: &Connection, id: i64) -> rusqlite::Result<Option<Run>> {
     connection.prepare_cached(&format!("{} WHERE id = ?1", *RUN))?.query_row([id], Run::from_row).optional()
+}
+
+/// Runs in this order; those that are gone are left out.
+pub fn by_ids(connection: &Connection, ids: &[i64]) -> rusqlite::Result<Vec<Run>> {
+    ids.iter().filter_map(|id| by_id(connection, *id).transpose()).collect()
 }
 
 /// Runs newest first, those with a smaller id than `before`.

@@ -1,8 +1,12 @@
-//! What was fetched from the shop: a card under the runs, the state on the page Import, and a notice
-//! when the last pull failed.
+//! What was fetched from the shop: a page, a card under the runs, the state on the page Import, and a
+//! notice when the last pull failed.
+
+pub mod export;
+mod list;
 
 use rusqlite::{Connection, OptionalExtension};
 
+pub use self::list::page;
 use super::{
     App,
     notices::Notice,
@@ -62,7 +66,7 @@ pub fn fetching(app: &App, connection: &Connection, now: Timestamp) -> rusqlite:
     let every_hours = app.config.sync.every_hours;
     let next = schedule::next(last, every_hours, view::next_run(app, now), now);
     Ok(Some(Fetching {
-        last: rows(app, connection, 1)?.pop(),
+        last: newest(app, connection, 1)?.pop(),
         next: if next <= now { "at once".to_owned() } else { Moment::near(app, next, now).text },
         every_hours,
     }))
@@ -70,16 +74,22 @@ pub fn fetching(app: &App, connection: &Connection, now: Timestamp) -> rusqlite:
 
 /// The latest pulls.
 pub fn latest(app: &App, connection: &Connection) -> rusqlite::Result<Vec<Row>> {
-    rows(app, connection, SHOWN)
+    newest(app, connection, SHOWN)
 }
 
-fn rows(app: &App, connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Row>> {
-    let mut statement = connection.prepare(
+fn newest(app: &App, connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Row>> {
+    let ids = list::Filter::default().ids(connection, None, limit)?;
+    rows(app, connection, &ids)
+}
+
+/// The pulls of these ids.
+fn rows(app: &App, connection: &Connection, ids: &[i64]) -> rusqlite::Result<Vec<Row>> {
+    let mut statement = connection.prepare_cached(
         "SELECT started_at, state, since, orders_read, orders_new, orders_updated, orders_deleted, orders_missed,
            coalesce(error || char(10), '') || coalesce(remarks, '')
-         FROM syncs ORDER BY id DESC LIMIT ?1",
+         FROM syncs WHERE id = ?1",
     )?;
-    let rows = statement.query_map([limit], |row| {
+    let row = |row: &rusqlite::Row<'_>| {
         let count = |index| row.get(index).map(words::count);
         let since: Option<Timestamp> = row.get(2)?;
         let state: String = row.get(1)?;
@@ -98,8 +108,8 @@ fn rows(app: &App, connection: &Connection, limit: usize) -> rusqlite::Result<Ve
             missed: row.get::<_, Option<i64>>(7)?.map_or_else(|| "–".to_owned(), words::count),
             note: note.trim().lines().collect::<Vec<_>>().join("; "),
         })
-    })?;
-    rows.collect()
+    };
+    ids.iter().filter_map(|id| statement.query_row([id], row).optional().transpose()).collect()
 }
 
 /// The state as people say it, and its tone.
@@ -128,6 +138,6 @@ pub fn notice(app: &App, connection: &Connection) -> rusqlite::Result<Option<Not
             words::sentence(&error)
         ),
         commands: vec!["quintile sync".to_owned()],
-        link: Some(("/runs".to_owned(), "What was fetched")),
+        link: Some(("/syncs".to_owned(), "What was fetched")),
     }))
 }

@@ -122,11 +122,6 @@ impl Chrome {
         Self::bare(app, false)
     }
 
-    /// The frame of a page without numbers.
-    pub fn plain(app: &App, page: &'static str) -> Self {
-        Self { page, ..Self::bare(app, true) }
-    }
-
     /// The frame of a page that must come out even when the database cannot be read.
     fn bare(app: &App, inside: bool) -> Self {
         let shop = &app.config.shop;

@@ -33,7 +33,7 @@ fn a_shop_without_a_run_is_told_what_makes_segments() {
     assert_eq!(csv.lines().count(), 1);
     let page = shop.get("/segments/champion");
     assert_eq!((page.status, page.text("h1")), (StatusCode::OK, "Champions".to_owned()));
-    assert!(page.text(".list").contains("Nobody is in this segment."));
+    assert!(page.text(".list").contains("Nothing was scored yet."));
 }
 
 #[test]

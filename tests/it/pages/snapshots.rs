@@ -113,6 +113,7 @@ fn customers() {
             ("customers_sorted", "/customers?segment=hibernating&sort=spent&dir=asc"),
             ("customers_not_scored", "/customers?segment=none"),
             ("customers_found", "/customers?q=anna.5"),
+            ("customers_found_and_sorted", "/customers?q=anna.5&sort=orders"),
             ("customers_not_found", "/customers?q=nobody%40nowhere"),
             ("customers_of_an_unknown_segment", "/customers?segment=xyz"),
             ("customer", &format!("/customers/{id}")),
@@ -127,7 +128,24 @@ fn customers() {
 #[test]
 fn runs() {
     let shop = shop();
-    pages(&shop, &[("runs", "/runs"), ("run", "/runs/25"), ("run_first", "/runs/12"), ("run_unknown", "/runs/999")]);
+    pages(
+        &shop,
+        &[
+            ("runs", "/runs"),
+            ("runs_filtered_and_sorted", "/runs?trigger=scheduled&changed=1&sort=moved"),
+            ("runs_none_match", "/runs?trigger=manual&failed=1"),
+            ("run", "/runs/25"),
+            ("run_first", "/runs/12"),
+            ("run_unknown", "/runs/999"),
+            ("fetched_without_any", "/syncs"),
+        ],
+    );
+    shop.execute(
+        "INSERT INTO syncs (trigger, mode, state, since, watermark, started_at, finished_at, orders_read, orders_new, orders_missed, error)
+         VALUES ('scheduled', 'full', 'done', NULL, 1, 1795000000000, 1795000060000, 41000, 41000, NULL, NULL),
+                ('manual', 'incremental', 'failed', 1795000000000, 2, 1795100000000, 1795100060000, 3, 1, 2, 'the shop is closed')",
+    );
+    pages(&shop, &[("fetched", "/syncs"), ("fetched_failed_only", "/syncs?failed=1&sort=missed")]);
     pages(&Shop::empty(), &[("runs_without_any", "/runs")]);
 }
 

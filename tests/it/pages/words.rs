@@ -6,7 +6,7 @@ use crate::support::{
 };
 
 /// Those that show customers or deliveries of a shop that was scored.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
     "/segments",
     "/segments/lost",
@@ -14,6 +14,7 @@ const PAGES: [&str; 11] = [
     "/customers/3",
     "/runs",
     "/runs/25",
+    "/syncs",
     "/deliveries",
     "/deliveries/3",
     "/destinations",
@@ -72,14 +73,14 @@ fn runs_to_compare_are_named_and_those_that_are_not_there_are_said() {
 fn lists_say_their_order() {
     let shop = Shop::scored(2000);
     for (path, said) in [
-        ("/customers", "The newest customer first. Columns with a link sort the list."),
-        ("/customers?dir=asc", "The oldest customer first. Columns with a link sort the list."),
+        ("/customers", "The newest customer first. Columns with an arrow sort the list."),
+        ("/customers?dir=asc", "The oldest customer first. Columns with an arrow sort the list."),
         ("/customers?q=anna", "Whole ids first, then e-mails by the alphabet, then names, the newest customer first."),
         ("/deliveries?state=delivered", "The newest first. Oldest first"),
         ("/deliveries?state=delivered&order=oldest", "The oldest first. Newest first"),
         ("/deliveries?state=delivered&run=25", "By destination, then the newest first. Oldest first"),
-        ("/runs", "Every scoring of all customers, the newest first."),
-        ("/destinations", "in the order of the configuration."),
+        ("/runs", "The newest first. Columns with an arrow sort the list."),
+        ("/destinations", "Order: Configuration"),
         ("/segments", "The best segment first, as the rules rank them."),
     ] {
         let text = shop.get(path).text("#main");

@@ -164,7 +164,7 @@ pub fn of_page(page: &str) -> &'static [Term] {
         ],
         "deliveries" => &[DELIVERY, WAITING, RETRYING, HELD, GAVE_UP, DELIVERED, NOT_SENT, COUNTS],
         "destinations" => &[HEALTHY, UNSTEADY, FAILING, PAUSED, DISABLED, QUEUE, ANSWERS_IN, LATENCY],
-        "import" => &[COUNTED, BROUGHT, REJECTED],
+        "import" => &[COUNTED, BROUGHT, REJECTED, MISSED],
         "settings" => &[FREE, LOG],
         _ => &[],
     }

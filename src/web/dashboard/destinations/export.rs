@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::{extract::State, response::Response};
+use axum::{
+    extract::{Query, State},
+    response::Response,
+};
 
-use super::{gets, latency};
+use super::{
+    fares::{self, Fare},
+    gets,
+};
 use crate::{
     model::spreadsheet::guarded,
-    outbox,
     web::dashboard::{
         App,
-        deliveries::queue,
         export::{stream, time},
     },
 };
@@ -32,34 +36,35 @@ const HEADERS: [&str; 14] = [
     "batch",
 ];
 
-/// `GET /destinations.csv`. `queue` stops at [`queue::COUNTED`], as on the page.
-pub async fn csv(State(app): State<Arc<App>>) -> Response {
-    let (reader, now) = (Arc::clone(&app), app.clock.now());
+/// `GET /destinations.csv`. `queue` stops at [`queue::COUNTED`](crate::web::dashboard::deliveries::queue::COUNTED), as on
+/// the page.
+pub async fn csv(State(app): State<Arc<App>>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
+    let (reader, now, order) = (Arc::clone(&app), app.clock.now(), fares::order_of(&pairs));
     stream(&app, "destinations.csv", move |connection, out| {
         out.rows([HEADERS.map(str::to_owned).to_vec()])?;
-        let latencies = latency::of_newest(connection)?;
-        for (index, destination) in reader.config.destination.iter().enumerate() {
-            let name = &destination.name;
-            let health = outbox::health(connection, name, now)?;
-            let latency = latencies.get(name).copied().unwrap_or_default();
-            let number = |value: Option<i64>| value.map(|value| value.to_string()).unwrap_or_default();
-            out.rows([vec![
-                guarded(name).into_owned(),
-                destination.kind.clone(),
-                health.state.to_string(),
-                guarded(health.reason.as_deref().unwrap_or_default()).into_owned(),
-                time(Some(health.since)),
-                time(health.probe_at),
-                time(health.wait_until),
-                queue::open(connection, name)?.to_string(),
-                number(latency.answers),
-                number(latency.arrives),
-                health.failures.to_string(),
-                reader.addresses.get(index).map(|address| guarded(address).into_owned()).unwrap_or_default(),
-                guarded(&gets(&reader, destination)).into_owned(),
-                destination.batch.to_string(),
-            ]])?;
-        }
-        Ok(())
+        let fares = fares::load(&reader, connection, order, now)?;
+        out.rows(fares.iter().map(|fare| row(&reader, fare)))
     })
+}
+
+fn row(app: &App, fare: &Fare) -> Vec<String> {
+    let Fare { index, health, queue, latency } = fare;
+    let destination = &app.config.destination[*index];
+    let number = |value: Option<i64>| value.map(|value| value.to_string()).unwrap_or_default();
+    vec![
+        guarded(&destination.name).into_owned(),
+        destination.kind.clone(),
+        health.state.to_string(),
+        guarded(health.reason.as_deref().unwrap_or_default()).into_owned(),
+        time(Some(health.since)),
+        time(health.probe_at),
+        time(health.wait_until),
+        queue.to_string(),
+        number(latency.answers),
+        number(latency.arrives),
+        health.failures.to_string(),
+        app.addresses.get(*index).map(|address| guarded(address).into_owned()).unwrap_or_default(),
+        guarded(&gets(app, destination)).into_owned(),
+        destination.batch.to_string(),
+    ]
 }

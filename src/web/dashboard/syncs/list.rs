@@ -1,0 +1,127 @@
+//! `GET /syncs`: what was fetched from the shop, and did it work?
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Query, State},
+    response::Response,
+};
+use rusqlite::Connection;
+
+use super::{Row, rows};
+use crate::web::{
+    dashboard::{
+        App,
+        definitions::terms,
+        order::{self, Column, Key, Order, Small, down},
+        statistics,
+        view::{self, Chrome},
+    },
+    error::PageError,
+};
+
+/// Pulls on a page.
+const PAGE: usize = 50;
+/// Where nothing could have told of what was missed, there is no number.
+const KEYS: &[Key] = &[down("started"), down("orders"), down("new"), down("updated"), down("deleted"), down("missed")];
+
+#[derive(Template)]
+#[template(path = "syncs.html")]
+struct Syncs {
+    chrome: Chrome,
+    filter: Filter,
+    columns: Vec<Column>,
+    rows: Vec<Row>,
+    csv: String,
+    first: Option<String>,
+    next: Option<String>,
+    /// There is something to ask the shop with.
+    is_set_up: bool,
+}
+
+/// What the address of the list says.
+#[derive(Clone, Copy)]
+pub struct Filter {
+    failed: bool,
+    order: Order,
+}
+
+impl Default for Filter {
+    /// All, the newest first.
+    fn default() -> Self {
+        Self::from_pairs(&[])
+    }
+}
+
+impl Filter {
+    pub fn from_pairs(pairs: &[(String, String)]) -> Self {
+        Self { failed: view::parameter(pairs, "failed") == Some("1"), order: Order::from_pairs(KEYS, pairs) }
+    }
+
+    fn href(self, path: &str, after: Option<i64>) -> String {
+        let after = after.map(|id| id.to_string());
+        let failed = self.failed.then_some(("failed", "1"));
+        let after = after.as_deref().map(|id| ("after", id));
+        order::address(path, failed.into_iter().chain(self.order.pairs()).chain(after))
+    }
+
+    /// The ids of those that it shows. There are a few a day: all of them are looked at.
+    pub fn ids(self, connection: &Connection, after: Option<i64>, limit: usize) -> rusqlite::Result<Vec<i64>> {
+        let value = match self.order.by() {
+            "orders" => "orders_read",
+            "new" => "orders_new",
+            "updated" => "orders_updated",
+            "deleted" => "orders_deleted",
+            "missed" => "coalesce(orders_missed, -1)",
+            _ => "id",
+        };
+        let conditions = if self.failed { "state = 'failed'" } else { "TRUE" };
+        let syncs = Small { table: "syncs", conditions: conditions.to_owned(), value };
+        order::ids(connection, &syncs, self.order.ascending, after, limit)
+    }
+
+    fn columns(self) -> Vec<Column> {
+        let sorted =
+            |name, column| self.order.column(name, column, |order| Self { order, ..self }.href("/syncs", None));
+        vec![
+            sorted("started", Column::new("Started", None, "")),
+            Column::new("State", None, ""),
+            Column::new("What changed", None, ""),
+            sorted("orders", Column::new("Orders", None, "n")),
+            sorted("new", Column::new("New", None, "n")),
+            sorted("updated", Column::new("Updated", None, "n")),
+            sorted("deleted", Column::new("Deleted", None, "n")),
+            sorted("missed", Column::new("Missed", Some(terms::MISSED), "n")),
+            Column::new("Note", None, "pad"),
+        ]
+    }
+}
+
+/// `GET /syncs`
+pub async fn page(
+    State(app): State<Arc<App>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
+    let (filter, reader) = (Filter::from_pairs(&pairs), Arc::clone(&app));
+    let after: Option<i64> = view::parameter(&pairs, "after").and_then(|id| id.parse().ok());
+    let page = app
+        .readers
+        .read(move |connection| {
+            let mut ids = filter.ids(connection, after, PAGE + 1)?;
+            let next = order::cut(&mut ids, PAGE);
+            let run = statistics::in_force(connection)?;
+            Ok(Syncs {
+                chrome: Chrome::new(&reader, connection, "import", run.as_ref(), reader.clock.now())?,
+                filter,
+                columns: filter.columns(),
+                rows: rows(&reader, connection, &ids)?,
+                csv: filter.href("/syncs.csv", None),
+                first: after.map(|_| filter.href("/syncs", None)),
+                next: next.map(|last| filter.href("/syncs", Some(last))),
+                is_set_up: reader.config.shopify.is_configured(),
+            })
+        })
+        .await?;
+    view::html(&page)
+}
