@@ -23,7 +23,6 @@ use std::{
 };
 
 use anyhow::Context;
-use rusqlite::Connection;
 
 use super::csv::{self, Input, Preview, Settings, Unusable};
 use crate::{
@@ -262,12 +261,4 @@ impl Drop for Occupied {
     fn drop(&mut self) {
         *self.inner.running() = None;
     }
-}
-
-/// The newest import that somebody or something waits for, if any: for a line on other pages.
-///
-/// # Errors
-/// Those of the database.
-pub fn newest_open(connection: &Connection) -> rusqlite::Result<Option<Import>> {
-    Ok(table::list(connection)?.into_iter().find(|import| import.state.is_open()))
 }
