@@ -14,12 +14,13 @@ use quintile::model::{Source, Timestamp};
 use serde_json::json;
 
 use super::{
-    bodies::{Buyer, Order, redact, unusable},
+    bodies::{redact, unusable},
     machine::Machine,
 };
 use crate::support::{
     http,
     merchant::{ORDERS_SECRET, SHOP, SHOPIFY_SECRET},
+    orders::{Buyer, Order},
     shop::sign,
 };
 
@@ -162,7 +163,7 @@ impl Books {
         let source = [SHOPIFY, SHOPIFY, WOOCOMMERCE, API][self.dice.usize(..4)];
         let id = 1000 + self.orders.len() as u64;
         let buyer = match self.dice.u32(..8) {
-            0 => Buyer::Guest(self.dice.u64(..GUESTS)),
+            0 => Buyer::Guest(CUSTOMERS + 1 + self.dice.u64(..GUESTS)),
             _ => Buyer::Known(source, 1 + self.dice.u64(..CUSTOMERS)),
         };
         let days = if self.dice.u32(..6) == 0 { self.dice.i64(0..60) } else { 0 };

@@ -8,10 +8,11 @@ use quintile::{
 };
 use rusqlite::Connection;
 
-use super::{Soak, bodies::Buyer, say, tools::TOOLS};
+use super::{Soak, say, tools::TOOLS};
 use crate::{
     scoring::model,
     support::{
+        orders::Buyer,
         scored_shop::noon,
         shop::{LABEL, rows},
     },
