@@ -249,7 +249,7 @@ impl World {
                 },
             )?;
             for (seq, kind, paths, state) in told {
-                let wanted = i64::from(kind != "customer/redacted" || tool.hears_of_erasures);
+                let wanted = i64::from(kind != "customer/redacted" || !tool.asks_consent);
                 ensure!(paths == wanted, "event {seq} ({kind}) has {paths} deliveries to {}, not {wanted}", tool.name);
                 let known = tool.known.contains(&seq);
                 ensure!(

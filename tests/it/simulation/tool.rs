@@ -65,8 +65,7 @@ pub struct Tool {
     pub steps: usize,
     /// One request after the other, in order.
     pub in_a_row: bool,
-    pub hears_of_erasures: bool,
-    /// It is told only of customers who agreed.
+    /// It is told only of customers who agreed, and of no erasures.
     pub asks_consent: bool,
     /// The merchant paused it, or it asked for nothing more: it must not be sent to.
     pub closed: bool,
@@ -93,7 +92,6 @@ impl Tool {
             mood: Mood::Answers(200),
             steps,
             in_a_row,
-            hears_of_erasures: steps == 1,
             asks_consent: steps > 1,
             closed: false,
             messages: BTreeMap::new(),

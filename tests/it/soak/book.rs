@@ -91,11 +91,11 @@ impl Book {
         if request.again {
             return Ok(());
         }
-        events.into_iter().try_for_each(|(seq, customer)| self.is_in_order(request, seq, customer))
+        events.iter().try_for_each(|(seq, customer)| self.is_in_order(request, *seq, customer))
     }
 
     /// A message tells of an event for the first time, or tells it after another that was refused.
-    fn is_in_order(&mut self, request: &Request, seq: i64, customer: String) -> Result<(), String> {
+    fn is_in_order(&mut self, request: &Request, seq: i64, customer: &str) -> Result<(), String> {
         let tool = request.tool;
         match self.known.get(&(tool, seq)) {
             // The answer was lost, and the same tool refused what came again.
@@ -106,7 +106,7 @@ impl Book {
         if self.overtaken.contains(&(tool, seq)) {
             return Ok(()); // it had ended, and the merchant had it tried again
         }
-        match self.latest.insert((tool, customer.clone()), (seq, request.message.clone())) {
+        match self.latest.insert((tool, customer.to_owned()), (seq, request.message.clone())) {
             Some((before, _)) if before > seq => Err(format!("event {seq} of {customer} came after {before}")),
             Some((before, _)) if before < seq && !self.known.contains_key(&(tool, before)) => {
                 self.overtaken.insert((tool, before));
@@ -138,5 +138,58 @@ fn told(body: &[u8]) -> Option<Vec<(i64, String)>> {
     match body["data"]["events"].as_array() {
         Some(events) => events.iter().map(one).collect(),
         None => Some(vec![one(&body)?]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a book finds wrong in these requests: message, event and life of each. Life 1 was killed, life 2
+    /// stopped; all are about one customer and answered 2xx, if so told.
+    fn wrong(requests: &[(&str, i64, u32)], taken: bool) -> String {
+        let mut book = Book { lost_answers: [(1, true), (2, false)].into(), ..Book::default() };
+        for (message, seq, life) in requests {
+            let request = Request {
+                tool: 0,
+                step: 0,
+                message: (*message).to_owned(),
+                again: false,
+                signed: Some(true),
+                body: format!("{{\"seq\":{seq},\"data\":{{\"customerId\":\"7\"}}}}").into_bytes(),
+            };
+            book.arrives(&request, *life);
+            if taken {
+                book.is_taken(&request, *life);
+            }
+        }
+        book.wrong.join("; ")
+    }
+
+    #[test]
+    fn what_a_kill_may_repeat_and_what_nothing_may() {
+        assert_eq!(wrong(&[("a", 1, 1), ("a", 1, 2), ("b", 2, 2)], true), "");
+        assert!(wrong(&[("a", 1, 2), ("a", 1, 3)], true).contains("taken in life 2, which lost no answer"));
+        assert!(wrong(&[("a", 1, 3), ("a", 1, 3)], true).contains("taken in life 3"));
+        assert!(wrong(&[("a", 1, 2), ("b", 1, 2)], true).contains("taken in another message"));
+        assert!(wrong(&[("a", 2, 2), ("b", 1, 2)], true).contains("event 1 of 7 came after 2"));
+        assert!(wrong(&[("a", 1, 2), ("a", 2, 2)], true).contains("its body has changed"));
+    }
+
+    #[test]
+    fn what_was_refused_comes_again_until_it_is_overtaken() {
+        assert_eq!(wrong(&[("a", 1, 2), ("a", 1, 2), ("b", 2, 2), ("c", 1, 2)], false), "");
+        let mut book = Book::default();
+        let request = |seq: i64| Request {
+            tool: 0,
+            step: 0,
+            message: format!("m{seq}"),
+            again: false,
+            signed: None,
+            body: format!("{{\"seq\":{seq},\"data\":{{\"customerId\":\"7\"}}}}").into_bytes(),
+        };
+        book.arrives(&request(1), 1);
+        book.arrives(&request(2), 1);
+        assert_eq!(book.overtaken, [(0, 1)].into(), "to be looked up at the end");
     }
 }

@@ -164,11 +164,40 @@ pub fn look_at(folder: &Path) -> Files {
     }
 }
 
-fn mega(bytes: u64) -> f64 {
+pub fn mega(bytes: u64) -> f64 {
     number(bytes) / 1e6
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for a table")]
 fn number(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A soak in which memory and the database go from one size to another.
+    fn soak(memory: [u64; 2], bytes_per_row: [u64; 2]) -> Gauge {
+        let mut gauge = Gauge::default();
+        let mut files = Files::default();
+        for part in 0..100_u32 {
+            let at = f64::from(part) / 100.0;
+            let late = usize::from(part >= 50);
+            gauge.memory(at, 4, memory[late]);
+            files = Files { at, rows: files.rows + 10, database: files.database + 10 * bytes_per_row[late], ..files };
+            gauge.files(files.clone());
+        }
+        gauge
+    }
+
+    #[test]
+    fn what_grows_is_told_and_what_stays_is_not() {
+        assert_eq!(soak([50_000, 55_000], [700, 700]).grown(), Vec::<String>::new());
+        assert!(soak([50_000, 70_000], [700, 700]).grown()[0].contains("3 s old, it takes 70000 KiB"));
+        assert!(soak([50_000, 50_000], [700, 1400]).grown()[0].contains("takes 1400 bytes late"));
+        let mut gauge = Gauge::default();
+        gauge.files(Files { wal: LONGEST_WAL + 1, ..Files::default() });
+        assert_eq!(gauge.grown().len(), 1);
+    }
 }
