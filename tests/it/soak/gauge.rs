@@ -9,8 +9,9 @@ const AGES: [u64; 6] = [1, 3, 6, 12, 25, 50];
 const MORE_KIB: u64 = 12 * 1024;
 /// The log between two checkpoints, and what is written while a backup reads.
 const LONGEST_WAL: u64 = 48 << 20;
-/// Kept are 7 daily and 4 weekly; beside them the one that a kill left half written.
-const MOST_BACKUPS: usize = 7 + 4 + 1;
+/// Kept are 7 daily and 4 weekly; beside them the newest before an old one goes, or what a kill left
+/// half written, with its journal.
+const MOST_BACKUPS: usize = 7 + 4 + 2;
 /// Bytes that a stored message or event may take late in the soak, of what it took early.
 const MORE_PER_ROW: f64 = 1.25;
 
