@@ -14,6 +14,8 @@ const LONGEST_WAL: u64 = 48 << 20;
 const MOST_BACKUPS: usize = 7 + 4 + 2;
 /// Bytes that a stored message or event may take late in the soak, of what it took early.
 const MORE_PER_ROW: f64 = 1.25;
+/// Fewer new rows than these say nothing of that.
+const ENOUGH_ROWS: u64 = 5_000;
 
 #[derive(Debug, Default)]
 pub struct Gauge {
@@ -135,7 +137,7 @@ impl Gauge {
         let per_row = |from: f64, to: f64| {
             let part: Vec<&Files> = self.files.iter().filter(|files| (from..to).contains(&files.at)).collect();
             let (first, last) = (part.first()?, part.last()?);
-            (last.rows > first.rows)
+            (last.rows >= first.rows + ENOUGH_ROWS)
                 .then(|| (number(last.database) - number(first.database)) / number(last.rows - first.rows))
         };
         if let (Some(early), Some(late)) = (per_row(0.05, 0.35), per_row(0.65, 1.1))
@@ -186,7 +188,7 @@ mod tests {
             let at = f64::from(part) / 100.0;
             let late = usize::from(part >= 50);
             gauge.memory(at, 4, memory[late]);
-            files = Files { at, rows: files.rows + 10, database: files.database + 10 * bytes_per_row[late], ..files };
+            files = Files { at, rows: files.rows + 300, database: files.database + 300 * bytes_per_row[late], ..files };
             gauge.files(files.clone());
         }
         gauge
