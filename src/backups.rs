@@ -161,9 +161,11 @@ impl Backups {
 
     fn try_make(&self, folder: &Path, now: Timestamp) -> anyhow::Result<Backup> {
         db::make_private_folder(folder)?;
+        self.remove_half_written(folder);
         let backup = db::back_up(&self.database, &folder.join(self.name(now)))?;
         self.remove_old(folder)?;
         if let Some(second) = &self.copy_to {
+            self.remove_half_written(second);
             copy(&backup.path, second).with_context(|| {
                 format!("the backup {} could not be copied to {}", backup.path.display(), second.display())
             })?;
@@ -179,15 +181,19 @@ impl Backups {
             fs::remove_file(&old.path).with_context(cannot)?;
             tracing::info!(path = %old.path.display(), "removed a backup whose time is over");
         }
-        // What a crash left half written.
-        for entry in fs::read_dir(folder).with_context(cannot)?.filter_map(Result::ok) {
+        Ok(())
+    }
+
+    /// Removes what a crash left half written. Before the next one is begun: where every night ends in a
+    /// crash, what they leave must not fill the disk.
+    fn remove_half_written(&self, folder: &Path) {
+        for entry in fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
             let name = entry.file_name().to_string_lossy().into_owned();
             let whole = name.strip_suffix(db::PARTIAL).or_else(|| name.strip_suffix(JOURNAL_OF_PARTIAL));
             if whole.is_some_and(|whole| self.time_in(whole).is_some()) {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        Ok(())
     }
 
     /// Those in `folder`, the newest first.

@@ -84,6 +84,19 @@ fn old_ones_go_and_what_is_not_ours_stays() {
 }
 
 #[test]
+fn what_a_crash_left_goes_though_the_next_one_fails_too() {
+    let (_folder, config, _database) = shop();
+    let config = Config { database: crate::config::Database { path: config.database.path.join("gone") }, ..config };
+    let folder = &config.backup.folder;
+    fs::create_dir_all(folder).unwrap();
+    for left in ["gone-20261101T020512Z.db.partial", "gone-20261101T020512Z.db.partial-journal"] {
+        fs::write(folder.join(left), "half").unwrap();
+    }
+    Backups::from_config(&config).make(night(2)).unwrap_err();
+    assert_eq!(names(folder), [""; 0]);
+}
+
+#[test]
 fn what_cannot_be_made_is_told_until_it_can() {
     let (_folder, config, _database) = shop();
     let backups = Backups::from_config(&config);

@@ -17,7 +17,7 @@ use anyhow::anyhow;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Condition, Damaged, holder};
+use super::{Condition, Damaged, holder, touch};
 
 /// Jobs waiting beyond which [`Writer::try_write`] refuses: a flood gets a fast "later" instead
 /// of growing memory.
@@ -247,8 +247,9 @@ fn alone<T>(
     job: impl FnOnce(&Transaction<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let result = caught(transaction, job);
-    if result.is_err() {
-        // An empty transaction is left to commit. SQLite may have rolled back by itself.
+    // If SQLite has rolled back by itself, `run_group` sees that, whatever the job says.
+    if result.is_err() && !transaction.is_autocommit() {
+        // An empty transaction is left to commit.
         let _ = transaction.execute_batch("ROLLBACK");
         // Without a transaction the group fails; the job's own error says more.
         let _ = transaction.execute_batch("BEGIN IMMEDIATE");
@@ -370,6 +371,10 @@ fn commit_together(
         }
         // One of them met it: nothing of the others is trusted to a damaged file either.
         refuse_damage(condition)?;
+    }
+    // Where nothing was written, a commit would not tell that something can be.
+    if condition.trouble().is_some() {
+        touch(&transaction)?;
     }
     Ok(transaction.commit()?)
 }

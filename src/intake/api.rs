@@ -72,9 +72,9 @@ impl Prepared {
             let Ok(orders) = &self.orders else { return Ok(self.unreadable()) };
             // Worked out again for the answer alone.
             tx.execute_batch("SAVEPOINT again")?;
-            let answer = Self::apply(tx, rules, orders, self.message.received_at);
+            let answer = Self::apply(tx, rules, orders, self.message.received_at)?;
             tx.execute_batch("ROLLBACK TO again; RELEASE again")?;
-            return Ok(Outcome::Answered(answer?));
+            return Ok(Outcome::Answered(answer));
         }
         let (decided, outcome) = self.decide(tx, rules, self.message.received_at)?;
         inbox::insert(tx, &self.message, &self.body_hash, &decided)?;

@@ -250,7 +250,11 @@ fn apply(
 fn undoable<T>(tx: &Transaction<'_>, change: impl FnOnce() -> Result<T, LedgerError>) -> Result<T, LedgerError> {
     tx.prepare_cached("SAVEPOINT message")?.execute([])?;
     let result = change();
-    if matches!(result, Err(LedgerError::Rejected(_))) {
+    // A database error may have rolled back everything, this savepoint included; the caller undoes the rest.
+    if matches!(result, Err(LedgerError::Sqlite(_))) {
+        return result;
+    }
+    if result.is_err() {
         tx.prepare_cached("ROLLBACK TO message")?.execute([])?;
     }
     tx.prepare_cached("RELEASE message")?.execute([])?;

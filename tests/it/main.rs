@@ -22,6 +22,8 @@ mod privacy;
 mod readme;
 mod scoring;
 mod simulation;
+#[cfg(target_os = "linux")]
+mod soak;
 mod store;
 mod story;
 mod support;

@@ -203,6 +203,25 @@ async fn a_job_that_fails_undoes_itself_alone() {
     assert_eq!(notes(&database), ["after", "before", "later"], "the writer lives on");
 }
 
+#[test]
+fn a_disk_that_fails_is_noticed_whatever_the_job_says() {
+    let (_folder, database) = open();
+    let limit = |pages: &'static str| {
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        database.writer().write_blocking(move |tx| Ok(tx.query_row(&sql, [], |_| Ok(()))?)).unwrap();
+    };
+    limit("1"); // not less than there are
+    let failed = database.writer().write_blocking(|tx| {
+        note(tx, &"x".repeat(1 << 20)).map_err(|_| anyhow::anyhow!("the job's own words"))?;
+        Ok(())
+    });
+    assert_eq!(failed.unwrap_err().to_string(), "the job's own words");
+    assert_eq!(database.condition().trouble().as_deref(), Some("the disk is full or failing"));
+    limit("100000");
+    database.writer().write_blocking(|tx| Ok(note(tx, "later")?)).unwrap();
+    assert_eq!(database.condition().trouble(), None);
+}
+
 #[tokio::test]
 async fn nobody_is_told_of_a_write_before_its_commit() {
     let (_folder, database) = open();

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod folder;
 pub mod http;
 pub mod merchant;
+pub mod orders;
 pub mod pages;
 pub mod process;
 pub mod receiver;

@@ -103,10 +103,10 @@ fn a_token_works_when_its_lines_are_in_the_file() {
     home.fails(2, &["token", " ", "--scope", "read"]);
 }
 
-/// The log at its most talkative, while everything that is secret is used and misused.
+/// The log at its most talkative, while everything that is secret is used and misused; and what is stored.
 #[test]
-fn no_secret_is_in_the_log() {
-    let home = Home::new("");
+fn no_secret_is_in_the_log_or_in_a_file() {
+    let home = Home::with_orders();
     let hash = hash(&home, &format!("{PASSWORD}\n")).1;
     let made: Value = serde_json::from_str(&home.ok(&["token", "t", "--scope", "admin", "--format", "json"])).unwrap();
     let (token, token_hash) = (made["token"].as_str().unwrap(), made["hash"].as_str().unwrap());
@@ -115,7 +115,7 @@ fn no_secret_is_in_the_log() {
         &format!(
             "[webhooks]\nlisten = \"127.0.0.1:0\"\n[webhooks.shopify]\nsecrets = [\"shpss-hunter2\"]\n[dashboard]\nlisten = \"127.0.0.1:0\"\npassword_hash = \"{}\"\n\
              [[dashboard.token]]\nname = \"t\"\nscopes = [\"admin\"]\nhash = \"{token_hash}\"\n\
-             [forwarder]\nallow_private = [\"127.0.0.0/8\"]\n\
+             [forwarder]\nbaseline = \"send\"\nallow_private = [\"127.0.0.0/8\"]\n\
              [[destination]]\nname = \"tool\"\nurl = \"http://127.0.0.1:9/hunter2\"\nallow_http = true\nsecret = \"whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMg==\"\n",
             hash.trim_end()
         ),
@@ -157,8 +157,22 @@ fn no_secret_is_in_the_log() {
     child.wait().unwrap();
     let log = log.join().unwrap();
     assert!(log.contains("wrong password") && log.contains("signed in"), "{log}");
-    for secret in ["hunter2", "aHVudGVyMi", PASSWORD, "correct+horse", "$argon2", token, token_hash] {
+    let secrets = ["hunter2", "aHVudGVyMi", PASSWORD, "correct+horse", "$argon2", token, token_hash];
+    for secret in secrets {
         assert!(!log.contains(secret), "{secret} is in the log:\n{log}");
+    }
+
+    // Nobody answers at the secret address, which is noted with each try.
+    home.ok(&["score"]);
+    home.run(&["deliver", "--until-idle"]);
+    assert!(home.ok(&["deliveries", "--format", "json"]).contains("refused"), "it was tried");
+    home.ok(&["backup", "copy.db"]);
+    for file in ["quintile.db", "copy.db"] {
+        let bytes = std::fs::read(home.path(file)).unwrap();
+        for secret in secrets {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "{secret} is in {file}");
+        }
     }
 }
 

@@ -8,9 +8,11 @@ use std::{
     time::Duration,
 };
 
+use quintile::db::Database;
+
 use super::{NOWHERE, count, get, post};
 use crate::support::{
-    folder::violations,
+    folder::{Folder, violations},
     merchant::{Merchant, score_and_wait},
     process::{QUINTILE, Server, eventually, quintile, run},
     receiver::{Answer, Receiver},
@@ -146,6 +148,28 @@ fn a_disk_that_is_filled_and_emptied_again() {
         .unwrap();
     assert!(orders >= number - 1, "{orders} of {number}");
     drop(disk);
+}
+
+#[test]
+fn a_write_of_nothing_heals_nothing() {
+    let folder = Folder::new();
+    let at = folder.path().join("disk");
+    let Some(_disk) = Disk::mount(&at, "2m") else { return };
+    let database = Database::open(&at.join("quintile.db"), "test").unwrap();
+    let note = |key: &'static str| {
+        database.writer().write_blocking(move |tx| Ok(tx.execute("INSERT INTO meta VALUES (?1, 'x')", [key])?))
+    };
+    let write_nothing = || database.writer().write_blocking(|_| Ok(()));
+    let _ = fs::write(at.join("filler"), vec![0; 4 << 20]); // as much as there is room for
+    note("one").unwrap_err();
+    let trouble = database.condition().trouble();
+    assert!(trouble.is_some());
+    write_nothing().unwrap_err();
+    assert_eq!(database.condition().trouble(), trouble);
+    fs::remove_file(at.join("filler")).unwrap();
+    write_nothing().unwrap();
+    assert_eq!(database.condition().trouble(), None);
+    note("two").unwrap();
 }
 
 #[test]

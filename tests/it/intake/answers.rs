@@ -6,9 +6,15 @@ use axum::{
     body::Body,
     http::{Method, Request, StatusCode},
 };
-use quintile::config::Secret;
+use quintile::{
+    config::Secret,
+    intake,
+    ledger::Rules,
+    model::{Source, Timestamp},
+};
+use serde_json::json;
 
-use crate::support::shop::{DOMAIN, OLD_SECRET, Shop, Webhook, order, sign};
+use crate::support::shop::{DOMAIN, NOON, OLD_SECRET, Shop, Webhook, order, sign};
 
 const HMAC: &str = "X-Shopify-Hmac-Sha256";
 
@@ -171,6 +177,29 @@ async fn a_database_that_cannot_be_written_is_503_with_a_time_to_come_back() {
     shop.deliver(webhook).await;
     assert_eq!(shop.inbox().len(), 1);
     assert_eq!(shop.counters(), ["guest:anna@example.com | 1 | 4990"]);
+}
+
+#[test]
+fn a_full_disk_in_the_middle_of_an_order_is_called_so() {
+    let shop = Shop::open();
+    let long = order(1001).guest(&format!("{}@example.com", "x".repeat(1 << 20)));
+    let message = intake::Message {
+        source: Source::Shopify,
+        topic: "orders/create".to_owned(),
+        delivery_key: None,
+        triggered_at: None,
+        headers: json!({}),
+        body: long.json().to_string().into_bytes(),
+        received_at: Timestamp::from_millis(NOON),
+    };
+    let rules = Rules::from_config(&shop.config);
+    let prepared = intake::Prepared::new(message, &rules);
+    let failed = shop.database.writer().write_blocking(move |tx| {
+        tx.query_row("PRAGMA max_page_count = 1", [], |_| Ok(()))?; // not less than there are
+        prepared.store(tx, &rules)
+    });
+    assert!(format!("{:#}", failed.unwrap_err()).contains("full"), "and not that there is no such savepoint");
+    assert!(shop.database.condition().trouble().is_some());
 }
 
 #[tokio::test]

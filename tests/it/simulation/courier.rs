@@ -20,6 +20,8 @@ use super::{
 
 /// Claims, settlements and events of one turn; the program takes more.
 const LIMIT: usize = 16;
+/// Between two looks at who agreed.
+const REVIEW_MS: i64 = 3_600_000;
 
 /// What the forwarder of one start of the program holds in memory.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub struct Courier {
     number: u64,
     first: usize,
     reclaimed: bool,
+    /// When what waits for a customer's agreement was last looked at.
+    reviewed_at: Option<Timestamp>,
     /// The last write succeeded.
     recordable: bool,
     lanes: [Lane; TOOLS],
@@ -62,6 +66,7 @@ impl Courier {
             number: 0,
             first: 0,
             reclaimed: false,
+            reviewed_at: None,
             recordable: true,
             lanes: Default::default(),
             ended: Vec::new(),
@@ -69,10 +74,10 @@ impl Courier {
         }
     }
 
-    /// What was claimed behind a request that failed is still to be given back.
+    /// What was claimed behind a request that failed is still to be given back, perhaps by the start before.
     pub fn gives_back(&self) -> bool {
         let unsent = |ended: &Ended| ended.settlement.verdict == Verdict::Unsent;
-        self.lanes.iter().any(|lane| lane.broken) || self.ended.iter().any(unsent)
+        !self.reclaimed || self.lanes.iter().any(|lane| lane.broken) || self.ended.iter().any(unsent)
     }
 
     pub fn is_idle(&self) -> bool {
@@ -96,6 +101,7 @@ impl World {
                 ensure!(matched == 0, "{matched} answers to requests of an earlier start changed something");
             }
         }
+        self.review(now)?;
         let ended = self.courier().ended.clone();
         let settlements: Vec<Settlement> = ended.iter().map(|ended| ended.settlement.clone()).collect();
         let claims = self.claims(free, now);
@@ -135,6 +141,23 @@ impl World {
             self.courier_mut().lanes[claim.route].in_flight.push(claim);
         }
         served.iter().try_for_each(|tool| self.check_waits(tool))
+    }
+
+    /// Once an hour, what waits until a customer agrees.
+    fn review(&mut self, now: Timestamp) -> anyhow::Result<()> {
+        let recent = |at: Timestamp| (0..REVIEW_MS).contains(&(now.millis() - at.millis()));
+        if self.courier().reviewed_at.is_some_and(recent) {
+            return Ok(());
+        }
+        let mut after = Some(0);
+        while let Some(last) = after {
+            let routes = self.routes.clone();
+            let done = self.write(move |tx| Ok(outbox::review_consent(tx, &routes, last, LIMIT, now)?));
+            let Outcome::Done(next) = self.excuse("a look at who agreed", done)? else { return Ok(()) };
+            after = next;
+        }
+        self.courier_mut().reviewed_at = Some(now);
+        Ok(())
     }
 
     fn claims(&mut self, free: usize, now: Timestamp) -> Claims {
@@ -203,7 +226,7 @@ impl World {
         let now = self.now();
         // What is sent once more says nothing of what came first.
         let first = told(&claim.body)?.into_iter().filter(|_| claim.replay_of.is_none());
-        let events = first.map(|(seq, _)| seq).collect();
+        let events = first.map(|(seq, ..)| seq).collect();
         let lane = &self.courier().lanes[tool];
         let (stopped, broken) = (lane.stopped, lane.broken);
         let mut settlement = Settlement {
@@ -229,6 +252,9 @@ impl World {
             if step > claim.step && !self.may_send(claim)? {
                 settlement.verdict = Verdict::Retry { at: now, spared: true };
                 break;
+            }
+            if self.tools[tool].asks_consent {
+                told(&claim.body)?.iter().try_for_each(|(_, customer, _)| self.check_agreed(customer.parse()?))?;
             }
             let reply = self.tools[tool].receive(claim, step, dice)?;
             // The delay depends on the message id, which is random; of a seed everything is to come again.

@@ -8,10 +8,11 @@ use quintile::{invariants, model::Timestamp};
 use rusqlite::Row;
 
 use super::{
-    oracle::{self, Counters, Event, Scored},
-    store::CUSTOMERS,
+    oracle::{Counters, Event, Scored},
+    store::buyers,
     world::World,
 };
+use crate::support::shop::LABEL;
 
 /// No attempt is further away than this.
 const LONGEST_WAIT: i64 = 29 * Timestamp::DAY / 24;
@@ -53,33 +54,34 @@ impl World {
     }
 
     fn events(&self, condition: &str) -> anyhow::Result<Vec<Event>> {
-        let rows = self.rows(
+        self.rows(
             &format!(
-                "SELECT type, external_id, old_segment, new_segment FROM outbox
-                 JOIN customers ON customers.id = outbox.customer_id WHERE {condition}"
+                "SELECT type, {LABEL}, old_segment, new_segment FROM outbox
+                 JOIN customers c ON c.id = outbox.customer_id WHERE {condition}"
             ),
-            |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?)),
-        )?;
-        rows.into_iter().map(|(kind, id, old, new)| Ok((kind, oracle::number(&id)?, old, new))).collect()
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )
     }
 
     /// Counters, messages and events are those of the oracle.
     pub fn check_oracle(&self) -> anyhow::Result<()> {
-        let mut stored: BTreeMap<u64, Counters> = BTreeMap::new();
         let rows = self.rows(
-            "SELECT external_id, order_count, total_spent, first_order_at, last_order_at FROM customers",
-            |row| Ok((row.get::<_, String>(0)?, (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))),
+            &format!(
+                "SELECT {LABEL}, order_count, total_spent, first_order_at, last_order_at, consent FROM customers c"
+            ),
+            |row| {
+                let counters: Counters = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+                Ok((row.get::<_, String>(0)?, (counters, row.get::<_, Option<String>>(5)?)))
+            },
         )?;
-        for (id, counters) in rows {
-            stored.insert(oracle::number(&id)?, counters);
+        let mut stored: BTreeMap<_, _> = rows.into_iter().collect();
+        for customer in buyers() {
+            let consent = self.oracle.consent(customer).map(str::to_owned);
+            let expected = (self.oracle.counters(customer), consent);
+            let actual = stored.remove(&customer.label()).unwrap_or(((0, 0, None, None), None));
+            ensure!(actual == expected, "{} has {actual:?}, and should have {expected:?}", customer.label());
         }
-        for customer in 1..=CUSTOMERS {
-            let (expected, actual) = (self.oracle.counters(customer), stored.get(&customer).copied());
-            ensure!(
-                actual.unwrap_or((0, 0, None, None)) == expected,
-                "customer {customer} has {actual:?}, and should have {expected:?}"
-            );
-        }
+        ensure!(stored.is_empty(), "customers that nobody named: {stored:?}");
         let keys = self.rows("SELECT delivery_key FROM inbox", |row| row.get::<_, String>(0))?;
         ensure!(
             keys.len() == self.oracle.stored.len(),
@@ -115,6 +117,29 @@ impl World {
             "SELECT slot FROM runs WHERE slot IS NOT NULL GROUP BY slot HAVING count(*) > 1",
         )?;
         self.check_ends()
+    }
+
+    /// Nothing waits for what a customer has said already.
+    pub fn check_waits_for_consent(&self) -> anyhow::Result<()> {
+        let waits = self.rows(
+            &format!("SELECT DISTINCT {LABEL} FROM deliveries d JOIN customers c ON c.id = d.customer_id WHERE hold = 'consent' AND state = 'held'"),
+            |row| row.get::<_, String>(0),
+        )?;
+        for customer in buyers().into_iter().filter(|customer| waits.contains(&customer.label())) {
+            let said = self.oracle.consent(customer);
+            ensure!(said.is_none(), "deliveries still wait for what {} said: {said:?}", customer.label());
+        }
+        Ok(())
+    }
+
+    /// Of whom a tool of e-mails is told has agreed.
+    pub fn check_agreed(&self, customer: i64) -> anyhow::Result<()> {
+        let labels = self
+            .rows(&format!("SELECT {LABEL} FROM customers c WHERE id = {customer}"), |row| row.get::<_, String>(0))?;
+        let named = buyers().into_iter().find(|buyer| labels.contains(&buyer.label()));
+        let said = named.and_then(|customer| self.oracle.consent(customer));
+        ensure!(said == Some("subscribed"), "a tool is told of {labels:?}, who said {said:?}");
+        Ok(())
     }
 
     /// What has ended stays so, but for a dead one that is sent again; and who is said to have it, has it.
@@ -224,7 +249,7 @@ impl World {
                 },
             )?;
             for (seq, kind, paths, state) in told {
-                let wanted = i64::from(kind != "customer/redacted" || tool.hears_of_erasures);
+                let wanted = i64::from(kind != "customer/redacted" || !tool.asks_consent);
                 ensure!(paths == wanted, "event {seq} ({kind}) has {paths} deliveries to {}, not {wanted}", tool.name);
                 let known = tool.known.contains(&seq);
                 ensure!(

@@ -3,24 +3,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use quintile::{
     clock::EARLIEST,
     intake::Received,
-    model::Timestamp,
+    model::{Source, Timestamp},
     scoring::{Ties, segment::Scheme},
 };
 
-use super::store::{CUSTOMERS, Message, Order};
-use crate::{scoring::model, support::scored_shop::noon};
+use super::store::{Message, OrderId, Tells, buyers};
+use crate::{
+    scoring::model,
+    support::{
+        orders::{Buyer, Order},
+        scored_shop::noon,
+    },
+};
 
 /// Dates later than the machine's clock by more than this cannot be true.
 const AHEAD: i64 = 2 * Timestamp::DAY;
 /// A first order placed longer ago is no news.
 const NEWS: i64 = 3 * Timestamp::DAY;
 
-/// Type, customer, segment before and after.
-pub type Event = (String, u64, Option<String>, Option<String>);
+/// Type, customer by label, segment before and after.
+pub type Event = (String, String, Option<String>, Option<String>);
 /// Orders, money, first and last order of a customer.
 pub type Counters = (i64, i64, Option<i64>, Option<i64>);
 
@@ -34,16 +40,20 @@ pub struct Scored {
 #[derive(Debug, Default)]
 pub struct Oracle {
     /// The newest state that was stored of each order.
-    orders: BTreeMap<u64, Order>,
+    orders: BTreeMap<OrderId, Order>,
     /// Keys of all messages that are stored.
     pub stored: BTreeSet<String>,
     /// Stored, and not to be used under the clock of that time.
     pub quarantined: Vec<Message>,
     /// Customers whom a message named.
-    named: BTreeSet<u64>,
-    pub erased: BTreeSet<u64>,
-    greeted: BTreeSet<u64>,
-    segments: BTreeMap<u64, String>,
+    named: BTreeSet<Buyer>,
+    /// Whom the shop merged into whom.
+    merged: BTreeMap<Buyer, Buyer>,
+    /// When a customer said last whether they agree to e-mails, and what.
+    consents: BTreeMap<Buyer, (i64, &'static str)>,
+    erased: BTreeSet<Buyer>,
+    greeted: BTreeSet<Buyer>,
+    segments: BTreeMap<Buyer, String>,
     /// As-of of the latest run that could change customers.
     latest_as_of: Option<Timestamp>,
     /// Every event there must be, and how often.
@@ -60,11 +70,10 @@ impl Oracle {
             return Ok(());
         }
         self.stored.insert(key.clone());
-        let in_future = |at: i64| at > now.millis() + AHEAD;
-        let impossible = !message.order.deleted && in_future(message.order.updated_at);
+        let impossible = is_ahead(message, now);
         match received {
             Received::Quarantined(reason) => {
-                ensure!(in_future(message.order.updated_at), "{key}: quarantined, because {reason}");
+                ensure!(impossible, "{key}: quarantined, because {reason}");
                 self.quarantined.push(message.clone());
                 Ok(())
             }
@@ -78,39 +87,80 @@ impl Oracle {
         }
     }
 
-    /// Takes the state of an order if it is news; whether it was.
-    pub fn apply(&mut self, message: &Message, now: Timestamp) -> bool {
-        if !message.order.deleted {
-            self.named.insert(message.order.customer);
+    /// Takes what a message tells if it is news; whether it was.
+    fn apply(&mut self, message: &Message, now: Timestamp) -> bool {
+        match &message.tells {
+            Tells::Order(id, order) => self.apply_order(*id, order, now),
+            Tells::Merge(deleted, kept) => {
+                self.named.extend([deleted, kept]);
+                self.merged.insert(*deleted, *kept).is_none()
+            }
+            Tells::Consent(customer, state, at) => {
+                self.named.insert(*customer);
+                let newer = self.consents.get(customer).is_none_or(|(known, _)| known < at);
+                if newer {
+                    self.consents.insert(*customer, (*at, state));
+                }
+                newer && !self.erased.contains(customer)
+            }
         }
-        let known = self.orders.get(&message.order_id);
-        if known.is_some_and(|known| known.updated_at >= message.order.updated_at) {
+    }
+
+    fn apply_order(&mut self, id: OrderId, order: &Order, now: Timestamp) -> bool {
+        if !order.deleted {
+            self.named.insert(order.buyer);
+        }
+        if self.orders.get(&id).is_some_and(|known| known.updated_at >= order.updated_at) {
             return false;
         }
-        let customer = message.order.customer;
-        let before = self.counters(customer).0;
-        self.orders.insert(message.order_id, message.order.clone());
-        let first = before == 0 && self.counters(customer).0 == 1;
-        let news = !message.order.deleted && message.order.placed_at >= now.millis() - NEWS;
-        if first && news && !self.erased.contains(&customer) && self.greeted.insert(customer) {
-            self.expect("customer/first_order", customer, None, None);
+        let owner = self.owner(order.buyer);
+        let before = self.counters(owner).0;
+        self.orders.insert(id, order.clone());
+        let first = before == 0 && self.counters(owner).0 == 1;
+        let news = !order.deleted && order.placed_at >= now.millis() - NEWS;
+        // Nobody is greeted again under another name.
+        let greeted = self.greeted.iter().any(|greeted| self.owner(*greeted) == owner);
+        if first && news && !greeted && !self.erased.contains(&owner) {
+            self.greeted.insert(owner);
+            self.expect("customer/first_order", owner, None, None);
         }
         true
     }
 
+    /// For whom the orders of a buyer count: a guest's for the account with the same e-mail, a merged
+    /// customer's for whoever is left.
+    fn owner(&self, buyer: Buyer) -> Buyer {
+        let mut owner = buyer;
+        if let Buyer::Guest(number) = buyer {
+            let account = Buyer::Known(Source::Shopify, number);
+            owner = if self.named.contains(&account) { account } else { buyer };
+        }
+        while let Some(kept) = self.merged.get(&owner) {
+            owner = *kept;
+        }
+        owner
+    }
+
+    /// Whether a customer agreed to e-mails, as far as is known.
+    pub fn consent(&self, customer: Buyer) -> Option<&'static str> {
+        let told = self.consents.get(&customer).filter(|_| !self.erased.contains(&customer));
+        told.map(|(_, state)| *state)
+    }
+
     /// The merchant forgot a customer. Nobody was told of one who was never seen.
-    pub fn is_erased(&mut self, customer: u64) {
+    pub fn is_erased(&mut self, customer: Buyer) {
         if self.erased.insert(customer) && self.named.contains(&customer) {
             self.expect("customer/redacted", customer, None, None);
         }
     }
 
-    fn expect(&mut self, kind: &str, customer: u64, old: Option<String>, new: Option<String>) {
-        *self.events.entry((kind.to_owned(), customer, old, new)).or_default() += 1;
+    fn expect(&mut self, kind: &str, customer: Buyer, old: Option<String>, new: Option<String>) {
+        *self.events.entry((kind.to_owned(), customer.label(), old, new)).or_default() += 1;
     }
 
-    pub fn counters(&self, customer: u64) -> Counters {
-        let counted = || self.orders.values().filter(move |order| order.customer == customer && order.net() > 0);
+    pub fn counters(&self, customer: Buyer) -> Counters {
+        let counted =
+            || self.orders.values().filter(move |order| self.owner(order.buyer) == customer && order.net() > 0);
         let dates = || counted().map(|order| order.placed_at);
         let count = i64::try_from(counted().count()).unwrap_or(i64::MAX);
         (count, counted().map(Order::net).sum(), dates().min(), dates().max())
@@ -134,8 +184,9 @@ impl Oracle {
                     Some(new) => self.segments.insert(customer, new.clone()),
                     None => self.segments.remove(&customer),
                 };
-                if old != new {
-                    expected.push(("rfm/segment.changed".to_owned(), customer, old, new));
+                // Who became somebody else leaves without a word: the other one's segment is told.
+                if old != new && self.owner(customer) == customer {
+                    expected.push(("rfm/segment.changed".to_owned(), customer.label(), old, new));
                 }
             }
         }
@@ -148,12 +199,12 @@ impl Oracle {
         Ok(())
     }
 
-    fn segments_at(&self, as_of: Timestamp) -> Vec<(u64, Option<String>)> {
+    fn segments_at(&self, as_of: Timestamp) -> Vec<(Buyer, Option<String>)> {
         let scheme = Scheme::classic();
-        let customers: Vec<u64> = (1..=CUSTOMERS).collect();
+        let customers = buyers();
         let before_noon = |order: &Order| (order.net(), noon().millis() - order.placed_at);
-        let orders_of = |customer: &u64| {
-            let own = self.orders.values().filter(|order| order.customer == *customer);
+        let orders_of = |customer: &Buyer| {
+            let own = self.orders.values().filter(|order| self.owner(order.buyer) == *customer);
             if self.erased.contains(customer) { Vec::new() } else { own.map(before_noon).collect() }
         };
         let shop: Vec<_> = customers.iter().map(orders_of).collect();
@@ -167,7 +218,7 @@ impl Oracle {
     /// Messages under quarantine were read again at `now`; those that are possible by now count.
     pub fn are_read_again(&mut self, now: Timestamp) {
         for message in std::mem::take(&mut self.quarantined) {
-            if message.order.updated_at > now.millis() + AHEAD {
+            if is_ahead(&message, now) {
                 self.quarantined.push(message);
             } else {
                 self.apply(&message, now);
@@ -176,7 +227,7 @@ impl Oracle {
     }
 }
 
-/// Our customers are called by their numbers in the shop.
-pub fn number(external_id: &str) -> anyhow::Result<u64> {
-    external_id.parse().context("a customer whom the shop does not know")
+/// Whether it tells of what cannot have happened yet, by the machine's clock.
+fn is_ahead(message: &Message, now: Timestamp) -> bool {
+    message.told_at().is_some_and(|at| at > now.millis() + AHEAD)
 }

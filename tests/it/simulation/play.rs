@@ -15,10 +15,11 @@ use quintile::{
 
 use super::{
     steps::{Step, TOOLS, What},
-    store::{CUSTOMERS, Message},
+    store::{CUSTOMERS, Message, Tells},
     tool::Mood,
     world::{Outcome, World},
 };
+use crate::support::orders::Buyer;
 
 /// Steps between two looks at all laws; what is cheap is looked at after each.
 const LOOK_EVERY: usize = 12;
@@ -127,7 +128,7 @@ impl World {
                 let destination = tool.map(|tool| self.tools[tool].name.clone());
                 self.decide(action, &Filter { destination, ..Filter::default() })?;
             }
-            What::Erase => self.erase(1 + dice.u64(..CUSTOMERS))?,
+            What::Erase => self.erase(dice.u64(CUSTOMERS))?,
             What::Forget => self.forget()?,
             What::Restart => self.restart(dice)?,
             What::Crash { commits } => self.fuse.light(commits),
@@ -141,7 +142,7 @@ impl World {
     /// A webhook comes in. It is answered after its commit, if the program still lives then.
     fn arrives(&mut self, message: Message) -> anyhow::Result<()> {
         let (now, rules) = (self.now(), self.rules.clone());
-        let prepared = intake::Prepared::new(message.received(now), &rules);
+        let prepared = message.prepare(&rules, now);
         let stored = self.write(move |tx| prepared.store(tx, &rules));
         self.is_answered(message, stored, now)
     }
@@ -154,7 +155,11 @@ impl World {
     ) -> anyhow::Result<()> {
         match self.excuse("a webhook", stored)? {
             Outcome::Done(received) => {
-                self.note(format!("{} {} {} {received:?}", message.key, message.topic, message.order_id));
+                let about = match &message.tells {
+                    Tells::Order((source, id), order) => format!("{source} {id} of {}", order.buyer.label()),
+                    other => format!("{other:?}"),
+                };
+                self.note(format!("{} {} {about} {received:?}", message.key, message.topic));
                 self.oracle.is_stored(&message, &received, now)?;
                 let answered = !self.fuse.is_burnt();
                 if answered { &mut self.store.answered } else { &mut self.store.pending }.push(message);
@@ -170,7 +175,7 @@ impl World {
         dice.shuffle(&mut self.store.pending);
         let messages: Vec<Message> = self.store.pending.drain(..count).collect();
         let (now, rules, writer) = (self.now(), self.rules.clone(), self.program().db.writer().clone());
-        let sent: Vec<_> = messages.iter().map(|message| message.received(now)).collect();
+        let sent: Vec<_> = messages.iter().map(|message| message.prepare(&rules, now)).collect();
         let stored = self.runtime.block_on(async move {
             let (begins, begun) = std::sync::mpsc::channel();
             let (go_on, waits) = std::sync::mpsc::channel::<()>();
@@ -188,12 +193,9 @@ impl World {
             begun.recv()?;
             let tasks: Vec<_> = sent
                 .into_iter()
-                .map(|message| {
+                .map(|prepared| {
                     let (writer, rules) = (writer.clone(), rules.clone());
-                    tokio::spawn(async move {
-                        let prepared = intake::Prepared::new(message, &rules);
-                        writer.write(move |tx| prepared.store(tx, &rules)).await
-                    })
+                    tokio::spawn(async move { writer.write(move |tx| prepared.store(tx, &rules)).await })
                 })
                 .collect();
             tokio::task::yield_now().await;
@@ -246,7 +248,7 @@ impl World {
             privacy::erase(tx, &Who { external_id, ..Who::default() }, now).map_err(anyhow::Error::from)
         });
         if let Outcome::Done(_) = self.excuse("an erasure", erased)? {
-            self.oracle.is_erased(customer);
+            self.oracle.is_erased(Buyer::Known(Source::Shopify, customer));
         }
         Ok(())
     }
@@ -295,6 +297,10 @@ impl World {
             self.check_night(night.date)?;
             self.deliver_all(dice)?;
         }
+        // Who waits for a customer's word is looked at once an hour.
+        self.set_time(self.truth + 3_600_000, 0);
+        self.deliver_all(dice)?;
+        self.check_waits_for_consent()?;
         self.check_oracle()?;
         self.check_laws()?;
         self.check_rest()

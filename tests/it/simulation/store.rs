@@ -1,76 +1,130 @@
-//! The shop: what it has sold, and what it tells of it. Its own clock is always right.
+//! The shop: what it has sold, and what it tells of it. Its own clock is always right. Besides it there is
+//! a till, which tells of its orders in the generic format.
 
 use std::collections::BTreeMap;
 
 use quintile::{
-    intake,
-    model::{Currency, Money, Source, Timestamp},
+    intake::{self, Received, Rules, api},
+    model::{Source, Timestamp},
 };
+use rusqlite::Transaction;
 use serde_json::{Value, json};
 
 use super::steps::any;
-use crate::support::shop::{customer, order};
+use crate::support::{
+    orders::{Buyer, Order, time},
+    shop::{consent, merge},
+};
 
-/// Few, so that each changes often.
-pub const CUSTOMERS: u64 = 14;
+/// Ids of customers with an e-mail of their own, who may be erased and say whether they agree to e-mails.
+pub const CUSTOMERS: std::ops::RangeInclusive<u64> = 1..=7;
+/// Guests who may order under an account later, with the same e-mail.
+const GUESTS: std::ops::RangeInclusive<u64> = 11..=12;
+/// Ids of customers whom the shop may merge, each into one with a lower id.
+const TWINS: std::ops::RangeInclusive<u64> = 21..=23;
+/// Ids of customers of the till.
+const OF_THE_TILL: std::ops::RangeInclusive<u64> = 1..=3;
 /// How far back orders may lie that are placed at the beginning.
 const PAST_DAYS: i64 = 120;
 
-/// An order as the shop knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
-    pub customer: u64,
-    pub placed_at: i64,
-    /// When this state came to be: newer states have later ones.
-    pub updated_at: i64,
-    pub total: i64,
-    pub refunded: i64,
-    pub paid: bool,
-    pub cancelled: bool,
-    pub deleted: bool,
+/// Everybody who orders: few, so that each changes often.
+pub fn buyers() -> Vec<Buyer> {
+    let of_the_shop = CUSTOMERS.chain(GUESTS).chain(TWINS).map(|id| Buyer::Known(Source::Shopify, id));
+    let of_the_till = OF_THE_TILL.map(|id| Buyer::Known(Source::Api, id));
+    of_the_shop.chain(GUESTS.map(Buyer::Guest)).chain(of_the_till).collect()
 }
 
-impl Order {
-    /// What it is worth, in cents; 0: it does not count.
-    pub fn net(&self) -> i64 {
-        if self.paid && !self.cancelled && !self.deleted { self.total - self.refunded } else { 0 }
-    }
+/// An order by its source and id.
+pub type OrderId = (Source, u64);
+
+/// What a message tells of.
+#[derive(Debug, Clone)]
+pub enum Tells {
+    Order(OrderId, Order),
+    /// One customer is another.
+    Merge(Buyer, Buyer),
+    /// A customer said then whether they agree.
+    Consent(Buyer, &'static str, i64),
 }
 
-/// A webhook before it is sent.
+/// A message before it is sent.
 #[derive(Debug, Clone)]
 pub struct Message {
     pub key: String,
     pub topic: &'static str,
-    pub order_id: u64,
-    /// The state it tells of.
-    pub order: Order,
+    pub tells: Tells,
     body: Value,
 }
 
+/// A message that was read, ready for its transaction.
+pub enum Prepared {
+    Webhook(intake::Prepared),
+    OfTheTill(api::Prepared, String),
+}
+
 impl Message {
+    /// When what it tells came to be, if it says so.
+    pub fn told_at(&self) -> Option<i64> {
+        match &self.tells {
+            Tells::Order(_, order) => (!order.deleted).then_some(order.updated_at),
+            Tells::Consent(_, _, at) => Some(*at),
+            Tells::Merge(..) => None,
+        }
+    }
+
     /// As it arrives at `now`, by the machine's clock.
-    pub fn received(&self, now: Timestamp) -> intake::Message {
-        intake::Message {
-            source: Source::Shopify,
+    pub fn prepare(&self, rules: &Rules, now: Timestamp) -> Prepared {
+        let (source, triggered_at) = match &self.tells {
+            Tells::Order((source, _), order) => (*source, Some(order.updated_at + 250)),
+            Tells::Consent(_, _, at) => (Source::Shopify, Some(*at + 250)),
+            Tells::Merge(..) => (Source::Shopify, None),
+        };
+        let triggered_at = triggered_at.filter(|_| source == Source::Shopify).map(Timestamp::from_millis);
+        let message = intake::Message {
+            source,
             topic: self.topic.to_owned(),
             delivery_key: Some(self.key.clone()),
-            triggered_at: Some(Timestamp::from_millis(self.order.updated_at + 250)),
-            headers: json!({}),
+            triggered_at,
+            headers: triggered_at.map_or(json!({}), |at| json!({ "x-shopify-triggered-at": at.to_string() })),
             body: self.body.to_string().into_bytes(),
             received_at: now,
+        };
+        match source {
+            Source::Api => Prepared::OfTheTill(api::Prepared::new(message, rules), self.key.clone()),
+            _ => Prepared::Webhook(intake::Prepared::new(message, rules)),
         }
     }
 }
 
-/// The shop and its webhooks.
+impl Prepared {
+    /// Stores it; what became of it. The till is answered by order, and a copy like the first.
+    pub fn store(&self, tx: &Transaction<'_>, rules: &Rules) -> anyhow::Result<Received> {
+        let (prepared, key) = match self {
+            Self::Webhook(prepared) => return prepared.store(tx, rules),
+            Self::OfTheTill(prepared, key) => (prepared, key),
+        };
+        let known = tx.prepare("SELECT 1 FROM inbox WHERE source = 'api' AND delivery_key = ?1")?.exists([key])?;
+        Ok(match prepared.store(tx, rules)? {
+            _ if known => Received::Duplicate,
+            api::Outcome::Unreadable(reason) => Received::Quarantined(reason),
+            api::Outcome::Answered(answer) => match &answer.rejected[..] {
+                [rejected, ..] => Received::Quarantined(rejected.reason.clone()),
+                [] if answer.stale > 0 => Received::Stale,
+                [] => Received::Done,
+            },
+        })
+    }
+}
+
+/// The shop and its messages.
 #[derive(Debug, Default)]
 pub struct Store {
-    pub orders: BTreeMap<u64, Order>,
+    pub orders: BTreeMap<OrderId, Order>,
     /// On their way: not answered 2xx yet.
     pub pending: Vec<Message>,
     /// Answered 2xx.
     pub answered: Vec<Message>,
+    merged: Vec<u64>,
     messages: u64,
     last_update: i64,
 }
@@ -80,21 +134,25 @@ impl Store {
     pub fn business(&mut self, now: i64, dice: &mut fastrand::Rng) {
         let updated_at = now.max(self.last_update + 1);
         self.last_update = updated_at;
-        let living: Vec<u64> = self.orders.iter().filter(|(_, order)| !order.deleted).map(|(id, _)| *id).collect();
-        if living.is_empty() || dice.u32(..10) < 6 {
-            self.place(now, updated_at, dice);
-        } else {
-            self.change(any(dice, &living), updated_at, dice);
+        let living: Vec<OrderId> = self.orders.iter().filter(|(_, order)| !order.deleted).map(|(id, _)| *id).collect();
+        match dice.u32(..100) {
+            0..4 => self.merge(dice),
+            4..14 => self.ask(updated_at, dice),
+            14..66 => self.place(now, updated_at, dice),
+            _ if living.is_empty() => self.place(now, updated_at, dice),
+            _ => self.change(any(dice, &living), updated_at, dice),
         }
     }
 
     fn place(&mut self, now: i64, updated_at: i64, dice: &mut fastrand::Rng) {
-        let id = 1000 + self.orders.len() as u64;
+        let buyer = any(dice, &buyers());
+        let source = if let Buyer::Known(source, _) = buyer { source } else { Source::Shopify };
+        let id = (source, 1000 + self.orders.len() as u64);
         let days = if dice.bool() { 0 } else { dice.i64(0..PAST_DAYS) };
         self.orders.insert(
             id,
             Order {
-                customer: 1 + dice.u64(..CUSTOMERS),
+                buyer,
                 placed_at: now - days * Timestamp::DAY,
                 updated_at,
                 total: 100 * dice.i64(1..200),
@@ -107,11 +165,11 @@ impl Store {
         self.tell("orders/create", id);
     }
 
-    fn change(&mut self, id: u64, updated_at: i64, dice: &mut fastrand::Rng) {
+    fn change(&mut self, id: OrderId, updated_at: i64, dice: &mut fastrand::Rng) {
         let Some(order) = self.orders.get_mut(&id) else { return };
         order.updated_at = updated_at;
         let topic = match dice.u32(..8) {
-            0 => {
+            0 if id.0 == Source::Shopify => {
                 order.deleted = true;
                 "orders/delete"
             }
@@ -131,40 +189,36 @@ impl Store {
         self.tell(topic, id);
     }
 
-    fn tell(&mut self, topic: &'static str, order_id: u64) {
-        let order = self.orders[&order_id].clone();
-        let body = if order.deleted { json!({ "id": order_id }) } else { body(order_id, &order) };
+    fn merge(&mut self, dice: &mut fastrand::Rng) {
+        let deleted = dice.u64(TWINS);
+        let kept = dice.u64(TWINS);
+        if kept < deleted && !self.merged.contains(&deleted) {
+            self.merged.push(deleted);
+            let twin = |id| Buyer::Known(Source::Shopify, id);
+            self.send("customers/merge", Tells::Merge(twin(deleted), twin(kept)), merge(deleted, kept));
+        }
+    }
+
+    /// A customer is asked whether they agree to e-mails.
+    fn ask(&mut self, at: i64, dice: &mut fastrand::Rng) {
+        let (id, state) = (dice.u64(CUSTOMERS), any(dice, &["subscribed", "subscribed", "unsubscribed"]));
+        let customer = Buyer::Known(Source::Shopify, id);
+        self.send(
+            "customers_email_marketing_consent/update",
+            Tells::Consent(customer, state, at),
+            consent(id, state, &time(at)),
+        );
+    }
+
+    fn tell(&mut self, topic: &'static str, id: OrderId) {
+        let order = self.orders[&id].clone();
+        let body = order.body(id.0, id.1);
+        let topic = if id.0 == Source::Api { api::TOPIC } else { topic };
+        self.send(topic, Tells::Order(id, order), body);
+    }
+
+    fn send(&mut self, topic: &'static str, tells: Tells, body: Value) {
         self.messages += 1;
-        self.pending.push(Message { key: format!("w{}", self.messages), topic, order_id, order, body });
+        self.pending.push(Message { key: format!("w{}", self.messages), topic, tells, body });
     }
-}
-
-fn time(millis: i64) -> String {
-    Timestamp::from_millis(millis).to_string()
-}
-
-fn body(id: u64, state: &Order) -> Value {
-    let decimal = |minor| Money(minor).to_decimal(Currency::EUR);
-    let mut buyer = customer(state.customer, &format!("c{}@example.com", state.customer));
-    buyer["updated_at"] = json!(time(state.placed_at));
-    let status = match (state.paid, state.refunded) {
-        (false, _) => "pending",
-        (true, 0) => "paid",
-        (true, refunded) if refunded == state.total => "refunded",
-        (true, _) => "partially_refunded",
-    };
-    let mut body = order(id)
-        .total(&decimal(state.total))
-        .current(&decimal(state.total - state.refunded))
-        .status(status)
-        .placed(&time(state.placed_at))
-        .updated(&time(state.updated_at))
-        .by(&buyer);
-    if state.refunded > 0 {
-        body = body.refund(&decimal(state.refunded));
-    }
-    if state.cancelled {
-        body = body.set("cancelled_at", time(state.updated_at));
-    }
-    body.json()
 }

@@ -53,8 +53,8 @@ impl Mood {
     }
 }
 
-/// An event as a tool reads it: its seq, and the customer it is about.
-pub type Told = (i64, String);
+/// An event as a tool reads it: its seq, the customer it is about, and its type.
+pub type Told = (i64, String, String);
 
 /// One tool.
 #[derive(Debug)]
@@ -65,7 +65,8 @@ pub struct Tool {
     pub steps: usize,
     /// One request after the other, in order.
     pub in_a_row: bool,
-    pub hears_of_erasures: bool,
+    /// It is told only of customers who agreed, and of no erasures.
+    pub asks_consent: bool,
     /// The merchant paused it, or it asked for nothing more: it must not be sent to.
     pub closed: bool,
     messages: BTreeMap<[u8; 16], Message>,
@@ -73,7 +74,7 @@ pub struct Tool {
     unheard: BTreeSet<([u8; 16], usize)>,
     /// Events that it took, and we know.
     pub known: BTreeSet<i64>,
-    /// The latest event told of each customer.
+    /// The latest event told of each customer, or of each and of one type.
     latest: BTreeMap<String, i64>,
 }
 
@@ -91,7 +92,7 @@ impl Tool {
             mood: Mood::Answers(200),
             steps,
             in_a_row,
-            hears_of_erasures: steps == 1,
+            asks_consent: steps > 1,
             closed: false,
             messages: BTreeMap::new(),
             unheard: BTreeSet::new(),
@@ -149,13 +150,16 @@ impl Tool {
         if claim.replay_of.is_some() {
             return Ok(());
         }
-        for (seq, customer) in told(&claim.body)? {
+        for (seq, customer, kind) in told(&claim.body)? {
             ensure!(!self.known.contains(&seq), "{}: event {seq} came in a second message", self.name);
             // What comes again may have been overtaken. The baseline may wait beside its line until the
             // merchant lets it go.
             if is_new && !claim.initial {
-                let latest = self.latest.entry(customer.clone()).or_insert(seq);
-                ensure!(*latest <= seq, "{}: event {seq} of {customer} came after event {latest}", self.name);
+                // What waits until a customer agrees stands beside the line too, and only news of its own
+                // type supersede it.
+                let line = if self.asks_consent { format!("{customer}, {kind}") } else { customer };
+                let latest = self.latest.entry(line.clone()).or_insert(seq);
+                ensure!(*latest <= seq, "{}: event {seq} of {line} came after event {latest}", self.name);
                 *latest = seq;
             }
         }
@@ -190,7 +194,8 @@ pub fn told(body: &[u8]) -> anyhow::Result<Vec<Told>> {
     let one = |event: &Value| -> anyhow::Result<Told> {
         let seq = event["seq"].as_i64().context("an event without seq")?;
         let customer = event["data"]["customerId"].as_str().context("an event without a customer")?;
-        Ok((seq, customer.to_owned()))
+        let kind = event["type"].as_str().context("an event without a type")?;
+        Ok((seq, customer.to_owned(), kind.to_owned()))
     };
     match body["data"]["events"].as_array() {
         Some(events) => events.iter().map(one).collect(),

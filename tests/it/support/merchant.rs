@@ -18,9 +18,9 @@ use super::{
     receiver,
 };
 
-const SHOP: &str = "demo.myshopify.com";
-const SHOPIFY_SECRET: &str = "shpss_the shop's own";
-const ORDERS_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=";
+pub const SHOP: &str = "demo.myshopify.com";
+pub const SHOPIFY_SECRET: &str = "shpss_the shop's own";
+pub const ORDERS_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=";
 
 /// Without a run for so long the button is pressed again.
 const AGAIN: Duration = Duration::from_secs(2);
