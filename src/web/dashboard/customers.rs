@@ -14,10 +14,8 @@ use super::{
     customer::erase,
     definitions::terms::{self, Term},
     filter::{Cursor, Filter, Sort},
-    list::{self, Customer, LOOKED_AT, SORTABLE, Total},
-    names,
-    search::{EMAILS_PER_PAGE, NAMES_PER_PAGE},
-    statistics,
+    list::{self, Customer, SORTABLE, Total},
+    names, statistics,
     view::{self, Chrome, Moment},
     words,
 };
@@ -116,7 +114,7 @@ pub async fn page(
             let page = list::page(connection, reader.told, &filter, total, after.as_ref(), PAGE)?;
             let run = statistics::in_force(connection)?;
             let chrome = Chrome::new(&reader, connection, "customers", run.as_ref(), now)?;
-            let stopped = looked_at(&reader, connection, &page)?;
+            let stopped = looked_at(&reader, connection, &filter, &page)?;
             let scored = run.as_ref().filter(|run| run.scored > 0 && filter.is_everybody());
             let scored = scored.map_or_else(String::new, |run| words::count(run.scored));
             let known = run.map(|run| statistics::segments(connection, run.id)).transpose()?.unwrap_or_default();
@@ -167,6 +165,7 @@ fn view(
         stopped: None,
         older: match () {
             () if page.stopped && filter.search.is_some() => "Search older customers",
+            () if page.stopped && filter.same_email => "Compare more e-mails",
             () if page.stopped => "Look at older customers",
             () => "Next page",
         },
@@ -179,7 +178,9 @@ fn view(
 fn total_text(total: Total, page: &list::Page, after: Option<&Cursor>) -> String {
     match total {
         Total::Exactly(count) => words::counted(count, "customer", "customers"),
-        Total::AtRun(count) => format!("{} in the last run", words::counted(count, "customer", "customers")),
+        Total::AtRun(count) | Total::Scattered(count) => {
+            format!("{} in the last run", words::counted(count, "customer", "customers"))
+        }
         Total::Unknown => {
             let here = i64::try_from(page.customers.len()).unwrap_or(i64::MAX);
             match (after, &page.next) {
@@ -197,6 +198,8 @@ fn order(filter: &Filter, sortable: bool) -> String {
         (true, _) => "Whole ids first, then e-mails by the alphabet, then names, the newest customer first.".to_owned(),
         (false, true) if filter.sort == Sort::Known => format!("{known} Columns with a link sort the list."),
         (false, true) => String::new(),
+        (false, false) if filter.same_email => "By e-mail, so that those who share one stand together.".to_owned(),
+        (false, false) if filter.has_scores() => known.to_owned(),
         (false, false) => format!(
             "{known} Lists of up to {} can be sorted by a column: choose a segment or scores.",
             words::counted(SORTABLE, "customer", "customers")
@@ -205,14 +208,19 @@ fn order(filter: &Filter, sortable: bool) -> String {
 }
 
 /// How far a page looked that has not looked at everybody.
-fn looked_at(app: &App, connection: &Connection, page: &list::Page) -> rusqlite::Result<Option<String>> {
-    let (number, last) = match page.next.as_ref().filter(|_| page.stopped) {
+fn looked_at(
+    app: &App,
+    connection: &Connection,
+    filter: &Filter,
+    page: &list::Page,
+) -> rusqlite::Result<Option<String>> {
+    let number = words::count_usize(page.looked_at);
+    let last = match page.next.as_ref().filter(|_| page.stopped) {
         None => return Ok(None),
-        Some(Cursor::Name(id)) => (NAMES_PER_PAGE, *id),
-        Some(Cursor::Id(id)) => (LOOKED_AT, *id),
+        Some(Cursor::Name(id) | Cursor::Id(id)) => *id,
         Some(Cursor::Text { .. } | Cursor::Value { .. }) => {
-            let number = words::count_usize(EMAILS_PER_PAGE);
-            return Ok(Some(format!("{number} e-mails were compared for this page; later ones may match too.")));
+            let others = if filter.ascending { "later" } else { "other" };
+            return Ok(Some(format!("{number} e-mails were compared for this page; {others} ones may match too.")));
         }
     };
     let known: Timestamp = connection
@@ -220,7 +228,7 @@ fn looked_at(app: &App, connection: &Connection, page: &list::Page) -> rusqlite:
         .query_row([last], |row| row.get(0))?;
     Ok(Some(format!(
         "{} customers were looked at for this page, back to those known since {}. Older ones may match too.",
-        words::count_usize(number),
+        number,
         words::day(known, app.config.shop.timezone)
     )))
 }
@@ -260,9 +268,11 @@ fn score_choices(filter: &Filter) -> Vec<ScoreChoice> {
 
 fn columns(filter: &Filter, sortable: bool) -> Vec<Column> {
     let searching = filter.search.is_some();
+    // Those who share an e-mail are found in its order.
+    let sorts = |by: Sort| !searching && (sortable || filter.same_email && by == Sort::Email);
     let column = |label, term, class, sort: Option<Sort>| {
-        let active = !searching && sort == Some(filter.sort) && (sortable || filter.sort == Sort::Known);
-        let href = sort.filter(|_| sortable && !searching).map_or_else(String::new, |sort| {
+        let active = sort == Some(filter.sort) && sorts(filter.sort);
+        let href = sort.filter(|sort| sorts(*sort)).map_or_else(String::new, |sort| {
             // The present column turns around; others start with what is looked for most.
             let ascending = if active { !filter.ascending } else { sort == Sort::Email };
             filter.sorted(sort, ascending).href("/customers", None)
