@@ -30,6 +30,8 @@ use crate::{
     },
 };
 
+/// Deliveries of a destination, state and size that are counted; beyond, the page says "100,000+".
+const COUNTED: i64 = 100_000;
 /// Movements listed one by one; the matrix has all.
 const MOVES: usize = 8;
 
@@ -134,7 +136,10 @@ fn load(app: &App, connection: &Connection, run: &Run, unchanged: bool) -> rusql
         facts: facts(app, run),
         steps: steps(app, run),
         error: run.error.clone(),
-        receipts: outbox::receipt(connection, run.id)?.iter().map(|receipt| receipt_row(run, receipt)).collect(),
+        receipts: outbox::receipt(connection, run.id, COUNTED)?
+            .iter()
+            .map(|receipt| receipt_row(run, receipt))
+            .collect(),
         segments: segments
             .iter()
             .map(|segment| {
@@ -228,7 +233,11 @@ fn receipt_row(run: &Run, receipt: &outbox::Receipt) -> ReceiptRow {
         query.append_pair("run", &run.id.to_string());
         format!("/deliveries?{}", query.finish())
     };
-    let cell = |tab, events: i64| (words::count(events), if events > 0 { href(tab) } else { String::new() });
+    let counted = |events: i64| {
+        let plus = if receipt.more && events >= COUNTED { "+" } else { "" };
+        format!("{}{plus}", words::count(events))
+    };
+    let cell = |tab, events: i64| (counted(events), if events > 0 { href(tab) } else { String::new() });
     let worst = match () {
         () if receipt.dead > 0 => Tab::GaveUp,
         () if receipt.held > 0 => Tab::Held,
@@ -244,7 +253,7 @@ fn receipt_row(run: &Run, receipt: &outbox::Receipt) -> ReceiptRow {
             Tab::Delivered => "ok",
             _ => "warn",
         },
-        events: words::count(receipt.changes),
+        events: counted(receipt.changes),
         tabs: [
             cell(Tab::Delivered, receipt.delivered),
             cell(Tab::Waiting, receipt.open - receipt.held - receipt.retrying),
