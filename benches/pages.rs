@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The server is the real program in a process of its own; each page is asked for over a connection
-//! that stays open. A missed bound ends the benchmark with an error.
+//! that stays open, of files the first row is waited for. A missed bound ends the benchmark with an error.
 
 #[path = "figures/data.rs"]
 mod data;
@@ -91,6 +91,8 @@ fn pages(server: &Server, customers: u64) -> anyhow::Result<Vec<Page>> {
     let spread = |form: &dyn Fn(u64) -> String| (1..=20).map(|n| form(customers / 21 * n + 7)).collect::<Vec<_>>();
     let deep = |from: &str| deep(server, from);
     let mut pages = vec![
+        // What nothing is looked up for: the others stand beside it.
+        one("Style sheet", "/assets/quintile.css"),
         one("Overview", "/"),
         one("Overview, by revenue", "/?by=revenue"),
         one("Segments", "/segments"),
@@ -106,6 +108,15 @@ fn pages(server: &Server, customers: u64) -> anyhow::Result<Vec<Page>> {
         one("Customers of a segment, 20 pages on", &deep("/customers?segment=lost")?),
         one("Customers of a cell of the heat map", "/customers?r=1&f=5"),
         one("Customers of a cell that hardly anybody is in", "/customers?segment=lost&r=2&f=1&m=5"),
+        one("Customers of a segment with a score that nobody in it has", "/customers?segment=lost&m=5"),
+        one("Customers of a small segment, by spent", "/customers?segment=few&sort=spent"),
+        one("Customers of a small segment, by e-mail", "/customers?segment=few&sort=email"),
+        one("Customers of a small segment, by last order", "/customers?segment=few&sort=last&dir=asc"),
+        one("Customers, by spent: too many to sort", "/customers?sort=spent"),
+        one("Customers of a cell, by orders", "/customers?r=2&f=1&m=5&sort=orders"),
+        one("Customers who share an e-mail", "/customers?same_email=1"),
+        one("Customers who share an e-mail, 20 pages on", &deep("/customers?same_email=1")?),
+        one("Customers of a segment who share an e-mail", "/customers?same_email=1&segment=champion&m=1"),
         one("Customers without a score", "/customers?segment=none"),
         page("Search by e-mail", spread(&|id| format!("/customers?q=customer{id}%40example.com"))),
         page("Search by the start of an e-mail", spread(&|id| format!("/customers?q=customer{id}"))),
@@ -113,11 +124,15 @@ fn pages(server: &Server, customers: u64) -> anyhow::Result<Vec<Page>> {
         one("Search by name", "/customers?q=Anna5+Muster9"),
         one("Search by a name that nobody has", "/customers?q=Zebulon"),
         one("Search among those who share an e-mail", "/customers?q=a&same_email=1"),
+        one("Search by e-mail among those who share one", "/customers?q=customer&same_email=1&r=1&f=5&m=1"),
+        one("Search by name with scores that nobody has", "/customers?q=a&r=1&f=5&m=1"),
+        one("Search by e-mail with a score that nobody has", "/customers?q=customer&segment=lost&m=5"),
         one("Search for nobody", "/customers?q=nobody%40nowhere.example"),
         page("Customer", spread(&|id| format!("/customers/{id}"))),
         one("Customer with most orders", "/customers/1"),
         one("Runs", "/runs"),
         one("Run", &format!("/runs/{}", shop::RUNS)),
+        one("Run, the first one", "/runs/1"),
         one("Deliveries", "/deliveries"),
     ];
     for (what, state) in [
@@ -133,13 +148,35 @@ fn pages(server: &Server, customers: u64) -> anyhow::Result<Vec<Page>> {
         one("Deliveries, delivered, 20 pages on", &deep("/deliveries?state=delivered")?),
         one("Deliveries, delivered, the oldest first", "/deliveries?state=delivered&order=oldest"),
         one("Deliveries of a destination", "/deliveries?destination=tool&state=delivered"),
+        one("Deliveries of a segment", "/deliveries?state=delivered&segment=champion"),
+        one("Deliveries about a customer", "/deliveries?state=delivered&customer=7"),
+        one("Deliveries about a customer, all states", "/deliveries?customer=7"),
+        one("Deliveries of a run", &format!("/deliveries?state=delivered&run={}", shop::RUNS - 50)),
+        one("Deliveries of the last run about a customer", &format!("/deliveries?run={}&customer=7", shop::RUNS)),
+        one("Decision about all that gave up", "/deliveries/decide?action=retry&state=dead"),
+        one("Decision about a customer", "/deliveries/decide?action=discard&state=waiting&customer=7"),
         page("Delivery", (1..=20).map(|n| format!("/deliveries/{}", n * 1_000)).collect()),
         one("Destinations", "/destinations"),
         one("Import", "/import"),
         one("Settings", "/settings"),
         one("Metrics", "/metrics"),
+        one("API, segments", "/api/v1/segments"),
         one("API, customers", "/api/v1/customers?limit=50"),
+        one("API, customers with scores that nobody has", "/api/v1/customers?r=1&f=5&m=1&limit=50"),
+        page("API, one customer", spread(&|id| format!("/api/v1/customers/{id}"))),
+        one("API, runs", "/api/v1/runs?limit=50"),
+        one("API, events", "/api/v1/events?after_seq=1000000&limit=50"),
         one("API, deliveries", "/api/v1/deliveries?limit=50"),
+        one("API, deliveries to a destination that has none", "/api/v1/deliveries?destination=none&limit=50"),
+        one("API, destinations", "/api/v1/destinations"),
+        one("CSV of customers", "/customers.csv"),
+        one("CSV of a segment", "/segments/lost.csv"),
+        one("CSV of a small segment, by spent", "/customers.csv?segment=few&sort=spent"),
+        one("CSV of those who share an e-mail", "/customers.csv?same_email=1"),
+        one("CSV of segments", "/segments.csv"),
+        one("CSV of runs", "/runs.csv"),
+        one("CSV of deliveries", "/deliveries.csv?state=delivered"),
+        one("CSV of destinations", "/destinations.csv"),
     ]);
     for page in &mut pages {
         if page.what == "Search by e-mail" {
@@ -168,7 +205,9 @@ fn measure(server: &Server, page: &Page) -> anyhow::Result<bool> {
     let (mut times, mut largest) = (Vec::with_capacity(ROUNDS), 0);
     for round in 0..WARM + ROUNDS {
         let path = &page.paths[round % page.paths.len()];
-        let Answer { status, first_byte, size, .. } = server.get(path)?;
+        let is_file = path.contains(".csv");
+        let Answer { status, first_byte, size, .. } =
+            if is_file { server.first_row(path)? } else { server.get(path)? };
         if status != 200 {
             row(&[page.what, "", "", "", path, &format!("MISSED: answered {status}")]);
             return Ok(false);

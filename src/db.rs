@@ -40,7 +40,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const EMPTYING: Duration = Duration::from_millis(500);
 /// Reader connections: pages, exports and scoring read at the same time; more would only share
 /// the same cores.
-const READERS: u32 = 8;
+pub const READERS: u32 = 8;
 
 /// A pooled `query_only` connection.
 pub type Reader = r2d2::PooledConnection<SqliteConnectionManager>;

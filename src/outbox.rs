@@ -53,7 +53,10 @@ pub use envelope::{Envelope, Event, EventCustomer, Fields, Shop};
 pub use fan_out::{Disposition, Slice, fan_out, fan_out_unqueued};
 pub use health::{DestinationState, Effect, Gate, Health};
 pub use ids::{Ids, evt_id, msg_id};
-pub use read::{Delivery, DeliveryFilter, Open, Receipt, deliveries, events, open, receipt, stranded, test_about};
+pub use read::{
+    Delivery, DeliveryFilter, Lane, Open, Receipt, deliveries, end_of_look, events, lanes_of_run, open, receipt,
+    stranded, test_about,
+};
 pub use restored::hold_restored;
 pub use retention::{Expired, forget};
 pub use route::{Misconfigured, Route};

@@ -14,6 +14,7 @@ use anyhow::{Context, bail};
 /// Ended when it is dropped.
 pub struct Server {
     process: Child,
+    address: String,
     connection: RefCell<BufReader<TcpStream>>,
 }
 
@@ -55,10 +56,8 @@ impl Server {
             let line = line?;
             if let Some(at) = line.find("http://").filter(|_| line.contains("dashboard")) {
                 let address = line[at + 7..].split(|c: char| c.is_whitespace() || c == '/').next().unwrap_or_default();
-                let stream = TcpStream::connect(address)?;
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-                return Ok(Self { process, connection: RefCell::new(BufReader::new(stream)) });
+                let connection = RefCell::new(connect(address)?);
+                return Ok(Self { process, address: address.to_owned(), connection });
             }
         }
         bail!("the program ended before it served its dashboard: {}", process.wait()?)
@@ -96,12 +95,41 @@ impl Server {
         Ok(Answer { status, first_byte, size: body.len(), body, packed })
     }
 
+    /// A file of any length, up to its first row, over a connection of its own. Without compression, which
+    /// would wait for more.
+    pub fn first_row(&self, path: &str) -> anyhow::Result<Answer> {
+        let mut connection = connect(&self.address)?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        connection.get_mut().write_all(request.as_bytes())?;
+        let asked = Instant::now();
+        let mut line = String::new();
+        connection.read_line(&mut line)?;
+        let status = line.split(' ').nth(1).context("a status")?.parse()?;
+        while line != "\r\n" {
+            line.clear();
+            connection.read_line(&mut line)?;
+        }
+        // The length of a piece, its headings, the end of the piece; the same of its first row, or the end.
+        let mut body = Vec::new();
+        for _ in 0..5 {
+            connection.read_until(b'\n', &mut body)?;
+        }
+        Ok(Answer { status, first_byte: asked.elapsed(), size: 0, body, packed: false })
+    }
+
     /// In MiB, since it started.
     pub fn peak_memory(&self) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
     }
+}
+
+fn connect(address: &str) -> anyhow::Result<BufReader<TcpStream>> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    Ok(BufReader::new(stream))
 }
 
 fn chunks(connection: &mut impl BufRead, body: &mut Vec<u8>) -> anyhow::Result<()> {

@@ -20,6 +20,10 @@ path = "quintile.db"
 listen = "127.0.0.1:0"
 [dashboard]
 listen = "127.0.0.1:0"
+[scoring]
+# No night comes due while pages are asked for, and what the last one changed waits for its tool.
+cron = "0 0 31 12 *"
+hold_above_percent = 100
 [[destination]]
 name = "tool"
 url = "https://tool.example/hooks"
@@ -40,12 +44,22 @@ pub fn make(folder: &Path, customers: u64) -> anyhow::Result<()> {
     }
     std::fs::write(folder.join("config.toml"), CONFIG)?;
     data::make(&path, customers)?;
+    share_emails(&path)?;
     score(folder, END.plus_millis((1 - RUNS) * Timestamp::DAY))?;
     nights(&path, customers)?;
     data::live_a_day(&path, 1)?;
     score(folder, END.plus_millis(Timestamp::DAY))?;
-    aftermath(&path)?;
+    aftermath(&path, customers)?;
     std::fs::write(made, "")?;
+    Ok(())
+}
+
+/// One customer in fifty has the e-mail of another.
+fn share_emails(path: &Path) -> anyhow::Result<()> {
+    Connection::open(path)?.execute_batch(
+        "UPDATE customers SET (email, email_key) = (SELECT email, email_key FROM customers other WHERE other.id = customers.id - 50)
+           WHERE id % 100 = 0",
+    )?;
     Ok(())
 }
 
@@ -120,14 +134,24 @@ fn nights(path: &Path, customers: u64) -> anyhow::Result<()> {
 }
 
 /// The tool has stopped answering: some wait, are tried again, were given up; some are held.
-fn aftermath(path: &Path) -> anyhow::Result<()> {
+fn aftermath(path: &Path, customers: u64) -> anyhow::Result<()> {
     let connection = Connection::open(path)?;
+    connection.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+         INSERT INTO inbox (source, topic, delivery_key, body_hash, headers, body, state, received_at)
+         SELECT 'shopify', 'orders/updated', i, CAST(i AS BLOB), '{}', zeroblob(300), iif(i % 20 = 0, 'stale', 'done'), ?2 FROM n",
+        params![i64::try_from(customers)?, END],
+    )?;
     connection.execute_batch(
         "UPDATE deliveries SET state = 'dead', finished_at = created_at, due_at = NULL, last_status = 410, last_error = 'the receiver is gone'
            WHERE run_id = 199 AND id % 10 = 0;
          UPDATE deliveries SET state = 'retrying', attempts = 3, due_at = created_at + 3600000, last_status = 503, last_error = 'the receiver answered 503'
            WHERE state = 'waiting' AND id % 50 = 0;
          UPDATE deliveries SET state = 'held', hold = 'consent', due_at = NULL WHERE state = 'waiting' AND id % 50 = 1;
+         -- A small segment of its own, which can be sorted.
+         UPDATE scores SET segment = 'few' WHERE customer_id % 60 = 0;
+         INSERT INTO run_segments SELECT id, 'few', 20, (SELECT count(*) FROM scores WHERE segment = 'few'), 0 FROM runs
+           WHERE id = (SELECT max(id) FROM runs);
          INSERT OR REPLACE INTO destinations (name, state, reason, since) VALUES ('tool', 'paused', 'paused by the merchant', 0);
          PRAGMA wal_checkpoint(TRUNCATE)",
     )?;

@@ -74,7 +74,8 @@ fn list(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         must_know(&snapshot, context, name)?;
     }
     let state = args.state.as_deref().and_then(State::parse);
-    let mut filter = DeliveryFilter { state, destination: args.destination.clone(), before: None, limit: Some(PAGE) };
+    let mut filter =
+        DeliveryFilter { state, destination: args.destination.clone(), limit: Some(PAGE), ..DeliveryFilter::default() };
     let mut list = List::to_stdout(args.format, COLUMNS, "No deliveries.")?;
     loop {
         let page = deliveries(&snapshot, &filter)?;

@@ -89,7 +89,7 @@ fn receipt(connection: &Connection, id: i64, format: Format) -> anyhow::Result<O
     let found = connection.query_row("SELECT 1 FROM runs WHERE id = ?1", [id], |_| Ok(())).optional()?;
     found.ok_or_else(|| UsageError(format!("there is no run {id}; `quintile runs` lists them")))?;
     let mut list = List::to_stdout(format, RECEIPT, "Nothing of this run went to a destination.")?;
-    for receipt in outbox::receipt(connection, id)? {
+    for receipt in outbox::receipt(connection, id, i64::MAX)? {
         list.row(&[
             json!(receipt.destination),
             json!(receipt.changes),

@@ -33,7 +33,11 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         listen_for_nudges(wake.clone())?;
         let listeners = Listeners::bind(&context.config).await?;
         let (dashboard, webhooks) = listeners.urls()?;
-        writeln!(std::io::stdout(), "dashboard  {dashboard}\nwebhooks   {webhooks}")?;
+        // Whoever started it may have closed its output, or read one line of it: it serves all the same.
+        let addresses = format!("dashboard  {dashboard}\nwebhooks   {webhooks}\n");
+        if let Err(error) = std::io::stdout().write_all(addresses.as_bytes()) {
+            tracing::warn!(%error, "the addresses could not be printed: dashboard {dashboard}, webhooks {webhooks}");
+        }
         let status = format!("dashboard {dashboard}, webhooks {webhooks}");
         let started = Arc::new(Notify::new());
         let writer = database.writer().clone();

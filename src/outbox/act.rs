@@ -91,13 +91,17 @@ pub struct Cursor {
     newest: Option<i64>,
 }
 
-/// `?1` to `?10`: state, last id, and the parts of a [`Filter`]. In this form the index by state
-/// gives the rows in the order of ids. A batch is meant when one of its events is. `?11`: a hold that
-/// is not meant; `?12`, of [`count_up_to`]: what is done to a batch is done to it as a whole, or event
-/// by event without taking it apart; `?13`: nothing happened to it since.
+/// Deliveries of a state that one statement looks through, however few of them are meant.
+const LOOK: i64 = 10_000;
+
+/// Behind `deliveries d INDEXED BY deliveries_state`, which SQLite leaves for the primary key once it knows
+/// that few are in a state. `?1` to `?10`: state, the id before the first, and the parts of a [`Filter`]. In
+/// this form the index gives the rows in the order of ids, up to the id `?14`. A batch is meant when one of its events is.
+/// `?11`: a hold that is not meant; `?12`, of [`count_up_to`]: what is done to a batch is done to it as a
+/// whole, or event by event without taking it apart; `?13`: nothing happened to it since.
 macro_rules! matching {
     () => {
-        "d.state = ?1 AND d.id > ?2 AND (?3 IS NULL OR d.id = ?3) AND (?4 IS NULL OR d.destination = ?4)
+        "d.state = ?1 AND d.id > ?2 AND d.id <= ?14 AND (?3 IS NULL OR d.id = ?3) AND (?4 IS NULL OR d.destination = ?4)
          AND (?5 IS NULL OR d.run_id = ?5) AND (?6 IS NULL OR d.hold = ?6)
          AND (?7 IS NULL OR d.created_at >= ?7) AND (?8 IS NULL OR d.created_at < ?8)
          AND ((?9 IS NULL AND ?10 IS NULL)
@@ -120,6 +124,11 @@ impl Filter {
         self.segment.is_some() || self.customer_id.is_some()
     }
 
+    /// Behind which id, and up to which, a delivery may be meant: of one alone nothing else is looked at.
+    fn range(&self, after: i64, newest: i64) -> (i64, i64) {
+        self.delivery_id.map_or((after, newest), |id| (after.max(id.saturating_sub(1)), newest.min(id)))
+    }
+
     fn params(&self, action: Action, state: State, after: i64) -> [Box<dyn ToSql>; 13] {
         [
             Box::new(state),
@@ -139,19 +148,53 @@ impl Filter {
     }
 }
 
+/// The id that a look of `LOOK` deliveries behind `after` ends with; `None`: there are not so many.
+fn end_of_look(connection: &Connection, state: State, after: i64) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached(
+            "SELECT id FROM deliveries INDEXED BY deliveries_state
+             WHERE state = ?1 AND id > ?2 ORDER BY id LIMIT 1 OFFSET ?3",
+        )?
+        .query_row(params![state, after, LOOK - 1], |row| row.get(0))
+        .optional()
+}
+
 /// How many deliveries the action would act on.
 ///
 /// # Errors
 /// Those of SQLite.
 pub fn count_matching(connection: &Connection, action: Action, filter: &Filter) -> rusqlite::Result<i64> {
-    count_up_to(connection, action, filter, i64::MAX)
+    count(connection, action, filter, i64::MAX, &|_| Ok(i64::MAX))
 }
 
-/// [`count_matching`] that stops when it has found `most` in a state: then there may be more.
+/// [`count_matching`] that stops when it has found `most` in a state, or has looked at `LOOK` there: then
+/// there may be more. Returns whether it looked at all as well.
 ///
 /// # Errors
 /// Those of SQLite.
-pub fn count_up_to(connection: &Connection, action: Action, filter: &Filter, most: i64) -> rusqlite::Result<i64> {
+pub fn count_up_to(
+    connection: &Connection,
+    action: Action,
+    filter: &Filter,
+    most: i64,
+) -> rusqlite::Result<(i64, bool)> {
+    let all = std::cell::Cell::new(true);
+    let number = count(connection, action, filter, most, &|state| {
+        let end = if filter.delivery_id.is_some() { None } else { end_of_look(connection, state, 0)? };
+        all.set(all.get() && end.is_none());
+        Ok(end.unwrap_or(i64::MAX))
+    })?;
+    Ok((number, all.get()))
+}
+
+/// `end`: the last id to look at in a state.
+fn count(
+    connection: &Connection,
+    action: Action,
+    filter: &Filter,
+    most: i64,
+    end: &dyn Fn(State) -> rusqlite::Result<i64>,
+) -> rusqlite::Result<i64> {
     let mut count = connection.prepare_cached(concat!(
         "SELECT coalesce(sum(n), 0) FROM (
          SELECT CASE WHEN NOT ?12 AND d.events > 1 AND coalesce(?9, ?10) IS NOT NULL THEN
@@ -159,18 +202,20 @@ pub fn count_up_to(connection: &Connection, action: Action, filter: &Filter, mos
                WHERE b.delivery_id = d.id AND (?9 IS NULL OR o.new_segment = ?9)
                  AND (?10 IS NULL OR o.customer_id = ?10))
            ELSE 1 END AS n
-         FROM deliveries d WHERE ",
+         FROM deliveries d INDEXED BY deliveries_state WHERE ",
         matching!(),
-        " LIMIT ?14)"
+        " LIMIT ?15)"
     ))?;
     action.states_of(filter).into_iter().try_fold(0, |sum, state| {
-        let found: i64 = count.query_row(all_and(&filter.params(action, state, 0), &[most]), |row| row.get(0))?;
+        let (after, last) = filter.range(0, end(state)?);
+        let found: i64 =
+            count.query_row(all_and(&filter.params(action, state, after), &[last, most]), |row| row.get(0))?;
         Ok(sum + found)
     })
 }
 
-/// Acts on up to `limit` deliveries from `cursor` on. Returns how many it was and where to go on,
-/// `None` when all are done.
+/// Acts on up to `limit` deliveries from `cursor` on, among the next `LOOK`. Returns how many it was and where
+/// to go on, `None` when all are done.
 ///
 /// # Errors
 /// Those of SQLite; then the caller's transaction must not be committed.
@@ -189,14 +234,22 @@ pub fn act(
         None => tx.query_row("SELECT coalesce(max(id), 0) FROM deliveries", [], |row| row.get(0))?,
     };
     let cursor = Cursor { newest: Some(newest), ..cursor };
+    let (after, last) = filter.range(cursor.id, newest);
+    let end = match filter.delivery_id {
+        Some(_) => None,
+        None => end_of_look(tx, state, after)?.filter(|end| *end < last),
+    };
     let matched = tx
         .prepare_cached(concat!(
-            "SELECT d.id, d.destination, d.customer_id, d.message_id, d.events > 1 FROM deliveries d WHERE ",
+            "SELECT d.id, d.destination, d.customer_id, d.message_id, d.events > 1 FROM deliveries d INDEXED BY deliveries_state WHERE ",
             matching!(),
-            " AND d.id <= ?14 ORDER BY d.id LIMIT ?15"
+            " ORDER BY d.id LIMIT ?15"
         ))?
         .query_map(
-            all_and(&filter.params(action, state, cursor.id), &[newest, i64::try_from(limit).unwrap_or(i64::MAX)]),
+            all_and(
+                &filter.params(action, state, after),
+                &[end.unwrap_or(last), i64::try_from(limit).unwrap_or(i64::MAX)],
+            ),
             |row| {
                 Ok(Matched {
                     id: row.get(0)?,
@@ -220,7 +273,7 @@ pub fn act(
             break;
         }
     }
-    let next = match reached {
+    let next = match reached.or(end) {
         Some(id) => Cursor { id, ..cursor },
         None => Cursor { state: cursor.state + 1, id: 0, ..cursor },
     };

@@ -87,8 +87,39 @@ pub struct DeliveryFilter {
     pub destination: Option<String>,
     /// Only ids below this one: the last id of the page before.
     pub before: Option<i64>,
+    /// Only ids above this one.
+    pub after: Option<i64>,
     /// Rows at most; `None`: all.
     pub limit: Option<usize>,
+}
+
+impl DeliveryFilter {
+    /// What stands behind the table, `?1` being the state. The state stands in the text, not behind an OR, and
+    /// its index is named: SQLite leaves it for the primary key once it knows that few are in a state.
+    const fn in_state(&self) -> &'static str {
+        if self.state.is_some() { "INDEXED BY deliveries_state WHERE state = ?1" } else { "WHERE ?1 IS NULL" }
+    }
+}
+
+/// Deliveries among which a page of those to one destination is looked for.
+const LOOKED_AT: i64 = 10_000;
+
+/// Where a look for [`deliveries`] to one destination must end, so that it is short however few there are:
+/// the id to start the next one from, itself still to be looked at. `None`: the look reaches the oldest.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn end_of_look(connection: &Connection, filter: &DeliveryFilter) -> rusqlite::Result<Option<i64>> {
+    if filter.destination.is_none() {
+        return Ok(None);
+    }
+    let in_state = filter.in_state();
+    connection
+        .prepare_cached(&format!(
+            "SELECT id FROM deliveries {in_state} AND id < ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3"
+        ))?
+        .query_row(params![filter.state, filter.before.unwrap_or(i64::MAX), LOOKED_AT], |row| row.get(0))
+        .optional()
 }
 
 /// Deliveries, newest first.
@@ -96,21 +127,20 @@ pub struct DeliveryFilter {
 /// # Errors
 /// Those of SQLite.
 pub fn deliveries(connection: &Connection, filter: &DeliveryFilter) -> rusqlite::Result<Vec<Delivery>> {
-    // The state stands in the text, not behind an OR, so that its index is used.
-    let state = if filter.state.is_some() { "state = ?1" } else { "?1 IS NULL" };
+    let in_state = filter.in_state();
     connection
         .prepare_cached(&format!(
             "SELECT id, message_id, destination, state, events, attempts, iif(due_at = 0, created_at, due_at), last_status, last_error,
                created_at, finished_at
-             FROM deliveries
-             WHERE {state} AND (?2 IS NULL OR destination = ?2) AND id < ?3 ORDER BY id DESC LIMIT ?4"
+             FROM deliveries {in_state} AND (?2 IS NULL OR destination = ?2) AND id < ?3 AND id > ?5 ORDER BY id DESC LIMIT ?4"
         ))?
         .query_map(
             params![
                 filter.state,
                 filter.destination,
                 filter.before.unwrap_or(i64::MAX),
-                filter.limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(-1)
+                filter.limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(-1),
+                filter.after.unwrap_or(i64::MIN)
             ],
             |row| {
                 Ok(Delivery {
@@ -148,6 +178,9 @@ pub struct Receipt {
     pub dead: i64,
     pub superseded: i64,
     pub discarded: i64,
+    /// Not all were counted.
+    #[serde(skip)]
+    pub more: bool,
 }
 
 impl Receipt {
@@ -171,24 +204,64 @@ impl Receipt {
     }
 }
 
-/// The receipt of a run, by destination. An event that was sent again is one change, and counts
-/// where its newest delivery stands.
+/// Deliveries that the index of a run has together: to one destination, in one state, of one size.
+pub type Lane = (String, State, i64);
+
+/// What deliveries a run has, each lane once, in order. Jumps from one to the next, since each may have many.
 ///
 /// # Errors
 /// Those of SQLite.
-pub fn receipt(connection: &Connection, run_id: i64) -> rusqlite::Result<Vec<Receipt>> {
-    let mut select = connection.prepare_cached(
-        "SELECT destination, state, sum(events) FROM deliveries WHERE run_id = ?1 GROUP BY destination, state",
+pub fn lanes_of_run(connection: &Connection, run_id: i64) -> rusqlite::Result<Vec<Lane>> {
+    // The next size, else the next state, else the next destination: in one comparison of all three the
+    // index would serve the first alone.
+    const NEXT: [&str; 3] = [
+        "destination = ?2 AND state = ?3 AND events > ?4",
+        "destination = ?2 AND state > ?3 AND ?4 IS NOT NULL",
+        "destination > ?2 AND ?3 IS NOT NULL AND ?4 IS NOT NULL",
+    ];
+    let mut lanes: Vec<Lane> = Vec::new();
+    let mut after = (String::new(), String::new(), 0);
+    loop {
+        let mut found: Option<Lane> = None;
+        for next in NEXT {
+            let sql = format!(
+                "SELECT destination, state, events FROM deliveries INDEXED BY deliveries_run
+                 WHERE run_id = ?1 AND {next} ORDER BY destination, state, events LIMIT 1"
+            );
+            let mut jump = connection.prepare_cached(&sql)?;
+            let lane = jump.query_row(params![run_id, after.0, after.1, after.2], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            });
+            found = lane.optional()?;
+            if found.is_some() {
+                break;
+            }
+        }
+        let Some((destination, state, events)) = found else { return Ok(lanes) };
+        after = (destination.clone(), state.to_string(), events);
+        lanes.push((destination, state, events));
+    }
+}
+
+/// The receipt of a run, by destination. An event that was sent again is one change, and counts
+/// where its newest delivery stands. Of a lane at most `most` deliveries are counted.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn receipt(connection: &Connection, run_id: i64, most: i64) -> rusqlite::Result<Vec<Receipt>> {
+    let mut count = connection.prepare_cached(
+        "SELECT count(*) FROM (SELECT 1 FROM deliveries INDEXED BY deliveries_run
+           WHERE run_id = ?1 AND destination = ?2 AND state = ?3 AND events = ?4 LIMIT ?5)",
     )?;
-    let mut rows = select.query([run_id])?;
     let mut receipts: Vec<Receipt> = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (destination, state, events): (String, State, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    for (destination, state, events) in lanes_of_run(connection, run_id)? {
+        let number: i64 = count.query_row(params![run_id, destination, state, events, most], |row| row.get(0))?;
         if receipts.last().is_none_or(|last| last.destination != destination) {
             receipts.push(Receipt { destination, ..Receipt::default() });
         }
         if let Some(receipt) = receipts.last_mut() {
-            receipt.add(state, events);
+            receipt.add(state, number * events);
+            receipt.more |= number == most;
         }
     }
     // A replay is never part of a batch; what it repeats may be.

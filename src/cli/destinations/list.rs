@@ -34,7 +34,7 @@ pub fn run(context: &Context, format: Format) -> anyhow::Result<Outcome> {
     let mut connection = readers.get()?;
     let snapshot = connection.transaction()?;
     let mut list = List::to_stdout(format, COLUMNS, "No destinations; add a [[destination]] to config.toml.")?;
-    for standing in standings(&snapshot, &context.config.destination, context.clock.now())? {
+    for standing in standings(&snapshot, &context.config.destination, i64::MAX, context.clock.now())? {
         list.row(&row(&standing))?;
     }
     list.finish()?;
@@ -55,7 +55,7 @@ pub fn say(
     }
     let connection = database.readers().get()?;
     let mut list = List::to_stdout(format, COLUMNS, "")?;
-    let all = standings(&connection, &context.config.destination, context.clock.now())?;
+    let all = standings(&connection, &context.config.destination, i64::MAX, context.clock.now())?;
     for standing in all.iter().filter(|standing| standing.name == name) {
         list.row(&row(standing))?;
     }

@@ -39,15 +39,22 @@ pub struct Wanted {
 #[utoipa::path(get, path = "/deliveries", operation_id = "listDeliveries", params(Wanted), responses((status = 200, description = "A page of them", body = Page<Delivery>), Refusals))]
 pub async fn list(State(api): State<Api>, Query(wanted): Query<Wanted>) -> Result<Json<Page<Delivery>>, Problem> {
     let filled = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
-    let filter = DeliveryFilter {
+    let mut filter = DeliveryFilter {
         state: filled(wanted.state).map(|text| state(&text, DeliveryState::ALL)).transpose()?,
         destination: filled(wanted.destination),
         before: Cursor::read("delivery", wanted.cursor.as_deref())?,
         limit: Some(wanted.limit.rows() + 1),
+        ..DeliveryFilter::default()
     };
-    let found = api.readers.read(move |connection| Ok(outbox::deliveries(connection, &filter)?)).await;
-    let found = found.map_err(|error| Problem::internal(&error))?;
-    Ok(Json(Page::new(found, wanted.limit, |last| Cursor::new("delivery", last.id))))
+    let found = api.readers.read(move |connection| {
+        filter.after = outbox::end_of_look(connection, &filter)?;
+        Ok((outbox::deliveries(connection, &filter)?, filter.after))
+    });
+    let (found, end) = found.await.map_err(|error| Problem::internal(&error))?;
+    let mut page = Page::new(found, wanted.limit, |last| Cursor::new("delivery", last.id));
+    // Not full, and older ones were not looked at: the next page begins with that one.
+    page.next_cursor = page.next_cursor.or(end.map(|end| Cursor::new("delivery", end + 1).to_string()));
+    Ok(Json(page))
 }
 
 fn state(text: &str, choices: &[DeliveryState]) -> Result<DeliveryState, Problem> {

@@ -14,10 +14,9 @@ use super::{
     customer::erase,
     definitions::terms,
     filter::{Cursor, Filter, Sort},
-    list::{self, Customer, LOOKED_AT, SORTABLE, Total, by_email, found},
+    list::{self, Customer, SORTABLE, Total, found},
     names,
     order::Column,
-    search::{EMAILS_PER_PAGE, NAMES_PER_PAGE},
     statistics,
     view::{self, Chrome, Moment},
     words,
@@ -140,8 +139,8 @@ fn view(
     let filtered = !filter.is_everybody();
     let order = order(filter, total, page.sorted);
     // One that the list cannot have is in none of its addresses.
-    let filter = if page.sorted { filter } else { &filter.sorted(Sort::Known, false) };
-    let usual = filter.sorted(Sort::Known, false);
+    let usual = filter.usual();
+    let filter = if page.sorted { filter } else { &usual };
     Customers {
         chrome,
         total: total_text(total, page, after),
@@ -170,6 +169,7 @@ fn view(
         older: match () {
             () if page.stopped && matches!(page.next, Some(Cursor::Text { .. })) => "Look at further e-mails",
             () if page.stopped && filter.search.is_some() => "Search older customers",
+            () if page.stopped && filter.same_email => "Compare more e-mails",
             () if page.stopped => "Look at older customers",
             () => "Next page",
         },
@@ -183,7 +183,9 @@ fn view(
 fn total_text(total: Total, page: &list::Page, after: Option<&Cursor>) -> String {
     match total {
         Total::Exactly(count) => words::counted(count, "customer", "customers"),
-        Total::AtRun(count) => format!("{} in the last run", words::counted(count, "customer", "customers")),
+        Total::AtRun(count) | Total::Scattered(count) => {
+            format!("{} in the last run", words::counted(count, "customer", "customers"))
+        }
         Total::AtMost(_) | Total::Unknown => {
             let here = i64::try_from(page.customers.len()).unwrap_or(i64::MAX);
             match (after, &page.next) {
@@ -203,6 +205,7 @@ fn order(filter: &Filter, total: Total, sorted: bool) -> String {
         }
         (None, Sort::Known) if filter.ascending => "The oldest customer first.",
         (None, Sort::Known) => "The newest customer first.",
+        (_, Sort::Email) if filter.same_email => "By e-mail, so that those who share one stand together.",
         (_, Sort::Email) if sorted => "By e-mail; those without one are the last.",
         _ => "",
     };
@@ -229,14 +232,13 @@ fn looked_at(
     filter: &Filter,
     page: &list::Page,
 ) -> rusqlite::Result<Option<String>> {
-    let (number, last) = match page.next.as_ref().filter(|_| page.stopped) {
+    let number = words::count_usize(page.looked_at);
+    let last = match page.next.as_ref().filter(|_| page.stopped) {
         None => return Ok(None),
-        Some(Cursor::Name(id)) => (NAMES_PER_PAGE, *id),
-        Some(Cursor::Id(id)) => (LOOKED_AT, *id),
+        Some(Cursor::Name(id) | Cursor::Id(id)) => *id,
         Some(Cursor::Text { .. } | Cursor::Value { .. }) => {
-            let number = if filter.search.is_some() { EMAILS_PER_PAGE } else { by_email::MOST };
-            let number = words::count_usize(number);
-            return Ok(Some(format!("{number} e-mails were compared for this page; later ones may match too.")));
+            let others = if filter.ascending { "later" } else { "other" };
+            return Ok(Some(format!("{number} e-mails were compared for this page; {others} ones may match too.")));
         }
     };
     let known: Timestamp = connection
@@ -244,7 +246,7 @@ fn looked_at(
         .query_row([last], |row| row.get(0))?;
     Ok(Some(format!(
         "{} customers were looked at for this page, back to those known since {}. Older ones may match too.",
-        words::count_usize(number),
+        number,
         words::day(known, app.config.shop.timezone)
     )))
 }

@@ -13,14 +13,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::{
-    App,
-    definitions::Share,
-    filter::{Filter, Sort},
-    list,
-    list::Customer,
-    names,
-    order::Order,
-    segment_table, statistics,
+    App, definitions::Share, filter::Filter, list, list::Customer, names, order::Order, segment_table, statistics,
 };
 use crate::{
     model::{Currency, Timestamp, spreadsheet::guarded},
@@ -157,7 +150,7 @@ fn write_customers(
     loop {
         let page = list::page(connection, told, &filter, total, after.as_ref(), CHUNK)?;
         if !page.sorted {
-            filter = filter.sorted(Sort::Known, false);
+            filter = filter.usual();
         }
         if !page.customers.is_empty() {
             out.rows(page.customers.iter().map(|customer| customer_row(customer, currency)))?;

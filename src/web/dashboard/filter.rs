@@ -121,6 +121,12 @@ impl Filter {
         Self { sort, ascending, ..self.clone() }
     }
 
+    /// The same list in the order that it has without a word about it.
+    pub fn usual(&self) -> Self {
+        let sort = if self.same_email { Sort::Email } else { Sort::default() };
+        self.sorted(sort, sort == Sort::Email)
+    }
+
     /// The part of an address after "?", shortest form; empty for the plain list.
     pub fn to_query(&self, after: Option<&Cursor>) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());

@@ -5,22 +5,30 @@
 //!
 //! - newest or oldest first (the default) walks the primary key. With a segment it walks the index
 //!   `scores_segment`, with scores it walks `scores` and stops at the fiftieth hit: a cell of the
-//!   heat map holds about one customer in 25, an almost empty one costs a walk over the scores;
+//!   heat map holds about one customer in 25; of an almost empty one [`SCORES`] are looked at a page;
 //! - e-mails have an index, and sort every list ([`by_email`]);
 //! - orders, spent and last order have none, because each order of the shop would pay for it. They are
 //!   offered while the filter leaves at most [`SORTABLE`] customers;
 //! - those without a score are found by looking at one customer after the other, [`LOOKED_AT`] a page;
+//! - those who share an e-mail are found by comparing e-mails in their order ([`shared`]), in a small shop
+//!   by asking for each customer;
 //! - a search takes exact ids, then starts of e-mails, from indexes. Names have no index: they are
 //!   compared newest customer first, [`NAMES_PER_PAGE`](super::search::NAMES_PER_PAGE) a page, and the page says where it stopped.
 //!   What it found is sorted while it is all there is, and few ([`found`]).
 
-pub mod by_email;
+mod by_email;
 pub mod found;
+mod passing;
 mod person;
+mod shared;
 
-use rusqlite::{Connection, ToSql};
+use rusqlite::{Connection, OptionalExtension, ToSql};
 
-pub use self::person::{Customer, title_of};
+use self::shared::shared;
+pub use self::{
+    passing::Passing,
+    person::{Customer, title_of},
+};
 use super::{
     filter::{Cursor, Filter, Sort},
     search,
@@ -31,18 +39,15 @@ use crate::scoring::told::Told;
 /// Customers up to which a list can be sorted by a column without an index.
 pub const SORTABLE: i64 = 20_000;
 /// Customers looked at for one page of those without a score: about 40 ms.
-pub const LOOKED_AT: usize = 50_000;
+const LOOKED_AT: usize = 50_000;
+/// Scores looked at for one page of those with certain ones: about 10 ms.
+const SCORES: usize = 100_000;
 /// Merged and deleted customers are in no list.
 const PRESENT: &str = "c.merged_into IS NULL AND c.deleted_at IS NULL";
 /// A customer with an id of whom another has the same e-mail. Guests are one with whoever has theirs.
 const SHARES_EMAIL: &str = "c.external_id IS NOT NULL
   AND EXISTS (SELECT 1 FROM customers o WHERE o.email_key = c.email_key AND o.external_id IS NOT NULL AND o.id <> c.id
                  AND o.merged_into IS NULL AND o.deleted_at IS NULL)";
-/// Before [`SHARES_EMAIL`] where all customers are meant: the index alone tells which e-mails there are
-/// twice, and only their customers are looked at.
-const EMAILS_THERE_ARE_TWICE: &str = "c.email_key IN (
-    SELECT email_key FROM customers WHERE email_key IS NOT NULL AND external_id IS NOT NULL
-     GROUP BY email_key HAVING count(*) > 1)";
 
 /// Customers of one page and where the next one starts.
 pub struct Page {
@@ -50,6 +55,8 @@ pub struct Page {
     pub next: Option<Cursor>,
     /// A search stopped at its limit before the page was full; `next` goes on.
     pub stopped: bool,
+    /// Customers that it looked at by then.
+    pub looked_at: usize,
     /// They stand as the filter says; else as they do without a sort.
     pub sorted: bool,
 }
@@ -60,6 +67,8 @@ pub enum Total {
     Exactly(i64),
     /// By the statistics of the run in force.
     AtRun(i64),
+    /// By the same, of customers who stand anywhere among more than [`SCORES`]: too far apart to be sorted.
+    Scattered(i64),
     /// By those statistics not more; only the pages know.
     AtMost(i64),
     /// Only the pages know.
@@ -74,10 +83,13 @@ impl Total {
 }
 
 /// Hits of one page, each with the cursor of what comes after it.
+#[derive(Default)]
 pub struct Hits {
     pub found: Vec<(i64, Cursor)>,
     /// Where to go on when a limit was reached first.
     pub stopped: Option<Cursor>,
+    /// Customers looked at, where there is a limit.
+    pub looked_at: usize,
 }
 
 /// One page of at most `limit` customers after `after`. Sorts that the list cannot have are the default.
@@ -89,8 +101,8 @@ pub fn page(
     after: Option<&Cursor>,
     limit: usize,
 ) -> rusqlite::Result<Page> {
-    if matches!(total, Total::AtRun(0) | Total::Exactly(0)) {
-        return Ok(Page { customers: Vec::new(), next: None, stopped: false, sorted: true });
+    if matches!(total, Total::AtRun(0) | Total::Scattered(0) | Total::Exactly(0)) {
+        return Ok(Page { customers: Vec::new(), next: None, stopped: false, looked_at: 0, sorted: true });
     }
     // One more than fits tells whether there is another page.
     let (hits, sorted) = match (&filter.search, filter.sort) {
@@ -98,6 +110,11 @@ pub fn page(
         (Some(text), _) => found::sorted(connection, told, filter, text, after, limit + 1)?,
         (None, sort) if sort != Sort::Known && total.is_sortable() => {
             (by_value(connection, Source::of(told, filter), filter, after, limit + 1)?, true)
+        }
+        (None, sort) if filter.same_email && !total.is_sortable() => {
+            let usual = filter.usual();
+            let sorted = sort == usual.sort;
+            (shared(connection, told, if sorted { filter } else { &usual }, after, limit + 1)?, sorted)
         }
         (None, Sort::Email) => (by_email::by_email(connection, told, filter, after, limit + 1)?, true),
         (None, sort) if filter.is_unscored() => {
@@ -115,7 +132,7 @@ pub fn page(
         .take(limit)
         .filter_map(|(id, _)| Customer::by_id(connection, told, *id).transpose())
         .collect::<rusqlite::Result<_>>()?;
-    Ok(Page { customers, next, stopped, sorted })
+    Ok(Page { customers, next, stopped, looked_at: hits.looked_at, sorted })
 }
 
 /// Counts what can be counted cheaply: small shops exactly, others by the run's statistics.
@@ -125,14 +142,14 @@ pub fn total(connection: &Connection, told: Told, filter: &Filter) -> rusqlite::
     }
     let highest: i64 =
         connection.prepare_cached("SELECT coalesce(max(id), 0) FROM customers")?.query_row([], |row| row.get(0))?;
-    // Few share an e-mail, however many customers there are.
-    if highest <= SORTABLE || filter.same_email {
+    if highest <= SORTABLE {
         let source = Source::of(told, filter);
         let sql = format!("SELECT count(*) FROM {} WHERE {} > 0 AND {}", source.from, source.key, source.conditions);
         let values: Vec<&dyn ToSql> = source.values.iter().map(AsRef::as_ref).collect();
         return connection.prepare_cached(&sql)?.query_row(&values[..], |row| row.get(0)).map(Total::Exactly);
     }
     let Some(run) = statistics::in_force(connection)? else { return Ok(Total::Unknown) };
+    let is_far_apart = highest > sql_limit(SCORES);
     let of_segment = |segment: &str| -> rusqlite::Result<i64> {
         Ok(statistics::counts(connection, run.id)?.get(segment).copied().unwrap_or(0))
     };
@@ -141,13 +158,14 @@ pub fn total(connection: &Connection, told: Told, filter: &Filter) -> rusqlite::
         Ok(cells.iter().filter(|cell| filter.admits(cell.scores)).map(|cell| cell.customers).sum())
     };
     Ok(match (&filter.segment, filter.has_scores()) {
-        // Of everybody, customers without an order included, no statistic tells.
-        _ if filter.is_unscored() => Total::Unknown,
-        (None, false) => Total::Unknown,
+        _ if filter.is_unscored() || filter.same_email => Total::Unknown,
         (Some(segment), false) => Total::AtRun(of_segment(segment)?),
+        (None, true) if is_far_apart => Total::Scattered(of_scores()?),
         (None, true) => Total::AtRun(of_scores()?),
-        // Nor which of a segment's customers have a score.
-        (Some(segment), true) => Total::AtMost(of_segment(segment)?.min(of_scores()?)),
+        // Nor does it tell which of a segment's customers have a score.
+        (Some(segment), true) if !is_far_apart => Total::AtMost(of_segment(segment)?.min(of_scores()?)),
+        // Of everybody, customers without an order included, no statistic tells.
+        (None, false) | (Some(_), true) => Total::Unknown,
     })
 }
 
@@ -174,7 +192,12 @@ impl Source {
             }
         } else if filter.segment.is_some() || filter.has_scores() {
             Self {
-                from: "scores s CROSS JOIN customers c ON c.id = s.customer_id",
+                // Once SQLite knows how large segments are, it may walk the primary key for the smallest too.
+                from: if filter.has_scores() {
+                    "scores s CROSS JOIN customers c ON c.id = s.customer_id"
+                } else {
+                    "scores s INDEXED BY scores_segment CROSS JOIN customers c ON c.id = s.customer_id"
+                },
                 key: "s.customer_id",
                 conditions: format!("{PRESENT} AND {}", told.condition()),
                 values: Vec::new(),
@@ -189,7 +212,7 @@ impl Source {
             source.and(column, Box::new(segment.clone()));
         }
         if filter.same_email {
-            source.conditions = format!("{} AND {EMAILS_THERE_ARE_TWICE} AND {SHARES_EMAIL}", source.conditions);
+            source.conditions = format!("{} AND {SHARES_EMAIL}", source.conditions);
         }
         for (column, wanted) in [("s.r", filter.r), ("s.f", filter.f), ("s.m", filter.m)] {
             if let Some(quintile) = wanted.filter(|_| !filter.is_unscored()) {
@@ -220,7 +243,7 @@ fn walk(filter: &Filter, after: Option<&Cursor>) -> (&'static str, &'static str,
     }
 }
 
-/// Newest (or oldest) known first.
+/// Newest (or oldest) known first. Of those with certain scores at most [`SCORES`] are looked at.
 fn by_id(
     connection: &Connection,
     told: Told,
@@ -230,17 +253,28 @@ fn by_id(
 ) -> rusqlite::Result<Hits> {
     let mut source = Source::of(told, filter);
     let (beyond, order, start) = walk(filter, after);
-    let (start, limit) = (source.bind(start), source.bind(sql_limit(limit)));
+    let end = if filter.has_scores() { end_of_look(connection, (beyond, order), start)? } else { None };
+    let (up_to, last) = if filter.ascending { ("<=", i64::MAX) } else { (">=", i64::MIN) };
+    let (start, last, rows) = (source.bind(start), source.bind(end.unwrap_or(last)), source.bind(sql_limit(limit)));
     let Source { from, key, conditions, values } = source;
     let sql = format!(
-        "SELECT {key} FROM {from} WHERE {key} {beyond} {start} AND {conditions} ORDER BY {key} {order} LIMIT {limit}"
+        "SELECT {key} FROM {from} WHERE {key} {beyond} {start} AND {key} {up_to} {last} AND {conditions} ORDER BY {key} {order} LIMIT {rows}"
     );
     let values: Vec<&dyn ToSql> = values.iter().map(AsRef::as_ref).collect();
-    let found = connection
+    let found: Vec<(i64, Cursor)> = connection
         .prepare_cached(&sql)?
         .query_map(&values[..], |row| row.get(0).map(|id| (id, Cursor::Id(id))))?
         .collect::<rusqlite::Result<_>>()?;
-    Ok(Hits { found, stopped: None })
+    let stopped = end.filter(|_| found.len() < limit).map(Cursor::Id);
+    Ok(Hits { found, stopped, looked_at: SCORES })
+}
+
+/// The customer that a look at [`SCORES`] scores behind `start` ends with; `None`: there are not so many.
+fn end_of_look(connection: &Connection, (beyond, order): (&str, &str), start: i64) -> rusqlite::Result<Option<i64>> {
+    let sql = format!(
+        "SELECT customer_id FROM scores WHERE customer_id {beyond} ?1 ORDER BY customer_id {order} LIMIT 1 OFFSET ?2"
+    );
+    connection.prepare_cached(&sql)?.query_row((start, sql_limit(SCORES - 1)), |row| row.get(0)).optional()
 }
 
 /// Newest (or oldest) known first, of whom nothing but a look tells whether they are meant: they may be
@@ -261,17 +295,17 @@ fn looked_at(
     let values: Vec<&dyn ToSql> = values.iter().map(AsRef::as_ref).collect();
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(&values[..])?;
-    let mut hits = Hits { found: Vec::new(), stopped: None };
-    let (mut looked_at, mut last) = (0, start);
+    let mut hits = Hits::default();
+    let mut last = start;
     while hits.found.len() < limit
         && let Some(row) = rows.next()?
     {
-        (looked_at, last) = (looked_at + 1, row.get(0)?);
+        (hits.looked_at, last) = (hits.looked_at + 1, row.get(0)?);
         if row.get(1)? {
             hits.found.push((last, Cursor::Id(last)));
         }
     }
-    if looked_at == LOOKED_AT && hits.found.len() < limit {
+    if hits.looked_at == LOOKED_AT && hits.found.len() < limit {
         hits.stopped = Some(Cursor::Id(last));
     }
     Ok(hits)
@@ -321,19 +355,5 @@ fn by_value(
             Ok((id, after))
         })?
         .collect::<rusqlite::Result<_>>()?;
-    Ok(Hits { found, stopped: None })
-}
-
-/// Is this customer present, and does the rest of the filter let them pass?
-pub fn passes(connection: &Connection, told: Told, filter: &Filter, id: i64) -> rusqlite::Result<bool> {
-    // Of one customer it is asked directly: which e-mails there are twice would be found out at each call.
-    let mut source = Source::of(told, &Filter { same_email: false, ..filter.clone() });
-    if filter.same_email {
-        source.conditions = format!("{} AND {SHARES_EMAIL}", source.conditions);
-    }
-    let id = source.bind(id);
-    let Source { from, key, conditions, values } = source;
-    let sql = format!("SELECT 1 FROM {from} WHERE {key} = {id} AND {conditions}");
-    let values: Vec<&dyn ToSql> = values.iter().map(AsRef::as_ref).collect();
-    connection.prepare_cached(&sql)?.exists(&values[..])
+    Ok(Hits { found, ..Hits::default() })
 }

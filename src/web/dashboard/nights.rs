@@ -22,6 +22,9 @@ use crate::{
 const NIGHTS: u8 = 14;
 /// Runs that may share those nights; "Score now" can make more than one a day.
 const RUNS: usize = 60;
+/// Changes of a run whose deliveries are counted. The first run has one for everybody, and so may one under new
+/// segment rules: it would dwarf the nights, and counting it would take long.
+const MANY: i64 = 100_000;
 /// Open deliveries are counted up to here; beyond, the page says "2,000+".
 const COUNT_LIMIT: i64 = 2_000;
 
@@ -119,8 +122,7 @@ fn chart(app: &App, connection: &Connection, now: Timestamp) -> rusqlite::Result
     let Some(first) = today.checked_sub_days(Days::new(u64::from(NIGHTS) - 1)) else { return Ok(None) };
     let from = now.plus_millis(-i64::from(NIGHTS) * Timestamp::DAY);
     let mut nights: HashMap<NaiveDate, Night> = HashMap::new();
-    // The first run has a delivery for everybody: it would dwarf the nights, and counting it would take long.
-    for run in statistics::since(connection, from, RUNS)?.iter().filter(|run| !run.baseline) {
+    for run in statistics::since(connection, from, RUNS)?.iter().filter(|run| is_counted(run)) {
         let night = nights.entry(words::local(run.as_of, zone).date_naive()).or_default();
         for (state, count) in states_of(connection, run.id)? {
             match state.as_str() {
@@ -153,6 +155,10 @@ fn chart(app: &App, connection: &Connection, now: Timestamp) -> rusqlite::Result
             })
             .collect(),
     }))
+}
+
+fn is_counted(run: &Run) -> bool {
+    !run.baseline && run.changed <= MANY
 }
 
 /// What the chart shows, for those who do not see it.
@@ -253,13 +259,12 @@ fn health(
         .iter()
         .map(|destination| {
             let name = destination.name.as_str();
-            // A first run's queue is as long as the list of customers: not counted here.
-            let last_run = if last.baseline {
-                String::new()
-            } else {
+            let last_run = if is_counted(last) {
                 let all: i64 = all_of_run.query_row((last.id, name), |row| row.get(0))?;
                 let delivered: i64 = of_run.query_row((last.id, name, "delivered"), |row| row.get(0))?;
                 format!("{} of {}", words::count(delivered), words::count(all))
+            } else {
+                String::new()
             };
             let health = outbox::health(connection, name, now)?;
             let (tone, state, note) = standing(&health, now).unwrap_or_else(|| verdict(open, &health, name, now));

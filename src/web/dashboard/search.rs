@@ -4,15 +4,15 @@ use rusqlite::Connection;
 
 use super::{
     filter::{Cursor, Filter},
-    list::{Hits, passes},
+    list::{Hits, Passing},
     statistics::sql_limit,
 };
 use crate::scoring::told::Told;
 
 /// Names compared for one page of a search.
 pub const NAMES_PER_PAGE: usize = 100_000;
-/// E-mails looked at for one page when a filter lets hardly any pass.
-pub const EMAILS_PER_PAGE: usize = 20_000;
+/// Customers that a filter is asked about for one page, when it lets hardly any pass.
+pub const CHECKED: usize = 20_000;
 
 /// Exact ids, then starts of e-mails, then names. Each customer comes once, by the first of these
 /// that fits.
@@ -24,40 +24,56 @@ pub fn search(
     after: Option<&Cursor>,
     limit: usize,
 ) -> rusqlite::Result<Hits> {
-    let wanted = Wanted::new(text);
-    let mut hits = Hits { found: Vec::new(), stopped: None };
+    let wanted = Wanted::new(connection, text)?;
+    let mut passing = Passing::new(connection, told, filter)?;
+    let mut hits = Hits::default();
     if after.is_none() {
-        exact_ids(connection, told, filter, &wanted, &mut hits)?;
+        for id in &wanted.ids {
+            if passing.lets(*id)? {
+                // What follows the ids is the whole of the e-mails.
+                hits.found.push((*id, Cursor::Text { text: String::new(), id: 0 }));
+            }
+        }
     }
     if !matches!(after, Some(Cursor::Name(_))) {
-        emails(connection, told, filter, &wanted, after, limit, &mut hits)?;
+        emails(connection, &mut passing, &wanted, after, limit, &mut hits)?;
     }
     if hits.found.len() < limit && hits.stopped.is_none() && !wanted.lower.contains('@') {
-        names(connection, told, filter, &wanted, after, limit, &mut hits)?;
+        names(connection, &mut passing, &wanted, after, limit, &mut hits)?;
     }
     Ok(hits)
 }
 
 /// A search text and what it is compared with.
-struct Wanted<'a> {
-    exact: &'a str,
+#[derive(Default)]
+struct Wanted {
     lower: String,
     /// A text of several words: with one blank between them.
     both: Option<String>,
-    id: Option<i64>,
+    /// Customers whose id, ours or the shop's, is the text.
+    ids: Vec<i64>,
 }
 
-impl<'a> Wanted<'a> {
-    fn new(text: &'a str) -> Self {
+impl Wanted {
+    fn new(connection: &Connection, text: &str) -> rusqlite::Result<Self> {
+        let mut ids: Vec<i64> = connection
+            .prepare_cached("SELECT id FROM customers WHERE external_id = ?1 ORDER BY id")?
+            .query_map([text], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        if let Ok(id) = text.parse()
+            && !ids.contains(&id)
+        {
+            ids.insert(0, id);
+        }
+        Ok(Self { ids, ..Self::of_text(text) })
+    }
+
+    fn of_text(text: &str) -> Self {
         let lower = text.to_lowercase();
         let both = lower
             .contains([' ', ','])
             .then(|| lower.replace(',', " ").split_whitespace().collect::<Vec<_>>().join(" "));
-        Self { exact: text, lower, both, id: text.parse().ok() }
-    }
-
-    fn is_id(&self, id: i64, external_id: Option<&str>) -> bool {
-        self.id == Some(id) || external_id == Some(self.exact)
+        Self { lower, both, ids: Vec::new() }
     }
 
     fn is_email(&self, email_key: Option<&str>) -> bool {
@@ -88,37 +104,11 @@ fn begins(mut letters: impl Iterator<Item = char>, wanted: &str) -> bool {
     folded(wanted).all(|letter| letters.next() == Some(letter))
 }
 
-fn exact_ids(
-    connection: &Connection,
-    told: Told,
-    filter: &Filter,
-    wanted: &Wanted<'_>,
-    hits: &mut Hits,
-) -> rusqlite::Result<()> {
-    let mut ids: Vec<i64> = connection
-        .prepare_cached("SELECT id FROM customers WHERE external_id = ?1 ORDER BY id")?
-        .query_map([wanted.exact], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    if let Some(id) = wanted.id
-        && !ids.contains(&id)
-    {
-        ids.insert(0, id);
-    }
-    for id in ids {
-        if passes(connection, told, filter, id)? {
-            // What follows the ids is the whole of the e-mails.
-            hits.found.push((id, Cursor::Text { text: String::new(), id: 0 }));
-        }
-    }
-    Ok(())
-}
-
 /// Customers whose e-mail starts with the text, by e-mail; two indexes, of guests and of the others.
 fn emails(
     connection: &Connection,
-    told: Told,
-    filter: &Filter,
-    wanted: &Wanted<'_>,
+    passing: &mut Passing<'_>,
+    wanted: &Wanted,
     after: Option<&Cursor>,
     limit: usize,
     hits: &mut Hits,
@@ -128,19 +118,17 @@ fn emails(
         _ => (wanted.lower.clone(), i64::MIN),
     };
     let end = format!("{}\u{10ffff}", wanted.lower);
-    let mut looked_at = 0;
     while hits.found.len() < limit {
         let batch = email_batch(connection, &from, &end, last, limit)?;
         let Some((email, id)) = batch.last() else { return Ok(()) };
         (from, last) = (email.clone(), *id);
         for (email, id) in &batch {
-            let known = wanted.is_id(*id, external_id(connection, *id)?.as_deref());
-            if !known && passes(connection, told, filter, *id)? {
+            if !wanted.ids.contains(id) && passing.lets(*id)? {
                 hits.found.push((*id, Cursor::Text { text: email.clone(), id: *id }));
             }
         }
-        looked_at += batch.len();
-        if looked_at >= EMAILS_PER_PAGE && hits.found.len() < limit {
+        hits.looked_at += batch.len();
+        if hits.looked_at >= CHECKED && hits.found.len() < limit {
             hits.stopped = Some(Cursor::Text { text: from, id: last });
             return Ok(());
         }
@@ -173,16 +161,12 @@ fn email_batch(
     Ok(batch)
 }
 
-fn external_id(connection: &Connection, id: i64) -> rusqlite::Result<Option<String>> {
-    connection.prepare_cached("SELECT external_id FROM customers WHERE id = ?1")?.query_row([id], |row| row.get(0))
-}
-
-/// Customers whose name starts with the text, newest first, among the next [`NAMES_PER_PAGE`].
+/// Customers whose name starts with the text, newest first, among the next [`NAMES_PER_PAGE`]; of those the
+/// filter is asked about [`CHECKED`].
 fn names(
     connection: &Connection,
-    told: Told,
-    filter: &Filter,
-    wanted: &Wanted<'_>,
+    passing: &mut Passing<'_>,
+    wanted: &Wanted,
     after: Option<&Cursor>,
     limit: usize,
     hits: &mut Hits,
@@ -192,27 +176,31 @@ fn names(
         _ => i64::MAX,
     };
     let mut statement = connection.prepare_cached(
-        "SELECT id, first_name, last_name, email_key, external_id FROM customers WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+        "SELECT id, first_name, last_name, email_key FROM customers WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
     )?;
     let mut rows = statement.query((start, sql_limit(NAMES_PER_PAGE)))?;
-    let (mut looked_at, mut last) = (0, start);
-    while let Some(row) = rows.next()? {
+    let (mut looked_at, mut checked, mut last) = (0, 0, start);
+    while checked < CHECKED
+        && let Some(row) = rows.next()?
+    {
         (looked_at, last) = (looked_at + 1, row.get(0)?);
         let text = |column| row.get_ref(column).ok().and_then(|value| value.as_str().ok());
         if !wanted.is_name(text(1).unwrap_or_default(), text(2).unwrap_or_default())
             || wanted.is_email(text(3))
-            || wanted.is_id(last, text(4))
-            || !passes(connection, told, filter, last)?
+            || wanted.ids.contains(&last)
         {
             continue;
         }
-        hits.found.push((last, Cursor::Name(last)));
-        if hits.found.len() >= limit {
-            return Ok(());
+        checked += 1;
+        if passing.lets(last)? {
+            hits.found.push((last, Cursor::Name(last)));
+            if hits.found.len() >= limit {
+                return Ok(());
+            }
         }
     }
-    if looked_at >= NAMES_PER_PAGE {
-        hits.stopped = Some(Cursor::Name(last));
+    if looked_at >= NAMES_PER_PAGE || checked >= CHECKED {
+        (hits.stopped, hits.looked_at) = (Some(Cursor::Name(last)), looked_at);
     }
     Ok(())
 }
@@ -234,7 +222,7 @@ mod tests {
             ("groß", "", "GROß", true),
             ("adal", "Ada", "", false),
         ] {
-            assert_eq!(Wanted::new(wanted).is_name(first, last), found, "{wanted} in {first} {last}");
+            assert_eq!(Wanted::of_text(wanted).is_name(first, last), found, "{wanted} in {first} {last}");
         }
     }
 }

@@ -1,11 +1,14 @@
 //! What runs the program asks of it: is it well, and what does it log.
 
-use std::process::Stdio;
+use std::{io::BufRead, process::Stdio};
 
 use serde_json::Value;
 
 use super::Home;
-use crate::support::process::{Server, quintile};
+use crate::support::{
+    http,
+    process::{Server, kill, quintile},
+};
 
 #[test]
 fn health_is_what_the_running_server_answers() {
@@ -20,6 +23,22 @@ fn health_is_what_the_running_server_answers() {
     server.kill();
     let error = home.fails(1, &["health"]);
     assert!(error.contains(&said), "{error}");
+}
+
+/// As when whoever started it reads one line and closes the pipe.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_that_cannot_say_where_it_is_serves_all_the_same() {
+    let home = Home::new("[webhooks]\nlisten = \"127.0.0.1:0\"\n[dashboard]\nlisten = \"127.0.0.1:0\"\n");
+    home.ok(&["init"]);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut child = quintile(&home.path(""), &["serve"]).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = std::io::BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let said = log.find(|line| line.contains("could not be printed"));
+    let dashboard = said.as_deref().and_then(|line| line.split("dashboard ").nth(1)?.split(',').next());
+    let answer = dashboard.map(|address| http::get(&format!("{address}/healthz")));
+    kill(&mut child);
+    assert_eq!(answer.unwrap().unwrap().status, 200);
 }
 
 #[test]

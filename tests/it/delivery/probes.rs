@@ -90,7 +90,12 @@ async fn a_blocked_address_is_told_to_the_merchant_and_is_no_failure() {
     let notice = "127.0.0.1 is not a public address; if it is meant, add its network to [forwarder] allow_private";
     assert_eq!((health.state, health.failures, health.reason.as_deref()), (DestinationState::Active, 0, Some(notice)));
     assert!(tool.received().is_empty());
-    let shown = quintile::outbox::standings(&shop.db().readers().get().unwrap(), &shop.config.destination, shop.now());
+    let shown = quintile::outbox::standings(
+        &shop.db().readers().get().unwrap(),
+        &shop.config.destination,
+        i64::MAX,
+        shop.now(),
+    );
     assert_eq!(shown.unwrap()[0].reason.as_deref(), Some(notice));
     shop.config.forwarder.allow_private = vec!["127.0.0.0/8".to_owned()];
     shop.moves(&[9], "lost");

@@ -6,7 +6,7 @@ use super::fixture::Shop;
 use crate::support::receiver::Receiver;
 
 fn receipt(shop: &Shop) -> Receipt {
-    let receipts = outbox::receipt(&shop.db().readers().get().unwrap(), 1).unwrap();
+    let receipts = outbox::receipt(&shop.db().readers().get().unwrap(), 1, i64::MAX).unwrap();
     let [receipt] = receipts.try_into().unwrap();
     receipt
 }

@@ -62,6 +62,11 @@ impl Shop {
         // What pages show is made up.
         folder.except(&[COUNTERS]);
         folder.except(&RUNS);
+        Self::empty_in(folder)
+    }
+
+    /// The same in a folder of the test's own.
+    pub fn empty_in(folder: Folder) -> Self {
         let database = Database::open(&folder.path().join("quintile.db"), "test").unwrap();
         let mut config = Config::default();
         "Lantern & Wick".clone_into(&mut config.shop.name);

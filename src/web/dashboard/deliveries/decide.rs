@@ -128,16 +128,20 @@ pub async fn ask(State(app): State<Arc<App>>, Query(pairs): Query<Pairs>) -> Res
     let (action, tab, filter) = meant(&pairs)?;
     let now = app.clock.now();
     let reader = Arc::clone(&app);
-    let (chrome, count) = app
+    let (chrome, count, filter) = app
         .readers
         .read(move |connection| {
             let count = outbox::count_up_to(connection, action, &filter.meant(action), queue::COUNTED)?;
             let run = statistics::in_force(connection)?;
-            Ok((Chrome::new(&reader, connection, "deliveries", run.as_ref(), now)?, (count, filter)))
+            Ok((Chrome::new(&reader, connection, "deliveries", run.as_ref(), now)?, count, filter))
         })
         .await?;
-    let (count, filter) = count;
-    let number = if count == 1 { "1 delivery".to_owned() } else { format!("{} deliveries", bounded(count)) };
+    let number = match count {
+        (1, true) => "1 delivery".to_owned(),
+        (0, false) => "all deliveries that match".to_owned(),
+        (count, false) if count < queue::COUNTED => format!("{} or more deliveries", words::count(count)),
+        (count, _) => format!("{} deliveries", bounded(count)),
+    };
     let (question, button) = match (action, tab) {
         (Action::Release, _) => (format!("Send {number} after all?"), format!("Send {number}")),
         (Action::Discard, _) => (format!("Give up {number}?"), format!("Give up {number}")),
@@ -157,7 +161,7 @@ pub async fn ask(State(app): State<Arc<App>>, Query(pairs): Query<Pairs>) -> Res
         conditions: conditions(&app, &filter, tab),
         fields,
         button,
-        none: count == 0,
+        none: count == (0, true),
         back: filter.href("/deliveries", &[]),
     })
 }

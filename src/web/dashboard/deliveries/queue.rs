@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use super::filter::{Filter, Spot, Tab};
 use crate::{
     model::Timestamp,
-    outbox::{EventType, Hold, State},
+    outbox::{self, EventType, Hold, State},
     web::dashboard::list,
 };
 
@@ -208,34 +208,11 @@ fn lanes(connection: &Connection, filter: &Filter, tab: Tab) -> rusqlite::Result
     let Some(run) = filter.run else {
         return Ok(tab.states().iter().map(|state| Lane { state: *state, of_run: None }).collect());
     };
-    let groups = groups_of_run(connection, run)?;
-    let wanted = |(destination, state, _): &(String, State, i64)| {
+    let wanted = |(destination, state, _): &outbox::Lane| {
         tab.states().contains(state) && filter.destination.as_ref().is_none_or(|name| name == destination)
     };
-    let lane = |(destination, state, events): (String, State, i64)| Lane { state, of_run: Some((destination, events)) };
-    Ok(groups.into_iter().filter(wanted).map(lane).collect())
-}
-
-/// What deliveries a run has: destination, state and events, each once. Jumps from one to the next, since
-/// each may have many.
-fn groups_of_run(connection: &Connection, run: i64) -> rusqlite::Result<Vec<(String, State, i64)>> {
-    let mut after: (String, String, i64) = (String::new(), String::new(), i64::MIN);
-    let mut groups = Vec::new();
-    let mut jump = connection.prepare_cached(
-        "SELECT destination, state, events FROM deliveries INDEXED BY deliveries_run
-         WHERE run_id = ?1 AND (destination, state, events) > (?2, ?3, ?4)
-         ORDER BY destination, state, events LIMIT 1",
-    )?;
-    let mut next = |after: &(String, String, i64)| {
-        jump.query_row(params![run, after.0, after.1, after.2], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()
-    };
-    while let Some((destination, state, events)) = next(&after)? {
-        let state: State = state;
-        after = (destination, state.to_string(), events);
-        groups.push((after.0.clone(), state, events));
-    }
-    Ok(groups)
+    let lane = |(destination, state, events): outbox::Lane| Lane { state, of_run: Some((destination, events)) };
+    Ok(outbox::lanes_of_run(connection, run)?.into_iter().filter(wanted).map(lane).collect())
 }
 
 /// How many deliveries each tab has, each state up to [`COUNTED`]; in the order of [`Tab::ALL`].

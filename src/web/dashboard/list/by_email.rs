@@ -7,13 +7,13 @@ use super::{
         filter::{Cursor, Filter},
         statistics::sql_limit,
     },
-    Hits, Source, looked_at, passes,
+    Hits, Passing, Source, looked_at,
 };
 use crate::scoring::told::Told;
 
 /// E-mails looked at for one page. A filter that leaves so many that only the e-mail sorts them lets one
 /// in fifty pass, even of a million.
-pub const MOST: usize = 5_000;
+const MOST: usize = 5_000;
 
 /// One page. At most [`MOST`] e-mails are looked at, and then [`LOOKED_AT`](super::LOOKED_AT) customers for
 /// those without one.
@@ -24,7 +24,7 @@ pub fn by_email(
     after: Option<&Cursor>,
     limit: usize,
 ) -> rusqlite::Result<Hits> {
-    let mut hits = Hits { found: Vec::new(), stopped: None };
+    let mut hits = Hits::default();
     if !matches!(after, Some(Cursor::Id(_))) {
         with_one(connection, told, filter, after, limit, &mut hits)?;
     }
@@ -33,7 +33,7 @@ pub fn by_email(
         without.conditions = format!("{} AND c.email_key IS NULL", without.conditions);
         let rest = looked_at(connection, without, filter, after, limit - hits.found.len())?;
         hits.found.extend(rest.found);
-        hits.stopped = rest.stopped;
+        (hits.stopped, hits.looked_at) = (rest.stopped, rest.looked_at);
     }
     Ok(hits)
 }
@@ -51,18 +51,18 @@ fn with_one(
         _ if filter.ascending => (String::new(), i64::MIN),
         _ => ("\u{10ffff}".to_owned(), i64::MAX),
     };
-    let mut looked_at = 0;
+    let mut passing = Passing::new(connection, told, filter)?;
     while hits.found.len() < limit {
         let batch = batch(connection, filter.ascending, &email, id, limit)?;
         let Some(last) = batch.last() else { return Ok(()) };
-        looked_at += batch.len();
+        hits.looked_at += batch.len();
         (email, id) = last.clone();
         for (email, id) in batch {
-            if passes(connection, told, filter, id)? {
+            if passing.lets(id)? {
                 hits.found.push((id, Cursor::Text { text: email, id }));
             }
         }
-        if looked_at >= MOST && hits.found.len() < limit {
+        if hits.looked_at >= MOST && hits.found.len() < limit {
             hits.stopped = Some(Cursor::Text { text: email, id });
             return Ok(());
         }

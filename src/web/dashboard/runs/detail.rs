@@ -33,6 +33,8 @@ use crate::{
     },
 };
 
+/// Deliveries of a destination, state and size that are counted; beyond, the page says "100,000+".
+const COUNTED: i64 = 100_000;
 /// Movements listed one by one; the matrix has all.
 const MOVES: usize = 8;
 
@@ -136,7 +138,10 @@ fn load(app: &App, connection: &Connection, run: &Run, unchanged: bool) -> rusql
         facts: facts(app, run),
         steps: steps(app, run),
         error: run.error.clone(),
-        receipts: outbox::receipt(connection, run.id)?.iter().map(|receipt| receipt_row(run, receipt)).collect(),
+        receipts: outbox::receipt(connection, run.id, COUNTED)?
+            .iter()
+            .map(|receipt| receipt_row(run, receipt))
+            .collect(),
         segments: segments
             .iter()
             .map(|segment| {
@@ -230,8 +235,11 @@ fn receipt_row(run: &Run, receipt: &outbox::Receipt) -> ReceiptRow {
         query.append_pair("run", &run.id.to_string());
         format!("/deliveries?{}", query.finish())
     };
-    let cell =
-        |term, tab, events: i64| (term, words::count(events), if events > 0 { href(tab) } else { String::new() });
+    let counted = |events: i64| {
+        let plus = if receipt.more && events >= COUNTED { "+" } else { "" };
+        format!("{}{plus}", words::count(events))
+    };
+    let cell = |term, tab, events: i64| (term, counted(events), if events > 0 { href(tab) } else { String::new() });
     let worst = match () {
         () if receipt.dead > 0 => Tab::GaveUp,
         () if receipt.held > 0 => Tab::Held,
@@ -247,7 +255,7 @@ fn receipt_row(run: &Run, receipt: &outbox::Receipt) -> ReceiptRow {
             Tab::Delivered => "ok",
             _ => "warn",
         },
-        events: words::count(receipt.changes),
+        events: counted(receipt.changes),
         tabs: [
             cell(terms::DELIVERED, Tab::Delivered, receipt.delivered),
             cell(terms::WAITING, Tab::Waiting, receipt.open - receipt.held - receipt.retrying),
