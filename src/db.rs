@@ -10,6 +10,7 @@ mod holder;
 mod key;
 mod lock;
 mod migrate;
+mod place;
 mod restore;
 mod sessions;
 mod writer;
