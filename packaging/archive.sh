@@ -3,6 +3,10 @@
 # FOLDER/quintile-VERSION-TARGET.tar.gz and its .sha256.
 set -eu
 [ $# -eq 3 ] || { echo "usage: packaging/archive.sh BINARY TARGET FOLDER" >&2; exit 2; }
+# A program that grows without anybody deciding it is noticed here.
+most=15000000
+size=$(wc -c <"$1")
+[ "$size" -le $most ] || { echo "archive.sh: $1 has $size bytes, more than $most" >&2; exit 1; }
 here=$(cd "$(dirname "$0")" && pwd)
 version=$("$1" --version | cut -d' ' -f2)
 name=quintile-$version-$2

@@ -25,7 +25,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Currency, Source};
+use crate::model::{Currency, Source, Zone};
 
 pub use access::{Scope, Token};
 pub use check::{CUSTOMER_COLUMNS, DESTINATION_FIELDS, IMPORT_COLUMNS};
@@ -73,7 +73,7 @@ pub struct Shop {
     pub currency: Currency,
     /// IANA zone in which the dashboard shows dates.
     #[serde(deserialize_with = "values::zone")]
-    pub timezone: chrono_tz::Tz,
+    pub timezone: Zone,
 }
 
 /// `[database]`
@@ -195,7 +195,7 @@ pub struct Import {
     pub decimal_comma: bool,
     /// IANA zone of dates without an offset; none: the shop's.
     #[serde(deserialize_with = "values::zone_or_none")]
-    pub timezone: Option<chrono_tz::Tz>,
+    pub timezone: Option<Zone>,
     /// Whose ids the files hold: a shop that also sends webhooks must not come in twice.
     #[serde(deserialize_with = "values::source", serialize_with = "values::display")]
     pub source: Source,
@@ -214,7 +214,7 @@ pub struct Scoring {
     /// Five fields, in `timezone`.
     pub cron: String,
     #[serde(deserialize_with = "values::zone")]
-    pub timezone: chrono_tz::Tz,
+    pub timezone: Zone,
     pub ties: Ties,
     pub segments: SegmentScheme,
     /// Only orders of the last n days count for frequency and money; 0: all of them.
@@ -380,7 +380,7 @@ impl Default for Shop {
             id: "demo.myshopify.com".to_owned(),
             name: String::new(),
             currency: Currency::EUR,
-            timezone: chrono_tz::Europe::Berlin,
+            timezone: "Europe/Berlin".parse().unwrap_or(Zone::UTC),
         }
     }
 }
@@ -475,7 +475,7 @@ impl Default for Scoring {
     fn default() -> Self {
         Self {
             cron: "0 2 * * *".to_owned(),
-            timezone: chrono_tz::UTC,
+            timezone: Zone::UTC,
             ties: Ties::Together,
             segments: SegmentScheme::Classic,
             window_days: 0,

@@ -10,6 +10,7 @@ mod holder;
 mod key;
 mod lock;
 mod migrate;
+mod place;
 mod private;
 mod restore;
 mod sessions;

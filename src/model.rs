@@ -4,9 +4,11 @@
 mod money;
 pub mod spreadsheet;
 mod time;
+mod zone;
 
 pub use money::{Currency, Money, MoneyError, ParsedMoney};
 pub use time::{Timestamp, TimestampError};
+pub use zone::{UnknownZone, Zone};
 
 use std::{borrow::Cow, fmt};
 

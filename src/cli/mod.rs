@@ -38,6 +38,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use rusqlite::OptionalExtension;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     backups,
@@ -295,13 +296,15 @@ impl Command {
 
 /// Logs go to standard error, so that standard output holds what was asked for and nothing else.
 /// `QUINTILE_LOG` filters them: `debug`, `quintile::delivery=trace`.
+#[expect(clippy::disallowed_methods, reason = "commands read the environment")]
 fn start_logging(default: &str, format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("QUINTILE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let wanted = std::env::var("QUINTILE_LOG").ok().and_then(|wanted| wanted.parse().ok());
+    let filter: Targets = wanted.unwrap_or_else(|| default.parse().unwrap_or_default());
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let log = tracing_subscriber::registry().with(filter);
     match format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
+        LogFormat::Text => log.with(lines.with_ansi(std::io::stderr().is_terminal())).init(),
+        LogFormat::Json => log.with(lines.json().flatten_event(true).with_span_list(false)).init(),
     }
 }
 

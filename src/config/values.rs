@@ -5,7 +5,7 @@ use std::{fmt::Display, net::SocketAddr};
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
 use super::problem::{choose, nearest};
-use crate::model::Source;
+use crate::model::{Source, Zone};
 
 /// As people read it.
 pub fn display<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
@@ -13,19 +13,19 @@ pub fn display<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S:
 }
 
 /// An IANA time zone.
-pub fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<chrono_tz::Tz, D::Error> {
+pub fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zone, D::Error> {
     zone_named(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 /// An IANA time zone; empty for none.
-pub fn zone_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<chrono_tz::Tz>, D::Error> {
+pub fn zone_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Zone>, D::Error> {
     let name = String::deserialize(deserializer)?;
     if name.is_empty() { Ok(None) } else { zone_named(&name).map(Some).map_err(D::Error::custom) }
 }
 
-fn zone_named(name: &str) -> Result<chrono_tz::Tz, String> {
+fn zone_named(name: &str) -> Result<Zone, String> {
     name.parse().map_err(|_| {
-        let remedy = nearest(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name())).map_or_else(
+        let remedy = nearest(name, Zone::names()).map_or_else(
             || "write one like \"Europe/Berlin\" or \"UTC\"".to_owned(),
             |near| format!("did you mean \"{near}\"?"),
         );

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, bail};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi};
 
-use super::create_private_file;
+use super::{create_private_file, place};
 
 /// "QTLE": tells `file` and us that this is a quintile database.
 pub const APPLICATION_ID: i32 = 0x5154_4c45;
@@ -184,6 +184,7 @@ pub(super) struct Header {
 
 /// Opens `path` for writing, with every setting in force and the current schema in place.
 pub(super) fn open_and_migrate(path: &Path, plan: Plan<'_>) -> anyhow::Result<Connection> {
+    place::check(path)?;
     if path.exists() {
         check_header(path, &read_header(path)?, plan.version())?;
     } else {
@@ -196,8 +197,10 @@ pub(super) fn open_and_migrate(path: &Path, plan: Plan<'_>) -> anyhow::Result<Co
     let mode: String = connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
         .with_context(|| format!("cannot write {}; its folder must be writable too", path.display()))?;
-    if mode != "wal" {
-        bail!("{} cannot be put into WAL mode; is it on a network drive? Put it on a local disk", path.display());
+    // The first look through the log is what shows that it can be shared.
+    let looked: rusqlite::Result<i64> = connection.pragma_query_value(None, "schema_version", |row| row.get(0));
+    if mode != "wal" || looked.is_err_and(|error| place::shares_no_memory(&error)) {
+        return Err(place::refusal(path));
     }
     super::configure(&connection)?;
     look_over(&connection).with_context(|| format!("cannot go on with {}", path.display()))?;
@@ -320,6 +323,7 @@ pub(super) fn read_header(path: &Path) -> anyhow::Result<Header> {
         Err(rusqlite::Error::SqliteFailure(error, _)) if error.extended_code == ffi::SQLITE_READONLY_ROLLBACK => {
             read(OpenFlags::SQLITE_OPEN_READ_WRITE)
         }
+        Err(error) if place::shares_no_memory(&error) => return Err(place::refusal(path)),
         header => header,
     };
     header.with_context(|| format!("cannot read {} as a database", path.display()))

@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn weeks_keep_their_hour_on_the_wall() {
-        let schedule = Schedule::new("0 2 * * *", chrono_tz::Europe::Berlin).unwrap();
+        let schedule = Schedule::new("0 2 * * *", "Europe/Berlin".parse().unwrap()).unwrap();
         let now = Timestamp::parse_rfc3339("2026-11-05T09:00:00+01:00").unwrap();
         let weeks: Vec<String> = weeks_back(&schedule, 3, now).iter().map(ToString::to_string).collect();
         // The clocks went back on 25 October.

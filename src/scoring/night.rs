@@ -6,13 +6,15 @@
 //! twice, at the first of the two. A schedule with several times a day uses the first.
 
 use chrono::{DateTime, Days, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
-use chrono_tz::Tz;
 use croner::{
     Cron,
     parser::{CronParser, Seconds, Year},
 };
 
-use crate::{clock::EARLIEST, model::Timestamp};
+use crate::{
+    clock::EARLIEST,
+    model::{Timestamp, Zone},
+};
 
 /// A run that starts so much after its time stands for a night that was missed.
 pub const LATE_MS: i64 = 15 * 60_000;
@@ -25,7 +27,7 @@ const SUSPECT_AFTER_DAYS: i64 = 400;
 #[derive(Debug, Clone)]
 pub struct Schedule {
     cron: Cron,
-    zone: Tz,
+    zone: Zone,
 }
 
 /// A schedule that cannot be used. Says what to write instead.
@@ -149,7 +151,7 @@ impl Last {
 impl Schedule {
     /// # Errors
     /// `cron` does not have five fields that mean something, or never comes.
-    pub fn new(cron: &str, zone: Tz) -> Result<Self, BadSchedule> {
+    pub fn new(cron: &str, zone: Zone) -> Result<Self, BadSchedule> {
         let unreadable = || BadSchedule::Unreadable(cron.to_owned());
         if cron.split_whitespace().count() != 5 {
             return Err(unreadable());
@@ -163,7 +165,7 @@ impl Schedule {
 
     /// The zone the schedule is written in.
     #[must_use]
-    pub const fn zone(&self) -> Tz {
+    pub const fn zone(&self) -> Zone {
         self.zone
     }
 
@@ -228,7 +230,7 @@ fn midnight(date: NaiveDate) -> NaiveDateTime {
 }
 
 /// The first instant at which the wall shows `wall`; the end of the gap when it never does.
-fn resolve(zone: Tz, wall: NaiveDateTime) -> DateTime<Utc> {
+fn resolve(zone: Zone, wall: NaiveDateTime) -> DateTime<Utc> {
     match zone.from_local_datetime(&wall) {
         MappedLocalTime::Single(instant) | MappedLocalTime::Ambiguous(instant, _) => instant.to_utc(),
         MappedLocalTime::None => gap_end(zone, wall),
@@ -237,7 +239,7 @@ fn resolve(zone: Tz, wall: NaiveDateTime) -> DateTime<Utc> {
 
 /// The first instant whose wall time is past `wall`, which lies in a gap. No zone is further than
 /// a day from UTC, and none has two changes within two days.
-fn gap_end(zone: Tz, wall: NaiveDateTime) -> DateTime<Utc> {
+fn gap_end(zone: Zone, wall: NaiveDateTime) -> DateTime<Utc> {
     let shows = |utc: NaiveDateTime| zone.from_utc_datetime(&utc).naive_local();
     let mut before = wall.checked_sub_days(Days::new(1)).unwrap_or(wall);
     let mut after = wall.checked_add_days(Days::new(1)).unwrap_or(wall);

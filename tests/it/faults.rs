@@ -5,6 +5,7 @@ mod backup;
 mod damage;
 mod disk;
 mod locks;
+mod network;
 mod restore;
 mod sweep;
 

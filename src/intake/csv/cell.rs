@@ -7,7 +7,7 @@ use chrono::{
     format::{Item, Parsed, StrftimeItems, parse},
 };
 
-use crate::model::{Currency, Money, Timestamp};
+use crate::model::{Currency, Money, Timestamp, Zone};
 
 /// The text of a cell. Bytes that are not UTF-8 are read as Windows-1252, which is what
 /// spreadsheet programs in western Europe save.
@@ -159,7 +159,7 @@ pub(super) struct Dates {
     /// Of the merchant; empty: the ISO forms below.
     format: Vec<Item<'static>>,
     /// Of dates without an offset.
-    zone: chrono_tz::Tz,
+    zone: Zone,
     /// The ISO forms are read beside the pattern.
     iso_too: bool,
 }
@@ -172,7 +172,7 @@ const LOCAL: [&str; 4] = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m
 impl Dates {
     /// # Errors
     /// `format` is not a strftime pattern, or does not name a whole date.
-    pub fn new(format: &str, zone: chrono_tz::Tz) -> Result<Self, String> {
+    pub fn new(format: &str, zone: Zone) -> Result<Self, String> {
         let wrong =
             |why: &str| format!("[import] date_format = {format:?} {why}; write it like \"%d.%m.%Y %H:%M\" (strftime)");
         let items = StrftimeItems::new(format).parse_to_owned().map_err(|_| wrong("is not a date pattern"))?;
@@ -238,7 +238,7 @@ impl Dates {
     }
 }
 
-fn by_pattern(text: &str, items: &[Item<'_>], zone: chrono_tz::Tz) -> Option<Timestamp> {
+fn by_pattern(text: &str, items: &[Item<'_>], zone: Zone) -> Option<Timestamp> {
     let mut parsed = Parsed::new();
     parse(&mut parsed, text, items.iter()).ok()?;
     if let Ok(instant) = parsed.to_datetime() {
@@ -251,7 +251,7 @@ fn by_pattern(text: &str, items: &[Item<'_>], zone: chrono_tz::Tz) -> Option<Tim
 
 /// An hour that comes twice is the first of the two; an hour that the clocks jump over is the
 /// instant that far after the jump.
-fn in_zone(local: NaiveDateTime, zone: chrono_tz::Tz) -> Option<Timestamp> {
+fn in_zone(local: NaiveDateTime, zone: Zone) -> Option<Timestamp> {
     const JUMP: i64 = 60;
     let instant = match zone.from_local_datetime(&local) {
         LocalResult::Single(instant) | LocalResult::Ambiguous(instant, _) => instant,
@@ -354,7 +354,8 @@ mod tests {
     }
 
     fn instant(text: &str, format: &str) -> Option<String> {
-        Dates::new(format, chrono_tz::Europe::Berlin).unwrap().parse(text).ok().map(|instant| instant.to_string())
+        let dates = Dates::new(format, "Europe/Berlin".parse().unwrap()).unwrap();
+        dates.parse(text).ok().map(|instant| instant.to_string())
     }
 
     #[test]
@@ -393,7 +394,7 @@ mod tests {
             assert_eq!(instant(text, format).as_deref(), expected, "{text} as {format}");
         }
         for format in ["%", "%H:%M", "%Q", "%d.%m."] {
-            let error = Dates::new(format, chrono_tz::UTC).unwrap_err();
+            let error = Dates::new(format, Zone::UTC).unwrap_err();
             assert!(error.starts_with("[import] date_format = "), "{error}");
         }
     }

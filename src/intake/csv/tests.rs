@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     config::Config,
     ledger::{Applied, Change},
-    model::{Currency, Money, OrderStatus, Source},
+    model::{Currency, Money, OrderStatus, Source, Zone},
 };
 
 const SHOPIFY: &str = "Name,Email,Financial Status,Paid at,Accepts Marketing,Currency,Total,Created at,Lineitem name,\
@@ -14,7 +14,7 @@ const SHOPIFY: &str = "Name,Email,Financial Status,Paid at,Accepts Marketing,Cur
 
 pub(super) fn config() -> Config {
     let mut config = Config::default();
-    config.import.timezone = Some(chrono_tz::Europe::Berlin);
+    config.import.timezone = Some("Europe/Berlin".parse().unwrap());
     config
 }
 
@@ -307,9 +307,9 @@ fn dates_that_name_no_zone_are_the_shops() {
     let file = "order_id,email,ordered_at,total\n1,a@example.com,2025-07-01,5\n";
     let ordered_at = |config: &Config| read_with(file, config).0[0].ordered_at.to_string();
     let mut config = Config::default();
-    config.shop.timezone = chrono_tz::America::New_York;
+    config.shop.timezone = "America/New_York".parse().unwrap();
     assert_eq!(ordered_at(&config), "2025-07-01T04:00:00Z");
-    config.import.timezone = Some(chrono_tz::UTC);
+    config.import.timezone = Some(Zone::UTC);
     assert_eq!(ordered_at(&config), "2025-07-01T00:00:00Z");
 }
 

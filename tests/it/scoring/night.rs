@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::scored_shop::{DAY, Shop, at, config};
 
 fn berlin() -> Config {
-    Config { scoring: Scoring { timezone: chrono_tz::Europe::Berlin, ..Scoring::default() }, ..config() }
+    Config { scoring: Scoring { timezone: "Europe/Berlin".parse().unwrap(), ..Scoring::default() }, ..config() }
 }
 
 fn night_of(shop: &Shop) -> (Night, Arc<Notify>) {

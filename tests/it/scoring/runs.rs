@@ -290,7 +290,7 @@ fn an_as_of_before_the_latest_run_writes_statistics_only() {
 #[test]
 fn backfill_gives_a_new_shop_its_trend_and_changes_nobody() {
     let shop = Shop::forty();
-    let schedule = Schedule::new("0 2 * * *", chrono_tz::Europe::Berlin).unwrap();
+    let schedule = Schedule::new("0 2 * * *", "Europe/Berlin".parse().unwrap()).unwrap();
     let done = scoring::backfill(&shop.db, &shop.settings, &schedule, 26, &shop.clock, &Silent).unwrap();
     shop.check_invariants();
     // c01 ordered first, at noon 49 days ago; 26 weeks reach back further.
