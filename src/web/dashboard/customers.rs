@@ -40,6 +40,8 @@ struct Customers {
     /// As the sort, kept by the form; empty: the usual way.
     dir: &'static str,
     same_email: bool,
+    /// The heading where the filter leaves nobody.
+    no_match: &'static str,
     /// Who is in the chosen segment, and what to do about them.
     about: Option<[String; 2]>,
     filtered: bool,
@@ -148,6 +150,11 @@ fn view(
         segments: segment_choices(app, filter, used),
         scores: score_choices(filter),
         same_email: filter.same_email,
+        no_match: if filter.same_email && (Filter { same_email: false, ..filter.clone() }).is_everybody() {
+            "No two customers share an e-mail"
+        } else {
+            "No customers match"
+        },
         sort: if filter.sort == Sort::Known { "" } else { filter.sort.as_str() },
         dir: match (filter.ascending, filter.sort == Sort::Email) {
             (true, false) => "asc",

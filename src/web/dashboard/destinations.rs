@@ -202,7 +202,10 @@ fn standing(app: &App, health: &Health, now: Timestamp) -> (&'static str, &'stat
         DestinationState::Active => match health.wait_until.filter(|until| *until > now) {
             Some(until) => ("warn", "Asked to slow down", format!("It is sent to again {}.", words::until(until, now))),
             None if health.failures > 0 => {
-                let failures = words::counted(i64::from(health.failures), "try", "tries");
+                let failures = match health.failures {
+                    1 => "try".to_owned(),
+                    failures => words::counted(i64::from(failures), "try", "tries"),
+                };
                 ("warn", "Unsteady", format!("The last {failures} failed."))
             }
             // A blocked address, or what failed before it was resumed: until a delivery arrives.

@@ -64,7 +64,7 @@ pub async fn list(
     State(app): State<Arc<App>>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
-    let filter = Filter::from_pairs(&pairs);
+    let filter = Filter::from_pairs(&pairs)?;
     let after: Option<i64> = view::parameter(&pairs, "after").and_then(|id| id.parse().ok());
     let reader = Arc::clone(&app);
     let page = app

@@ -78,7 +78,7 @@ fn customers_who_share_an_email_are_listed_together() {
     let page = shop.get("/customers?same_email=1");
     assert_eq!(
         (page.text(".head .sub"), page.text(".empty h2")),
-        ("0 customers".to_owned(), "No customers match".to_owned())
+        ("0 customers".to_owned(), "No two customers share an e-mail".to_owned())
     );
     shop.execute(
         "UPDATE customers SET external_id = 'x' || id, merged_into = NULL, deleted_at = NULL WHERE id IN (10, 20, 30, 40, 50);

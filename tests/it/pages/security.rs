@@ -172,6 +172,8 @@ fn an_address_that_cannot_be_read_is_a_page_too() {
         "/customers?m=0",
         "/deliveries?state=bogus",
         "/deliveries.csv?hold=bogus",
+        "/runs?trigger=bogus",
+        "/runs.csv?trigger=bogus",
     ] {
         let page = shop.get(path);
         assert_eq!((page.status, page.text("h1")), (StatusCode::BAD_REQUEST, "Not an address".to_owned()), "{path}");

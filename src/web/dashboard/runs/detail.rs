@@ -68,7 +68,7 @@ struct Step {
 
 /// Who moved.
 struct Moves {
-    /// "12 up, 9 down, 3 new"
+    /// "24 moved, 3 new; 12 up, 9 down"
     summary: String,
     largest: Vec<MoveRow>,
     /// What is not in `largest`; empty: nothing.
@@ -191,14 +191,17 @@ fn moves(app: &App, connection: &Connection, run: &Run, unchanged: bool) -> rusq
     let rest = listed.split_off(listed.len().min(MOVES));
     let smaller: i64 = rest.iter().map(|(step, _)| step.customers).sum();
     let moved = definitions::moved(&all, level);
-    let parts = [(moved.up, "up"), (moved.down, "down"), (moved.new, "new"), (moved.left, "left")];
-    let parts: Vec<String> = parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, word)| format!("{} {word}", words::count(*count)))
-        .collect();
+    let told = |parts: &[(i64, &str)]| -> String {
+        let some = parts.iter().filter(|(count, _)| *count > 0);
+        some.map(|(count, word)| format!("{} {word}", words::count(*count))).collect::<Vec<_>>().join(", ")
+    };
+    // Some move without going up or down, so the two alone do not add up.
+    let mut summary = told(&[(moved.total, "moved"), (moved.new, "new"), (moved.left, "left")]);
+    if moved.up + moved.down > 0 {
+        summary = format!("{summary}; {}", told(&[(moved.up, "up"), (moved.down, "down")]));
+    }
     Ok(Moves {
-        summary: parts.join(", "),
+        summary,
         largest: listed
             .into_iter()
             .map(|(step, direction)| MoveRow {

@@ -11,10 +11,13 @@ use rusqlite::Connection;
 use super::Filter;
 use crate::{
     model::spreadsheet::guarded,
-    web::dashboard::{
-        App,
-        export::{CHUNK, Sink, stream, time},
-        statistics::{self, Run},
+    web::{
+        dashboard::{
+            App,
+            export::{CHUNK, Sink, stream, time},
+            statistics::{self, Run},
+        },
+        error::PageError,
     },
 };
 
@@ -42,9 +45,12 @@ const HEADERS: [&str; 20] = [
 ];
 
 /// `GET /runs.csv`
-pub async fn csv(State(app): State<Arc<App>>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
-    let filter = Filter::from_pairs(&pairs);
-    stream(&app, "runs.csv", move |connection, out| write(connection, filter, out))
+pub async fn csv(
+    State(app): State<Arc<App>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
+    let filter = Filter::from_pairs(&pairs)?;
+    Ok(stream(&app, "runs.csv", move |connection, out| write(connection, filter, out)))
 }
 
 fn write(connection: &Connection, filter: Filter, out: &mut Sink) -> anyhow::Result<()> {

@@ -4,10 +4,13 @@ use rusqlite::Connection;
 
 use crate::{
     scoring::told::MOVES,
-    web::dashboard::{
-        definitions::terms,
-        order::{self, Column, Key, Order, Small, down},
-        view,
+    web::{
+        dashboard::{
+            definitions::terms,
+            order::{self, Column, Key, Order, Small, down},
+            view,
+        },
+        error::PageError,
     },
 };
 
@@ -19,7 +22,7 @@ pub const TRIGGERS: [(&str, &str); 4] =
 const KEYS: &[Key] =
     &[down("run"), down("as_of"), down("scored"), down("moved"), down("new"), down("left"), down("took")];
 
-/// What the address of a list says. What makes no sense is as if absent.
+/// What the address of a list says. An order that makes no sense is as if absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Filter {
     pub trigger: Option<&'static str>,
@@ -30,14 +33,25 @@ pub struct Filter {
 }
 
 impl Filter {
-    pub fn from_pairs(pairs: &[(String, String)]) -> Self {
-        let trigger = view::parameter(pairs, "trigger");
-        Self {
-            trigger: TRIGGERS.iter().map(|(name, _)| *name).find(|name| trigger == Some(name)),
+    /// # Errors
+    /// [`PageError::BadRequest`] for a trigger that there is not: the list would show what nobody asked for.
+    pub fn from_pairs(pairs: &[(String, String)]) -> Result<Self, PageError> {
+        let names = TRIGGERS.map(|(name, _)| name);
+        let known = |text: &str| {
+            names.into_iter().find(|name| *name == text).ok_or_else(|| {
+                PageError::BadRequest(format!(
+                    "“{text}” starts no run, so there is nothing to show. The address may name one of {}.",
+                    names.join(", ")
+                ))
+            })
+        };
+        let trigger = view::parameter(pairs, "trigger").filter(|text| !text.is_empty());
+        Ok(Self {
+            trigger: trigger.map(known).transpose()?,
             failed: view::parameter(pairs, "failed") == Some("1"),
             changed: view::parameter(pairs, "changed") == Some("1"),
             order: Order::from_pairs(KEYS, pairs),
-        }
+        })
     }
 
     /// This trigger is asked for.
@@ -110,9 +124,13 @@ impl Filter {
 mod tests {
     use super::*;
 
-    fn parse(query: &str) -> Filter {
+    fn read(query: &str) -> Result<Filter, PageError> {
         let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         Filter::from_pairs(&pairs)
+    }
+
+    fn parse(query: &str) -> Filter {
+        read(query).unwrap()
     }
 
     #[test]
@@ -125,11 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_as_if_absent() {
+    fn what_narrows_nothing_may_be_nonsense_and_a_trigger_may_not() {
         let plain = parse("");
         assert!(!plain.is_narrow());
-        for query in ["trigger=", "trigger=yearly' OR 1 --", "failed=yes&changed=", "sort=size"] {
+        for query in ["trigger=", "failed=yes&changed=", "sort=size"] {
             assert_eq!(parse(query), plain, "{query}");
+        }
+        for query in ["trigger=yearly' OR 1 --", "trigger=manual&trigger=Manual"] {
+            assert!(matches!(read(query), Err(PageError::BadRequest(_))), "{query}");
         }
     }
 }
