@@ -26,6 +26,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql};
 
 use self::shared::shared;
 pub use self::{
+    by_email::emails,
     passing::Passing,
     person::{Customer, title_of},
 };

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::{
     filter::{Cursor, Filter},
-    list::{Hits, Passing},
+    list::{self, Hits, Passing},
     statistics::sql_limit,
 };
 use crate::scoring::told::Told;
@@ -119,7 +119,7 @@ fn emails(
     };
     let end = format!("{}\u{10ffff}", wanted.lower);
     while hits.found.len() < limit {
-        let batch = email_batch(connection, &from, &end, last, limit)?;
+        let batch = list::emails(connection, true, (&from, last), Some(&end), limit)?;
         let Some((email, id)) = batch.last() else { return Ok(()) };
         (from, last) = (email.clone(), *id);
         for (email, id) in &batch {
@@ -134,31 +134,6 @@ fn emails(
         }
     }
     Ok(())
-}
-
-/// The next e-mails from (`from`, `last`) on, in order.
-fn email_batch(
-    connection: &Connection,
-    from: &str,
-    end: &str,
-    last: i64,
-    limit: usize,
-) -> rusqlite::Result<Vec<(String, i64)>> {
-    let mut batch: Vec<(String, i64)> = Vec::with_capacity(limit * 2);
-    for kind in ["external_id IS NULL", "external_id IS NOT NULL"] {
-        let sql = format!(
-            "SELECT email_key, id FROM customers WHERE email_key IS NOT NULL AND {kind}
-             AND email_key >= ?1 AND email_key < ?2 AND (email_key > ?1 OR id > ?3)
-             ORDER BY email_key, id LIMIT ?4"
-        );
-        let mut statement = connection.prepare_cached(&sql)?;
-        for row in statement.query_map((from, end, last, sql_limit(limit)), |row| Ok((row.get(0)?, row.get(1)?)))? {
-            batch.push(row?);
-        }
-    }
-    batch.sort_unstable();
-    batch.truncate(limit);
-    Ok(batch)
 }
 
 /// Customers whose name starts with the text, newest first, among the next [`NAMES_PER_PAGE`]; of those the

@@ -53,7 +53,7 @@ fn with_one(
     };
     let mut passing = Passing::new(connection, told, filter)?;
     while hits.found.len() < limit {
-        let batch = batch(connection, filter.ascending, &email, id, limit)?;
+        let batch = emails(connection, filter.ascending, (&email, id), None, limit)?;
         let Some(last) = batch.last() else { return Ok(()) };
         hits.looked_at += batch.len();
         (email, id) = last.clone();
@@ -70,24 +70,26 @@ fn with_one(
     Ok(())
 }
 
-/// The next e-mails beyond (`email`, `id`), in order: of guests and of the others.
-fn batch(
+/// The next e-mails beyond (`email`, `id`) and before `end`, in order: of guests and of the others, who have
+/// an index each.
+pub fn emails(
     connection: &Connection,
     ascending: bool,
-    email: &str,
-    id: i64,
+    (email, id): (&str, i64),
+    end: Option<&str>,
     limit: usize,
 ) -> rusqlite::Result<Vec<(String, i64)>> {
     let (beyond, order) = if ascending { (">", "ASC") } else { ("<", "DESC") };
+    let before_end = if end.is_some() { "email_key < ?4" } else { "?4 IS NULL" };
     let mut batch = Vec::with_capacity(limit * 2);
     for kind in ["external_id IS NULL", "external_id IS NOT NULL"] {
         let sql = format!(
             "SELECT email_key, id FROM customers WHERE email_key IS NOT NULL AND {kind}
-               AND email_key {beyond}= ?1 AND (email_key {beyond} ?1 OR id {beyond} ?2)
+               AND email_key {beyond}= ?1 AND {before_end} AND (email_key {beyond} ?1 OR id {beyond} ?2)
              ORDER BY email_key {order}, id {order} LIMIT ?3"
         );
         let mut statement = connection.prepare_cached(&sql)?;
-        for row in statement.query_map((email, id, sql_limit(limit)), |row| Ok((row.get(0)?, row.get(1)?)))? {
+        for row in statement.query_map((email, id, sql_limit(limit), end), |row| Ok((row.get(0)?, row.get(1)?)))? {
             batch.push(row?);
         }
     }
