@@ -62,6 +62,12 @@ impl Prepared {
         Self { body_hash: Sha256::digest(&message.body).into(), orders: read(&message, rules), message }
     }
 
+    /// Why the body as a whole is unusable, if it is.
+    #[must_use]
+    pub fn unusable(&self) -> Option<&str> {
+        self.orders.as_ref().err().map(String::as_str)
+    }
+
     /// Stores the message and applies its orders.
     ///
     /// # Errors

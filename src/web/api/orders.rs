@@ -56,6 +56,10 @@ pub async fn take(State(state): State<Api>, request: Request) -> Result<Json<Ans
     };
     let rules = Rules::from_config(&state.config);
     let prepared = api::Prepared::new(message, &rules);
+    // Unlike a shop, who writes this waits for the answer and can mend it: nothing is kept.
+    if let Some(reason) = prepared.unusable() {
+        return Err(Problem::bad_request(reason));
+    }
     let outcome = store(&state.writer, &state.wake, move |tx| prepared.store(tx, &rules)).await;
     match outcome {
         Ok(Outcome::Answered(answer)) => Ok(Json(answer)),

@@ -11,6 +11,8 @@ const LEGAL_MS: i64 = 30 * Timestamp::DAY;
 const SHOWN: i64 = 3;
 /// Counted no further.
 const MANY: i64 = 1000;
+/// How long a refused message of a program of the merchant's own is shown.
+const NEWS_MS: i64 = 7 * Timestamp::DAY;
 /// A request that is not done by then has met a fault.
 const LATE_MS: i64 = 60 * 60 * 1000;
 
@@ -21,7 +23,7 @@ pub fn notices(app: &App, connection: &Connection, now: Timestamp) -> rusqlite::
     notices.extend(gone(app, connection, now)?);
     notices.extend(requests(app, connection, now)?);
     notices.extend(to_erase_by_hand(app, connection, now)?);
-    notices.extend(quarantined(connection)?);
+    notices.extend(quarantined(app, connection, now)?);
     Ok(notices)
 }
 
@@ -149,19 +151,43 @@ fn late(connection: &Connection, now: Timestamp) -> rusqlite::Result<Option<Noti
     }))
 }
 
-fn quarantined(connection: &Connection) -> rusqlite::Result<Option<Notice>> {
-    let count: i64 = connection
-        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM inbox WHERE state = 'quarantined' LIMIT ?1)")?
-        .query_row([MANY], |row| row.get(0))?;
-    Ok((count > 0).then(|| Notice {
-        commands: ["quintile inbox --state quarantined", "quintile inbox replay --state quarantined"]
-            .map(str::to_owned)
-            .to_vec(),
-        ..notice(
-            "warn",
-            &format!("{} not used", words::counted(count, "message", "messages")),
-            "What the shop sent could not be used and is kept. See why, and read it again once that is mended, with"
-                .to_owned(),
-        )
-    }))
+/// Messages that could not be used. Those of the shop wait to be read again; the merchant's own programs
+/// were told why, and may send better ones: that is news for a while.
+fn quarantined(app: &App, connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Notice>> {
+    let (of_shop, own, newest): (i64, i64, Option<Timestamp>) = connection
+        .prepare_cached(
+            "SELECT count(*) FILTER (WHERE source <> 'api'), count(*) FILTER (WHERE source = 'api' AND received_at >= ?2),
+               max(received_at) FILTER (WHERE source = 'api')
+             FROM (SELECT source, received_at FROM inbox INDEXED BY inbox_quarantined
+                   WHERE state = 'quarantined' ORDER BY id DESC LIMIT ?1)",
+        )?
+        .query_row((MANY, now.plus_millis(-NEWS_MS)), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let mut notices = Vec::new();
+    if of_shop > 0 {
+        notices.push(Notice {
+            commands: ["quintile inbox --state quarantined", "quintile inbox replay --state quarantined"]
+                .map(str::to_owned)
+                .to_vec(),
+            ..notice(
+                "warn",
+                &format!("{} not used", words::counted(of_shop, "message", "messages")),
+                "What the shop sent could not be used and is kept. See why, and read it again once that is mended, with"
+                    .to_owned(),
+            )
+        });
+    }
+    if let Some(newest) = newest.filter(|_| own > 0) {
+        notices.push(Notice {
+            commands: vec!["quintile inbox --source api --state quarantined".to_owned()],
+            ..notice(
+                "warn",
+                &format!("{} refused", words::counted(own, "message", "messages")),
+                format!(
+                    "A program of yours sent orders in the last seven days of which none could be taken, the last time {}. It was told why each time. Why it was, say",
+                    words::when(newest, now, app.config.shop.timezone)
+                ),
+            )
+        });
+    }
+    Ok(notices)
 }

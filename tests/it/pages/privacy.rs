@@ -73,6 +73,24 @@ fn what_could_not_be_used_is_counted() {
 }
 
 #[test]
+fn what_a_program_of_the_merchant_was_refused_is_said_for_a_week() {
+    let shop = Shop::scored(300);
+    for days in [9, 2, 1] {
+        message(&shop, "orders", "{}", "quarantined", days);
+    }
+    shop.execute("UPDATE inbox SET source = 'api'");
+    let [said] = notices(&shop).try_into().unwrap();
+    assert!(said.starts_with("2 messages refused") && said.contains("the last time yesterday"), "{said}");
+    assert!(said.contains("quintile inbox --source api --state quarantined"), "{said}");
+    message(&shop, "orders/create", "{", "quarantined", 9);
+    let [of_shop, _] = notices(&shop).try_into().unwrap();
+    assert!(of_shop.starts_with("1 message not used"), "{of_shop}");
+    shop.execute("DELETE FROM inbox WHERE source = 'shopify'");
+    shop.pass(7 * Timestamp::DAY);
+    assert_eq!(notices(&shop), Vec::<String>::new());
+}
+
+#[test]
 fn customers_who_share_an_email_are_listed_together() {
     let shop = Shop::with_customers(60);
     let page = shop.get("/customers?same_email=1");
