@@ -22,7 +22,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let read = axum::extract::Query::try_from_uri(&parts.uri);
-        read.map(|axum::extract::Query(value)| Self(value)).map_err(|error| Problem::bad_request(error.body_text()))
+        read.map(|axum::extract::Query(value)| Self(value)).map_err(|error| unreadable("the parameters", &error))
     }
 }
 
@@ -34,7 +34,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Path {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let read = axum::extract::Path::<String>::from_request_parts(parts, state).await;
-        read.map(|axum::extract::Path(value)| Self(value)).map_err(|error| Problem::bad_request(error.body_text()))
+        read.map(|axum::extract::Path(value)| Self(value)).map_err(|error| unreadable("the address", &error))
     }
 }
 
@@ -64,6 +64,13 @@ impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for Body<T> {
         }
         <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
     }
+}
+
+/// What is wrong with a part of the request, in the words of whoever tried to read it; those around them
+/// are about the framework.
+fn unreadable(part: &str, error: &dyn std::error::Error) -> Problem {
+    let cause = std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error);
+    Problem::bad_request(format!("{part}: {cause}"))
 }
 
 /// An id as we write it: digits, and nothing else.
