@@ -33,6 +33,10 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         listen_for_nudges(wake.clone())?;
         let listeners = Listeners::bind(&context.config).await?;
         let (dashboard, webhooks) = listeners.urls()?;
+        // Port 0 is any free one: pages name that.
+        let mut config = context.config.clone();
+        config.webhooks.listen = listeners.webhooks.local_addr()?;
+        config.dashboard.listen = listeners.dashboard.local_addr()?;
         // Whoever started it may have closed its output, or read one line of it: it serves all the same.
         let addresses = format!("dashboard  {dashboard}\nwebhooks   {webhooks}\n");
         if let Err(error) = std::io::stdout().write_all(addresses.as_bytes()) {
@@ -42,7 +46,7 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         let started = Arc::new(Notify::new());
         let writer = database.writer().clone();
         let serving = Serving {
-            config: Arc::new(context.config.clone()),
+            config: Arc::new(config),
             config_path: context.config_path.clone(),
             database,
             listeners,
