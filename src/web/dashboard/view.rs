@@ -17,7 +17,7 @@ use super::{
     definitions::terms::{self, Term},
     deliveries::{self, Tab, queue},
     faults,
-    statistics::Run,
+    statistics::{Run, in_force},
     words,
 };
 use crate::{
@@ -181,6 +181,8 @@ struct ErrorPage<'a> {
     message: String,
     /// Something of ours went wrong.
     ours: Option<Ours>,
+    /// Where the address belongs to: address and name of the page.
+    back: Option<(&'static str, &'static str)>,
 }
 
 /// What there is to know of a failure of ours beside what it is.
@@ -190,19 +192,44 @@ struct Ours {
     todo: &'static str,
 }
 
-/// The page behind an error. Failures of ours are logged here, and only here. `inside`: for somebody
-/// who may look at the other pages.
-pub fn error_page(app: &App, error: &PageError, inside: bool) -> Response {
+/// The page that the address `path` belongs to: its entry in the navigation, address and name.
+fn section(path: &str) -> Option<[&'static str; 3]> {
+    const SECTIONS: [[&str; 3]; 9] = [
+        ["segments", "/segments", "Segments"],
+        ["customers", "/customers", "Customers"],
+        ["runs", "/runs", "Runs"],
+        ["deliveries", "/deliveries", "Deliveries"],
+        ["destinations", "/destinations", "Destinations"],
+        ["import", "/import", "Import"],
+        ["import", "/syncs", "Fetched from the shop"],
+        ["settings", "/settings", "Settings"],
+        ["login", "/login", "Sign in"],
+    ];
+    let first = path.split(['/', '.']).nth(1)?;
+    SECTIONS.into_iter().find(|[_, address, _]| address[1..] == *first)
+}
+
+/// The page behind an error at the address `path`. Failures of ours are logged here, and only here.
+/// `inside`: for somebody who may look at the other pages.
+pub async fn error_page(app: &Arc<App>, error: &PageError, inside: bool, path: &str) -> Response {
     let status = error.status();
+    let section = section(path).filter(|_| inside);
+    let mut chrome = Chrome::bare(app, inside);
     let (message, ours) = match error {
         PageError::Internal(error) => {
             tracing::error!(error = format!("{error:#}"), "a page could not be made");
             let fault = faults::of(error);
             (fault.what.to_owned(), Some(Ours { age: age(app), todo: fault.todo }))
         }
-        error => (error.to_string(), None),
+        error => {
+            if inside {
+                chrome = full(app, section.map_or("", |[page, ..]| page)).await.unwrap_or(chrome);
+            }
+            (error.to_string(), None)
+        }
     };
-    let page = ErrorPage { chrome: Chrome::bare(app, inside), title: error.title(), message, ours };
+    let back = section.map(|[_, address, name]| (address, name));
+    let page = ErrorPage { chrome, title: error.title(), message, ours, back };
     let mut response = match page.render() {
         Ok(text) => (status, Html(text)).into_response(),
         Err(_) => (status, page.message).into_response(),
@@ -211,6 +238,17 @@ pub fn error_page(app: &App, error: &PageError, inside: bool) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, (*wait_s).into());
     }
     response
+}
+
+/// The frame with all that the database has for it, as long as it can be read.
+async fn full(app: &Arc<App>, page: &'static str) -> anyhow::Result<Chrome> {
+    let reader = Arc::clone(app);
+    app.readers
+        .read(move |connection| {
+            let run = in_force(connection)?;
+            Ok(Chrome::new(&reader, connection, page, run.as_ref(), reader.clock.now())?)
+        })
+        .await
 }
 
 /// How old the numbers are that the pages showed last: the database may not be asked.

@@ -90,6 +90,7 @@ const FIRST: &[&str] = &[
     "SELECT 1 FROM unqueued",
     "SELECT at FROM outbox ORDER BY seq DESC LIMIT 1",
     "FROM (SELECT source, received_at FROM inbox ORDER BY id DESC LIMIT ?1)",
+    "FROM inbox INDEXED BY inbox_quarantined WHERE state = 'quarantined' ORDER BY id DESC LIMIT ?1)",
 ];
 
 /// Statements without a plan.
@@ -99,6 +100,7 @@ const NO_READING: [&str; 6] = ["BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELE
 type Asked = BTreeMap<usize, Costs>;
 
 fn ask_for_all(shop: &Shop, all: &[Address], number: usize) -> Asked {
+    shop::bring_back(shop);
     let meter = Meter::new(shop);
     let ask = |(place, address): (usize, &Address)| {
         let numbered = |text: &str| text.replace("{n}", &number.to_string());

@@ -148,6 +148,20 @@ fn get_changes_nothing_and_unknown_things_are_said_to_be() {
         missing.texts("nav a"),
         ["Overview", "Segments", "Customers", "Runs", "Deliveries", "Destinations", "Import", "Settings"]
     );
+    for (path, entry, status) in [
+        ("/customers/0", "Customers", StatusCode::NOT_FOUND),
+        ("/runs?trigger=x", "Runs", StatusCode::BAD_REQUEST),
+        ("/runs.csv?trigger=x", "Runs", StatusCode::BAD_REQUEST),
+        ("/deliveries/decide?state=x", "Deliveries", StatusCode::UNPROCESSABLE_ENTITY),
+        ("/import/7", "Import", StatusCode::NOT_FOUND),
+    ] {
+        let page = shop.get(path);
+        assert_eq!((page.status, page.text("nav [aria-current]")), (status, entry.to_owned()), "{path}");
+        assert!(page.text(".head .sub").starts_with("Scored "), "{path}");
+        let back = page.attributes(".empty a", "href");
+        assert_eq!(back, [format!("/{}", entry.to_lowercase()), "/".to_owned()], "{path}");
+        assert_eq!(page.texts(".terms").len(), 0, "{path}");
+    }
     for (method, path) in [(Method::POST, "/"), (Method::DELETE, "/customers/7"), (Method::PUT, "/runs")] {
         let answer = shop.send(method.clone(), path, &[("host", "localhost")]);
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
