@@ -17,12 +17,11 @@ use axum::{
 };
 use rusqlite::Connection;
 
-use self::fares::{Fare, Turn};
+use self::fares::{Fare, Filter, Turn};
 use super::{
     App,
     deliveries::{self, queue, visible},
-    order::{self, Order},
-    statistics,
+    order, statistics,
     view::{self, Chrome, Moment},
     words,
 };
@@ -39,6 +38,12 @@ use crate::{
 struct Destinations {
     chrome: Chrome,
     cards: Vec<Card>,
+    filter: Filter,
+    /// There is something to sort and to filter.
+    many: bool,
+    /// Where all are shown, and only those that are not well; in the same order.
+    everyone: String,
+    ailing: String,
     /// The orders that they can stand in.
     turns: Vec<Turn>,
     csv: String,
@@ -52,8 +57,9 @@ struct Card {
     /// Of the card on the page: `d1`.
     anchor: String,
     name: String,
-    /// What its forms are sent to: `/destinations/my-tool`.
+    /// What its forms are sent to, and what they keep: `/destinations/my-tool`, `?sort=name`.
     action: String,
+    kept: String,
     kind: String,
     tone: &'static str,
     state: &'static str,
@@ -123,14 +129,14 @@ pub async fn page(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
     let reader = Arc::clone(&app);
-    let page = app.readers.read(move |connection| Ok(load(&reader, connection, fares::order_of(&pairs))?)).await?;
+    let page = app.readers.read(move |connection| Ok(load(&reader, connection, Filter::from_pairs(&pairs))?)).await?;
     view::html(&page)
 }
 
-fn load(app: &App, connection: &Connection, order: Order) -> rusqlite::Result<Destinations> {
+fn load(app: &App, connection: &Connection, filter: Filter) -> rusqlite::Result<Destinations> {
     let now = app.clock.now();
-    let fares = fares::load(app, connection, order, now)?;
-    let cards: Vec<Card> = fares.iter().map(|fare| card(app, fare, now)).collect();
+    let fares = fares::load(app, connection, filter, now)?;
+    let cards: Vec<Card> = fares.iter().map(|fare| card(app, fare, filter, now)).collect();
     let names = queue::open_destinations(connection)?;
     let unknown = names.into_iter().filter(|name| app.config.destination.iter().all(|known| known.name != *name));
     let stranded = unknown
@@ -142,8 +148,12 @@ fn load(app: &App, connection: &Connection, order: Order) -> rusqlite::Result<De
         .collect::<rusqlite::Result<_>>()?;
     Ok(Destinations {
         chrome: Chrome::new(app, connection, "destinations", statistics::in_force(connection)?.as_ref(), now)?,
-        turns: if cards.len() > 1 { fares::turns(order) } else { Vec::new() },
-        csv: order::address("/destinations.csv", order.pairs()),
+        many: app.config.destination.len() > 1,
+        turns: filter.turns(),
+        everyone: Filter { ailing: false, ..filter }.href("/destinations"),
+        ailing: Filter { ailing: true, ..filter }.href("/destinations"),
+        filter,
+        csv: filter.href("/destinations.csv"),
         cards,
         stranded,
         config_path: app.config_path.display().to_string(),
@@ -157,7 +167,7 @@ fn link(name: &str) -> String {
     format!("/deliveries?{query}")
 }
 
-fn card(app: &App, fare: &Fare, now: Timestamp) -> Card {
+fn card(app: &App, fare: &Fare, filter: Filter, now: Timestamp) -> Card {
     let Fare { index, ref health, queue, latency } = *fare;
     let destination = &app.config.destination[index];
     let (tone, state, note) = standing(app, health, now);
@@ -180,6 +190,7 @@ fn card(app: &App, fare: &Fare, now: Timestamp) -> Card {
         anchor: format!("d{}", index + 1),
         name: destination.name.clone(),
         action: actions::path(&destination.name),
+        kept: order::address("", filter.order.pairs()),
         kind: destination.kind.clone(),
         tone,
         state,

@@ -17,10 +17,10 @@ use axum::{
 };
 use rusqlite::Connection;
 
-use self::list::{Listed, Row};
+use self::list::{Filter, Listed};
 use super::{
     App,
-    order::Column,
+    order::Place,
     statistics,
     syncs::{self, Fetching},
     view::{self, Chrome, Moment},
@@ -47,13 +47,7 @@ struct Page {
     /// Accepted by the form: nothing is being done.
     free: bool,
     limit: String,
-    columns: Vec<Column>,
-    rows: Vec<Row>,
-    /// In which order they stand.
-    order: &'static str,
-    csv: String,
-    first: Option<String>,
-    next: Option<String>,
+    files: Listed,
     webhooks: Vec<WebhookRow>,
     listen: String,
     /// `None`: there is nothing to ask the shop with.
@@ -74,22 +68,17 @@ pub async fn page(
     State(app): State<Arc<App>>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
+    let (filter, after) = (Filter::from_pairs(&pairs)?, Place::from_pairs(&pairs));
     let (reader, now) = (Arc::clone(&app), app.clock.now());
     let page = app
         .readers
         .read(move |connection| {
             let run = statistics::in_force(connection)?;
-            let Listed { columns, rows, order, csv, first, next } = Listed::load(&reader, connection, &pairs)?;
             Ok(Page {
                 chrome: Chrome::new(&reader, connection, "import", run.as_ref(), now)?,
                 free: !uploads::any_busy(connection)?,
                 limit: words::bytes(reader.uploads.limit()),
-                columns,
-                rows,
-                order,
-                csv,
-                first,
-                next,
+                files: Listed::load(&reader, connection, filter, after.as_ref())?,
                 webhooks: webhook_rows(&reader, &LastMessages::look(connection)?),
                 listen: reader.config.webhooks.listen.to_string(),
                 fetching: syncs::fetching(&reader, connection, now)?,

@@ -2,10 +2,14 @@
 //! of a small table. Customers and deliveries are many, and have orders of their own.
 
 use askama::filters::Safe;
-use rusqlite::Connection;
+use rusqlite::{
+    Connection, Row,
+    types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef},
+};
 
 use super::{
     definitions::terms::{self, Term},
+    export::CHUNK,
     statistics::sql_limit,
     view,
 };
@@ -157,33 +161,116 @@ pub struct Small {
     pub table: &'static str,
     /// SQL; what is shown of it.
     pub conditions: String,
-    /// SQL; what it is sorted by, never NULL.
-    pub value: &'static str,
+    /// SQL; what it is sorted by: a whole number or a text, never NULL.
+    pub value: String,
 }
 
-/// The ids of a page of a small table, those that come behind the row `after`; the id parts equals.
-pub fn ids(
-    connection: &Connection,
-    small: &Small,
-    ascending: bool,
-    after: Option<i64>,
-    limit: usize,
-) -> rusqlite::Result<Vec<i64>> {
-    let Small { table, conditions, value } = small;
-    let (beyond, order) = if ascending { (">", "ASC") } else { ("<", "DESC") };
-    let sql = format!(
-        "SELECT id FROM {table} WHERE {conditions}
-           AND (?1 IS NULL OR ({value}, id) {beyond} ((SELECT {value} FROM {table} WHERE id = ?1), ?1))
-         ORDER BY {value} {order}, id {order} LIMIT ?2"
-    );
-    connection.prepare_cached(&sql)?.query_map((after, sql_limit(limit)), |row| row.get(0))?.collect()
+/// A row of a small table in an order: what a page behind it needs to know of it, even when it is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub id: i64,
+    value: Value,
+}
+
+impl Place {
+    /// The row that the address says the page starts behind: `after=7`, or with what is sorted by,
+    /// `after=7:12` and `after=7:=orders.csv`. What makes no sense is as if absent.
+    pub fn from_pairs(pairs: &[(String, String)]) -> Option<Self> {
+        let text = view::parameter(pairs, "after")?;
+        let (id, value) = text.split_once(':').unwrap_or((text, text));
+        let value = match value.strip_prefix('=') {
+            Some(text) => Value::Text(text.to_owned()),
+            None => Value::Number(value.parse().ok()?),
+        };
+        Some(Self { id: id.parse().ok()?, value })
+    }
+
+    /// As [`Place::from_pairs`] reads it.
+    pub fn text(&self) -> String {
+        let Self { id, value } = self;
+        match value {
+            Value::Number(value) if value == id => id.to_string(),
+            Value::Number(value) => format!("{id}:{value}"),
+            Value::Text(text) => format!("{id}:={text}"),
+        }
+    }
+}
+
+/// What a small table is sorted by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Value {
+    Number(i64),
+    Text(String),
+}
+
+impl FromSql for Value {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value {
+            ValueRef::Integer(number) => Ok(Self::Number(number)),
+            ValueRef::Text(_) => value.as_str().map(|text| Self::Text(text.to_owned())),
+            ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => Err(FromSqlError::InvalidType),
+        }
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Number(number) => number.to_sql(),
+            Self::Text(text) => text.to_sql(),
+        }
+    }
+}
+
+/// The ids of these rows.
+pub fn ids(places: &[Place]) -> Vec<i64> {
+    places.iter().map(|place| place.id).collect()
+}
+
+impl Small {
+    /// A page of it, the rows behind `after`; the id parts equals.
+    pub fn page(
+        &self,
+        connection: &Connection,
+        ascending: bool,
+        after: Option<&Place>,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Place>> {
+        let Self { table, conditions, value } = self;
+        let (beyond, order) = if ascending { (">", "ASC") } else { ("<", "DESC") };
+        let sql = format!(
+            "SELECT id, {value} FROM {table} WHERE {conditions} AND (?1 IS NULL OR ({value}, id) {beyond} (?2, ?1))
+             ORDER BY {value} {order}, id {order} LIMIT ?3"
+        );
+        let behind = (after.map(|place| place.id), after.map(|place| &place.value), sql_limit(limit));
+        let place = |row: &Row<'_>| Ok(Place { id: row.get(0)?, value: row.get(1)? });
+        connection.prepare_cached(&sql)?.query_map(behind, place)?.collect()
+    }
+
+    /// All ids of it, some at a time.
+    pub fn walk(
+        &self,
+        connection: &Connection,
+        ascending: bool,
+        mut take: impl FnMut(&[i64]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut after = None;
+        loop {
+            let places = self.page(connection, ascending, after.as_ref(), CHUNK)?;
+            if places.is_empty() {
+                return Ok(());
+            }
+            take(&ids(&places))?;
+            after = places.last().cloned();
+        }
+    }
 }
 
 /// Cuts what was read with one more than fits to a page; returns the row that the next one starts behind.
-pub fn cut(ids: &mut Vec<i64>, page: usize) -> Option<i64> {
-    let more = ids.len() > page;
-    ids.truncate(page);
-    ids.last().copied().filter(|_| more)
+pub fn cut(places: &mut Vec<Place>, page: usize) -> Option<Place> {
+    let more = places.len() > page;
+    places.truncate(page);
+    places.last().cloned().filter(|_| more)
 }
 
 /// An address with these name-value pairs.
@@ -238,29 +325,73 @@ mod tests {
         assert_eq!(heading, format!(r#"Scored &#60;{link}<span aria-hidden="true">↓</span></a>"#));
     }
 
-    #[test]
-    fn a_small_table_is_walked_in_any_order_row_by_row() {
+    fn table() -> Connection {
         let connection = Connection::open_in_memory().unwrap();
         connection
             .execute_batch(
-                "CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER, hidden INTEGER NOT NULL DEFAULT 0);
-                 INSERT INTO t (v) VALUES (3), (1), (NULL), (3), (2), (1); INSERT INTO t (v, hidden) VALUES (2, 1);",
+                "CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER, name TEXT NOT NULL DEFAULT '7', hidden INTEGER NOT NULL DEFAULT 0);
+                 INSERT INTO t (v) VALUES (3), (1), (NULL), (3), (2), (1); INSERT INTO t (v, hidden) VALUES (2, 1);
+                 UPDATE t SET name = 'b:=c' WHERE id IN (2, 4); UPDATE t SET name = '' WHERE id = 5;",
             )
             .unwrap();
-        let small = Small { table: "t", conditions: "hidden = 0".to_owned(), value: "coalesce(v, -1)" };
-        for (ascending, expected) in [(false, [4, 1, 5, 6, 2, 3]), (true, [3, 2, 6, 5, 1, 4])] {
+        connection
+    }
+
+    fn small(value: &str) -> Small {
+        Small { table: "t", conditions: "hidden = 0".to_owned(), value: value.to_owned() }
+    }
+
+    fn through_an_address(place: &Place) -> Place {
+        Place::from_pairs(&[("after".to_owned(), place.text())]).unwrap()
+    }
+
+    #[test]
+    fn a_small_table_is_walked_in_any_order_row_by_row() {
+        let connection = table();
+        for (value, ascending, expected) in [
+            ("coalesce(v, -1)", false, [4, 1, 5, 6, 2, 3]),
+            ("coalesce(v, -1)", true, [3, 2, 6, 5, 1, 4]),
+            ("name", true, [5, 1, 3, 6, 2, 4]),
+            ("id", false, [6, 5, 4, 3, 2, 1]),
+        ] {
             for page in [1, 2, 4, 6, 7] {
                 let (mut walked, mut after) = (Vec::new(), None);
                 loop {
-                    let mut found = ids(&connection, &small, ascending, after, page + 1).unwrap();
-                    after = cut(&mut found, page);
-                    walked.extend(found);
+                    let mut found = small(value).page(&connection, ascending, after.as_ref(), page + 1).unwrap();
+                    after = cut(&mut found, page).as_ref().map(through_an_address);
+                    walked.extend(ids(&found));
                     if after.is_none() {
                         break;
                     }
                 }
-                assert_eq!(walked, expected, "{page} a page");
+                assert_eq!(walked, expected, "{page} a page by {value}");
             }
+            let mut walked = Vec::new();
+            small(value).walk(&connection, ascending, |ids| Ok(walked.extend_from_slice(ids))).unwrap();
+            assert_eq!(walked, expected, "by {value}");
+        }
+    }
+
+    #[test]
+    fn a_page_goes_on_behind_a_row_that_is_gone() {
+        let connection = table();
+        let mut found = small("name").page(&connection, true, None, 4).unwrap();
+        let after = cut(&mut found, 3).unwrap();
+        connection.execute("DELETE FROM t WHERE id = ?1", [after.id]).unwrap();
+        let rest = small("name").page(&connection, true, Some(&through_an_address(&after)), 4).unwrap();
+        assert_eq!((ids(&found), ids(&rest)), (vec![5, 1, 3], vec![6, 2, 4]));
+    }
+
+    #[test]
+    fn a_place_is_short_where_the_order_is_the_usual_one_and_nonsense_is_none() {
+        let connection = table();
+        let text = |value| small(value).page(&connection, true, None, 1).unwrap()[0].text();
+        assert_eq!(
+            (text("id"), text("coalesce(v, -1)"), text("name")),
+            ("1".to_owned(), "3:-1".to_owned(), "5:=".to_owned())
+        );
+        for nonsense in ["", "x", "7:", "7:x", ":7", "7.5", "7:7:7"] {
+            assert_eq!(Place::from_pairs(&[("after".to_owned(), nonsense.to_owned())]), None, "{nonsense}");
         }
     }
 }

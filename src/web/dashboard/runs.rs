@@ -17,7 +17,7 @@ use self::filter::{Filter, TRIGGERS};
 use super::{
     App,
     definitions::terms,
-    order::{self, Column},
+    order::{self, Column, Place},
     statistics::{self, Run},
     syncs,
     view::{self, Chrome, Moment},
@@ -65,23 +65,26 @@ pub async fn list(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
     let filter = Filter::from_pairs(&pairs)?;
-    let after: Option<i64> = view::parameter(&pairs, "after").and_then(|id| id.parse().ok());
+    let after = Place::from_pairs(&pairs);
     let reader = Arc::clone(&app);
     let page = app
         .readers
         .read(move |connection| {
-            let mut ids = filter.ids(connection, after, PAGE + 1)?;
-            let next = order::cut(&mut ids, PAGE);
+            let mut places = filter.runs().page(connection, filter.order.ascending, after.as_ref(), PAGE + 1)?;
+            let next = order::cut(&mut places, PAGE);
             let newest = after.is_none() && !filter.is_narrow() && filter.order.is_usual();
             let run = statistics::in_force(connection)?;
             Ok(Runs {
                 chrome: Chrome::new(&reader, connection, "runs", run.as_ref(), reader.clock.now())?,
                 columns: filter.columns(),
-                rows: statistics::by_ids(connection, &ids)?.iter().map(|run| row(&reader, run)).collect(),
+                rows: statistics::by_ids(connection, &order::ids(&places))?
+                    .iter()
+                    .map(|run| row(&reader, run))
+                    .collect(),
                 syncs: if newest { syncs::latest(&reader, connection)? } else { Vec::new() },
                 csv: filter.href("/runs.csv", None),
-                first: after.map(|_| filter.href("/runs", None)),
-                next: next.map(|last| filter.href("/runs", Some(last))),
+                first: after.as_ref().map(|_| filter.href("/runs", None)),
+                next: next.map(|last| filter.href("/runs", Some(&last))),
                 filter,
             })
         })

@@ -10,6 +10,7 @@ pub use self::list::page;
 use super::{
     App,
     notices::Notice,
+    order,
     view::{self, Moment},
     words,
 };
@@ -78,8 +79,8 @@ pub fn latest(app: &App, connection: &Connection) -> rusqlite::Result<Vec<Row>> 
 }
 
 fn newest(app: &App, connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Row>> {
-    let ids = list::Filter::default().ids(connection, None, limit)?;
-    rows(app, connection, &ids)
+    let places = list::Filter::default().page(connection, None, limit)?;
+    rows(app, connection, &order::ids(&places))
 }
 
 /// The pulls of these ids.

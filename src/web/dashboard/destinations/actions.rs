@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::{
-    extract::{Form, Path, State},
+    extract::{Form, Path, Query, State},
     response::{IntoResponse, Redirect, Response},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Outcome, health, place};
+use super::{Outcome, fares::Filter, health, place};
 use crate::{
     config::{Config, Loading, Missing, Rotation, RotationError, Secret, rotate},
     delivery::trial::{Person, Trial, trial},
@@ -35,10 +35,12 @@ pub fn path(name: &str) -> String {
     format!("/destinations/{}", utf8_percent_encode(name, NON_ALPHANUMERIC))
 }
 
-/// `POST /destinations/{name}/{action}`
+/// `POST /destinations/{name}/{action}`. The page comes back in the order that the address names; all of
+/// it, since the card that was pressed may not pass a filter any more.
 pub async fn act(
     State(app): State<Arc<App>>,
     Path((name, action)): Path<(String, String)>,
+    Query(there): Query<Pairs>,
     Form(pairs): Form<Pairs>,
 ) -> Result<Response, PageError> {
     let index = place(&app, &name)?;
@@ -50,7 +52,8 @@ pub async fn act(
         _ => return Err(view::not_found(State(app)).await),
     };
     app.outcomes.set(&name, Outcome { at: app.clock.now(), tone, text, trial });
-    Ok(Redirect::to(&format!("/destinations#d{}", index + 1)).into_response())
+    let there = Filter { ailing: false, ..Filter::from_pairs(&there) }.href("/destinations");
+    Ok(Redirect::to(&format!("{there}#d{}", index + 1)).into_response())
 }
 
 type Said = (&'static str, String, Option<Trial>);

@@ -8,7 +8,7 @@ use axum::{
 };
 
 use super::{
-    fares::{self, Fare},
+    fares::{self, Fare, Filter},
     gets,
 };
 use crate::{
@@ -39,10 +39,10 @@ const HEADERS: [&str; 14] = [
 /// `GET /destinations.csv`. `queue` stops at [`queue::COUNTED`](crate::web::dashboard::deliveries::queue::COUNTED), as on
 /// the page.
 pub async fn csv(State(app): State<Arc<App>>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
-    let (reader, now, order) = (Arc::clone(&app), app.clock.now(), fares::order_of(&pairs));
+    let (reader, now, filter) = (Arc::clone(&app), app.clock.now(), Filter::from_pairs(&pairs));
     stream(&app, "destinations.csv", move |connection, out| {
         out.rows([HEADERS.map(str::to_owned).to_vec()])?;
-        let fares = fares::load(&reader, connection, order, now)?;
+        let fares = fares::load(&reader, connection, filter, now)?;
         out.rows(fares.iter().map(|fare| row(&reader, fare)))
     })
 }

@@ -15,6 +15,7 @@ use crate::{
         App,
         deliveries::queue,
         order::{self, Key, Order, down, up},
+        view,
     },
 };
 
@@ -44,21 +45,36 @@ pub struct Turn {
     pub href: Option<String>,
 }
 
-pub fn order_of(pairs: &[(String, String)]) -> Order {
-    Order::from_pairs(KEYS, pairs)
+/// What the address of the page says.
+#[derive(Debug, Clone, Copy)]
+pub struct Filter {
+    /// Only those that are not well.
+    pub ailing: bool,
+    pub order: Order,
 }
 
-/// All orders there are.
-pub fn turns(order: Order) -> Vec<Turn> {
-    let turn = |(key, label): (Key, &'static str)| {
-        let there = if key.name == order.by() { None } else { Some(order.turned(key.name)) };
-        Turn { label, href: there.map(|there| order::address("/destinations", there.pairs())) }
-    };
-    ORDERS.into_iter().map(turn).collect()
+impl Filter {
+    pub fn from_pairs(pairs: &[(String, String)]) -> Self {
+        Self { ailing: view::parameter(pairs, "ailing") == Some("1"), order: Order::from_pairs(KEYS, pairs) }
+    }
+
+    pub fn href(self, path: &str) -> String {
+        order::address(path, self.ailing.then_some(("ailing", "1")).into_iter().chain(self.order.pairs()))
+    }
+
+    /// All orders there are.
+    pub fn turns(self) -> Vec<Turn> {
+        let turn = |(key, label): (Key, &'static str)| {
+            let there = if key.name == self.order.by() { None } else { Some(self.order.turned(key.name)) };
+            Turn { label, href: there.map(|order| Self { order, ..self }.href("/destinations")) }
+        };
+        ORDERS.into_iter().map(turn).collect()
+    }
 }
 
-/// All of the configuration; equals stand as it names them.
-pub fn load(app: &App, connection: &Connection, order: Order, now: Timestamp) -> rusqlite::Result<Vec<Fare>> {
+/// Those of the configuration that the filter leaves; equals stand as it names them.
+pub fn load(app: &App, connection: &Connection, filter: Filter, now: Timestamp) -> rusqlite::Result<Vec<Fare>> {
+    let order = filter.order;
     let latencies = latency::of_newest(connection)?;
     let mut fares = Vec::with_capacity(app.config.destination.len());
     for (index, destination) in app.config.destination.iter().enumerate() {
@@ -69,6 +85,9 @@ pub fn load(app: &App, connection: &Connection, order: Order, now: Timestamp) ->
             queue: queue::open(connection, name)?,
             latency: latencies.get(name).copied().unwrap_or_default(),
         });
+    }
+    if filter.ailing {
+        fares.retain(|fare| standing(app, &fare.health, now).0 != "ok");
     }
     let value = |fare: &Fare| match order.by() {
         "name" => (app.config.destination[fare.index].name.to_lowercase(), 0),

@@ -7,13 +7,16 @@ use axum::{
     response::Response,
 };
 
-use super::list;
+use super::list::{self, Filter};
 use crate::{
     intake::uploads::Import,
     model::spreadsheet::guarded,
-    web::dashboard::{
-        App,
-        export::{CHUNK, stream, time},
+    web::{
+        dashboard::{
+            App,
+            export::{stream, time},
+        },
+        error::PageError,
     },
 };
 
@@ -37,20 +40,17 @@ const HEADERS: [&str; 16] = [
 ];
 
 /// `GET /import.csv`. What an import brought is empty until it is done.
-pub async fn csv(State(app): State<Arc<App>>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
-    let order = list::order_of(&pairs);
-    stream(&app, "imports.csv", move |connection, out| {
+pub async fn csv(
+    State(app): State<Arc<App>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
+    let filter = Filter::from_pairs(&pairs)?;
+    Ok(stream(&app, "imports.csv", move |connection, out| {
         out.rows([HEADERS.map(str::to_owned).to_vec()])?;
-        let mut after = None;
-        loop {
-            let ids = list::ids(connection, order, after, CHUNK)?;
-            after = ids.last().copied();
-            if after.is_none() {
-                return Ok(());
-            }
-            out.rows(list::load(connection, &ids)?.iter().map(row))?;
-        }
-    })
+        filter
+            .imports()
+            .walk(connection, filter.order.ascending, |ids| out.rows(list::load(connection, ids)?.iter().map(row)))
+    }))
 }
 
 fn row(import: &Import) -> Vec<String> {

@@ -4,12 +4,15 @@ use rusqlite::Connection;
 
 use super::stage;
 use crate::{
-    intake::uploads::{self, Import},
-    web::dashboard::{
-        App,
-        order::{self, Column, Key, Order, Small, down, up},
-        view::{self, Moment},
-        words,
+    intake::uploads::{self, Import, State},
+    web::{
+        dashboard::{
+            App,
+            order::{self, Column, Key, Order, Place, Small, down, up},
+            view::{self, Moment},
+            words,
+        },
+        error::PageError,
     },
 };
 
@@ -19,9 +22,9 @@ const KEYS: &[Key] = &[down("uploaded"), up("file"), up("state"), down("size")];
 
 /// One page of the list.
 pub struct Listed {
+    pub filter: Filter,
     pub columns: Vec<Column>,
     pub rows: Vec<Row>,
-    pub order: &'static str,
     pub csv: String,
     pub first: Option<String>,
     pub next: Option<String>,
@@ -40,60 +43,101 @@ pub struct Row {
 }
 
 impl Listed {
-    pub fn load(app: &App, connection: &Connection, pairs: &[(String, String)]) -> rusqlite::Result<Self> {
-        let order = order_of(pairs);
-        let after: Option<i64> = view::parameter(pairs, "after").and_then(|id| id.parse().ok());
-        let mut ids = ids(connection, order, after, PAGE + 1)?;
-        let next = order::cut(&mut ids, PAGE);
-        let next = next.map(|id| id.to_string());
-        let page = |after| here(order, after);
+    pub fn load(app: &App, connection: &Connection, filter: Filter, after: Option<&Place>) -> rusqlite::Result<Self> {
+        let mut places = filter.imports().page(connection, filter.order.ascending, after, PAGE + 1)?;
+        let next = order::cut(&mut places, PAGE);
+        let imports = load(connection, &order::ids(&places))?;
         Ok(Self {
-            columns: columns(order),
-            rows: load(connection, &ids)?.iter().map(|import| row(app, import)).collect(),
-            order: if order.is_usual() { "The newest first. " } else { "" },
-            csv: order::address("/import.csv", order.pairs()),
-            first: after.map(|_| page(None)),
-            next: next.as_deref().map(|last| page(Some(("after", last)))),
+            columns: filter.columns(),
+            rows: imports.iter().map(|import| row(app, import)).collect(),
+            csv: filter.href("/import.csv", None),
+            first: after.map(|_| filter.here(None)),
+            next: next.map(|last| filter.here(Some(&last))),
+            filter,
         })
     }
 }
 
-pub fn order_of(pairs: &[(String, String)]) -> Order {
-    Order::from_pairs(KEYS, pairs)
+/// Which files the list shows, as its address says.
+#[derive(Debug, Clone, Copy)]
+pub struct Filter {
+    pub state: Option<State>,
+    pub order: Order,
 }
 
-/// The ids of a page of the list. A merchant uploads few files.
-pub fn ids(connection: &Connection, order: Order, after: Option<i64>, limit: usize) -> rusqlite::Result<Vec<i64>> {
-    let value = match order.by() {
-        "file" => "lower(file_name)",
-        "state" => "state",
-        "size" => "size",
-        _ => "id",
-    };
-    let imports = Small { table: "imports", conditions: "TRUE".to_owned(), value };
-    order::ids(connection, &imports, order.ascending, after, limit)
+impl Filter {
+    /// # Errors
+    /// [`PageError::BadRequest`] for a state that there is not: the list would show what nobody asked for.
+    pub fn from_pairs(pairs: &[(String, String)]) -> Result<Self, PageError> {
+        let known = |text: &str| {
+            State::parse(text).ok_or_else(|| {
+                let names: Vec<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
+                PageError::BadRequest(format!(
+                    "No file is ever “{text}”, so there is nothing to show. The address may name one of {}.",
+                    names.join(", ")
+                ))
+            })
+        };
+        let state = view::parameter(pairs, "state").filter(|text| !text.is_empty());
+        Ok(Self { state: state.map(known).transpose()?, order: Order::from_pairs(KEYS, pairs) })
+    }
+
+    /// Each state there is, its word, and whether it is asked for.
+    pub fn states(self) -> impl Iterator<Item = (State, &'static str, bool)> {
+        State::ALL.iter().map(move |state| (*state, stage(*state).1, self.state == Some(*state)))
+    }
+
+    fn href(self, path: &str, after: Option<&Place>) -> String {
+        let after = after.map(Place::text);
+        let state = self.state.map(|state| ("state", state.as_str()));
+        let after = after.as_deref().map(|place| ("after", place));
+        order::address(path, state.into_iter().chain(self.order.pairs()).chain(after))
+    }
+
+    /// The list, which stands far down its page.
+    fn here(self, after: Option<&Place>) -> String {
+        format!("{}#files", self.href("/import", after))
+    }
+
+    /// The address of the same files, the newest first.
+    pub fn in_usual_order(self) -> String {
+        Self { order: Order::from_pairs(KEYS, &[]), ..self }.here(None)
+    }
+
+    /// The files that it shows. A merchant uploads few: all of them may be looked at.
+    pub fn imports(self) -> Small {
+        let value = match self.order.by() {
+            "file" => "lower(file_name)".to_owned(),
+            "state" => state_in_words(),
+            "size" => "size".to_owned(),
+            _ => "id".to_owned(),
+        };
+        let conditions = self.state.map_or_else(|| "TRUE".to_owned(), |state| format!("state = '{state}'"));
+        Small { table: "imports", conditions, value }
+    }
+
+    fn columns(self) -> Vec<Column> {
+        let sorted = |name, column| self.order.column(name, column, |order| Self { order, ..self }.here(None));
+        vec![
+            sorted("file", Column::new("File", None, "")),
+            sorted("state", Column::new("State", None, "")),
+            Column::new("What it is", None, ""),
+            sorted("size", Column::new("Size", None, "n")),
+            Column::new("Brought", None, "n"),
+            sorted("uploaded", Column::new("Uploaded", None, "pad")),
+        ]
+    }
+}
+
+/// SQL; the state as the list says it.
+fn state_in_words() -> String {
+    let words: String = State::ALL.iter().map(|state| format!(" WHEN '{state}' THEN '{}'", stage(*state).1)).collect();
+    format!("CASE state{words} ELSE '' END")
 }
 
 /// The imports of these ids; those that are gone are left out.
 pub fn load(connection: &Connection, ids: &[i64]) -> rusqlite::Result<Vec<Import>> {
     ids.iter().filter_map(|id| uploads::find(connection, *id).transpose()).collect()
-}
-
-/// The list, which stands far down its page.
-fn here(order: Order, after: Option<(&str, &str)>) -> String {
-    format!("{}#files", order::address("/import", order.pairs().into_iter().chain(after)))
-}
-
-fn columns(order: Order) -> Vec<Column> {
-    let sorted = |name, column| order.column(name, column, |order| here(order, None));
-    vec![
-        sorted("file", Column::new("File", None, "")),
-        sorted("state", Column::new("State", None, "")),
-        Column::new("What it is", None, "wide"),
-        sorted("size", Column::new("Size", None, "n wide")),
-        Column::new("Brought", None, "n wide"),
-        sorted("uploaded", Column::new("Uploaded", None, "wide pad")),
-    ]
 }
 
 fn row(app: &App, import: &Import) -> Row {

@@ -14,7 +14,7 @@ use crate::{
     web::{
         dashboard::{
             App,
-            export::{CHUNK, Sink, stream, time},
+            export::{Sink, stream, time},
             statistics::{self, Run},
         },
         error::PageError,
@@ -55,16 +55,9 @@ pub async fn csv(
 
 fn write(connection: &Connection, filter: Filter, out: &mut Sink) -> anyhow::Result<()> {
     out.rows([HEADERS.map(str::to_owned).to_vec()])?;
-    let mut after = None;
-    loop {
-        let ids = filter.ids(connection, after, CHUNK)?;
-        after = ids.last().copied();
-        if after.is_none() {
-            return Ok(());
-        }
-        let runs = statistics::by_ids(connection, &ids)?;
-        out.rows(runs.into_iter().map(row))?;
-    }
+    filter.runs().walk(connection, filter.order.ascending, |ids| {
+        out.rows(statistics::by_ids(connection, ids)?.into_iter().map(row))
+    })
 }
 
 fn row(run: Run) -> Vec<String> {

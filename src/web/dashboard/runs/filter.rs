@@ -1,13 +1,11 @@
 //! Which runs a list shows, in which order, as it stands in the address.
 
-use rusqlite::Connection;
-
 use crate::{
     scoring::told::MOVES,
     web::{
         dashboard::{
             definitions::terms,
-            order::{self, Column, Key, Order, Small, down},
+            order::{self, Column, Key, Order, Place, Small, down},
             view,
         },
         error::PageError,
@@ -70,20 +68,20 @@ impl Filter {
     }
 
     /// The address of this list; the page behind the run `after`.
-    pub fn href(&self, path: &str, after: Option<i64>) -> String {
-        let after = after.map(|id| id.to_string());
+    pub fn href(&self, path: &str, after: Option<&Place>) -> String {
+        let after = after.map(Place::text);
         let pairs = [
             ("trigger", self.trigger),
             ("failed", self.failed.then_some("1")),
             ("changed", self.changed.then_some("1")),
         ];
         let pairs = pairs.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        let after = after.as_deref().map(|id| ("after", id));
+        let after = after.as_deref().map(|place| ("after", place));
         order::address(path, pairs.chain(self.order.pairs()).chain(after))
     }
 
-    /// The ids of those that it shows. There are as many runs as nights: all of them are looked at.
-    pub fn ids(&self, connection: &Connection, after: Option<i64>, limit: usize) -> rusqlite::Result<Vec<i64>> {
+    /// The runs that it shows. There are as many as nights: all of them may be looked at.
+    pub fn runs(&self) -> Small {
         let [moved, new, left] = MOVES;
         let value = match self.order.by() {
             "as_of" => "as_of",
@@ -98,8 +96,7 @@ impl Filter {
         conditions.extend(self.trigger.map(|trigger| format!("trigger = '{trigger}'")));
         conditions.extend(self.failed.then(|| "state = 'failed'".to_owned()));
         conditions.extend(self.changed.then(|| "changed > 0".to_owned()));
-        let runs = Small { table: "runs", conditions: conditions.join(" AND "), value };
-        order::ids(connection, &runs, self.order.ascending, after, limit)
+        Small { table: "runs", conditions: conditions.join(" AND "), value: value.to_owned() }
     }
 
     pub fn columns(&self) -> Vec<Column> {
@@ -109,13 +106,13 @@ impl Filter {
             sorted("run", Column::new("Run", None, "")),
             sorted("as_of", Column::new("As of", Some(terms::AS_OF), "")),
             Column::new("State", None, ""),
-            Column::new("Started", None, "wide"),
-            sorted("scored", Column::new("Scored", Some(terms::SCORED), "n wide")),
+            Column::new("Started", None, ""),
+            sorted("scored", Column::new("Scored", Some(terms::SCORED), "n")),
             sorted("moved", Column::new("Moved", Some(terms::MOVED), "n")),
             sorted("new", Column::new("New", Some(terms::NEW), "n")),
-            sorted("left", Column::new("Left", Some(terms::LEFT), "n wide")),
-            sorted("took", Column::new("Took", Some(terms::TOOK), "n wide")),
-            Column::new("Note", None, "wide pad"),
+            sorted("left", Column::new("Left", Some(terms::LEFT), "n")),
+            sorted("took", Column::new("Took", Some(terms::TOOK), "n")),
+            Column::new("Note", None, "pad"),
         ]
     }
 }
@@ -139,7 +136,8 @@ mod tests {
             let there = parse(query).href("/runs", None);
             assert_eq!(there.strip_prefix("/runs").unwrap().trim_start_matches('?'), query);
         }
-        assert_eq!(parse("failed=1").href("/runs", Some(7)), "/runs?failed=1&after=7");
+        let after = Place::from_pairs(&[("after".to_owned(), "7".to_owned())]);
+        assert_eq!(parse("failed=1").href("/runs", after.as_ref()), "/runs?failed=1&after=7");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
     model::{Timestamp, spreadsheet::guarded},
     web::dashboard::{
         App,
-        export::{CHUNK, stream, time},
+        export::{stream, time},
     },
 };
 
@@ -51,17 +51,11 @@ pub async fn csv(State(app): State<Arc<App>>, Query(pairs): Query<Vec<(String, S
         out.rows([COLUMNS.map(str::to_owned).to_vec()])?;
         let sql = format!("SELECT {} FROM syncs WHERE id = ?1", COLUMNS.join(", "));
         let mut statement = connection.prepare(&sql)?;
-        let mut after = None;
-        loop {
-            let ids = filter.ids(connection, after, CHUNK)?;
-            after = ids.last().copied();
-            if after.is_none() {
-                return Ok(());
-            }
-            let row = |row: &Row<'_>| COLUMNS.iter().enumerate().map(|(index, name)| cell(row, index, name)).collect();
+        let row = |row: &Row<'_>| COLUMNS.iter().enumerate().map(|(index, name)| cell(row, index, name)).collect();
+        filter.syncs().walk(connection, filter.order.ascending, |ids| {
             let rows = ids.iter().map(|id| statement.query_row([id], row));
-            out.rows(rows.collect::<rusqlite::Result<Vec<Vec<String>>>>()?)?;
-        }
+            out.rows(rows.collect::<rusqlite::Result<Vec<Vec<String>>>>()?)
+        })
     })
 }
 

@@ -14,7 +14,7 @@ use crate::web::{
     dashboard::{
         App,
         definitions::terms,
-        order::{self, Column, Key, Order, Small, down},
+        order::{self, Column, Key, Order, Place, Small, down},
         statistics,
         view::{self, Chrome},
     },
@@ -44,7 +44,7 @@ struct Syncs {
 #[derive(Clone, Copy)]
 pub struct Filter {
     failed: bool,
-    order: Order,
+    pub order: Order,
 }
 
 impl Default for Filter {
@@ -59,15 +59,25 @@ impl Filter {
         Self { failed: view::parameter(pairs, "failed") == Some("1"), order: Order::from_pairs(KEYS, pairs) }
     }
 
-    fn href(self, path: &str, after: Option<i64>) -> String {
-        let after = after.map(|id| id.to_string());
+    fn href(self, path: &str, after: Option<&Place>) -> String {
+        let after = after.map(Place::text);
         let failed = self.failed.then_some(("failed", "1"));
-        let after = after.as_deref().map(|id| ("after", id));
+        let after = after.as_deref().map(|place| ("after", place));
         order::address(path, failed.into_iter().chain(self.order.pairs()).chain(after))
     }
 
-    /// The ids of those that it shows. There are a few a day: all of them are looked at.
-    pub fn ids(self, connection: &Connection, after: Option<i64>, limit: usize) -> rusqlite::Result<Vec<i64>> {
+    /// The same, the newest first.
+    fn in_usual_order(self) -> String {
+        Self { order: Self::default().order, ..self }.href("/syncs", None)
+    }
+
+    /// A page of those that it shows, behind `after`.
+    pub fn page(self, connection: &Connection, after: Option<&Place>, limit: usize) -> rusqlite::Result<Vec<Place>> {
+        self.syncs().page(connection, self.order.ascending, after, limit)
+    }
+
+    /// All that it shows. There are a few a day: all of them may be looked at.
+    pub fn syncs(self) -> Small {
         let value = match self.order.by() {
             "orders" => "orders_read",
             "new" => "orders_new",
@@ -77,8 +87,7 @@ impl Filter {
             _ => "id",
         };
         let conditions = if self.failed { "state = 'failed'" } else { "TRUE" };
-        let syncs = Small { table: "syncs", conditions: conditions.to_owned(), value };
-        order::ids(connection, &syncs, self.order.ascending, after, limit)
+        Small { table: "syncs", conditions: conditions.to_owned(), value: value.to_owned() }
     }
 
     fn columns(self) -> Vec<Column> {
@@ -104,21 +113,21 @@ pub async fn page(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
     let (filter, reader) = (Filter::from_pairs(&pairs), Arc::clone(&app));
-    let after: Option<i64> = view::parameter(&pairs, "after").and_then(|id| id.parse().ok());
+    let after = Place::from_pairs(&pairs);
     let page = app
         .readers
         .read(move |connection| {
-            let mut ids = filter.ids(connection, after, PAGE + 1)?;
-            let next = order::cut(&mut ids, PAGE);
+            let mut places = filter.page(connection, after.as_ref(), PAGE + 1)?;
+            let next = order::cut(&mut places, PAGE);
             let run = statistics::in_force(connection)?;
             Ok(Syncs {
                 chrome: Chrome::new(&reader, connection, "import", run.as_ref(), reader.clock.now())?,
                 filter,
                 columns: filter.columns(),
-                rows: rows(&reader, connection, &ids)?,
+                rows: rows(&reader, connection, &order::ids(&places))?,
                 csv: filter.href("/syncs.csv", None),
-                first: after.map(|_| filter.href("/syncs", None)),
-                next: next.map(|last| filter.href("/syncs", Some(last))),
+                first: after.as_ref().map(|_| filter.href("/syncs", None)),
+                next: next.map(|last| filter.href("/syncs", Some(&last))),
                 is_set_up: reader.config.shopify.is_configured(),
             })
         })

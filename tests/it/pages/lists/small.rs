@@ -2,9 +2,12 @@
 
 use axum::http::StatusCode;
 
-use crate::support::{
-    folder::{HISTORY, TURN},
-    pages::{Answer, NOW, Shop, number},
+use crate::{
+    pages::deliveries::post,
+    support::{
+        folder::{HISTORY, TURN},
+        pages::{Answer, NOW, Shop, number},
+    },
 };
 
 /// The first cell of each row over all pages, as the list and as its file show it.
@@ -172,13 +175,28 @@ fn destinations_are_sorted() {
         );
     }
     let page = shop.get("/destinations?sort=queue");
-    assert_eq!(page.text(".turns [aria-current]"), "Queue, the longest first");
+    assert_eq!(page.text("nav.turns [aria-current]"), "Queue, the longest first");
     assert_eq!(
-        page.attributes(".turns a[href]", "href"),
+        page.attributes("nav.turns a[href]", "href"),
         ["/destinations", "/destinations?sort=name", "/destinations?sort=health", "/destinations?sort=latency"]
     );
-    // Buttons go to the same place of the configuration, wherever the card stands.
+    // Buttons go to the same place of the configuration, wherever the card stands, and keep the order.
     assert_eq!(page.attributes(".dst", "id"), ["d2", "d1"]);
+    let forms = page.attributes(".dst form", "action");
+    assert!(forms.len() > 3 && forms.iter().all(|form| form.ends_with("?sort=queue")), "{forms:?}");
+    let pressed = post(&shop.router(), "/destinations/klaviyo/pause?sort=queue&ailing=1", &[]);
+    assert_eq!(pressed.header("location"), "/destinations?sort=queue#d1");
+    shop.execute("DELETE FROM destinations WHERE name = 'klaviyo'");
+
+    let [cards, file] = walk(&shop, "/destinations", "ailing=1&sort=name", ".dst h2", "name");
+    assert_eq!((cards, file), (vec!["brevo".to_owned()], vec!["brevo".to_owned()]));
+    let page = shop.get("/destinations?ailing=1&sort=name");
+    assert_eq!(page.texts(".turns [aria-current]"), ["Those that need a look", "Name"]);
+    assert_eq!(page.attributes("p.turns a", "href"), ["/destinations?sort=name"]);
+    assert_eq!(page.attributes("nav.turns a[href]", "href")[0], "/destinations?ailing=1");
+    shop.execute("DELETE FROM destinations");
+    let well = shop.get("/destinations?ailing=1");
+    assert_eq!((well.text(".empty h2"), well.texts(".dst").len()), ("All is well".to_owned(), 0));
 }
 
 #[test]
@@ -188,7 +206,7 @@ fn imported_files_are_paged_sorted_and_saved() {
     shop.execute(
         r#"WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120)
            INSERT INTO imports (file_name, state, size, format, created_at, finished_at)
-           SELECT printf('%s%d.csv', iif(i % 2 = 0, 'A', 'b'), i * 7 % 60), iif(i % 3 = 0, 'failed', 'done'), i * 31 % 40, 'orders', 1795000000000 + i, 1795000009000 FROM n;
+           SELECT printf('%s%d.csv', iif(i % 2 = 0, 'A', 'b'), i * 7 % 60), iif(i % 7 = 1, 'ready', iif(i % 3 = 0, 'failed', 'done')), i * 31 % 40, 'orders', 1795000000000 + i, 1795000009000 FROM n;
            UPDATE imports SET file_name = '=1+1.csv', report = '{"rows":9,"orders":{"new":4,"updated":2,"unchanged":1,"rejected":2},"customers":{"new":3,"updated":1},"of_customers":false,"rounded":0,"rejections":[],"has_rejected_file":false}'
            WHERE id = 120;"#,
     );
@@ -196,8 +214,10 @@ fn imported_files_are_paged_sorted_and_saved() {
         ("", "id DESC"),
         ("dir=asc", "id"),
         ("sort=file", "lower(file_name), id"),
-        ("sort=state&dir=desc", "state DESC, id DESC"),
+        // As they are called: Failed, Imported, Waits for you.
+        ("sort=state&dir=desc", "CASE state WHEN 'failed' THEN 1 WHEN 'done' THEN 2 ELSE 3 END DESC, id DESC"),
         ("sort=size", "size DESC, id DESC"),
+        ("state=ready&sort=file&dir=desc", "state = 'ready' DESC, lower(file_name) DESC, id DESC LIMIT 18"),
     ] {
         let expected = texts(&shop, &format!("SELECT CAST(id AS TEXT) FROM imports ORDER BY {order}"));
         let (mut walked, mut next) = (Vec::new(), Some(format!("/import?{query}")));
@@ -214,15 +234,27 @@ fn imported_files_are_paged_sorted_and_saved() {
     let csv = shop.get("/import.csv");
     assert_eq!(csv.header("content-disposition"), "attachment; filename=\"imports.csv\"");
     let newest: Vec<&str> = csv.body.lines().nth(1).unwrap().split(',').collect();
-    assert_eq!(newest[..3], ["120", "'=1+1.csv", "failed"]);
+    assert_eq!(newest[..3], ["120", "'=1+1.csv", "ready"]);
     assert_eq!(newest[8..], ["9", "4", "2", "1", "3", "1", "0", "2"]);
     let page = shop.get("/import?sort=size");
     assert_eq!(page.attributes("#files .ch a", "href"), ["/import.csv?sort=size"]);
     assert_eq!(page.attributes("th[aria-sort]", "aria-sort"), ["descending"]);
+    assert_eq!(page.texts("#files option[selected]").len(), 0);
+    assert_eq!(shop.get("/import?state=ready").texts("#files option[selected]"), ["Waits for you"]);
+    assert_eq!(shop.get("/import?state=busy").status, StatusCode::BAD_REQUEST);
     assert_eq!(
-        shop.get("/import?after=1").text("p a[href='/import#files']"),
-        "No more files. The newest are on the first page"
+        shop.get("/import?state=refused").text("#files p:not(.cap)"),
+        "No file is in this state. Show all, the newest first"
     );
+    assert_eq!(shop.get("/import?after=1").text("#files p:not(.cap)"), "No more files. Show all, the newest first");
+    // The last row of a page may be gone when the next one is asked for.
+    let page = shop.get("/import?sort=file");
+    let next = page.attributes("a[rel=next]", "href").remove(0);
+    let there = shop.get(&next).attributes("#files tbody th a", "href");
+    let last = page.attributes("#files tbody th a", "href").pop().unwrap();
+    let id: i64 = last.strip_prefix("/import/").unwrap().parse().unwrap();
+    shop.write(move |tx| tx.execute("DELETE FROM imports WHERE id = ?1", [id]).map(drop));
+    assert_eq!(shop.get(&next).attributes("#files tbody th a", "href"), there);
 }
 
 #[test]
