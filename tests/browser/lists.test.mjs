@@ -75,3 +75,23 @@ test('a phone leaves out no value of a segment', async () => {
   await page.waitForURL('**/segments?sort=change');
   await page.context().close();
 });
+
+for (const path of ['/runs', '/customers', '/deliveries?state=delivered', '/segments/champion']) {
+  test(`a phone leaves out no value and no arrow of ${path}`, async () => {
+    const { page } = await open(path);
+    const arrows = await page.locator('.rows thead .sort').count();
+    const names = await page.locator('.rows').first().locator('thead th').allInnerTexts();
+    await page.context().close();
+    const { page: phone } = await open(path, { width: 390 });
+    const seen = await phone.locator('.rows thead .sort').evaluateAll((all) => all.filter((one) => one.checkVisibility()).length);
+    assert.equal(seen, arrows);
+    const cells = phone.locator('.rows').first().locator('tbody tr').first().locator('td');
+    for (const cell of await cells.all()) {
+      const isOfItsOwnPage = await cell.evaluate((td) => td.matches('.one .sg'));
+      assert.ok(isOfItsOwnPage || (await cell.isVisible()) || (await cell.innerText()) === '', await cell.innerHTML());
+    }
+    const labels = await cells.evaluateAll((all) => all.map((td) => td.dataset.label).filter(Boolean));
+    for (const label of labels) assert.ok(names.some((name) => name.startsWith(label)), `${label} of ${names}`);
+    await phone.context().close();
+  });
+}

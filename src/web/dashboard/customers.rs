@@ -306,7 +306,7 @@ fn columns(filter: &Filter, total: Total) -> Vec<Column> {
         sorted(Sort::Email, Column::new("Customer", None, "")),
         Column::new("Segment", None, ""),
         Column::new("R F M", Some(terms::SCORES), "rfm"),
-        sorted(Sort::Orders, Column::new("Orders", Some(terms::ORDERS), "n orders")),
+        sorted(Sort::Orders, Column::new("Orders", Some(terms::ORDERS), "n")),
         sorted(Sort::Spent, Column::new("Spent", Some(terms::SPENT), "n")),
         sorted(Sort::LastOrder, Column::new("Last order", Some(terms::LAST_ORDER), "n last")),
     ]

@@ -47,7 +47,7 @@ struct Deliveries {
     chrome: Chrome,
     tabs: Vec<TabRow>,
     /// What the tab shows.
-    meaning: &'static str,
+    meaning: String,
     /// What was just done.
     outcome: Option<Notice>,
     /// Destinations that are not sent to as usual.
@@ -160,7 +160,7 @@ fn load(
     Ok(Deliveries {
         chrome: Chrome::new(app, connection, "deliveries", run.as_ref(), now)?,
         tabs: tabs(asked, tab, counts),
-        meaning: tab.term().meaning,
+        meaning: words::capital(tab.term().meaning),
         outcome: None,
         obstacles: obstacles(&healths, &filter, now)
             .into_iter()

@@ -288,9 +288,16 @@ fn flow_view(
                 statistics::SINGLE
             )
         }),
-        days: [from.as_of, to.as_of].map(|at| Moment::day(app, at).text),
+        days: days(app, &from, &to),
         found,
     })
+}
+
+/// When they were, as the sides of the drawing are called; to the minute where both were on one day.
+fn days(app: &App, from: &Run, to: &Run) -> [String; 2] {
+    let runs = [from.as_of, to.as_of];
+    let [from, to] = runs.map(|at| Moment::day(app, at).text);
+    if from == to { runs.map(|at| Moment::new(app, at).text) } else { [from, to] }
 }
 
 /// The segments of both runs, best first; those of the later one decide.
