@@ -74,7 +74,7 @@ pub struct Settings {
     pub baseline: Baseline,
     pub routes: Vec<Route>,
     /// Shops of at most so many customers are ranked by `score.sql`'s window functions, larger
-    /// ones by counting, with equal results. `None`: the built-in limit.
+    /// ones by cut values, with equal results. `None`: the built-in limit.
     pub ranked_in_sql: Option<i64>,
 }
 

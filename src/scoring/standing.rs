@@ -49,15 +49,6 @@ impl<'c> Standings<'c> {
         Ok(Standing { recency: Some(last), frequency: order_count, monetary: total_spent, order_count, total_spent })
     }
 
-    /// The recency of [`Self::read`] alone; the window does not touch it.
-    pub fn recency(&mut self, row: &Row<'_>) -> rusqlite::Result<Option<i64>> {
-        match row.get_ref(2)? {
-            ValueRef::Integer(last) if last > self.as_of => Ok(self.recount(integer(row, 0)?)?.recency),
-            ValueRef::Integer(last) => Ok(Some(last)),
-            _ => Ok(None),
-        }
-    }
-
     fn recount(&mut self, customer_id: i64) -> rusqlite::Result<Standing> {
         self.recount.raw_bind_parameter(self.customer, customer_id)?;
         let mut rows = self.recount.raw_query();

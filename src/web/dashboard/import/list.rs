@@ -131,8 +131,8 @@ impl Filter {
 
 /// SQL; the state as the list says it.
 fn state_in_words() -> String {
-    let words: String = State::ALL.iter().map(|state| format!(" WHEN '{state}' THEN '{}'", stage(*state).1)).collect();
-    format!("CASE state{words} ELSE '' END")
+    let words: Vec<_> = State::ALL.iter().map(|state| format!("WHEN '{state}' THEN '{}'", stage(*state).1)).collect();
+    format!("CASE state {} ELSE '' END", words.join(" "))
 }
 
 /// The imports of these ids; those that are gone are left out.
