@@ -23,6 +23,7 @@ use crate::{
             deliveries::Tab,
             heat,
             matrix::{self, Matrix},
+            notices,
             overview::segment_href,
             segments::flow,
             statistics::{self, Run},
@@ -51,9 +52,10 @@ struct Detail {
     cuts: Vec<CutRow>,
     /// Why two of their ranges may end in the same value.
     cuts_note: &'static str,
-    moves: Moves,
-    /// The run came so far that there is something to say about customers.
-    scored: bool,
+    /// What became of a run that failed.
+    todo: String,
+    /// `None`: the run never came so far that there is something to say about customers.
+    moves: Option<Moves>,
     /// Where it is compared with any other run; empty: it cannot be.
     compare: String,
 }
@@ -163,8 +165,8 @@ fn load(app: &App, connection: &Connection, run: &Run, unchanged: bool) -> rusql
             _ => "",
         },
         cuts: cut_rows(app, run, &r, &f, &m),
-        moves: moves(app, connection, run, unchanged)?,
-        scored: run.scored_at.is_some(),
+        todo: notices::again(app, run, app.clock.now()),
+        moves: run.scored_at.map(|_| moves(app, connection, run, unchanged)).transpose()?,
         compare: if run.scored_at.is_some() && run.scored > 0 && run.trigger != "backfill" {
             format!("/segments?to={}#flow", run.id)
         } else {
@@ -195,10 +197,9 @@ fn moves(app: &App, connection: &Connection, run: &Run, unchanged: bool) -> rusq
         let some = parts.iter().filter(|(count, _)| *count > 0);
         some.map(|(count, word)| format!("{} {word}", words::count(*count))).collect::<Vec<_>>().join(", ")
     };
-    // Some move without going up or down, so the two alone do not add up.
     let mut summary = told(&[(moved.total, "moved"), (moved.new, "new"), (moved.left, "left")]);
     if moved.up + moved.down > 0 {
-        summary = format!("{summary}; {}", told(&[(moved.up, "up"), (moved.down, "down")]));
+        summary = format!("{summary}; {}", told(&[(moved.up, "up"), (moved.down, "down"), (moved.aside(), "neither")]));
     }
     Ok(Moves {
         summary,
@@ -272,7 +273,7 @@ fn receipt_row(run: &Run, receipt: &outbox::Receipt) -> ReceiptRow {
 
 fn facts(app: &App, run: &Run) -> Vec<(&'static str, String)> {
     let mut facts = vec![("Trigger", row(app, run).trigger.to_owned())];
-    if run.state != "failed" || run.scored_at.is_some() {
+    if run.scored_at.is_some() {
         facts.extend([
             ("Scored customers", words::count(run.scored)),
             ("Moved", words::count(run.moved)),
