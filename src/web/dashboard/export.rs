@@ -8,7 +8,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
@@ -37,42 +37,50 @@ pub async fn customers(
 ) -> Result<Response, PageError> {
     let filter = Filter::from_pairs(&pairs)?;
     names::must_know(&app, filter.segment.as_deref().filter(|_| !filter.is_unscored())).await?;
-    Ok(customer_list(&app, "customers.csv", filter))
+    customer_list(&app, "customers.csv", filter).await
 }
 
 /// The customers that a filter leaves, to be saved as `name`.
-pub fn customer_list(app: &App, name: &str, filter: Filter) -> Response {
+pub async fn customer_list(app: &App, name: &str, filter: Filter) -> Result<Response, PageError> {
     let (told, currency) = (app.told, app.config.shop.currency);
-    stream(app, name, move |connection, out| write_customers(connection, told, &filter, currency, out))
+    stream(app, name, move |connection, out| write_customers(connection, told, &filter, currency, out)).await
 }
 
 /// `GET /segments.csv`
-pub async fn segments(State(app): State<Arc<App>>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
+pub async fn segments(
+    State(app): State<Arc<App>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
     let (currency, order) = (app.config.shop.currency, Order::from_pairs(segment_table::KEYS, &pairs));
-    stream(&app, "segments.csv", move |connection, out| write_segments(connection, currency, order, out))
+    stream(&app, "segments.csv", move |connection, out| write_segments(connection, currency, order, out)).await
 }
 
-/// Answers at once and writes while the browser reads, all from one snapshot of the database. A
-/// failure on the way breaks the connection, so that half a file is not taken for a whole one.
-pub fn stream<F>(app: &App, name: &str, write: F) -> Response
+/// Answers with the first rows and writes while the browser reads, all from one snapshot of the database. A
+/// failure before them is a page of its own; one on the way breaks the connection, so that half a file is
+/// not taken for a whole one.
+pub async fn stream<F>(app: &App, name: &str, write: F) -> Result<Response, PageError>
 where
     F: FnOnce(&Connection, &mut Sink) -> anyhow::Result<()> + Send + 'static,
 {
-    let (sender, receiver) = mpsc::channel::<Piece>(AHEAD);
-    let mut sink = Sink { sender, runtime: tokio::runtime::Handle::current() };
+    let (sender, mut receiver) = mpsc::channel::<Piece>(AHEAD);
+    let mut sink = Sink { sender, runtime: tokio::runtime::Handle::current(), held: None, sent: false };
     let readers = app.readers.clone();
     tokio::task::spawn_blocking(move || {
         let result = (|| {
             let mut connection = readers.get()?;
             let snapshot = connection.transaction()?;
-            write(&snapshot, &mut sink)
+            write(&snapshot, &mut sink)?;
+            sink.flush()
         })();
         if let Err(error) = result {
-            tracing::warn!(error = format!("{error:#}"), "an export stopped before its end");
+            if sink.sent {
+                tracing::warn!(error = format!("{error:#}"), "an export stopped before its end");
+            }
             let _ = sink.send(Err(error));
         }
     });
-    attachment(name, receiver)
+    let first = receiver.recv().await.transpose()?.unwrap_or_default();
+    Ok(file(name, futures_util::stream::once(async { Ok(first) }).chain(in_turn(receiver))))
 }
 
 /// A CSV file to be saved as `name`, in pieces as they come.
@@ -80,11 +88,18 @@ pub fn attachment<E>(name: &str, pieces: mpsc::Receiver<Result<Vec<u8>, E>>) -> 
 where
     E: Into<axum::BoxError> + Send + 'static,
 {
+    file(name, in_turn(pieces))
+}
+
+fn file<E: Into<axum::BoxError> + Send + 'static>(
+    name: &str,
+    pieces: impl Stream<Item = Result<Vec<u8>, E>> + Send + 'static,
+) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
     ];
-    (headers, Body::from_stream(in_turn(pieces))).into_response()
+    (headers, Body::from_stream(pieces)).into_response()
 }
 
 /// The pieces as a stream that may be asked again after its end, as compressing does.
@@ -96,6 +111,9 @@ fn in_turn<T>(mut pieces: mpsc::Receiver<T>) -> impl Stream<Item = T> {
 pub struct Sink {
     sender: mpsc::Sender<Piece>,
     runtime: tokio::runtime::Handle,
+    /// The heading, which goes with the first rows: until then it may turn out that there is no file.
+    held: Option<Vec<u8>>,
+    sent: bool,
 }
 
 impl Sink {
@@ -108,12 +126,26 @@ impl Sink {
         }
     }
 
-    pub fn rows(&self, rows: impl IntoIterator<Item = Vec<String>>) -> anyhow::Result<()> {
+    pub fn rows(&mut self, rows: impl IntoIterator<Item = Vec<String>>) -> anyhow::Result<()> {
         let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
         for row in rows {
             writer.write_record(&row)?;
         }
-        self.send(Ok(writer.into_inner().map_err(|error| anyhow::anyhow!("{error}"))?))
+        let piece = writer.into_inner().map_err(|error| anyhow::anyhow!("{error}"))?;
+        match self.held.take() {
+            None if !self.sent => self.held = Some(piece),
+            None => self.send(Ok(piece))?,
+            Some(heading) => {
+                self.sent = true;
+                self.send(Ok([heading, piece].concat()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is held back.
+    fn flush(&mut self) -> anyhow::Result<()> {
+        self.held.take().map_or(Ok(()), |piece| self.send(Ok(piece)))
     }
 }
 

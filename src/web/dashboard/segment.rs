@@ -127,7 +127,7 @@ pub async fn page(State(app): State<Arc<App>>, Path(name): Path<String>) -> Resu
         .await?;
     match found {
         Ok(Some(page)) => view::html(&page),
-        Ok(None) => Ok(export::customer_list(&app, &format!("{name}.csv"), of_segment(name))),
+        Ok(None) => export::customer_list(&app, &format!("{name}.csv"), of_segment(name)).await,
         Err(unknown) => Ok((StatusCode::NOT_FOUND, view::html(&unknown)?).into_response()),
     }
 }
@@ -173,7 +173,7 @@ fn load(
     let own = segments.iter().find(|segment| segment.segment == name).map_or(0, |segment| segment.customers);
     let again = figures.as_ref().is_some_and(|figures| matches!(figures.medians, MediansView::Counting));
     Ok(Page {
-        chrome: Chrome::new(app, connection, "segments", run, now)?,
+        chrome: Chrome::new(app, connection, "segments", run, now)?.with_words_of("segment"),
         label: app.names.label(name),
         tone: app.names.tone(name),
         definition: app.names.definition(name).to_owned(),

@@ -55,13 +55,14 @@ pub async fn csv(
 ) -> Result<Response, PageError> {
     let filter = Filter::from_pairs(&pairs)?;
     names::must_know(&app, filter.segment.as_deref()).await?;
-    Ok(stream(&app, "deliveries.csv", move |connection, out| {
+    stream(&app, "deliveries.csv", move |connection, out| {
         let tab = most_urgent(connection, &filter, queue::counts(connection)?)?;
         write(connection, &filter, tab, out)
-    }))
+    })
+    .await
 }
 
-fn write(connection: &Connection, filter: &Filter, tab: Tab, out: &Sink) -> anyhow::Result<()> {
+fn write(connection: &Connection, filter: &Filter, tab: Tab, out: &mut Sink) -> anyhow::Result<()> {
     out.rows([HEADERS.map(str::to_owned).to_vec()])?;
     let mut after = None;
     loop {

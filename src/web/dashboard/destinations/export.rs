@@ -13,9 +13,12 @@ use super::{
 };
 use crate::{
     model::spreadsheet::guarded,
-    web::dashboard::{
-        App,
-        export::{stream, time},
+    web::{
+        dashboard::{
+            App,
+            export::{stream, time},
+        },
+        error::PageError,
     },
 };
 
@@ -38,13 +41,17 @@ const HEADERS: [&str; 14] = [
 
 /// `GET /destinations.csv`. `queue` stops at [`queue::COUNTED`](crate::web::dashboard::deliveries::queue::COUNTED), as on
 /// the page.
-pub async fn csv(State(app): State<Arc<App>>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
+pub async fn csv(
+    State(app): State<Arc<App>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
     let (reader, now, filter) = (Arc::clone(&app), app.clock.now(), Filter::from_pairs(&pairs));
     stream(&app, "destinations.csv", move |connection, out| {
         out.rows([HEADERS.map(str::to_owned).to_vec()])?;
         let fares = fares::load(&reader, connection, filter, now)?;
         out.rows(fares.iter().map(|fare| row(&reader, fare)))
     })
+    .await
 }
 
 fn row(app: &App, fare: &Fare) -> Vec<String> {

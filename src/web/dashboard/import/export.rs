@@ -45,12 +45,13 @@ pub async fn csv(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
     let filter = Filter::from_pairs(&pairs)?;
-    Ok(stream(&app, "imports.csv", move |connection, out| {
+    stream(&app, "imports.csv", move |connection, out| {
         out.rows([HEADERS.map(str::to_owned).to_vec()])?;
         filter
             .imports()
             .walk(connection, filter.order.ascending, |ids| out.rows(list::load(connection, ids)?.iter().map(row)))
-    }))
+    })
+    .await
 }
 
 fn row(import: &Import) -> Vec<String> {

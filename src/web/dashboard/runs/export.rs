@@ -50,7 +50,7 @@ pub async fn csv(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, PageError> {
     let filter = Filter::from_pairs(&pairs)?;
-    Ok(stream(&app, "runs.csv", move |connection, out| write(connection, filter, out)))
+    stream(&app, "runs.csv", move |connection, out| write(connection, filter, out)).await
 }
 
 fn write(connection: &Connection, filter: Filter, out: &mut Sink) -> anyhow::Result<()> {

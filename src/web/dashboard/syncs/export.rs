@@ -11,9 +11,12 @@ use rusqlite::{Row, types::ValueRef};
 use super::list::Filter;
 use crate::{
     model::{Timestamp, spreadsheet::guarded},
-    web::dashboard::{
-        App,
-        export::{stream, time},
+    web::{
+        dashboard::{
+            App,
+            export::{stream, time},
+        },
+        error::PageError,
     },
 };
 
@@ -45,7 +48,10 @@ const COLUMNS: [&str; 21] = [
 const TIMES: [&str; 3] = ["since", "started_at", "finished_at"];
 
 /// `GET /syncs.csv`. `since` is empty where everything was asked for.
-pub async fn csv(State(app): State<Arc<App>>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
+pub async fn csv(
+    State(app): State<Arc<App>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, PageError> {
     let filter = Filter::from_pairs(&pairs);
     stream(&app, "syncs.csv", move |connection, out| {
         out.rows([COLUMNS.map(str::to_owned).to_vec()])?;
@@ -57,6 +63,7 @@ pub async fn csv(State(app): State<Arc<App>>, Query(pairs): Query<Vec<(String, S
             out.rows(rows.collect::<rusqlite::Result<Vec<Vec<String>>>>()?)
         })
     })
+    .await
 }
 
 fn cell(row: &Row<'_>, index: usize, name: &str) -> rusqlite::Result<String> {
