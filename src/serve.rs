@@ -61,7 +61,7 @@ impl Listeners {
     /// # Errors
     /// A socket does not know its own address.
     pub fn urls(&self) -> std::io::Result<(String, String)> {
-        let url = |listener: &TcpListener| listener.local_addr().map(|address| format!("http://{address}"));
+        let url = |listener: &TcpListener| listener.local_addr().map(web::url);
         Ok((url(&self.dashboard)?, url(&self.webhooks)?))
     }
 }

@@ -29,6 +29,16 @@ const BUFFER: usize = 64 * 1024;
 /// when another connection has ended.
 const BREATH: Duration = Duration::from_millis(200);
 
+/// The address as people on this machine open it.
+#[must_use]
+pub fn url(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("http://localhost:{}", address.port())
+    } else {
+        format!("http://{address}")
+    }
+}
+
 /// Answers requests until `shutdown`; then takes no new ones and waits up to `grace` for those in
 /// flight. A connection beyond the limit is closed at once: whoever sends webhooks sends them again.
 pub async fn listen(

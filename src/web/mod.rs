@@ -15,4 +15,4 @@ pub mod webhooks;
 mod writable;
 
 pub use limits::Limits;
-pub use listen::listen;
+pub use listen::{listen, url};

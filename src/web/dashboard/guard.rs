@@ -10,7 +10,7 @@
 //! `/readyz` are for programs: a token, or the merchant's own session. Pages are for people: a token
 //! does not open them.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -27,6 +27,7 @@ use crate::{
         api::{self, Problem},
         auth::{Cookies, Session},
         error::PageError,
+        url,
     },
 };
 
@@ -201,15 +202,22 @@ fn check(config: &Config, uri: &Uri, headers: &HeaderMap) -> Result<(), PageErro
     let named = hosts.iter().map(|value| value.to_str().unwrap_or_default());
     let mut all = named.chain(uri.authority().map(axum::http::uri::Authority::as_str)).peekable();
     if all.peek().is_none() {
-        return Err(refused("no name at all"));
+        return Err(refused("no name at all", config.dashboard.listen));
     }
-    all.find(|host| !is_allowed(host, &config.dashboard.allowed_hosts)).map_or(Ok(()), |host| Err(refused(host)))
+    let listen = config.dashboard.listen;
+    let own = |host: &str| !listen.ip().is_unspecified() && host == listen.to_string();
+    match all.find(|host| !is_allowed(host, &config.dashboard.allowed_hosts) && !own(host)) {
+        None => Ok(()),
+        Some(host) => Err(refused(host, listen)),
+    }
 }
 
-fn refused(host: &str) -> PageError {
+/// An address of our own, which no foreign name can be pointed at, is one to open.
+fn refused(host: &str, listen: SocketAddr) -> PageError {
     let host: String = host.chars().take(100).collect();
     PageError::Misdirected(format!(
-        "This dashboard does not answer to {host}. Open it as http://localhost, or add the name to allowed_hosts in [dashboard] of config.toml."
+        "This dashboard does not answer to {host}. On the machine it runs on, open it as {}, or add the name to allowed_hosts in [dashboard] of config.toml.",
+        url(listen)
     ))
 }
 

@@ -84,9 +84,34 @@ fn a_foreign_name_that_points_here_gets_nothing() {
     for host in ["localhost", "localhost:8787", "127.0.0.1:1", "[::1]:8787"] {
         assert_eq!(shop.send(Method::GET, "/", &[("host", host)]).status, StatusCode::OK, "{host}");
     }
+    // An address of ours that no name can be pointed at; when it is all of them, it is none.
+    for (listen, own, address) in [
+        ("127.0.0.5:9987", StatusCode::OK, "http://127.0.0.5:9987"),
+        ("0.0.0.0:9987", StatusCode::MISDIRECTED_REQUEST, "http://localhost:9987"),
+    ] {
+        shop.config.dashboard.listen = listen.parse().unwrap();
+        assert_eq!(shop.send(Method::GET, "/", &[("host", listen)]).status, own, "{listen}");
+        let refused = shop.send(Method::GET, "/", &[("host", "127.0.0.6:9987")]);
+        assert!(refused.text(".empty p").contains(&format!("open it as {address},")), "{}", refused.text(".empty p"));
+        assert_eq!(refused.texts(".empty a").len(), 0, "nothing else is reached from there");
+    }
     shop.config.dashboard.allowed_hosts = vec!["quintile.lan".to_owned()];
     assert_eq!(shop.send(Method::GET, "/", &[("host", "quintile.lan:8787")]).status, StatusCode::OK);
     assert_eq!(shop.send(Method::GET, "/", &[("host", "other.lan")]).status, StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[test]
+fn a_file_that_cannot_be_made_is_a_page_that_says_so() {
+    let shop = Shop::scored(60);
+    shop.execute("ALTER TABLE scores RENAME TO elsewhere");
+    let answer = shop.get("/customers.csv");
+    assert_eq!(
+        (answer.status, answer.text("h1")),
+        (StatusCode::INTERNAL_SERVER_ERROR, "The page could not be made".to_owned())
+    );
+    assert_eq!(answer.header("content-disposition"), "");
+    assert_eq!(shop.get("/runs.csv").status, StatusCode::OK);
+    shop.execute("ALTER TABLE elsewhere RENAME TO scores");
 }
 
 #[test]
