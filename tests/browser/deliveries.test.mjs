@@ -50,7 +50,7 @@ test('a dead letter is sent again from its page', async () => {
   await page.getByRole('button', { name: 'Send again' }).click();
   await page.waitForURL('**/deliveries/*?said=*');
   assert.notEqual(new URL(page.url()).pathname, dead);
-  await page.getByText('1 delivery is tried now.').waitFor();
+  await page.getByText('1 delivery is tried now').waitFor();
   await page.locator('.facts').getByRole('link', { name: `delivery ${dead.split('/').pop()}` }).click();
   assert.equal(await page.locator('.sub .pill').first().textContent(), 'Replaced by a newer one');
   assert.deepEqual(complaints, []);
@@ -64,7 +64,7 @@ test('all that gave up are sent again after one question', async () => {
   const words = count === 1 ? '1 delivery' : `${count} deliveries`;
   assert.equal(await page.locator('h1').textContent(), `Send ${words} again?`);
   await page.getByRole('button', { name: `Send ${words} again` }).click();
-  await page.getByText(`${words} ${count === 1 ? 'is' : 'are'} tried now.`).waitFor();
+  await page.getByText(`${words} ${count === 1 ? 'is' : 'are'} tried now`).waitFor();
   assert.equal(await page.locator('.empty h2').textContent(), 'None here');
   assert.deepEqual(complaints, []);
   await page.context().close();

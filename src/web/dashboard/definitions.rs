@@ -86,6 +86,13 @@ pub struct Moved {
     pub left: i64,
 }
 
+impl Moved {
+    /// Who moved neither up nor down.
+    pub const fn aside(&self) -> i64 {
+        self.total - self.up - self.down
+    }
+}
+
 /// Adds up the moves of a run.
 pub fn moved(moves: &[Move], level: impl Fn(&str) -> Option<usize>) -> Moved {
     let mut sum = Moved::default();

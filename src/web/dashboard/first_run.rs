@@ -1,5 +1,5 @@
-//! The three steps from an empty shop to one that works, as the Overview shows them until there are
-//! figures. Pure.
+//! The three steps from an empty shop to one that works, as the Overview shows them until they are done, or
+//! the last one was left undone for two weeks. Pure.
 
 use super::App;
 
@@ -26,12 +26,29 @@ pub enum Action {
     Score,
 }
 
-/// `ordered`: orders have come in. `made`: there was a run, which found nobody to score. `taken`: a tool
-/// took a test or a delivery, so it is known to work.
-pub fn first(app: &App, ordered: bool, made: bool, taken: bool) -> First {
+/// How far a shop is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Orders have come in.
+    pub ordered: bool,
+    /// There was a run.
+    pub made: bool,
+    /// It scored somebody.
+    pub scored: bool,
+    /// A tool took a test or a delivery, so it is known to work.
+    pub taken: bool,
+}
+
+/// The steps of a shop that is so far.
+pub fn first(app: &App, progress: Progress) -> First {
+    let Progress { ordered, made, scored, taken } = progress;
     let named = !app.config.destination.is_empty();
     let connected = named && taken;
     let (title, text) = match (ordered, made) {
+        _ if scored => (
+            "Your customers are scored",
+            "One step is left. You can also do without: segments keep themselves up to date either way.",
+        ),
         (false, _) => ("No orders yet", "Three steps, and your segments keep themselves up to date."),
         (true, false) => ("Your orders are in", "They have not been scored yet."),
         (true, true) => (
@@ -41,6 +58,7 @@ pub fn first(app: &App, ordered: bool, made: bool, taken: bool) -> First {
     };
     // Scoring without orders finds nobody, so it is never done before them.
     let states = match (ordered, connected) {
+        _ if scored => ["done", "done", if connected { "done" } else { "next" }],
         (false, connected) => ["next", "later", if connected { "done" } else { "later" }],
         (true, connected) => ["done", "next", if connected { "done" } else { "later" }],
     };
@@ -62,7 +80,11 @@ pub fn first(app: &App, ordered: bool, made: bool, taken: bool) -> First {
         text: "Each gets recency, frequency and monetary scores and a segment. From then on it happens every night."
             .to_owned(),
         state: states[1],
-        action: if ordered { Action::Score } else { Action::None },
+        action: match (ordered, scored) {
+            (_, true) => Action::Go("/segments", "See the segments"),
+            (true, false) => Action::Score,
+            (false, false) => Action::None,
+        },
     };
     let tool = Step {
         title: "Connect your email tool",

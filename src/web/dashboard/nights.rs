@@ -69,8 +69,13 @@ pub struct Health {
     pub state: String,
     /// "next in 4 min"
     pub note: String,
-    /// "187 of 187" in the last run.
+    /// "187 of 187" in the last run; empty: it had nothing for it, or too much to count.
     pub last_run: String,
+    pub standing: DestinationState,
+    /// Why it stands so.
+    pub reason: String,
+    /// Deliveries to it wait for the merchant.
+    pub holds: bool,
 }
 
 /// Deliveries that were given up lately.
@@ -262,13 +267,22 @@ fn health(
             let last_run = if is_counted(last) {
                 let all: i64 = all_of_run.query_row((last.id, name), |row| row.get(0))?;
                 let delivered: i64 = of_run.query_row((last.id, name, "delivered"), |row| row.get(0))?;
-                format!("{} of {}", words::count(delivered), words::count(all))
+                if all > 0 { format!("{} of {}", words::count(delivered), words::count(all)) } else { String::new() }
             } else {
                 String::new()
             };
             let health = outbox::health(connection, name, now)?;
             let (tone, state, note) = standing(&health, now).unwrap_or_else(|| verdict(open, &health, name, now));
-            Ok(Health { name: name.to_owned(), tone, state, note, last_run })
+            Ok(Health {
+                name: name.to_owned(),
+                tone,
+                state,
+                note,
+                last_run,
+                standing: health.state,
+                reason: health.reason.unwrap_or_default(),
+                holds: open.of("held", name).number > 0,
+            })
         })
         .collect()
 }

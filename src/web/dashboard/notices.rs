@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::Connection;
 
-use super::{App, definitions, nights::Deliveries, statistics::Run, words};
-use crate::{config::Baseline, model::Timestamp, scoring::clock_suspect};
+use super::{App, definitions, deliveries::visible, nights::Deliveries, statistics::Run, words};
+use crate::{config::Baseline, model::Timestamp, outbox::DestinationState, scoring::clock_suspect};
 
 /// How long after "Score now" the page says so, when no run has shown up yet.
 const ASKED_MS: i64 = 30_000;
@@ -46,6 +46,22 @@ pub fn notices(
         });
     }
     if let Some(deliveries) = deliveries {
+        notices.extend(deliveries.destinations.iter().filter_map(|destination| {
+            let (word, todo) = match destination.standing {
+                DestinationState::Failing => {
+                    ("is failing", "It is tried now and then by itself; what is meant for it waits.")
+                }
+                DestinationState::Disabled => ("is disabled", "Nothing is sent to it until you resume it."),
+                DestinationState::Active | DestinationState::Paused => return None,
+            };
+            Some(Notice {
+                tone: "bad",
+                title: format!("{} {word}", destination.name),
+                text: format!("{} {todo}", words::capital(&words::sentence(&visible::line(&destination.reason)))),
+                commands: Vec::new(),
+                link: Some(("/destinations?ailing=1".to_owned(), "See what it answers")),
+            })
+        }));
         if let Some(dead) = &deliveries.dead {
             notices.push(Notice {
                 tone: "bad",
@@ -66,7 +82,9 @@ pub fn notices(
         }
         if let Some(count) = deliveries.held.as_ref().filter(|_| !app.config.destination.is_empty()) {
             notices.extend(held.iter().map(|run| held_run(app, run)));
-            if held.is_empty() && !deliveries.restored {
+            let for_destinations =
+                deliveries.destinations.iter().any(|it| it.standing == DestinationState::Disabled && it.holds);
+            if held.is_empty() && !deliveries.restored && !for_destinations {
                 notices.push(Notice {
                     tone: "warn",
                     title: format!("{count} held"),
@@ -114,15 +132,12 @@ fn run_notice(app: &App, run: Option<&Run>, latest: &Run, now: Timestamp) -> Opt
         "failed" => {
             let age =
                 run.map_or_else(String::new, |run| format!(" The numbers below were scored {}.", near(run.as_of)));
-            let again = latest.retry_at.map_or_else(
-                || " It is not tried again by itself: press Score now.".to_owned(),
-                |at| format!(" It is tried again {}.", near(at)),
-            );
+            let again = again(app, latest, now);
             let error = words::sentence(latest.error.as_deref().unwrap_or("The reason is in the log."));
             Some(Notice {
                 tone: "bad",
                 title: "Scoring failed".to_owned(),
-                text: format!("{error}{age}{again}"),
+                text: format!("{error}{age} {again}"),
                 commands: Vec::new(),
                 link,
             })
@@ -135,6 +150,15 @@ fn run_notice(app: &App, run: Option<&Run>, latest: &Run, now: Timestamp) -> Opt
             link: Some(("/".to_owned(), "Look again")),
         }),
         _ => None,
+    }
+}
+
+/// What becomes of a run that failed; empty of others.
+pub fn again(app: &App, run: &Run, now: Timestamp) -> String {
+    match run.retry_at {
+        _ if run.state != "failed" => String::new(),
+        Some(at) => format!("It is tried again {}.", words::when(at, now, app.config.shop.timezone)),
+        None => "It is not tried again by itself: press Score now.".to_owned(),
     }
 }
 

@@ -30,6 +30,8 @@ use crate::{
     web::error::PageError,
 };
 
+/// A shop is led on to its email tool for so long after its first run; it may want none.
+const NEW_MS: i64 = 14 * Timestamp::DAY;
 /// Movements shown one by one.
 const MOVES: usize = 6;
 /// Runs shown one by one.
@@ -40,9 +42,10 @@ const RUNS: usize = 5;
 struct Overview {
     chrome: Chrome,
     notices: Vec<Notice>,
-    /// `None`: nothing was scored yet; `empty` says what to do.
+    /// `None`: nothing was scored yet.
     figures: Option<Figures>,
-    empty: Option<First>,
+    /// What is left to do in a new shop.
+    first: Option<First>,
     runs: Vec<runs::Row>,
     /// Where to add a destination.
     config_path: String,
@@ -59,6 +62,8 @@ struct Figures {
     moved: String,
     up: String,
     down: String,
+    /// Who moved neither up nor down.
+    aside: Option<String>,
     left: Option<String>,
     baseline: bool,
     segments: Vec<SegmentRow>,
@@ -105,9 +110,14 @@ fn overview(app: &App, connection: &Connection, by_revenue: bool, now: Timestamp
     let held = statistics::held(connection)?;
     let runs = statistics::latest(connection, RUNS)?;
     let figures = run.as_ref().map(|run| figures(app, connection, run, by_revenue, now)).transpose()?;
-    let empty = if run.is_none() {
-        let taken = app.outcomes.any_taken() || queue::count(connection, Tab::Delivered)? > 0;
-        Some(first_run::first(app, statistics::any_orders(connection)?, made, taken))
+    let first_at = statistics::first_at(connection)?;
+    let is_new = first_at.is_none_or(|at| now.millis().saturating_sub(at.millis()) < NEW_MS);
+    let first = if run.is_none() || is_new {
+        let taken = app.outcomes.any_taken()
+            || !app.config.destination.is_empty() && queue::count(connection, Tab::Delivered)? > 0;
+        let ordered = statistics::any_orders(connection)?;
+        let progress = first_run::Progress { ordered, made, scored: run.is_some(), taken };
+        (run.is_none() || !taken).then(|| first_run::first(app, progress))
     } else {
         None
     };
@@ -120,7 +130,7 @@ fn overview(app: &App, connection: &Connection, by_revenue: bool, now: Timestamp
         chrome,
         notices: above,
         figures,
-        empty,
+        first,
         runs: runs.iter().map(|run| runs::row(app, run)).collect(),
         config_path: app.config_path.display().to_string(),
     })
@@ -167,6 +177,7 @@ fn figures(
         moved: words::count(moved.total),
         up: words::count(moved.up),
         down: words::count(moved.down),
+        aside: (moved.aside() > 0).then(|| words::count(moved.aside())),
         left: (moved.left > 0).then(|| words::count(moved.left)),
         baseline: run.baseline,
         segments: segment_table::rows(app, &statistics::weeks(connection, run)?, run, earlier.as_ref(), &segments),

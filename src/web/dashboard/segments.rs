@@ -371,10 +371,11 @@ fn summary(moves: &[Move], level: impl Fn(&str) -> Option<usize>) -> String {
     let stayed: i64 = moves.iter().filter(|step| step.old == step.new).map(|step| step.customers).sum();
     let mut parts = vec![
         format!(
-            "{} moved, {} up and {} down",
+            "{} moved, {} up, {} down{}",
             words::counted(moved.total, "customer", "customers"),
             words::count(moved.up),
-            words::count(moved.down)
+            words::count(moved.down),
+            if moved.aside() > 0 { format!(", {} neither", words::count(moved.aside())) } else { String::new() }
         ),
         format!("{} stayed", words::count(stayed)),
     ];

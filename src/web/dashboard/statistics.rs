@@ -279,6 +279,13 @@ pub fn moves(connection: &Connection, run: i64) -> rusqlite::Result<Vec<Move>> {
 }
 
 /// Has any order ever come in?
+/// When somebody was scored first; a backfill does not count.
+pub fn first_at(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    connection
+        .prepare_cached("SELECT min(scored_at) FROM runs WHERE scored > 0 AND trigger <> 'backfill'")?
+        .query_row([], |row| row.get(0))
+}
+
 pub fn any_orders(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM orders LIMIT 1")?.exists([])
 }

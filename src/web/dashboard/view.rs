@@ -6,7 +6,7 @@ use anyhow::Context;
 use askama::{Template, filters::Safe};
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::{Method, StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
 use rusqlite::Connection;
@@ -71,6 +71,8 @@ pub fn next_run(app: &App, now: Timestamp) -> Option<Timestamp> {
 pub struct Chrome {
     /// Which entry of the navigation is the present one; empty: none.
     pub page: &'static str,
+    /// Whose words it explains at its foot.
+    words: &'static str,
     pub shop: String,
     pub version: &'static str,
     pub style: &'static str,
@@ -101,15 +103,21 @@ impl Chrome {
         }
         Ok(Self {
             page,
+            words: page,
             freshness: Some(Freshness::new(app, connection, run, now)?),
             gave_up: if gave_up > 0 { deliveries::bounded(gave_up) } else { String::new() },
             ..Self::bare(app, true)
         })
     }
 
+    /// The same with other words at its foot.
+    pub fn with_words_of(self, words: &'static str) -> Self {
+        Self { words, ..self }
+    }
+
     /// The words of the page and what they mean.
     pub fn terms(&self) -> &'static [Term] {
-        terms::of_page(self.page)
+        terms::of_page(self.words)
     }
 
     /// A heading, which leads to its meaning where it is one of the page's words.
@@ -128,6 +136,7 @@ impl Chrome {
         let name = if shop.name.is_empty() { &shop.id } else { &shop.name };
         Self {
             page: "",
+            words: "",
             shop: name.clone(),
             version: env!("CARGO_PKG_VERSION"),
             style: &STYLE_VERSION,
@@ -181,6 +190,8 @@ struct ErrorPage<'a> {
     message: String,
     /// Something of ours went wrong.
     ours: Option<Ours>,
+    /// Whoever signs in may see more.
+    sign_in: bool,
     /// Where the address belongs to: address and name of the page.
     back: Option<(&'static str, &'static str)>,
 }
@@ -229,7 +240,8 @@ pub async fn error_page(app: &Arc<App>, error: &PageError, inside: bool, path: &
         }
     };
     let back = section.map(|[_, address, name]| (address, name));
-    let page = ErrorPage { chrome, title: error.title(), message, ours, back };
+    let sign_in = !inside && chrome.has_password && !matches!(error, PageError::Misdirected(_));
+    let page = ErrorPage { chrome, title: error.title(), message, ours, sign_in, back };
     let mut response = match page.render() {
         Ok(text) => (status, Html(text)).into_response(),
         Err(_) => (status, page.message).into_response(),
@@ -308,6 +320,13 @@ pub async fn not_found(State(_): State<Arc<App>>) -> PageError {
 }
 
 /// A known address with another method.
-pub async fn wrong_method() -> PageError {
-    PageError::MethodNotAllowed("This address only shows something; nothing can be sent to it.".to_owned())
+pub async fn wrong_method(method: Method) -> PageError {
+    PageError::MethodNotAllowed(
+        if matches!(method, Method::GET | Method::HEAD) {
+            "There is nothing to see at this address: it takes what a button sends. Go back to the page and press it there."
+        } else {
+            "This address only shows something; nothing can be sent to it."
+        }
+        .to_owned(),
+    )
 }

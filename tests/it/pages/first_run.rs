@@ -1,6 +1,7 @@
 //! The three steps from an empty shop to one that works.
 
 use axum::http::StatusCode;
+use quintile::model::Timestamp;
 
 use crate::support::{folder::Folder, pages::Shop};
 
@@ -35,6 +36,18 @@ fn a_new_shop_is_led_through_three_steps() {
            VALUES (zeroblob(16), 'klaviyo', 1, 1, 'delivered', 1, 0, 1)",
     );
     assert_eq!(states(&shop), ["done", "next", "done"]);
+
+    // Once there are figures the last step stands above them, for the time in which somebody new looks.
+    let mut shop = Shop::scored(30);
+    shop.execute("DELETE FROM attempts; DELETE FROM deliveries; UPDATE runs SET scored_at = as_of");
+    assert_eq!(states(&shop), ["done", "done", "next"]);
+    let page = shop.get("/");
+    assert_eq!((page.text(".empty h2"), page.texts(".kpi").len()), ("Your customers are scored".to_owned(), 1));
+    assert_eq!(page.attributes(".steps a", "href"), ["/customers", "/segments", "/destinations"]);
+    shop.config.destination.clear();
+    assert_eq!(states(&shop), ["done", "done", "next"]);
+    shop.pass(15 * Timestamp::DAY);
+    assert_eq!(states(&shop), Vec::<String>::new(), "who wants no tool is not asked for ever");
 
     assert_eq!(states(&Shop::scored(30)), Vec::<String>::new(), "figures have taken their place");
 }

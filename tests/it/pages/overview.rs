@@ -78,7 +78,7 @@ fn the_overview_shows_what_the_run_counted() {
 
     assert_eq!(page.texts(".dest th[scope=row]"), ["klaviyo", "brevo"]);
     assert_eq!(page.texts(".dest .pill"), ["Healthy", "Healthy"]);
-    let delivered = page.text(".dest td.n");
+    let delivered = page.text(".dest td.n").replace("in the last run", "");
     let (done, all) = delivered.split_once(" of ").unwrap();
     assert_eq!(done, all);
     assert!(page.attributes(".nights", "aria-label")[0].ends_with("All are done."));
@@ -306,6 +306,44 @@ fn score_now_asks_once_and_goes_back() {
 }
 
 #[test]
+fn a_destination_that_is_not_sent_to_is_named_with_what_it_answers() {
+    let shop = Shop::scored(300);
+    let since = NOW - 3_600_000;
+    for (state, title, todo) in [
+        ("failing", "brevo is failing", "what is meant for it waits"),
+        ("disabled", "brevo is disabled", "until you resume it"),
+    ] {
+        shop.write(move |tx| {
+            tx.execute_batch(
+                "DELETE FROM destinations; UPDATE deliveries SET state = 'delivered', hold = NULL, finished_at = 1;
+                 UPDATE deliveries SET state = 'held', hold = 'destination', finished_at = NULL WHERE destination = 'brevo' AND run_id = 25;",
+            )?;
+            let sql = "INSERT INTO destinations (name, state, reason, since, failures) VALUES ('brevo', ?1, 'answered 401: <b>no</b>', ?2, 5)";
+            tx.execute(sql, (state, since)).map(drop)
+        });
+        let page = shop.get("/");
+        let notices = page.texts(".notice");
+        assert!(notices[0].starts_with(title) && notices[0].contains("Answered 401: <b>no</b>."), "{notices:?}");
+        assert!(notices[0].contains(todo), "{notices:?}");
+        assert_eq!(page.attributes(".notice a", "href")[0], "/destinations?ailing=1");
+        assert_eq!(notices.len() > 1, state == "failing", "what it alone holds is no decision of its own: {notices:?}");
+    }
+}
+
+#[test]
+fn the_nights_are_a_table_too_and_say_what_they_count() {
+    let page = Shop::scored(300).get("/");
+    let rows = page.texts("[aria-labelledby=t-del] details tbody tr");
+    assert_eq!(rows.len(), 14);
+    let titles = page.texts(".nights g title");
+    assert!(
+        titles.len() == 14 && titles[13].starts_with("23 Nov: ") && titles[13].contains(" done, 0 open"),
+        "{titles:?}"
+    );
+    assert!(page.texts(".dest td.n .under").iter().all(|text| text == "in the last run"));
+}
+
+#[test]
 fn runs_are_listed_and_explained() {
     let shop = Shop::scored(600);
     let list = shop.get("/runs");
@@ -341,8 +379,19 @@ fn runs_are_listed_and_explained() {
         .map(drop)
     });
     let failed = shop.get("/runs/26");
-    assert!(failed.text(".notice").contains("the disk is full"));
-    for absent in ["Nobody moved", "not yet", "scored nobody", "Events handed to deliveries"] {
+    assert_eq!(
+        failed.text(".notice"),
+        "What went wrong The disk is full. It is not tried again by itself: press Score now."
+    );
+    shop.execute("UPDATE runs SET state = 'scoring', finished_at = NULL, error = NULL WHERE id = 26");
+    let under_way = shop.get("/runs/26");
+    assert_eq!(under_way.texts("#moves, .notice").len(), 0);
+    assert!(!under_way.text(".facts").contains("Left"), "{}", under_way.text(".facts"));
+    shop.execute("UPDATE runs SET state = 'failed', finished_at = 1, error = 'the disk is full' WHERE id = 26");
+    let failed = shop.get("/runs/26");
+    for absent in
+        ["Nobody moved", "All movements", "not yet", "scored nobody", "Events handed to deliveries"]
+    {
         assert!(!failed.text("main").contains(absent), "{absent}");
     }
     shop.execute("DELETE FROM runs WHERE id = 26");

@@ -137,7 +137,7 @@ fn from_new_to_potential_is_neither_up_nor_down() {
     );
     let page = shop.get("/");
     let kpi = page.texts(".kpi div:nth-child(4) dd");
-    assert_eq!((kpi[0].as_str(), kpi[1].as_str()), ("14", "3 up, 2 down"));
+    assert_eq!((kpi[0].as_str(), kpi[1].as_str()), ("14", "3 up, 2 down, 9 neither"));
     assert_eq!(page.texts(".mv tbody tr")[0], "Newto→Potential9");
 }
 

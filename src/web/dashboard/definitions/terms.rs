@@ -120,6 +120,10 @@ pub const FAILING: Term = term(
     "Failing",
     "five tries in a row failed, or it refuses our key (401, 403). Then one delivery is tried now and then, until one is taken.",
 );
+pub const LOOK: Term = term(
+    "Look at this",
+    "its address was refused, or it failed before it was resumed; it is sent to, and healthy once it takes something.",
+);
 pub const PAUSED: Term = term("Paused", "nothing is sent until you resume it; its queue waits.");
 pub const DISABLED: Term =
     term("Disabled", "it asked for nothing more (410), or failed for five days. Its queue waits until you resume it.");
@@ -145,7 +149,7 @@ pub const LOG: Term = term(
     "holds what was written last, until it is moved into the file. It belongs to the database.",
 );
 
-/// The words of a page, as the navigation names it.
+/// The words of a page, as the navigation names it; of one segment's page, "segment".
 #[must_use]
 pub fn of_page(page: &str) -> &'static [Term] {
     match page {
@@ -153,9 +157,10 @@ pub fn of_page(page: &str) -> &'static [Term] {
             SCORED, NOT_SCORED, COUNTED, REVENUE, SHARE, CHANGE, WEEKS, MOVED, NEW, LEFT, UP_DOWN, QUINTILE, EVENTS,
             DELIVERED, RETRYING, GAVE_UP,
         ],
-        "segments" => &[
-            SCORED, COUNTED, SHARE, REVENUE, SPENT, SPENT_EACH, HALF, CHANGE, WEEKS, MOVED, NEW, LEFT, UP_DOWN,
-            QUINTILE, SCORES, ORDERS, LAST_ORDER,
+        "segments" => &[SCORED, COUNTED, SHARE, REVENUE, SPENT_EACH, CHANGE, WEEKS, MOVED, NEW, LEFT, UP_DOWN],
+        "segment" => &[
+            SCORED, COUNTED, SHARE, REVENUE, HALF, CHANGE, WEEKS, MOVED, NEW, LEFT, QUINTILE, SCORES, ORDERS, SPENT,
+            LAST_ORDER,
         ],
         "customers" => &[SCORED, NOT_SCORED, COUNTED, SCORES, QUINTILE, ORDERS, SPENT, AVERAGE, LAST_ORDER],
         "runs" => &[
@@ -163,7 +168,7 @@ pub fn of_page(page: &str) -> &'static [Term] {
             RETRYING, HELD, GAVE_UP, NOT_SENT, MISSED,
         ],
         "deliveries" => &[DELIVERY, WAITING, RETRYING, HELD, GAVE_UP, DELIVERED, NOT_SENT, COUNTS],
-        "destinations" => &[HEALTHY, UNSTEADY, FAILING, PAUSED, DISABLED, QUEUE, ANSWERS_IN, LATENCY],
+        "destinations" => &[HEALTHY, UNSTEADY, LOOK, FAILING, PAUSED, DISABLED, QUEUE, ANSWERS_IN, LATENCY],
         "import" => &[COUNTED, BROUGHT, REJECTED, MISSED],
         "settings" => &[FREE, LOG],
         _ => &[],
@@ -174,8 +179,8 @@ pub fn of_page(page: &str) -> &'static [Term] {
 mod tests {
     use super::*;
 
-    const PAGES: [&str; 8] =
-        ["overview", "segments", "customers", "runs", "deliveries", "destinations", "import", "settings"];
+    const PAGES: [&str; 9] =
+        ["overview", "segments", "segment", "customers", "runs", "deliveries", "destinations", "import", "settings"];
 
     #[test]
     fn every_page_has_words_and_each_word_one_meaning() {

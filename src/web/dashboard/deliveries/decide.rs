@@ -99,8 +99,8 @@ const fn became(action: Action, one: bool) -> &'static str {
         (Action::Release, true) => "is sent when it is its turn.",
         (Action::Release, false) => "are sent when it is their turn.",
         (Action::Discard, _) => "will not be sent.",
-        (Action::Retry, true) => "is tried now.",
-        (Action::Retry, false) => "are tried now.",
+        (Action::Retry, true) => "is tried now, or once its destination is sent to again.",
+        (Action::Retry, false) => "are tried now, or once their destination is sent to again.",
         (Action::Replay, true) => "is sent again, as a new message.",
         (Action::Replay, false) => "are sent again, as new messages.",
     }

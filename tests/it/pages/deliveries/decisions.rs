@@ -73,12 +73,12 @@ fn all_that_match_are_decided_about_and_the_next_page_says_so() {
     assert_eq!((count(&shop, "state = 'held'"), count(&shop, "state = 'waiting' AND destination = 'brevo'")), (0, 4));
 
     let page = decide(&shop, "action=retry&state=dead");
-    assert_eq!(page.text(".notice"), "2 deliveries are tried now.");
+    assert_eq!(page.text(".notice"), "2 deliveries are tried now, or once their destination is sent to again.");
     assert_eq!((count(&shop, "state = 'dead'"), count(&shop, "replay_of IS NOT NULL AND state = 'waiting'")), (0, 2));
     assert_eq!(count(&shop, "state = 'superseded'"), 2);
 
     let page = decide(&shop, "action=retry&state=retrying");
-    assert_eq!(page.text(".notice"), "2 deliveries are tried now.");
+    assert_eq!(page.text(".notice"), "2 deliveries are tried now, or once their destination is sent to again.");
     assert_eq!(page.texts(".rows .when"), ["at its turn", "at its turn"]);
 
     let page = decide(&shop, "action=discard&state=waiting&destination=klaviyo");
@@ -146,7 +146,7 @@ fn a_button_that_is_pressed_twice_does_it_once() {
     let again = "Nothing more was done: it was sent again already.";
     for (state, action, said) in [
         ("delivered", "replay", "1 delivery is sent again, as a new message."),
-        ("dead", "retry", "1 delivery is tried now."),
+        ("dead", "retry", "1 delivery is tried now, or once its destination is sent to again."),
     ] {
         let (id, before) = (newest(&shop, state), count(&shop, "replay_of IS NOT NULL"));
         let path = format!("/deliveries/{id}");
@@ -207,7 +207,7 @@ fn one_is_decided_about_on_its_own_page() {
     assert!(location.starts_with(&format!("/deliveries/{again}?said=")), "{location}");
     assert_eq!((state(dead).as_str(), state(again).as_str()), ("superseded", "waiting"));
     let page = get(&router, &location);
-    assert_eq!(page.text(".notice"), "1 delivery is tried now.");
+    assert_eq!(page.text(".notice"), "1 delivery is tried now, or once its destination is sent to again.");
     assert!(page.attributes(".facts a", "href").contains(&format!("/deliveries/{dead}")));
     assert!(
         shop.get(&format!("/deliveries/{dead}"))
