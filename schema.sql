@@ -268,7 +268,7 @@ CREATE TABLE outbox (
   seq         INTEGER PRIMARY KEY AUTOINCREMENT,
   event_id    BLOB    NOT NULL,            -- 16 bytes, UUID v7; shown as evt_…
   type        TEXT    NOT NULL,
-  customer_id INTEGER REFERENCES customers (id),
+  customer_id INTEGER,                     -- customers (id); not checked, a row there never goes
   run_id      INTEGER REFERENCES runs (id),
   old_segment TEXT,
   new_segment TEXT,

@@ -149,6 +149,7 @@ UPDATE sqlite_schema SET sql = replace(sql, 'CHECK (status IN (''pending'', ''au
   'CHECK (status = ''paid'' OR status = ''pending'' OR status = ''authorized'' OR status = ''partially_paid'' OR status = ''partially_refunded'' OR status = ''refunded'' OR status = ''voided'' OR status = ''expired'' OR status = ''cancelled'' OR status = ''unknown'')') WHERE name = 'orders';
 UPDATE sqlite_schema SET sql = replace(sql, 'CHECK (origin IN (''webhook'', ''sync'', ''csv'', ''api''))',
   'CHECK (origin = ''webhook'' OR origin = ''sync'' OR origin = ''csv'' OR origin = ''api'')') WHERE name = 'orders';
+UPDATE sqlite_schema SET sql = replace(sql, 'customer_id INTEGER REFERENCES customers (id)', 'customer_id INTEGER') WHERE name = 'outbox';
 UPDATE sqlite_schema SET sql = replace(sql, 'CHECK (cause IN (''order'', ''refund'', ''ranking'', ''baseline'', ''remap''))',
   'CHECK (cause = ''order'' OR cause = ''refund'' OR cause = ''ranking'' OR cause = ''baseline'' OR cause = ''remap'')') WHERE name = 'outbox';
 UPDATE sqlite_schema SET sql = replace(sql, 'CHECK (state IN (''waiting'', ''sending'', ''retrying'', ''held'', ''delivered'', ''dead'', ''superseded'', ''discarded''))',
