@@ -27,63 +27,60 @@ pub enum Action {
 }
 
 /// How far a shop is.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress {
-    /// Orders have come in.
-    pub ordered: bool,
-    /// There was a run.
-    pub made: bool,
-    /// It scored somebody.
-    pub scored: bool,
-    /// A tool took a test or a delivery, so it is known to work.
-    pub taken: bool,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    NoOrders,
+    Ordered,
+    /// There was a run, which found nobody to score.
+    NobodyScored,
+    Scored,
 }
 
-/// The steps of a shop that is so far.
-pub fn first(app: &App, progress: Progress) -> First {
-    let Progress { ordered, made, scored, taken } = progress;
+/// The steps of a shop. `taken`: a tool took a test or a delivery, so it is known to work.
+pub fn first(app: &App, stage: Stage, taken: bool) -> First {
     let named = !app.config.destination.is_empty();
     let connected = named && taken;
-    let (title, text) = match (ordered, made) {
-        _ if scored => (
-            "Your customers are scored",
-            "One step is left. You can also do without: segments keep themselves up to date either way.",
-        ),
-        (false, _) => ("No orders yet", "Three steps, and your segments keep themselves up to date."),
-        (true, false) => ("Your orders are in", "They have not been scored yet."),
-        (true, true) => (
+    let (title, text) = match stage {
+        Stage::NoOrders => ("No orders yet", "Three steps, and your segments keep themselves up to date."),
+        Stage::Ordered => ("Your orders are in", "They have not been scored yet."),
+        Stage::NobodyScored => (
             "No customer to score yet",
             "The last run found no order that counts. The next one scores the orders that came since.",
         ),
+        Stage::Scored => (
+            "Your customers are scored",
+            "One step is left. You can also do without: segments keep themselves up to date either way.",
+        ),
     };
     // Scoring without orders finds nobody, so it is never done before them.
-    let states = match (ordered, connected) {
-        _ if scored => ["done", "done", if connected { "done" } else { "next" }],
-        (false, connected) => ["next", "later", if connected { "done" } else { "later" }],
-        (true, connected) => ["done", "next", if connected { "done" } else { "later" }],
+    let [first, second, third] = match stage {
+        Stage::NoOrders => ["next", "later", "later"],
+        Stage::Ordered | Stage::NobodyScored => ["done", "next", "later"],
+        Stage::Scored => ["done", "done", "next"],
     };
+    let third = if connected { "done" } else { third };
     let bring = Step {
         title: "Bring in your orders",
         text: format!(
             "Upload an export of your shop, and let the shop send new orders by itself: point its webhooks at the outside of {}, like https://YOUR-ADDRESS/webhooks/shopify.",
             app.config.webhooks.listen
         ),
-        state: states[0],
-        action: if ordered {
-            Action::Go("/customers", "See the customers")
-        } else {
+        state: first,
+        action: if stage == Stage::NoOrders {
             Action::Go("/import", "Import orders")
+        } else {
+            Action::Go("/customers", "See the customers")
         },
     };
     let score = Step {
         title: "Score your customers",
         text: "Each gets recency, frequency and monetary scores and a segment. From then on it happens every night."
             .to_owned(),
-        state: states[1],
-        action: match (ordered, scored) {
-            (_, true) => Action::Go("/segments", "See the segments"),
-            (true, false) => Action::Score,
-            (false, false) => Action::None,
+        state: second,
+        action: match stage {
+            Stage::NoOrders => Action::None,
+            Stage::Ordered | Stage::NobodyScored => Action::Score,
+            Stage::Scored => Action::Go("/segments", "See the segments"),
         },
     };
     let tool = Step {
@@ -98,7 +95,7 @@ pub fn first(app: &App, progress: Progress) -> First {
                 app.config_path.display()
             ),
         },
-        state: states[2],
+        state: third,
         action: Action::Go("/destinations", if named && !connected { "Send a test" } else { "Destinations" }),
     };
     First { title, text, steps: [bring, score, tool] }

@@ -367,7 +367,11 @@ mod tests {
                 assert_eq!(walked, expected, "{page} a page by {value}");
             }
             let mut walked = Vec::new();
-            small(value).walk(&connection, ascending, |ids| Ok(walked.extend_from_slice(ids))).unwrap();
+            let take = |ids: &[i64]| {
+                walked.extend_from_slice(ids);
+                Ok(())
+            };
+            small(value).walk(&connection, ascending, take).unwrap();
             assert_eq!(walked, expected, "by {value}");
         }
     }

@@ -13,7 +13,7 @@ use super::{
     App, chart,
     definitions::{self, Direction, Move, Share, terms},
     deliveries::{Tab, queue},
-    first_run::{self, Action, First},
+    first_run::{self, Action, First, Stage},
     heat::{self, Heat},
     messages,
     nights::{self, Deliveries},
@@ -115,9 +115,13 @@ fn overview(app: &App, connection: &Connection, by_revenue: bool, now: Timestamp
     let first = if run.is_none() || is_new {
         let taken = app.outcomes.any_taken()
             || !app.config.destination.is_empty() && queue::count(connection, Tab::Delivered)? > 0;
-        let ordered = statistics::any_orders(connection)?;
-        let progress = first_run::Progress { ordered, made, scored: run.is_some(), taken };
-        (run.is_none() || !taken).then(|| first_run::first(app, progress))
+        let stage = match (run.is_some(), statistics::any_orders(connection)?, made) {
+            (true, ..) => Stage::Scored,
+            (_, false, _) => Stage::NoOrders,
+            (_, _, false) => Stage::Ordered,
+            (_, _, true) => Stage::NobodyScored,
+        };
+        (stage != Stage::Scored || !taken).then(|| first_run::first(app, stage, taken))
     } else {
         None
     };

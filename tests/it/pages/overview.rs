@@ -389,9 +389,7 @@ fn runs_are_listed_and_explained() {
     assert!(!under_way.text(".facts").contains("Left"), "{}", under_way.text(".facts"));
     shop.execute("UPDATE runs SET state = 'failed', finished_at = 1, error = 'the disk is full' WHERE id = 26");
     let failed = shop.get("/runs/26");
-    for absent in
-        ["Nobody moved", "All movements", "not yet", "scored nobody", "Events handed to deliveries"]
-    {
+    for absent in ["Nobody moved", "All movements", "not yet", "scored nobody", "Events handed to deliveries"] {
         assert!(!failed.text("main").contains(absent), "{absent}");
     }
     shop.execute("DELETE FROM runs WHERE id = 26");
