@@ -62,7 +62,10 @@ impl Soak {
             (Duration::from_millis(length), ends, full)
         };
         if self.dice.lock().unwrap().u32(..15) == 0 {
-            self.merchant_looks_after_it(false);
+            // The first life may have been too short for a database.
+            if self.look().is_ok() {
+                self.merchant_looks_after_it(false);
+            }
         }
         self.tools_change();
         self.live_once(ends, |server| self.passes(server, length, full.then_some(ends)));
