@@ -62,6 +62,8 @@ async function open(path, { width = 1280, scheme = 'light', bypassCSP = false } 
 }
 
 async function signIn(page, password) {
+  // Who types before the page has put the cursor there is told of it on the console.
+  await page.locator('input[type=password]:focus').waitFor();
   await page.getByLabel('Password').fill(password);
   await page.getByRole('button', { name: 'Sign in' }).click();
 }

@@ -43,7 +43,7 @@ const RECEIVER: &str = "demo-receiver";
 /// The destination that is in trouble: it hears of the best customers alone.
 const IN_TROUBLE: &str = "loyalty-app";
 /// Nights in which it does not know some customers; three refusals make a dead letter. Then it is down.
-const PICKY_NIGHTS: usize = 8;
+const PICKY_NIGHTS: usize = 14;
 /// Unix seconds are in milliseconds here; zero says "the system's clock".
 const SYSTEM: i64 = 0;
 
