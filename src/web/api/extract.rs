@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::{BODY_LIMIT, problem::Problem};
 
+/// For what Rust says of digits.
+const NUMBER: &str = "write a whole number";
 /// How long a sender may take over its body.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
@@ -70,7 +72,13 @@ impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for Body<T> {
 /// are about the framework.
 fn unreadable(part: &str, error: &dyn std::error::Error) -> Problem {
     let cause = std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error);
-    Problem::bad_request(format!("{part}: {cause}"))
+    let said = cause
+        .to_string()
+        .replace("invalid digit found in string", NUMBER)
+        .replace("cannot parse integer from empty string", NUMBER)
+        .replace("number too large to fit in target type", "the number is too large")
+        .replace("number too small to fit in target type", "the number is too small");
+    Problem::bad_request(format!("{part}: {said}"))
 }
 
 /// An id as we write it: digits, and nothing else.

@@ -86,6 +86,9 @@ pub struct Asked {
 /// asked for already, that one will do.
 #[utoipa::path(post, path = "/runs", operation_id = "startRun", responses((status = 202, description = "It will be done", body = Asked), Refusals))]
 pub async fn start(State(api): State<Api>) -> Result<(StatusCode, Json<Asked>), Problem> {
+    if let Some(reason) = api.writer.condition().trouble() {
+        return Err(Problem::not_now(format!("nothing can be stored because {reason}; ask again once that is over")));
+    }
     match api.score_now.try_send(()) {
         Ok(()) | Err(TrySendError::Full(())) => Ok((StatusCode::ACCEPTED, Json(Asked { accepted: true }))),
         Err(TrySendError::Closed(())) => Err(Problem::not_now("scoring has stopped in this process; restart quintile")),

@@ -118,6 +118,11 @@ impl Outcomes {
         outcomes.values().any(|outcome| outcome.trial.as_ref().is_some_and(|trial| trial.ok))
     }
 
+    /// The last thing that was done with it was a test that failed.
+    fn has_failed(&self, name: &str) -> bool {
+        self.get(name).and_then(|outcome| outcome.trial).is_some_and(|trial| !trial.ok)
+    }
+
     fn get(&self, name: &str) -> Option<Outcome> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
@@ -170,7 +175,7 @@ fn link(name: &str) -> String {
 fn card(app: &App, fare: &Fare, filter: Filter, now: Timestamp) -> Card {
     let Fare { index, ref health, queue, latency } = *fare;
     let destination = &app.config.destination[index];
-    let (tone, state, note) = standing(app, health, now);
+    let (tone, state, note) = standing(app, &destination.name, health, now);
     let signs = Preset::of(&destination.kind).is_some_and(|preset| preset.sign);
     let mut facts = vec![
         ("Goes to", app.addresses.get(index).cloned().unwrap_or_default()),
@@ -206,7 +211,7 @@ fn card(app: &App, fare: &Fare, filter: Filter, now: Timestamp) -> Card {
 }
 
 /// Tone and word of how it fares, and what there is to know beside it.
-fn standing(app: &App, health: &Health, now: Timestamp) -> (&'static str, &'static str, String) {
+fn standing(app: &App, name: &str, health: &Health, now: Timestamp) -> (&'static str, &'static str, String) {
     let since = words::when(health.since, now, app.config.shop.timezone);
     let reason = health.reason.as_deref().map(|reason| visible::line(&words::sentence(reason))).unwrap_or_default();
     match health.state {
@@ -220,7 +225,8 @@ fn standing(app: &App, health: &Health, now: Timestamp) -> (&'static str, &'stat
                 ("warn", "Unsteady", format!("The last {failures} failed."))
             }
             // A blocked address, or what failed before it was resumed: until a delivery arrives.
-            None if !reason.is_empty() => ("warn", "Look at this", reason),
+            None if !reason.is_empty() => ("warn", "Look at this", words::capital(&reason)),
+            None if app.outcomes.has_failed(name) => ("warn", "Look at this", "The last test of it failed.".to_owned()),
             None => ("ok", "Healthy", String::new()),
         },
         DestinationState::Failing => {

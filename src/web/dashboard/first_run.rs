@@ -45,7 +45,7 @@ pub fn first(app: &App, stage: Stage, taken: bool) -> First {
         Stage::Ordered => ("Your orders are in", "They have not been scored yet."),
         Stage::NobodyScored => (
             "No customer to score yet",
-            "The last run found no order that counts. The next one scores the orders that came since.",
+            "The last run found no order that counts: paid, no test, not cancelled and not refunded in full. The next one scores the orders that came since; count_pending = true under [orders] in config.toml lets unpaid ones count too.",
         ),
         Stage::Scored => (
             "Your customers are scored",

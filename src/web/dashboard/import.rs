@@ -187,7 +187,7 @@ fn stage(state: Stage) -> (&'static str, &'static str) {
 
 /// What the newest messages say.
 struct LastMessages {
-    /// When the last one of each source came.
+    /// When the last webhook of each source came; what came with a token is none.
     at: Vec<(Source, Timestamp)>,
     /// There are older ones, which were not looked through.
     more: bool,
@@ -196,13 +196,17 @@ struct LastMessages {
 impl LastMessages {
     fn look(connection: &Connection) -> rusqlite::Result<Self> {
         let mut statement = connection.prepare_cached(
-            "SELECT source, max(received_at), count(*) FROM (SELECT source, received_at FROM inbox ORDER BY id DESC LIMIT ?1) GROUP BY source",
+            "SELECT source, max(iif(source = 'api' AND substr(delivery_key, 1, 4) = 'api ', NULL, received_at)), count(*)
+             FROM (SELECT source, received_at, delivery_key FROM inbox ORDER BY id DESC LIMIT ?1) GROUP BY source",
         )?;
-        let rows: Vec<(Source, Timestamp, i64)> = statement
+        let rows: Vec<(Source, Option<Timestamp>, i64)> = statement
             .query_map([LOOKED_THROUGH], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<rusqlite::Result<_>>()?;
         let seen: i64 = rows.iter().map(|(.., count)| count).sum();
-        Ok(Self { at: rows.into_iter().map(|(source, at, _)| (source, at)).collect(), more: seen >= LOOKED_THROUGH })
+        Ok(Self {
+            at: rows.into_iter().filter_map(|(source, at, _)| Some((source, at?))).collect(),
+            more: seen >= LOOKED_THROUGH,
+        })
     }
 }
 

@@ -133,7 +133,8 @@ fn run_notice(app: &App, run: Option<&Run>, latest: &Run, now: Timestamp) -> Opt
             let age =
                 run.map_or_else(String::new, |run| format!(" The numbers below were scored {}.", near(run.as_of)));
             let again = again(app, latest, now);
-            let error = words::sentence(latest.error.as_deref().unwrap_or("The reason is in the log."));
+            let error =
+                words::capital(&words::sentence(latest.error.as_deref().unwrap_or("The reason is in the log.")));
             Some(Notice {
                 tone: "bad",
                 title: "Scoring failed".to_owned(),

@@ -95,6 +95,12 @@ pub async fn list(
 /// `POST /runs`: asks for a run and goes back to the Overview, which says so. When one is already
 /// asked for, that one will do.
 pub async fn score_now(State(app): State<Arc<App>>) -> Result<Response, PageError> {
+    if let Some(reason) = app.writer.condition().trouble() {
+        return Err(PageError::Unavailable(format!(
+            "Nothing can be stored at the moment because {} So no run was asked for. Press Score now again once that is over.",
+            words::sentence(&reason)
+        )));
+    }
     match app.score_now.try_send(()) {
         Ok(()) | Err(TrySendError::Full(())) => {
             app.asked.store(app.clock.now().millis(), Ordering::Relaxed);

@@ -231,8 +231,9 @@ fn chosen(connection: &Connection, run: &Run, before: &Run, wanted: &Wanted) -> 
     };
     let to = find(wanted.to)?.unwrap_or_else(|| run.clone());
     let from = match find(wanted.from)? {
-        Some(from) => from,
-        None => statistics::before(connection, &to)?.unwrap_or_else(|| before.clone()),
+        // Not with itself in place of one that cannot be compared.
+        Some(from) if from.id != to.id || wanted.to == Some(to.id) => from,
+        _ => statistics::before(connection, &to)?.unwrap_or_else(|| before.clone()),
     };
     Ok(if (from.as_of, from.id) <= (to.as_of, to.id) { (from, to) } else { (to, from) })
 }
@@ -316,9 +317,7 @@ fn ranked(connection: &Connection, from: &Run, to: &Run) -> rusqlite::Result<Vec
 /// `None`: nobody is to be shown.
 fn draw(app: &App, moves: &[Move], ranked: &[String], unchanged: bool) -> Option<Drawn> {
     let rank = |name: &str| ranked.iter().position(|known| known == name);
-    // Of older rules than those in force the order is all that is known.
-    let in_force = ranked.iter().all(|name| app.names.knows(name));
-    let level = |name: &str| if in_force { app.names.level(name) } else { rank(name) };
+    let level = |name: &str| app.names.level(name);
     let shown: Vec<&Move> = moves.iter().filter(|step| unchanged || step.old != step.new).collect();
     if shown.is_empty() {
         return None;

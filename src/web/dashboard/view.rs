@@ -9,7 +9,7 @@ use axum::{
     http::{Method, StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -55,10 +55,24 @@ impl Freshness {
                 let at = run.scored_at.unwrap_or(run.as_of);
                 (Moment::near(app, at, now), words::duration(run.score_ms.unwrap_or(0)))
             }),
-            next: next_run(app, now).filter(|_| !stopped).map(|at| Moment::near(app, at, now)),
+            next: [retry_at(connection, now)?, next_run(app, now)]
+                .into_iter()
+                .flatten()
+                .min()
+                .filter(|_| !stopped)
+                .map(|at| Moment::near(app, at, now)),
             stopped,
         })
     }
+}
+
+/// When the latest run, which failed, is tried again.
+fn retry_at(connection: &Connection, now: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
+    let latest = connection
+        .prepare_cached("SELECT state, retry_at FROM runs WHERE trigger <> 'backfill' ORDER BY id DESC LIMIT 1")?
+        .query_row([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<Timestamp>>(1)?)))
+        .optional()?;
+    Ok(latest.filter(|(state, _)| state == "failed").and_then(|(_, at)| at).filter(|at| *at > now))
 }
 
 /// When the night watch starts the next run; nothing for a schedule that `serve` would refuse.

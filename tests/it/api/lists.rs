@@ -69,7 +69,7 @@ fn what_cannot_be_read_is_said() {
     let shop = Shop::scored(60);
     for (path, status, says) in [
         ("customers?limit=0", 400, "limit is 0; write a number from 1 to 1000"),
-        ("customers?limit=x", 400, "the parameters: limit: invalid digit"),
+        ("customers?limit=x", 400, "the parameters: limit: write a whole number"),
         ("customers?limit=1&limit=2", 400, "limit"),
         ("customers?segmnt=lost", 400, "segmnt"),
         ("customers?segment=lsot", 400, "write champion"),

@@ -499,6 +499,18 @@ fn where_webhooks_go_and_when_the_last_came() {
             "Refused: there is no secret under [webhooks.orders] in config.toml"
         ]
     );
+    // What came with a token came over no webhook.
+    shop.config.webhooks.orders.secrets = vec![quintile::config::Secret::new("s")];
+    for (key, state) in [("api 1", "No message yet"), ("msg_1", "The last message came today at 11:45")] {
+        shop.write(move |tx| {
+            tx.execute(
+                "INSERT INTO inbox (source, topic, delivery_key, body_hash, headers, body, state, received_at) VALUES ('api', 't', ?1, x'00', '{}', x'', 'done', ?2)",
+                (key, NOW - 900_000),
+            )
+            .map(drop)
+        });
+        assert_eq!(shop.get("/import").texts(".ways .under")[2], state, "{key}");
+    }
     // So many newer ones that the last of Shopify is not looked for.
     shop.write(|tx| {
         tx.execute(

@@ -103,10 +103,11 @@ fn a_failed_night_says_why_how_old_the_numbers_are_and_what_happens_next() {
         )
         .map(drop)
     });
-    let notice = shop.get("/").text(".notice");
+    let page = shop.get("/");
+    assert_eq!(page.text(".head .sub"), "Scored today at 02:00 in 1.8 s. Next run today at 12:05.");
     assert_eq!(
-        notice,
-        "Scoring failed the disk is full. The numbers below were scored today at 02:00. It is tried again today at 12:05. See the run"
+        page.text(".notice"),
+        "Scoring failed The disk is full. The numbers below were scored today at 02:00. It is tried again today at 12:05. See the run"
     );
 }
 

@@ -89,7 +89,7 @@ const GROWING: &[(&str, &str, &str)] = &[
 const FIRST: &[&str] = &[
     "SELECT 1 FROM unqueued",
     "SELECT at FROM outbox ORDER BY seq DESC LIMIT 1",
-    "FROM (SELECT source, received_at FROM inbox ORDER BY id DESC LIMIT ?1)",
+    "FROM (SELECT source, received_at, delivery_key FROM inbox ORDER BY id DESC LIMIT ?1)",
     "FROM inbox INDEXED BY inbox_quarantined WHERE state = 'quarantined' ORDER BY id DESC LIMIT ?1)",
 ];
 

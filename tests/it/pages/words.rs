@@ -142,6 +142,38 @@ fn from_new_to_potential_is_neither_up_nor_down() {
 }
 
 #[test]
+fn a_segment_that_the_rules_lost_is_neither_above_nor_below_on_any_page() {
+    let shop = Shop::scored(300);
+    shop.folder.except(&[HISTORY]);
+    // The night after the rules changed: the run before has a segment that there is no more.
+    let gone: String =
+        shop.value("SELECT old FROM run_moves WHERE run_id = 25 AND old <> new AND '' NOT IN (old, new) LIMIT 1");
+    shop.write(move |tx| {
+        for sql in [
+            "UPDATE run_segments SET segment = 'old_rule' WHERE segment = ?1 AND run_id = 24",
+            "UPDATE history SET segment = 'old_rule' WHERE segment = ?1 AND run_id <= 24",
+            "UPDATE outbox SET old_segment = 'old_rule' WHERE old_segment = ?1 AND run_id = 25",
+            "UPDATE outbox SET new_segment = 'old_rule' WHERE new_segment = ?1 AND run_id <= 24",
+            "UPDATE run_moves SET old = 'old_rule' WHERE old = ?1 AND run_id = 25",
+        ] {
+            tx.execute(sql, [&gone])?;
+        }
+        Ok(())
+    });
+    let page = shop.get("/segments?from=24&to=25&unchanged=1");
+    let up_down = |text: &str| {
+        ["up", "down", "neither"].map(|word| {
+            let end = text.find(&format!(" {word}"));
+            end.map(|end| text[..end].rsplit([' ', ',']).next().unwrap().to_owned()).unwrap_or_default()
+        })
+    };
+    let flow = page.text("#flow .lead");
+    let overview = shop.get("/").text(".kpi div:nth-child(4) .note");
+    assert_eq!(up_down(&flow), up_down(&overview), "{flow} {overview}");
+    assert!(!up_down(&flow)[2].is_empty(), "{flow}");
+}
+
+#[test]
 fn a_failure_is_said_in_words_with_the_age_of_the_numbers() {
     let shop = Shop::scored(60);
     let router = shop.router();

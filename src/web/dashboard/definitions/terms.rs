@@ -122,7 +122,7 @@ pub const FAILING: Term = term(
 );
 pub const LOOK: Term = term(
     "Look at this",
-    "its address was refused, or it failed before it was resumed; it is sent to, and healthy once it takes something.",
+    "its address was refused, the last test of it failed, or it failed before it was resumed; it is sent to, and healthy once it takes something.",
 );
 pub const PAUSED: Term = term("Paused", "nothing is sent until you resume it; its queue waits.");
 pub const DISABLED: Term =
@@ -149,7 +149,7 @@ pub const LOG: Term = term(
     "holds what was written last, until it is moved into the file. It belongs to the database.",
 );
 
-/// The words of a page, as the navigation names it; of one segment's page, "segment".
+/// The words of a page, as the navigation names it; of one segment's or run's page, "segment" and "run".
 #[must_use]
 pub fn of_page(page: &str) -> &'static [Term] {
     match page {
@@ -167,6 +167,10 @@ pub fn of_page(page: &str) -> &'static [Term] {
             AS_OF, SCORED, COUNTED, MOVED, NEW, LEFT, UP_DOWN, TOOK, QUINTILE, REVENUE, EVENTS, DELIVERED, WAITING,
             RETRYING, HELD, GAVE_UP, NOT_SENT, MISSED,
         ],
+        "run" => &[
+            AS_OF, SCORED, COUNTED, MOVED, NEW, LEFT, UP_DOWN, TOOK, QUINTILE, REVENUE, EVENTS, DELIVERED, WAITING,
+            RETRYING, HELD, GAVE_UP, NOT_SENT,
+        ],
         "deliveries" => &[DELIVERY, WAITING, RETRYING, HELD, GAVE_UP, DELIVERED, NOT_SENT, COUNTS],
         "destinations" => &[HEALTHY, UNSTEADY, LOOK, FAILING, PAUSED, DISABLED, QUEUE, ANSWERS_IN, LATENCY],
         "import" => &[COUNTED, BROUGHT, REJECTED, MISSED],
@@ -179,8 +183,18 @@ pub fn of_page(page: &str) -> &'static [Term] {
 mod tests {
     use super::*;
 
-    const PAGES: [&str; 9] =
-        ["overview", "segments", "segment", "customers", "runs", "deliveries", "destinations", "import", "settings"];
+    const PAGES: [&str; 10] = [
+        "overview",
+        "segments",
+        "segment",
+        "customers",
+        "runs",
+        "run",
+        "deliveries",
+        "destinations",
+        "import",
+        "settings",
+    ];
 
     #[test]
     fn every_page_has_words_and_each_word_one_meaning() {

@@ -87,11 +87,13 @@ pub fn load(app: &App, connection: &Connection, filter: Filter, now: Timestamp) 
         });
     }
     if filter.ailing {
-        fares.retain(|fare| standing(app, &fare.health, now).0 != "ok");
+        fares.retain(|fare| standing(app, &app.config.destination[fare.index].name, &fare.health, now).0 != "ok");
     }
     let value = |fare: &Fare| match order.by() {
         "name" => (app.config.destination[fare.index].name.to_lowercase(), 0),
-        "health" => (String::new(), badness(standing(app, &fare.health, now).0)),
+        "health" => {
+            (String::new(), badness(standing(app, &app.config.destination[fare.index].name, &fare.health, now).0))
+        }
         "queue" => (String::new(), fare.queue),
         "latency" => (String::new(), fare.latency.arrives.unwrap_or(-1)),
         _ => (String::new(), i64::try_from(fare.index).unwrap_or(i64::MAX)),

@@ -135,7 +135,8 @@ fn load(app: &App, connection: &Connection, run: &Run, unchanged: bool) -> rusql
     let [r, f, m] = ["r", "f", "m"].map(|dimension| statistics::cuts(connection, run.id, dimension));
     let (r, f, m) = (r?, f?, m?);
     Ok(Detail {
-        chrome: Chrome::new(app, connection, "runs", statistics::in_force(connection)?.as_ref(), app.clock.now())?,
+        chrome: Chrome::new(app, connection, "runs", statistics::in_force(connection)?.as_ref(), app.clock.now())?
+            .with_words_of("run"),
         row: row(app, run),
         facts: facts(app, run),
         steps: steps(app, run),
