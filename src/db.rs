@@ -12,6 +12,7 @@ mod lock;
 mod migrate;
 mod place;
 mod private;
+mod refrain;
 mod restore;
 mod sessions;
 mod writer;
@@ -33,7 +34,7 @@ pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
 pub use private::{create_private_file, private_file};
 pub use restore::{Staged, is_set_aside, note_restored, restored_at};
 pub use sessions::{EndedSession, end_session, ended_sessions};
-pub use writer::{QueueFull, Writer};
+pub use writer::{QueueFull, Writer, is_said};
 
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

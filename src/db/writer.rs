@@ -17,7 +17,7 @@ use anyhow::anyhow;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Condition, Damaged, holder, touch};
+use super::{Condition, Damaged, condition::obstacle, holder, touch};
 
 /// Jobs waiting beyond which [`Writer::try_write`] refuses: a flood gets a fast "later" instead
 /// of growing memory.
@@ -36,9 +36,16 @@ const BULK_CACHE_KIB: i64 = 36_000;
 const NEW_PAGES: i64 = 512;
 
 /// What a job leaves behind: told whether the group was committed, it answers its caller.
-type Answer = Box<dyn FnOnce(Result<(), &str>) + Send>;
+type Answer = Box<dyn FnOnce(Result<(), &Undone>) + Send>;
 /// Handed `Err` when there is no transaction to run in: then it only answers.
-type Work = Box<dyn FnOnce(Result<Room<'_, '_>, &str>) -> Answer + Send>;
+type Work = Box<dyn FnOnce(Result<Room<'_, '_>, &Undone>) -> Answer + Send>;
+
+/// Why a group was undone.
+struct Undone {
+    error: String,
+    /// Nothing can be written at all.
+    is_trouble: bool,
+}
 
 /// Where a job runs.
 struct Room<'a, 'conn> {
@@ -76,6 +83,23 @@ pub struct Writer {
 #[derive(Debug, thiserror::Error)]
 #[error("too many writes are waiting; try again in a few seconds")]
 pub struct QueueFull;
+
+/// The group that a write belonged to was undone.
+#[derive(Debug, thiserror::Error)]
+#[error("the database could not be written: {0}")]
+struct NotWritten(String);
+
+/// Whether the writer itself has logged why this write failed, so that its caller need not: where nothing can
+/// be written, there are many callers.
+#[must_use]
+pub fn is_said(error: &anyhow::Error) -> bool {
+    tells_of_trouble(error) || error.chain().any(|cause| cause.is::<QueueFull>() || cause.is::<NotWritten>())
+}
+
+/// Whether nothing can be written at all.
+fn tells_of_trouble(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref().and_then(obstacle).is_some())
+}
 
 impl Writer {
     /// Takes over `connection` on a thread of its own. At most `group` jobs share a commit.
@@ -121,7 +145,10 @@ impl Writer {
     {
         let (job, answer) = self.pack(job);
         self.jobs.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => QueueFull.into(),
+            mpsc::error::TrySendError::Full(_) => {
+                self.condition.note_crowd();
+                QueueFull.into()
+            }
             mpsc::error::TrySendError::Closed(_) => closed(),
         })?;
         answer.await.map_err(|_| closed())?
@@ -181,12 +208,12 @@ impl Writer {
             let result = match room {
                 Ok(Room { transaction, shared: true }) => in_savepoint(transaction, job),
                 Ok(Room { transaction, shared: false }) => alone(transaction, job),
-                Err(error) => Err(not_written(error)),
+                Err(undone) => Err(not_written(undone)),
             };
             if let Err(error) = &result {
                 condition.notice_write(error);
             }
-            answer(sender, result)
+            answer(sender, result, condition)
         });
         (Job { company: Company::Any, work }, receiver)
     }
@@ -203,17 +230,29 @@ impl Writer {
     }
 }
 
-fn not_written(error: &str) -> anyhow::Error {
-    anyhow!("the database could not be written: {error}")
+fn not_written(undone: &Undone) -> anyhow::Error {
+    NotWritten(undone.error.clone()).into()
 }
 
 /// The sender of an answer, and what it is told.
-fn answer<T: Send + 'static>(sender: oneshot::Sender<anyhow::Result<T>>, result: anyhow::Result<T>) -> Answer {
+fn answer<T: Send + 'static>(
+    sender: oneshot::Sender<anyhow::Result<T>>,
+    result: anyhow::Result<T>,
+    condition: Condition,
+) -> Answer {
     Box::new(move |committed| {
+        let is_trouble = match (committed, &result) {
+            (Err(undone), _) => undone.is_trouble,
+            (Ok(()), Err(error)) => tells_of_trouble(error),
+            (Ok(()), Ok(_)) => false,
+        };
+        if is_trouble {
+            condition.note_refused();
+        }
         let answer = match committed {
             Ok(()) => result,
             // The job's own error says more than that of the commit that it broke.
-            Err(error) => result.and_then(|_| Err(not_written(error))),
+            Err(undone) => result.and_then(|_| Err(not_written(undone))),
         };
         let _ = sender.send(answer); // the caller may have gone
     })
@@ -340,11 +379,13 @@ fn run_group(connection: &mut Connection, group: &mut Vec<Job>, condition: &Cond
             }
         }
         Err(error) => {
-            let error = told(connection, &error, condition);
-            answers.extend(waiting.map(|job| (job.work)(Err(&error))));
-            tracing::error!(error, jobs = answers.len(), "writes were undone");
+            let undone = told(connection, &error, condition);
+            answers.extend(waiting.map(|job| (job.work)(Err(&undone))));
+            if !undone.is_trouble {
+                tracing::error!(error = undone.error, jobs = answers.len(), "writes were undone");
+            }
             for answer in answers {
-                answer(Err(&error));
+                answer(Err(&undone));
             }
         }
     }
@@ -385,16 +426,17 @@ fn refuse_damage(condition: &Condition) -> Result<(), Damaged> {
 
 /// What failed a whole group, for its callers and for whoever looks at the program. The answers of
 /// SQLite leave out who holds the file.
-fn told(connection: &Connection, error: &anyhow::Error, condition: &Condition) -> String {
+fn told(connection: &Connection, error: &anyhow::Error, condition: &Condition) -> Undone {
     condition.notice_write(error);
+    let is_trouble = tells_of_trouble(error);
     let holder = match error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code) {
         Some(ErrorCode::DatabaseBusy) => connection.path().and_then(|path| holder::writing_elsewhere(Path::new(path))),
         _ => None,
     };
-    let Some(holder) = holder else { return error.to_string() };
+    let Some(holder) = holder else { return Undone { error: error.to_string(), is_trouble } };
     let reason = format!("another program is writing to the file: {holder}");
     condition.note_trouble(reason.clone());
-    format!("{error}; {reason}")
+    Undone { error: format!("{error}; {reason}"), is_trouble }
 }
 
 /// Joins the writer thread when the last [`Writer`] goes, so that a dropped database is closed.
