@@ -6,6 +6,7 @@
 
 mod backup;
 mod condition;
+mod ending;
 mod holder;
 mod key;
 mod lock;
@@ -26,8 +27,11 @@ use anyhow::{Context, bail};
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-pub use backup::{Backup, Contents, Depth, PARTIAL, back_up, faults, make_private_folder, sync_folder_of, verify};
+pub use backup::{
+    Backup, Contents, Depth, PARTIAL, back_up, faults, look_through, make_private_folder, sync_folder_of, verify,
+};
 pub use condition::{Condition, Damaged, tells_of_damage};
+pub use ending::{Ending, Stopped};
 pub use key::{make_private_key, private_key};
 pub use lock::{Lock, LockError};
 pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
@@ -152,6 +156,12 @@ impl Database {
     pub const fn condition(&self) -> &Condition {
         &self.readers.condition
     }
+
+    /// The end of the program, for what goes on slice by slice.
+    #[must_use]
+    pub fn ending(&self) -> &Ending {
+        self.condition().ending()
+    }
 }
 
 impl Readers {
@@ -164,10 +174,13 @@ impl Readers {
             bail!("there is no database at {}; `quintile init` makes one, or set [database] path", path.display());
         }
         migrate::check_readable(path)?;
+        let condition = Condition::default();
+        let ending = condition.ending().clone();
         let manager = SqliteConnectionManager::file(path)
             .with_flags(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .with_init(|connection| {
+            .with_init(move |connection| {
                 configure(connection)?;
+                ending.cut_off(connection)?;
                 connection.pragma_update(None, "query_only", true)
             });
         let pool = r2d2::Pool::builder()
@@ -177,7 +190,7 @@ impl Readers {
             .test_on_check_out(false)
             .build(manager)
             .with_context(|| format!("cannot open {}", path.display()))?;
-        Ok(Self { pool, condition: Condition::default() })
+        Ok(Self { pool, condition })
     }
 
     /// A connection of the pool; blocks while all are in use.

@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Error, ErrorCode};
 use tokio::sync::watch;
 
-use super::refrain::Refrain;
+use super::{ending::Ending, refrain::Refrain};
 
 /// Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +21,7 @@ struct Inner {
     trouble: Mutex<Trouble>,
     /// Writes that found the queue full.
     crowd: Mutex<Refrain>,
+    ending: Ending,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +56,12 @@ impl Condition {
             let mut trouble = self.trouble_mut();
             (trouble.reason, trouble.is_fresh) = (Some(reason.to_owned()), true);
         }
+    }
+
+    /// The end of the program.
+    #[must_use]
+    pub fn ending(&self) -> &Ending {
+        &self.0.ending
     }
 
     fn note_damage(&self, text: String) {

@@ -256,7 +256,8 @@ fn migrate(connection: &mut Connection, path: &Path, plan: Plan<'_>) -> anyhow::
     }
     if current > 0 && plan.keeps_old {
         let kept = super::restore::before_migration(path, current);
-        super::back_up(path, &kept).context("the database could not be backed up first, so nothing was changed")?;
+        super::back_up(path, &kept, &super::Ending::default())
+            .context("the database could not be backed up first, so nothing was changed")?;
         tracing::info!(path = %kept.display(), schema = current, "kept the database as it was");
     }
     // A step that rebuilds a table drops the old one, which must not empty those that refer to it.

@@ -17,7 +17,7 @@ use anyhow::anyhow;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Condition, Damaged, condition::obstacle, holder, touch};
+use super::{Condition, Damaged, condition::obstacle, ending::Stopped, holder, touch};
 
 /// Jobs waiting beyond which [`Writer::try_write`] refuses: a flood gets a fast "later" instead
 /// of growing memory.
@@ -105,6 +105,7 @@ impl Writer {
     /// Takes over `connection` on a thread of its own. At most `group` jobs share a commit.
     pub(super) fn start(connection: Connection, group: usize, condition: Condition) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE);
+        condition.ending().cut_off(&connection).map_err(std::io::Error::other)?;
         let noticed = condition.clone();
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
@@ -381,7 +382,12 @@ fn run_group(connection: &mut Connection, group: &mut Vec<Job>, condition: &Cond
         Err(error) => {
             let undone = told(connection, &error, condition);
             answers.extend(waiting.map(|job| (job.work)(Err(&undone))));
-            if !undone.is_trouble {
+            if condition.ending().has_come() {
+                tracing::warn!(
+                    jobs = answers.len(),
+                    "writes were cut off by the stop; the next start makes up for them"
+                );
+            } else if !undone.is_trouble {
                 tracing::error!(error = undone.error, jobs = answers.len(), "writes were undone");
             }
             for answer in answers {
@@ -399,10 +405,13 @@ fn commit_together(
     condition: &Condition,
 ) -> anyhow::Result<()> {
     refuse_damage(condition)?;
+    refuse_the_end(condition)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for job in waiting {
         answers.push((job.work)(Ok(Room { transaction: &transaction, shared })));
         if transaction.is_autocommit() {
+            // Cut off in a statement.
+            refuse_the_end(condition)?;
             // A full disk or an I/O error made SQLite roll back everything, earlier jobs included.
             return Err(rusqlite::Error::SqliteFailure(
                 rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK),
@@ -422,6 +431,10 @@ fn commit_together(
 
 fn refuse_damage(condition: &Condition) -> Result<(), Damaged> {
     condition.damage().map_or(Ok(()), Err)
+}
+
+fn refuse_the_end(condition: &Condition) -> Result<(), Stopped> {
+    if condition.ending().has_come() { Err(Stopped) } else { Ok(()) }
 }
 
 /// What failed a whole group, for its callers and for whoever looks at the program. The answers of

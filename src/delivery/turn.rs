@@ -138,6 +138,8 @@ impl Forwarder {
         }
         let mut after = Some(0);
         while let Some(last) = after {
+            // Many may wait for one.
+            self.writer.condition().ending().check()?;
             let routes = self.routes.clone();
             after = self.writer.write(move |tx| Ok(outbox::review_consent(tx, &routes, last, REVIEW, now)?)).await?;
         }

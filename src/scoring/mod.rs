@@ -41,7 +41,7 @@ use serde::ser::{SerializeMap, Serializer};
 use crate::{
     clock::Clock,
     config::{Baseline, Config},
-    db::{Database, Readers},
+    db::{Database, Readers, Stopped},
     model::{Timestamp, text_enum},
     outbox::{Disposition, Ids, Route},
 };
@@ -234,6 +234,8 @@ pub fn run(
     };
     let (mut summary, took) = match score(db, settings, request, begun, clock, progress) {
         Ok(scored) => scored,
+        // The next start finds it open, and knows by that why it was not finished.
+        Err(error) if db.ending().has_come() => return Err(error.context(Stopped)),
         Err(error) => {
             let (text, now) = (format!("{error:#}"), clock.now());
             tracing::error!(

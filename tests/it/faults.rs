@@ -7,6 +7,7 @@ mod disk;
 mod locks;
 mod network;
 mod restore;
+mod stop;
 mod sweep;
 
 use std::path::Path;

@@ -1,0 +1,52 @@
+//! Told to stop in the middle of something long.
+
+use std::time::{Duration, Instant};
+
+use quintile::db::Stopped;
+
+use crate::support::scored_shop::Shop;
+
+/// Goes on until somebody ends it.
+const ENDLESS: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+/// The same in a write, which SQLite takes back when it is cut off.
+const ENDLESS_WRITE: &str = "INSERT INTO meta SELECT 'n' || i, 'x' FROM (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n)";
+
+#[test]
+fn a_statement_that_takes_too_long_is_cut_off_and_nothing_is_half_done() {
+    let shop = Shop::forty();
+    let (writer, readers) = (shop.db.writer().clone(), shop.db.readers().clone());
+    let writing = std::thread::spawn(move || {
+        writer.write_blocking(|tx| {
+            tx.execute("INSERT INTO meta VALUES ('half', 'done')", [])?;
+            Ok(tx.execute(ENDLESS_WRITE, [])?)
+        })
+    });
+    let reading = std::thread::spawn(move || -> anyhow::Result<i64> {
+        Ok(readers.get()?.query_row(ENDLESS, [], |row| row.get(0))?)
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!writing.is_finished() && !reading.is_finished());
+    let (asked, waiting) = (Instant::now(), shop.db.writer().clone());
+    let behind = std::thread::spawn(move || waiting.write_blocking(|tx| Ok(tx.execute("DELETE FROM meta", [])?)));
+    shop.db.ending().come();
+    assert!(writing.join().unwrap().is_err() && reading.join().unwrap().is_err());
+    assert!(behind.join().unwrap().is_err(), "what waits in the queue is not begun any more");
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert_eq!(shop.db.condition().trouble(), None, "the disk is not to blame");
+    let kept: i64 =
+        shop.outside().query_row("SELECT count(*) FROM meta WHERE key = 'half'", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 0);
+}
+
+#[test]
+fn a_run_stops_between_two_slices_and_the_next_start_goes_on() {
+    let shop = Shop::forty();
+    shop.db.ending().announce();
+    let request = shop.night("2026-06-01");
+    let stopped = shop.try_score(request).unwrap_err();
+    assert!(stopped.chain().any(|cause| cause.is::<Stopped>()), "{stopped:#}");
+    assert_eq!(shop.rows("SELECT state, emit_position < last_seq FROM runs"), ["scored 1"], "its first step is whole");
+    let shop = shop.reopened();
+    assert_eq!(shop.resume().emitted, 1);
+    assert_eq!(shop.rows("SELECT runs.state, count(*) FROM runs JOIN deliveries ON run_id = runs.id"), ["done 40"]);
+}
