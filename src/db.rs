@@ -10,6 +10,7 @@ mod ending;
 mod holder;
 mod key;
 mod lock;
+mod log;
 mod migrate;
 mod place;
 mod private;
@@ -214,7 +215,7 @@ impl Readers {
     /// # Errors
     /// The file cannot be written.
     pub fn checkpoint(&self) -> anyhow::Result<()> {
-        self.get()?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        log::copy(&*self.get()?)?;
         Ok(())
     }
 
@@ -226,6 +227,8 @@ impl Readers {
     /// The file cannot be written.
     pub fn empty_log(&self) -> anyhow::Result<bool> {
         let connection = self.get()?;
+        // Writers wait while it is emptied, so hardly anything is left to copy then.
+        log::copy_patiently(&connection, self.condition.ending())?;
         connection.busy_timeout(EMPTYING)?;
         let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
         connection.busy_timeout(BUSY_TIMEOUT)?;

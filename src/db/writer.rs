@@ -17,7 +17,7 @@ use anyhow::anyhow;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Condition, Damaged, condition::obstacle, ending::Stopped, holder, touch};
+use super::{Condition, Damaged, condition::obstacle, ending::Stopped, holder, log::Log, touch};
 
 /// Jobs waiting beyond which [`Writer::try_write`] refuses: a flood gets a fast "later" instead
 /// of growing memory.
@@ -169,9 +169,9 @@ impl Writer {
         answer.blocking_recv().map_err(|_| closed())?
     }
 
-    /// [`Self::write_blocking`] for a job that changes a large part of the file: it gets a
+    /// [`Self::write_blocking`] for a job that may change a large part of the file: it gets a
     /// transaction of its own, without the savepoint, for which SQLite would copy every page
-    /// before it changes.
+    /// before it changes, and its commit does not copy the log.
     ///
     /// # Errors
     /// As [`Self::write`].
@@ -308,6 +308,7 @@ fn caught<T>(
 
 fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize, condition: &Condition) {
     let mut group = Vec::with_capacity(most);
+    let mut log = Log::of(&connection);
     let mut next = None;
     while let Some(first) = next.take().or_else(|| queue.blocking_recv()) {
         let company = first.company;
@@ -322,13 +323,17 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize, 
                 Err(_) => break,
             }
         }
+        if let Err(error) = log.prepare(&connection, company == Company::Alone) {
+            tracing::debug!(%error, "the write-ahead log could not be looked at"); // the write will meet it too
+        }
         if company == Company::Bulk {
             run_bulk(&mut connection, &mut group, condition);
         } else {
             run_group(&mut connection, &mut group, condition);
         }
     }
-    if condition.damage().is_some() {
+    let is_in_a_hurry = condition.ending().is_near();
+    if condition.damage().is_some() || (is_in_a_hurry && !log.can_close(&connection).unwrap_or(true)) {
         // Whoever closes a file last copies its log into it. Kept open until the process ends, both stay
         // as they are.
         std::mem::forget(connection);

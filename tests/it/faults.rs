@@ -5,6 +5,7 @@ mod backup;
 mod damage;
 mod disk;
 mod locks;
+mod log;
 mod network;
 mod restore;
 mod stop;

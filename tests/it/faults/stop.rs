@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use quintile::db::Stopped;
+use quintile::db::{self, Stopped};
 
+use super::log::fill;
 use crate::support::scored_shop::Shop;
 
 /// Goes on until somebody ends it.
@@ -36,6 +37,20 @@ fn a_statement_that_takes_too_long_is_cut_off_and_nothing_is_half_done() {
     let kept: i64 =
         shop.outside().query_row("SELECT count(*) FROM meta WHERE key = 'half'", [], |row| row.get(0)).unwrap();
     assert_eq!(kept, 0);
+}
+
+#[test]
+fn a_backup_and_the_look_before_it_end_where_they_are() {
+    let shop = Shop::forty();
+    fill(&shop);
+    let (ending, backup) = (shop.db.ending(), shop.folder.path().join("copy.db"));
+    db::look_through(shop.db.path(), ending).unwrap();
+    ending.announce();
+    let looked = db::look_through(shop.db.path(), ending).unwrap_err();
+    assert!(!db::tells_of_damage(&looked), "{looked:#}");
+    db::back_up(shop.db.path(), &backup, ending).unwrap_err();
+    let left: Vec<_> = std::fs::read_dir(shop.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("copy.db")), "{left:?}");
 }
 
 #[test]
