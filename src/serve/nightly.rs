@@ -51,16 +51,19 @@ impl Nightly {
     /// One after the other until the program is to stop: then the next look, after the next start, makes up
     /// for it.
     fn tend(&self, now: Timestamp) {
+        if self.database.ending().is_near() {
+            return;
+        }
         let writer = self.database.writer();
         if let Err(error) = writer.write_blocking(|tx| Ok(db::optimize(tx)?)) {
             tracing::warn!(error = format!("{error:#}"), "the database was not optimized");
         }
         // A copy has new indexes, so it would not show that an old one is damaged.
-        if let Err(error) = db::look_through(self.database.path(), self.database.ending())
-            && !self.database.ending().is_near()
-        {
+        if let Err(error) = db::look_through(self.database.path(), self.database.ending()) {
             self.database.condition().notice(&error);
-            tracing::error!(error = format!("{error:#}"), "the database could not be looked through");
+            if !self.database.ending().is_near() {
+                tracing::error!(error = format!("{error:#}"), "the database could not be looked through");
+            }
         }
         if self.database.ending().is_near() {
             return;
@@ -83,7 +86,8 @@ impl Nightly {
                 tracing::info!(path = %backup.path.display(), bytes = backup.bytes, "made a verified backup");
             }
             Ok(None) => {}
-            Err(_) if self.database.ending().is_near() => {
+            Err(error) if self.database.ending().is_near() => {
+                self.database.condition().notice(&error);
                 tracing::info!("the backup was cut off by the stop; another is made after the next start");
             }
             Err(error) => {
