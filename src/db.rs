@@ -26,7 +26,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, OpenFlags, backup::StepResult, config::DbConfig};
 
 pub use backup::{
     Backup, Contents, Depth, PARTIAL, back_up, faults, look_through, make_private_folder, sync_folder_of, verify,
@@ -239,14 +239,23 @@ impl Readers {
     /// it: the copy does not survive a power cut. Nobody waits for it.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file cannot be written, or the program is to stop.
     pub fn copy_to(&self, path: &Path) -> anyhow::Result<Connection> {
+        const PAGES: i32 = 4_000; // 16 MiB
         let mut copy = Connection::open(path)?;
         {
-            let source = self.get()?;
-            let backup = rusqlite::backup::Backup::new(&source, &mut copy)?;
-            let all_pages = -1; // in one step, so one snapshot
-            anyhow::ensure!(backup.step(all_pages)? == rusqlite::backup::StepResult::Done, "the copy is not whole");
+            let mut source = self.get()?;
+            let snapshot = source.transaction()?;
+            // It begins with the first look, and what others write meanwhile is not in it.
+            let _: i64 = snapshot.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+            let backup = rusqlite::backup::Backup::new(&snapshot, &mut copy)?;
+            loop {
+                match backup.step(PAGES)? {
+                    StepResult::Done => break,
+                    StepResult::More => self.condition.ending().check()?,
+                    _ => bail!("somebody else has the copy open"),
+                }
+            }
         }
         copy.pragma_update(None, "journal_mode", "TRUNCATE")?;
         configure(&copy)?;

@@ -1,6 +1,9 @@
 //! Told to stop in the middle of something long.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use quintile::db::{self, Stopped};
 
@@ -54,12 +57,39 @@ fn a_backup_and_the_look_before_it_end_where_they_are() {
 }
 
 #[test]
+fn a_copy_is_of_one_moment_and_ends_where_it_is() {
+    let shop = Shop::forty();
+    fill(&shop);
+    shop.execute("INSERT INTO meta VALUES ('one', '0'), ('two', '0')");
+    let (done, writer) = (AtomicBool::new(false), shop.db.writer());
+    let path = |name: &str| shop.folder.path().join(name);
+    let copy = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let count = "UPDATE meta SET value = value + 1 WHERE key IN ('one', 'two')";
+                writer.write_blocking(move |tx| Ok(tx.execute(count, [])?)).unwrap();
+            }
+        });
+        let copy = shop.db.readers().copy_to(&path("copy.db"));
+        done.store(true, Ordering::Relaxed);
+        copy.unwrap()
+    });
+    let values = "SELECT count(DISTINCT value) FROM meta WHERE key IN ('one', 'two')";
+    assert_eq!(copy.query_row(values, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    assert_eq!(db::faults(&copy, db::Depth::Everything).unwrap(), Vec::<String>::new());
+
+    shop.db.ending().announce();
+    let stopped = shop.db.readers().copy_to(&path("another.db")).unwrap_err();
+    assert!(stopped.is::<Stopped>(), "{stopped:#}");
+}
+
+#[test]
 fn a_run_stops_between_two_slices_and_the_next_start_goes_on() {
     let shop = Shop::forty();
     shop.db.ending().announce();
     let request = shop.night("2026-06-01");
     let stopped = shop.try_score(request).unwrap_err();
-    assert!(stopped.chain().any(|cause| cause.is::<Stopped>()), "{stopped:#}");
+    assert!(stopped.is::<Stopped>(), "{stopped:#}");
     assert_eq!(shop.rows("SELECT state, emit_position < last_seq FROM runs"), ["scored 1"], "its first step is whole");
     let shop = shop.reopened();
     assert_eq!(shop.resume().emitted, 1);
