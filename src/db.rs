@@ -17,6 +17,7 @@ mod private;
 mod refrain;
 mod restore;
 mod sessions;
+mod undone;
 mod writer;
 
 use std::{
@@ -39,7 +40,8 @@ pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
 pub use private::{create_private_file, private_file};
 pub use restore::{Staged, is_set_aside, note_restored, restored_at};
 pub use sessions::{EndedSession, end_session, ended_sessions};
-pub use writer::{QueueFull, Writer, is_said};
+pub use undone::is_said;
+pub use writer::{QueueFull, Writer};
 
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

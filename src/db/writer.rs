@@ -7,17 +7,22 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
     sync::{Arc, Mutex},
     thread::JoinHandle,
     time::Duration,
 };
 
 use anyhow::anyhow;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Condition, Damaged, condition::obstacle, ending::Stopped, holder, log::Log, touch};
+use super::{
+    Condition, Damaged,
+    ending::Stopped,
+    log::Log,
+    touch,
+    undone::{Undone, tells_of_trouble},
+};
 
 /// Jobs waiting beyond which [`Writer::try_write`] refuses: a flood gets a fast "later" instead
 /// of growing memory.
@@ -39,13 +44,6 @@ const NEW_PAGES: i64 = 512;
 type Answer = Box<dyn FnOnce(Result<(), &Undone>) + Send>;
 /// Handed `Err` when there is no transaction to run in: then it only answers.
 type Work = Box<dyn FnOnce(Result<Room<'_, '_>, &Undone>) -> Answer + Send>;
-
-/// Why a group was undone.
-struct Undone {
-    error: String,
-    /// Nothing can be written at all.
-    is_trouble: bool,
-}
 
 /// Where a job runs.
 struct Room<'a, 'conn> {
@@ -83,23 +81,6 @@ pub struct Writer {
 #[derive(Debug, thiserror::Error)]
 #[error("too many writes are waiting; try again in a few seconds")]
 pub struct QueueFull;
-
-/// The group that a write belonged to was undone.
-#[derive(Debug, thiserror::Error)]
-#[error("the database could not be written: {0}")]
-struct NotWritten(String);
-
-/// Whether the writer itself has logged why this write failed, so that its caller need not: where nothing can
-/// be written, there are many callers.
-#[must_use]
-pub fn is_said(error: &anyhow::Error) -> bool {
-    tells_of_trouble(error) || error.chain().any(|cause| cause.is::<QueueFull>() || cause.is::<NotWritten>())
-}
-
-/// Whether nothing can be written at all.
-fn tells_of_trouble(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref().and_then(obstacle).is_some())
-}
 
 impl Writer {
     /// Takes over `connection` on a thread of its own. At most `group` jobs share a commit.
@@ -209,7 +190,7 @@ impl Writer {
             let result = match room {
                 Ok(Room { transaction, shared: true }) => in_savepoint(transaction, job),
                 Ok(Room { transaction, shared: false }) => alone(transaction, job),
-                Err(undone) => Err(not_written(undone)),
+                Err(undone) => Err(undone.to_error()),
             };
             if let Err(error) = &result {
                 condition.notice_write(error);
@@ -231,10 +212,6 @@ impl Writer {
     }
 }
 
-fn not_written(undone: &Undone) -> anyhow::Error {
-    NotWritten(undone.error.clone()).into()
-}
-
 /// The sender of an answer, and what it is told.
 fn answer<T: Send + 'static>(
     sender: oneshot::Sender<anyhow::Result<T>>,
@@ -253,7 +230,7 @@ fn answer<T: Send + 'static>(
         let answer = match committed {
             Ok(()) => result,
             // The job's own error says more than that of the commit that it broke.
-            Err(undone) => result.and_then(|_| Err(not_written(undone))),
+            Err(undone) => result.and_then(|_| Err(undone.to_error())),
         };
         let _ = sender.send(answer); // the caller may have gone
     })
@@ -385,7 +362,7 @@ fn run_group(connection: &mut Connection, group: &mut Vec<Job>, condition: &Cond
             }
         }
         Err(error) => {
-            let undone = told(connection, &error, condition);
+            let undone = Undone::by(&error, connection, condition);
             answers.extend(waiting.map(|job| (job.work)(Err(&undone))));
             if condition.ending().has_come() {
                 tracing::warn!(
@@ -440,21 +417,6 @@ fn refuse_damage(condition: &Condition) -> Result<(), Damaged> {
 
 fn refuse_the_end(condition: &Condition) -> Result<(), Stopped> {
     if condition.ending().has_come() { Err(Stopped) } else { Ok(()) }
-}
-
-/// What failed a whole group, for its callers and for whoever looks at the program. The answers of
-/// SQLite leave out who holds the file.
-fn told(connection: &Connection, error: &anyhow::Error, condition: &Condition) -> Undone {
-    condition.notice_write(error);
-    let is_trouble = tells_of_trouble(error);
-    let holder = match error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code) {
-        Some(ErrorCode::DatabaseBusy) => connection.path().and_then(|path| holder::writing_elsewhere(Path::new(path))),
-        _ => None,
-    };
-    let Some(holder) = holder else { return Undone { error: error.to_string(), is_trouble } };
-    let reason = format!("another program is writing to the file: {holder}");
-    condition.note_trouble(reason.clone());
-    Undone { error: format!("{error}; {reason}"), is_trouble }
 }
 
 /// Joins the writer thread when the last [`Writer`] goes, so that a dropped database is closed.
