@@ -83,6 +83,7 @@ fn a_full_disk_is_said_once_and_then_counted() {
         assert_eq!(post(&server, number).status, 503);
         assert_eq!(http::get(&format!("{}/healthz", server.webhooks)).unwrap().status, 503);
     }
+    eventually("the first line", || server.said().contains("the database cannot be written").then_some(()));
     let said = server.said();
     let lines: Vec<&str> = said.lines().filter(|line| line.contains("ERROR")).collect();
     assert!(lines.len() == 1 && lines[0].contains("the database cannot be written"), "{said}");
