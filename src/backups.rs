@@ -18,7 +18,7 @@ use chrono::NaiveDateTime;
 
 use crate::{
     config::Config,
-    db::{self, Backup, SCHEMA_VERSION},
+    db::{self, Backup, Ending, SCHEMA_VERSION},
     model::Timestamp,
 };
 
@@ -38,6 +38,7 @@ pub struct Backups {
     keep_daily: usize,
     keep_weekly: usize,
     failure: Arc<Mutex<Option<Failure>>>,
+    ending: Ending,
 }
 
 /// Why the last one could not be made.
@@ -66,7 +67,14 @@ impl Backups {
             keep_daily: config.backup.keep_daily as usize,
             keep_weekly: config.backup.keep_weekly as usize,
             failure: Arc::default(),
+            ending: Ending::default(),
         }
+    }
+
+    /// Stops making one when the program is to stop.
+    #[must_use]
+    pub fn until(self, ending: &Ending) -> Self {
+        Self { ending: ending.clone(), ..self }
     }
 
     /// Where they lie; `None`: none are made.
@@ -162,11 +170,11 @@ impl Backups {
     fn try_make(&self, folder: &Path, now: Timestamp) -> anyhow::Result<Backup> {
         db::make_private_folder(folder)?;
         self.remove_half_written(folder);
-        let backup = db::back_up(&self.database, &folder.join(self.name(now)))?;
+        let backup = db::back_up(&self.database, &folder.join(self.name(now)), &self.ending)?;
         self.remove_old(folder)?;
         if let Some(second) = &self.copy_to {
             self.remove_half_written(second);
-            copy(&backup.path, second).with_context(|| {
+            copy(&backup.path, second, &self.ending).with_context(|| {
                 format!("the backup {} could not be copied to {}", backup.path.display(), second.display())
             })?;
             self.remove_old(second)?;
@@ -236,7 +244,7 @@ fn folder_of(file: &Path) -> &Path {
 
 /// Copies a backup into `folder`, which has to be there: a drive that is not plugged in must not become a
 /// folder on this one. The copy is read back before it gets its name.
-fn copy(backup: &Path, folder: &Path) -> anyhow::Result<()> {
+fn copy(backup: &Path, folder: &Path, ending: &Ending) -> anyhow::Result<()> {
     if !folder.is_dir() {
         bail!("the folder is not there; is its drive connected?");
     }
@@ -244,9 +252,9 @@ fn copy(backup: &Path, folder: &Path) -> anyhow::Result<()> {
     let partial = PathBuf::from(format!("{}{}", to.display(), db::PARTIAL));
     let copied = (|| {
         let mut target = db::create_private_file(&partial)?;
-        io::copy(&mut File::open(backup)?, &mut target)?;
+        io::copy(&mut Stoppable { file: File::open(backup)?, ending }, &mut target)?;
         target.sync_all()?;
-        ensure!(is_same(backup, &partial)?, "what was read back differs; is the drive failing?");
+        ensure!(is_same(backup, &partial, ending)?, "what was read back differs; is the drive failing?");
         fs::rename(&partial, &to)?;
         db::sync_folder_of(&to)
     })();
@@ -256,8 +264,22 @@ fn copy(backup: &Path, folder: &Path) -> anyhow::Result<()> {
     copied
 }
 
-fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
-    let (mut one, mut other) = (BufReader::new(File::open(one)?), BufReader::new(File::open(other)?));
+/// A file that cannot be read any more when the program is to stop.
+struct Stoppable<'a> {
+    file: File,
+    ending: &'a Ending,
+}
+
+impl Read for Stoppable<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.ending.check().map_err(io::Error::other)?;
+        self.file.read(bytes)
+    }
+}
+
+fn is_same(one: &Path, other: &Path, ending: &Ending) -> io::Result<bool> {
+    let open = |path| Ok::<_, io::Error>(BufReader::new(Stoppable { file: File::open(path)?, ending }));
+    let (mut one, mut other) = (open(one)?, open(other)?);
     let (mut left, mut right) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
         let read = one.read(&mut left)?;

@@ -6,14 +6,18 @@
 
 mod backup;
 mod condition;
+mod ending;
 mod holder;
 mod key;
 mod lock;
+mod log;
 mod migrate;
 mod place;
 mod private;
+mod refrain;
 mod restore;
 mod sessions;
+mod undone;
 mod writer;
 
 use std::{
@@ -23,16 +27,20 @@ use std::{
 
 use anyhow::{Context, bail};
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, OpenFlags, backup::StepResult, config::DbConfig};
 
-pub use backup::{Backup, Contents, Depth, PARTIAL, back_up, faults, make_private_folder, sync_folder_of, verify};
+pub use backup::{
+    Backup, Contents, Depth, PARTIAL, back_up, faults, look_through, make_private_folder, sync_folder_of, verify,
+};
 pub use condition::{Condition, Damaged, tells_of_damage};
+pub use ending::{Ending, Stopped};
 pub use key::{make_private_key, private_key};
 pub use lock::{Lock, LockError};
 pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
 pub use private::{create_private_file, private_file};
 pub use restore::{Staged, is_set_aside, note_restored, restored_at};
 pub use sessions::{EndedSession, end_session, ended_sessions};
+pub use undone::is_said;
 pub use writer::{QueueFull, Writer};
 
 /// How long a statement waits for a lock that another process holds.
@@ -151,6 +159,12 @@ impl Database {
     pub const fn condition(&self) -> &Condition {
         &self.readers.condition
     }
+
+    /// The end of the program, for what goes on slice by slice.
+    #[must_use]
+    pub fn ending(&self) -> &Ending {
+        self.condition().ending()
+    }
 }
 
 impl Readers {
@@ -163,10 +177,13 @@ impl Readers {
             bail!("there is no database at {}; `quintile init` makes one, or set [database] path", path.display());
         }
         migrate::check_readable(path)?;
+        let condition = Condition::default();
+        let ending = condition.ending().clone();
         let manager = SqliteConnectionManager::file(path)
             .with_flags(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .with_init(|connection| {
+            .with_init(move |connection| {
                 configure(connection)?;
+                ending.cut_off(connection)?;
                 connection.pragma_update(None, "query_only", true)
             });
         let pool = r2d2::Pool::builder()
@@ -176,7 +193,7 @@ impl Readers {
             .test_on_check_out(false)
             .build(manager)
             .with_context(|| format!("cannot open {}", path.display()))?;
-        Ok(Self { pool, condition: Condition::default() })
+        Ok(Self { pool, condition })
     }
 
     /// A connection of the pool; blocks while all are in use.
@@ -200,7 +217,7 @@ impl Readers {
     /// # Errors
     /// The file cannot be written.
     pub fn checkpoint(&self) -> anyhow::Result<()> {
-        self.get()?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        log::copy(&*self.get()?)?;
         Ok(())
     }
 
@@ -212,6 +229,8 @@ impl Readers {
     /// The file cannot be written.
     pub fn empty_log(&self) -> anyhow::Result<bool> {
         let connection = self.get()?;
+        // Writers wait while it is emptied, so hardly anything is left to copy then.
+        log::copy_patiently(&connection, self.condition.ending())?;
         connection.busy_timeout(EMPTYING)?;
         let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
         connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -222,14 +241,23 @@ impl Readers {
     /// it: the copy does not survive a power cut. Nobody waits for it.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file cannot be written, or the program is to stop.
     pub fn copy_to(&self, path: &Path) -> anyhow::Result<Connection> {
+        const PAGES: i32 = 4_000; // 16 MiB
         let mut copy = Connection::open(path)?;
         {
-            let source = self.get()?;
-            let backup = rusqlite::backup::Backup::new(&source, &mut copy)?;
-            let all_pages = -1; // in one step, so one snapshot
-            anyhow::ensure!(backup.step(all_pages)? == rusqlite::backup::StepResult::Done, "the copy is not whole");
+            let mut source = self.get()?;
+            let snapshot = source.transaction()?;
+            // It begins with the first look, and what others write meanwhile is not in it.
+            let _: i64 = snapshot.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+            let backup = rusqlite::backup::Backup::new(&snapshot, &mut copy)?;
+            loop {
+                match backup.step(PAGES)? {
+                    StepResult::Done => break,
+                    StepResult::More => self.condition.ending().check()?,
+                    _ => bail!("somebody else has the copy open"),
+                }
+            }
         }
         copy.pragma_update(None, "journal_mode", "TRUNCATE")?;
         configure(&copy)?;

@@ -86,6 +86,14 @@ const INVARIANTS: &[Invariant] = &[
              WHERE (seq BETWEEN first_seq AND last_seq) IS NOT TRUE",
     },
     Invariant {
+        // They are found by that: see outbox::about.
+        says: "a run's events of one type are in the order of its customers",
+        broken_by: "
+            SELECT format('run %d, event %d', b.run_id, b.seq)
+              FROM outbox AS b JOIN outbox AS a ON a.seq = b.seq - 1
+             WHERE a.run_id = b.run_id AND a.type = b.type AND b.customer_id < a.customer_id",
+    },
+    Invariant {
         says: "the scores in force are the last ones of the history",
         broken_by: "
             SELECT format('customer %d', s.customer_id)
@@ -257,6 +265,11 @@ mod tests {
             ("UPDATE outbox SET new_segment = 'lost'", "run 1 and customer 1; run 1 and customer 1"),
             ("UPDATE outbox SET customer_id = 7", "whom events are about is there: event 1, customer 7"),
             ("UPDATE runs SET first_seq = 2", "run 1, event 1"),
+            (
+                "INSERT INTO customers (id, source, created_at) VALUES (0, 'csv', 1);
+                 INSERT INTO outbox (event_id, type, customer_id, run_id, at) SELECT zeroblob(16), type, 0, 1, at FROM outbox",
+                "in the order of its customers: run 1, event 2",
+            ),
             ("UPDATE scores SET m = 4", "last ones of the history: customer 1"),
             ("UPDATE runs SET emit_position = 0", "a run is emitted when its last event is: run 1"),
             ("UPDATE runs SET emit_position = NULL", "delivery 1 of run 1"),

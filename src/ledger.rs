@@ -38,7 +38,7 @@ mod worth;
 
 pub use batch::Bulk;
 pub use counters::average;
-pub use erase::{Erased, erase, is_erased_person, is_erased_persons_order};
+pub use erase::{Erased, blank, erase, is_erased_person, is_erased_persons_order, newest_order, orders_with};
 pub use fields::Version;
 pub use identity::merge_customers;
 pub use ids::IdSet;

@@ -19,6 +19,7 @@
 //! All tables written here (`outbox`, `deliveries`, `batched`, `destinations`, `attempts`) are
 //! written nowhere else.
 
+mod about;
 mod act;
 mod batch;
 mod claim;
@@ -42,6 +43,7 @@ mod withdraw;
 
 use crate::model::text_enum;
 
+pub use about::{EventRange, event_in, first_in};
 pub use act::{Action, Cursor, Filter, act, count_matching, count_up_to, newest_replay};
 pub use claim::{Claim, Claimed, Claims, Places, claim, may_send, reclaim};
 pub use consent::review_consent;

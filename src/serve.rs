@@ -37,6 +37,8 @@ use crate::{
 
 /// How long requests in flight may take to finish after the stop signal.
 const GRACE: Duration = Duration::from_secs(10);
+/// From then on nobody waits for what is still read or written. A moment later than each part gives up by itself.
+const CUT_OFF: Duration = Duration::from_secs(11);
 
 /// The two sockets: only the first is meant to be reached from outside.
 pub struct Listeners {
@@ -87,7 +89,7 @@ pub struct Serving {
 }
 
 /// Serves until `shutdown`, then stops taking requests, finishes what is in flight within ten
-/// seconds, and closes the database.
+/// seconds, cuts off what is not finished then, and closes the database.
 ///
 /// # Errors
 /// The configuration cannot be served, or a part failed; everything else is stopped first.
@@ -111,7 +113,8 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     let uploads = Uploads::new(Arc::clone(&config), &database, clock.clone());
     uploads.recover().await?;
     let night = Night::new(&config, database.clone(), clock.clone(), wake.clone())?;
-    let backups = Backups::from_config(&config);
+    let ending = database.ending().clone();
+    let backups = Backups::from_config(&config).until(&ending);
     let nightly = Nightly {
         database: database.clone(),
         backups: backups.clone(),
@@ -192,7 +195,30 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         privacy.await;
         Ok(())
     });
+    let stop = shutdown.clone();
+    let telling = ending.clone();
+    parts.spawn(async move {
+        stop.cancelled().await;
+        telling.announce();
+        Ok(())
+    });
     started.notify_one();
+    let mut ended = std::pin::pin!(all(parts, &shutdown));
+    let outcome = tokio::select! {
+        outcome = ended.as_mut() => outcome,
+        () = too_late(&shutdown) => {
+            tracing::warn!("cut off what still worked on the database; the next start goes on with it");
+            ending.come();
+            ended.await
+        }
+    };
+    // Also for what nobody waits for: a count for a page, a run that had its time.
+    ending.come();
+    outcome
+}
+
+/// Waits for all parts.
+async fn all(mut parts: JoinSet<anyhow::Result<()>>, shutdown: &CancellationToken) -> anyhow::Result<()> {
     let mut outcome = Ok(());
     while let Some(ended) = parts.join_next().await {
         // It was told to end, or it failed: then the others end too.
@@ -200,6 +226,11 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         outcome = outcome.and(ended.context("a part of quintile crashed").and_then(|ended| ended));
     }
     outcome
+}
+
+async fn too_late(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(CUT_OFF).await;
 }
 
 /// Forgets old imports once a day; tells one that runs when to stop.
@@ -210,7 +241,7 @@ async fn tend(uploads: &Uploads, shutdown: &CancellationToken) {
             tracing::error!(error = format!("{error:#}"), "old imports were not forgotten; tried again tomorrow");
         }
     }
-    uploads.stop();
+    uploads.stop(GRACE).await;
 }
 
 /// The night watch, and the runs that people ask for.

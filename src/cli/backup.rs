@@ -24,7 +24,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     // Refuses what is not there, not ours or not of this schema, with a hint.
     drop(context.readers()?);
-    let backup = db::back_up(&context.config.database.path, &args.file)?;
+    let backup = db::back_up(&context.config.database.path, &args.file, &db::Ending::default())?;
     print(&backup, args.format)?;
     Ok(if backup.violations.is_empty() { Outcome::Done } else { Outcome::Partly })
 }

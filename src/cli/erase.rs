@@ -85,7 +85,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     // Before the search, which may take a while: what is on its way to the tools stops now.
     database.nudge();
     let folder = database.path().parent().unwrap_or(Path::new(""));
-    forgotten.messages += privacy::work_off(database.readers(), database.writer(), folder, &|| false)?.messages;
+    let worked = privacy::work_off(database.readers(), database.writer(), folder, &|| false)?;
+    forgotten.messages += worked.messages;
+    forgotten.erased.orders += worked.orders;
     let (told, by_hand) = Route::by_erasure(&routes);
     let report = Report {
         told: if forgotten.erased.events > 0 { told } else { Vec::new() },

@@ -1,6 +1,6 @@
 //! `quintile serve`: everything that runs, until told to stop.
 
-use std::{io::Write, sync::Arc};
+use std::{io::Write, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
@@ -13,6 +13,9 @@ use crate::{
     config::advice,
     serve::{Listeners, Serving, serve},
 };
+
+/// How long what was cut off may take to notice.
+const REST: Duration = Duration::from_secs(3);
 
 /// Take webhooks, show the dashboard, score each night, send what changed
 #[derive(Debug, clap::Args)]
@@ -27,7 +30,7 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     let database = Arc::new(context.open_database("quintile serve")?);
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let stop = stop_signal()?;
         let wake = Arc::new(Notify::new());
         listen_for_nudges(wake.clone())?;
@@ -59,6 +62,9 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         let served = serve(serving, stop).await;
         telling.abort();
         served
-    })?;
+    });
+    // What still works on the database ends at its next step; nobody waits for what calculates on.
+    runtime.shutdown_timeout(REST);
+    served?;
     Ok(Outcome::Done)
 }

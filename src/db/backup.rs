@@ -11,6 +11,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{
     BUSY_TIMEOUT,
+    condition::Damaged,
+    ending::Ending,
     migrate::{SCHEMA_VERSION, check_header, read_header},
     private::create_private_file,
 };
@@ -60,10 +62,11 @@ impl Contents {
 /// who reads or writes waits for it.
 ///
 /// # Errors
-/// The database is damaged, or the copy cannot be written, or is not whole; then nothing is left of it.
-pub fn back_up(database: &Path, to: &Path) -> anyhow::Result<Backup> {
+/// The database is damaged, or the copy cannot be written, or is not whole, or the program is to stop before it
+/// is; then nothing is left of it.
+pub fn back_up(database: &Path, to: &Path, ending: &Ending) -> anyhow::Result<Backup> {
     let partial = with_suffix(to, PARTIAL);
-    let made = copy_and_verify(database, &partial);
+    let made = copy_and_verify(database, &partial, ending);
     if made.is_err() {
         let _ = fs::remove_file(&partial); // its own error says less
     }
@@ -74,14 +77,15 @@ pub fn back_up(database: &Path, to: &Path) -> anyhow::Result<Backup> {
     Ok(Backup { path: to.to_owned(), bytes, contents, violations })
 }
 
-fn copy_and_verify(database: &Path, copy: &Path) -> anyhow::Result<(Contents, Vec<String>)> {
+fn copy_and_verify(database: &Path, copy: &Path, ending: &Ending) -> anyhow::Result<(Contents, Vec<String>)> {
     let before = {
         let source = open_to_look(database)?;
+        ending.cut_off_early(&source)?;
         let before = Contents::read(&source)?;
         copy_into(&source, copy)?;
         before
     };
-    let (contents, violations) = verify(copy)?;
+    let (contents, violations) = verify_until(copy, ending)?;
     ensure!(before.is_within(&contents), "{} has fewer rows than {}", copy.display(), database.display());
     Ok((contents, violations))
 }
@@ -107,17 +111,33 @@ pub(super) fn copy_into(source: &Connection, copy: &Path) -> anyhow::Result<()> 
 /// # Errors
 /// It is not whole, not quintile's, or newer than this program.
 pub fn verify(path: &Path) -> anyhow::Result<(Contents, Vec<String>)> {
+    verify_until(path, &Ending::default())
+}
+
+fn verify_until(path: &Path, ending: &Ending) -> anyhow::Result<(Contents, Vec<String>)> {
     if !path.exists() {
         bail!("there is no file {}", path.display());
     }
     check_header(path, &read_header(path)?, SCHEMA_VERSION)?;
     let connection = open_to_look(path)?;
+    ending.cut_off_early(&connection)?;
     let faults = faults(&connection, Depth::Everything).with_context(|| format!("{} is damaged", path.display()))?;
     ensure!(faults.is_empty(), "{} is damaged: {}", path.display(), faults.join("; "));
     let contents = Contents::read(&connection).with_context(|| format!("{} is no whole database", path.display()))?;
     // The queries speak of the present schema.
     let violations = if contents.schema == SCHEMA_VERSION { invariants::violations(&connection)? } else { Vec::new() };
     Ok((contents, violations))
+}
+
+/// Reads the whole database from its first page to its last, beside whoever uses it.
+///
+/// # Errors
+/// It is damaged, or cannot be read, or the program is to stop before its end.
+pub fn look_through(path: &Path, ending: &Ending) -> anyhow::Result<()> {
+    let connection = open_to_look(path)?;
+    ending.cut_off_early(&connection)?;
+    let faults = faults(&connection, Depth::Everything)?;
+    if faults.is_empty() { Ok(()) } else { Err(Damaged(faults.join("; ")).into()) }
 }
 
 /// How far damage is looked for.

@@ -1,10 +1,15 @@
 //! What reads and writes have shown about the file: whether it is damaged, and whether it can be
 //! written. Shared by the writer and all readers of a database.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use rusqlite::{Error, ErrorCode};
 use tokio::sync::watch;
+
+use super::{ending::Ending, refrain::Refrain};
 
 /// Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +19,9 @@ pub struct Condition(Arc<Inner>);
 struct Inner {
     damage: watch::Sender<Option<String>>,
     trouble: Mutex<Trouble>,
+    /// Writes that found the queue full.
+    crowd: Mutex<Refrain>,
+    ending: Ending,
 }
 
 #[derive(Debug, Default)]
@@ -22,6 +30,10 @@ struct Trouble {
     reason: Option<String>,
     /// Noticed since the group of writes began that is going on.
     is_fresh: bool,
+    /// Writes that failed for it.
+    refused: Refrain,
+    /// The log has it, and not yet that it is over.
+    is_said: bool,
 }
 
 /// The file is not a whole database any more. Nothing is written from then on.
@@ -44,6 +56,12 @@ impl Condition {
             let mut trouble = self.trouble_mut();
             (trouble.reason, trouble.is_fresh) = (Some(reason.to_owned()), true);
         }
+    }
+
+    /// The end of the program.
+    #[must_use]
+    pub fn ending(&self) -> &Ending {
+        &self.0.ending
     }
 
     fn note_damage(&self, text: String) {
@@ -86,8 +104,41 @@ impl Condition {
     /// A group of writes was committed.
     pub(super) fn end_writes(&self) {
         let mut trouble = self.trouble_mut();
-        if !trouble.is_fresh && trouble.reason.take().is_some() {
-            tracing::info!("the database can be written again");
+        // Where it comes and goes all the time, once a minute is enough.
+        if !trouble.is_fresh && trouble.reason.take().is_some() && std::mem::take(&mut trouble.is_said) {
+            let refused = trouble.refused.take().unwrap_or(0);
+            tracing::info!(refused, "the database can be written again");
+        }
+    }
+
+    /// A write failed because nothing can be written. Said once, and then counted: a flood of them must not
+    /// fill what is left of the disk.
+    pub(super) fn note_refused(&self) {
+        let mut trouble = self.trouble_mut();
+        if trouble.refused.comes(Instant::now()) {
+            trouble.is_said = true;
+            tracing::error!(reason = trouble.reason, "the database cannot be written");
+        }
+    }
+
+    /// A write found the queue full.
+    pub(super) fn note_crowd(&self) {
+        if self.crowd_mut().comes(Instant::now()) {
+            tracing::warn!("a write was refused: too many are waiting");
+        }
+    }
+
+    /// Says how many writes were refused since that was last said, if there were any and a minute has passed.
+    /// To be called every few seconds.
+    pub fn remind(&self) {
+        let now = Instant::now();
+        if let Some(refused) = self.crowd_mut().due(now) {
+            tracing::warn!(refused, "writes were refused: too many were waiting");
+        }
+        let mut trouble = self.trouble_mut();
+        if let Some(refused) = trouble.refused.due(now) {
+            trouble.is_said = trouble.reason.is_some();
+            tracing::error!(refused, reason = trouble.reason, "the database could not be written");
         }
     }
 
@@ -99,6 +150,10 @@ impl Condition {
     fn trouble_mut(&self) -> std::sync::MutexGuard<'_, Trouble> {
         // A sentence has no state in between.
         self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn crowd_mut(&self) -> std::sync::MutexGuard<'_, Refrain> {
+        self.0.crowd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -17,10 +17,6 @@ pub const SCHEMA: &str = include_str!("../../schema.sql");
 /// `user_version` of the schema this program reads and writes.
 pub const SCHEMA_VERSION: i32 = CURRENT.version();
 
-/// Pages in the log before they are copied into the file: 16 MiB. Each copy waits for the disk twice,
-/// and a page that changes again and again is copied once.
-const CHECKPOINT_PAGES: i32 = 4_000;
-
 /// What this program makes of a file.
 pub(super) const CURRENT: Plan<'static> = Plan { schema: SCHEMA, steps: &[FROM_1, FROM_2, FROM_3], keeps_old: true };
 
@@ -206,7 +202,7 @@ pub(super) fn open_and_migrate(path: &Path, plan: Plan<'_>) -> anyhow::Result<Co
     super::configure(&connection)?;
     look_over(&connection).with_context(|| format!("cannot go on with {}", path.display()))?;
     connection.pragma_update(None, "cache_size", -super::writer::CACHE_KIB)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "wal_autocheckpoint", super::log::FEW)?;
     migrate(&mut connection, path, plan)
         .with_context(|| format!("cannot bring {} up to schema {}", path.display(), plan.version()))?;
     Ok(connection)
@@ -257,7 +253,8 @@ fn migrate(connection: &mut Connection, path: &Path, plan: Plan<'_>) -> anyhow::
     }
     if current > 0 && plan.keeps_old {
         let kept = super::restore::before_migration(path, current);
-        super::back_up(path, &kept).context("the database could not be backed up first, so nothing was changed")?;
+        super::back_up(path, &kept, &super::Ending::default())
+            .context("the database could not be backed up first, so nothing was changed")?;
         tracing::info!(path = %kept.display(), schema = current, "kept the database as it was");
     }
     // A step that rebuilds a table drops the old one, which must not empty those that refer to it.

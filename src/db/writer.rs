@@ -7,17 +7,22 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
     sync::{Arc, Mutex},
     thread::JoinHandle,
     time::Duration,
 };
 
 use anyhow::anyhow;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Condition, Damaged, holder, touch};
+use super::{
+    Condition, Damaged,
+    ending::Stopped,
+    log::Log,
+    touch,
+    undone::{Undone, tells_of_trouble},
+};
 
 /// Jobs waiting beyond which [`Writer::try_write`] refuses: a flood gets a fast "later" instead
 /// of growing memory.
@@ -36,9 +41,9 @@ const BULK_CACHE_KIB: i64 = 36_000;
 const NEW_PAGES: i64 = 512;
 
 /// What a job leaves behind: told whether the group was committed, it answers its caller.
-type Answer = Box<dyn FnOnce(Result<(), &str>) + Send>;
+type Answer = Box<dyn FnOnce(Result<(), &Undone>) + Send>;
 /// Handed `Err` when there is no transaction to run in: then it only answers.
-type Work = Box<dyn FnOnce(Result<Room<'_, '_>, &str>) -> Answer + Send>;
+type Work = Box<dyn FnOnce(Result<Room<'_, '_>, &Undone>) -> Answer + Send>;
 
 /// Where a job runs.
 struct Room<'a, 'conn> {
@@ -81,6 +86,7 @@ impl Writer {
     /// Takes over `connection` on a thread of its own. At most `group` jobs share a commit.
     pub(super) fn start(connection: Connection, group: usize, condition: Condition) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE);
+        condition.ending().cut_off(&connection).map_err(std::io::Error::other)?;
         let noticed = condition.clone();
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
@@ -121,7 +127,10 @@ impl Writer {
     {
         let (job, answer) = self.pack(job);
         self.jobs.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => QueueFull.into(),
+            mpsc::error::TrySendError::Full(_) => {
+                self.condition.note_crowd();
+                QueueFull.into()
+            }
             mpsc::error::TrySendError::Closed(_) => closed(),
         })?;
         answer.await.map_err(|_| closed())?
@@ -141,9 +150,9 @@ impl Writer {
         answer.blocking_recv().map_err(|_| closed())?
     }
 
-    /// [`Self::write_blocking`] for a job that changes a large part of the file: it gets a
+    /// [`Self::write_blocking`] for a job that may change a large part of the file: it gets a
     /// transaction of its own, without the savepoint, for which SQLite would copy every page
-    /// before it changes.
+    /// before it changes, and its commit does not copy the log.
     ///
     /// # Errors
     /// As [`Self::write`].
@@ -181,12 +190,12 @@ impl Writer {
             let result = match room {
                 Ok(Room { transaction, shared: true }) => in_savepoint(transaction, job),
                 Ok(Room { transaction, shared: false }) => alone(transaction, job),
-                Err(error) => Err(not_written(error)),
+                Err(undone) => Err(undone.to_error()),
             };
             if let Err(error) = &result {
                 condition.notice_write(error);
             }
-            answer(sender, result)
+            answer(sender, result, condition)
         });
         (Job { company: Company::Any, work }, receiver)
     }
@@ -203,17 +212,25 @@ impl Writer {
     }
 }
 
-fn not_written(error: &str) -> anyhow::Error {
-    anyhow!("the database could not be written: {error}")
-}
-
 /// The sender of an answer, and what it is told.
-fn answer<T: Send + 'static>(sender: oneshot::Sender<anyhow::Result<T>>, result: anyhow::Result<T>) -> Answer {
+fn answer<T: Send + 'static>(
+    sender: oneshot::Sender<anyhow::Result<T>>,
+    result: anyhow::Result<T>,
+    condition: Condition,
+) -> Answer {
     Box::new(move |committed| {
+        let is_trouble = match (committed, &result) {
+            (Err(undone), _) => undone.is_trouble,
+            (Ok(()), Err(error)) => tells_of_trouble(error),
+            (Ok(()), Ok(_)) => false,
+        };
+        if is_trouble {
+            condition.note_refused();
+        }
         let answer = match committed {
             Ok(()) => result,
             // The job's own error says more than that of the commit that it broke.
-            Err(error) => result.and_then(|_| Err(not_written(error))),
+            Err(undone) => result.and_then(|_| Err(undone.to_error())),
         };
         let _ = sender.send(answer); // the caller may have gone
     })
@@ -268,6 +285,7 @@ fn caught<T>(
 
 fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize, condition: &Condition) {
     let mut group = Vec::with_capacity(most);
+    let mut log = Log::of(&connection);
     let mut next = None;
     while let Some(first) = next.take().or_else(|| queue.blocking_recv()) {
         let company = first.company;
@@ -282,13 +300,17 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize, 
                 Err(_) => break,
             }
         }
+        if let Err(error) = log.prepare(&connection, company == Company::Alone) {
+            tracing::debug!(%error, "the write-ahead log could not be looked at"); // the write will meet it too
+        }
         if company == Company::Bulk {
             run_bulk(&mut connection, &mut group, condition);
         } else {
             run_group(&mut connection, &mut group, condition);
         }
     }
-    if condition.damage().is_some() {
+    let is_in_a_hurry = condition.ending().is_near();
+    if condition.damage().is_some() || (is_in_a_hurry && !log.can_close(&connection).unwrap_or(true)) {
         // Whoever closes a file last copies its log into it. Kept open until the process ends, both stay
         // as they are.
         std::mem::forget(connection);
@@ -340,11 +362,18 @@ fn run_group(connection: &mut Connection, group: &mut Vec<Job>, condition: &Cond
             }
         }
         Err(error) => {
-            let error = told(connection, &error, condition);
-            answers.extend(waiting.map(|job| (job.work)(Err(&error))));
-            tracing::error!(error, jobs = answers.len(), "writes were undone");
+            let undone = Undone::by(&error, connection, condition);
+            answers.extend(waiting.map(|job| (job.work)(Err(&undone))));
+            if condition.ending().has_come() {
+                tracing::warn!(
+                    jobs = answers.len(),
+                    "writes were cut off by the stop; the next start makes up for them"
+                );
+            } else if !undone.is_trouble {
+                tracing::error!(error = undone.error, jobs = answers.len(), "writes were undone");
+            }
             for answer in answers {
-                answer(Err(&error));
+                answer(Err(&undone));
             }
         }
     }
@@ -358,10 +387,13 @@ fn commit_together(
     condition: &Condition,
 ) -> anyhow::Result<()> {
     refuse_damage(condition)?;
+    refuse_the_end(condition)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for job in waiting {
         answers.push((job.work)(Ok(Room { transaction: &transaction, shared })));
         if transaction.is_autocommit() {
+            // Cut off in a statement.
+            refuse_the_end(condition)?;
             // A full disk or an I/O error made SQLite roll back everything, earlier jobs included.
             return Err(rusqlite::Error::SqliteFailure(
                 rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK),
@@ -383,18 +415,8 @@ fn refuse_damage(condition: &Condition) -> Result<(), Damaged> {
     condition.damage().map_or(Ok(()), Err)
 }
 
-/// What failed a whole group, for its callers and for whoever looks at the program. The answers of
-/// SQLite leave out who holds the file.
-fn told(connection: &Connection, error: &anyhow::Error, condition: &Condition) -> String {
-    condition.notice_write(error);
-    let holder = match error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code) {
-        Some(ErrorCode::DatabaseBusy) => connection.path().and_then(|path| holder::writing_elsewhere(Path::new(path))),
-        _ => None,
-    };
-    let Some(holder) = holder else { return error.to_string() };
-    let reason = format!("another program is writing to the file: {holder}");
-    condition.note_trouble(reason.clone());
-    format!("{error}; {reason}")
+fn refuse_the_end(condition: &Condition) -> Result<(), Stopped> {
+    if condition.ending().has_come() { Err(Stopped) } else { Ok(()) }
 }
 
 /// Joins the writer thread when the last [`Writer`] goes, so that a dropped database is closed.

@@ -255,7 +255,7 @@ impl Forwarder {
                 }
                 Err(error) => {
                     failures += 1;
-                    if failures == 1 {
+                    if failures == 1 && !self.writer.condition().ending().is_near() {
                         tracing::error!(
                             error = format!("{error:#}"),
                             "sending is paused until the database can be written"

@@ -34,18 +34,18 @@ pub struct Forgotten {
     pub erased: Erased,
     /// Messages out of which the person was taken so far.
     pub messages: usize,
-    /// More messages are to be looked at: call [`work_off`].
+    /// More messages and orders are to be looked at: call [`work_off`].
     pub goes_on: bool,
 }
 
-/// Forgets a person everywhere. What a small inbox holds of them is gone with it; a larger one is
-/// searched on by [`work_off`].
+/// Forgets a person everywhere. What a small inbox holds of them is gone with it, and so are a small shop's orders
+/// that somebody else placed with their e-mail; what is larger is searched on by [`work_off`].
 ///
 /// # Errors
 /// Those of the database; then the caller's transaction must not be committed.
 pub fn erase(tx: &Transaction<'_>, who: &Who, now: Timestamp) -> Result<Forgotten, LedgerError> {
     let erased = ledger::erase(tx, who, now)?;
-    let (messages, goes_on) = tasks::begin_erasure(tx, &erased.person, now)?;
+    let (messages, goes_on) = tasks::begin_erasure(tx, &erased, now)?;
     Ok(Forgotten { erased, messages, goes_on })
 }
 

@@ -5,6 +5,8 @@
 //! counted by it, and destinations know by it whom to delete. Everything else by which the person was
 //! known stays as a keyed hash alone ([`Tombstones`]).
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, Transaction, params};
 
 use super::{
@@ -19,6 +21,9 @@ use crate::{
     outbox::{self, EventType, Ids, Withdrawn},
 };
 
+/// Orders that are looked through while nobody else can write: some milliseconds.
+const FEW_ORDERS: i64 = 20_000;
+
 /// What [`erase`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Erased {
@@ -28,13 +33,15 @@ pub struct Erased {
     pub customers: Vec<i64>,
     /// Orders that said who placed them.
     pub orders: usize,
+    /// Somebody else may have placed orders with an e-mail of theirs: [`orders_with`] finds them.
+    pub has_more_orders: bool,
     /// In the queue.
     pub withdrawn: Withdrawn,
     /// Events that tell destinations.
     pub events: usize,
 }
 
-/// Forgets the person: in customers, orders and aliases, and in the queue, from which what is about
+/// Forgets the person: in customers, in their orders and in aliases, and in the queue, from which what is about
 /// them is withdrawn. Who was told of them is told of this. Counters stay. Somebody never seen leaves
 /// tombstones, so that a late message does not bring them in.
 ///
@@ -54,11 +61,17 @@ pub fn erase(tx: &Transaction<'_>, who: &Who, now: Timestamp) -> Result<Erased, 
         person.customers.insert(merge_into(tx, *source, id, nameless, now)?);
     }
     for id in &person.customers {
-        if blank(tx, *id, now)? {
+        if unname(tx, *id, now)? {
             done.customers.push(*id);
         }
     }
     done.orders = blank_orders(tx, &person, &who.orders)?;
+    let newest = newest_order(tx)?;
+    if newest <= FEW_ORDERS {
+        done.orders += blank(tx, &orders_with(tx, &person.emails, (0, newest))?)?;
+    } else {
+        done.has_more_orders = !person.emails.is_empty();
+    }
     bury(tx, &person, nameless, now)?;
     done.withdrawn = outbox::withdraw(tx, &person.customers, now)?;
     let mut ids = Ids::random(now);
@@ -112,7 +125,7 @@ pub(super) fn place_again(
         Key::Guest(_) => nameless,
         Key::Id(id) => {
             let row = merge_into(tx, source, id, owner, now)?;
-            blank(tx, row, now)?;
+            unname(tx, row, now)?;
             tombstones::put(tx, Mark::Id(source, id), owner, now)?;
             row
         }
@@ -150,7 +163,7 @@ fn merge_into(tx: &Transaction<'_>, source: Source, id: &str, nameless: i64, now
 }
 
 /// Takes what names the customer out of the row. Whether they had not been erased before.
-fn blank(tx: &Transaction<'_>, id: i64, now: Timestamp) -> rusqlite::Result<bool> {
+fn unname(tx: &Transaction<'_>, id: i64, now: Timestamp) -> rusqlite::Result<bool> {
     let blanked = tx.execute(
         "UPDATE customers SET email = NULL, email_key = NULL, first_name = NULL, last_name = NULL, phone = NULL,
            consent = NULL, tags = NULL, email_version = NULL, first_name_version = NULL, last_name_version = NULL,
@@ -161,25 +174,67 @@ fn blank(tx: &Transaction<'_>, id: i64, now: Timestamp) -> rusqlite::Result<bool
     Ok(blanked > 0)
 }
 
-/// Takes e-mails out of the person's orders, out of those that the request names, and out of others
-/// that were placed with one of theirs. Returns how many had one.
+/// Takes e-mails out of the person's orders, out of those that the request names, and out of those of guests with
+/// one of theirs. Returns how many had one.
 fn blank_orders(tx: &Transaction<'_>, person: &Cluster, named: &[(Source, String)]) -> rusqlite::Result<usize> {
-    const BLANK: &str = "UPDATE orders SET email = NULL, email_key = NULL WHERE email IS NOT NULL AND";
     let mut blanked = 0;
-    let mut by_customer = tx.prepare(&format!("{BLANK} customer_id = ?1"))?;
+    let mut by_customer =
+        tx.prepare("UPDATE orders SET email = NULL, email_key = NULL WHERE customer_id = ?1 AND email IS NOT NULL")?;
     for id in &person.customers {
         blanked += by_customer.execute([id])?;
     }
-    let mut by_id = tx.prepare(&format!("{BLANK} source_id = ?1 AND source = ?2"))?;
+    let mut by_id = tx.prepare(
+        "UPDATE orders SET email = NULL, email_key = NULL WHERE source_id = ?1 AND source = ?2 AND email IS NOT NULL",
+    )?;
     for (source, id) in named {
         blanked += by_id.execute(params![id, source])?;
     }
-    // No index leads from an e-mail to the orders of customers with an id: each order is looked at.
-    let mut by_email = tx.prepare(&format!("{BLANK} email_key = ?1"))?;
+    let mut of_guests = tx.prepare(
+        "UPDATE orders INDEXED BY orders_guest SET email = NULL, email_key = NULL
+          WHERE email_key = ?1 AND customer_ref IS NULL AND email IS NOT NULL",
+    )?;
     for email in &person.emails {
-        blanked += by_email.execute([email])?;
+        blanked += of_guests.execute([email])?;
     }
     Ok(blanked)
+}
+
+/// Orders among those with an id from `first` to `last` that were placed with one of these e-mails. No index
+/// leads from an e-mail to the orders of customers with an id, so each is looked at: in a large shop while others
+/// write, slice by slice.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn orders_with(
+    connection: &Connection,
+    emails: &BTreeSet<String>,
+    (first, last): (i64, i64),
+) -> rusqlite::Result<Vec<i64>> {
+    let emails = serde_json::to_string(emails).unwrap_or_default(); // texts: nothing here can fail
+    connection
+        .prepare_cached(
+            "SELECT id FROM orders WHERE id >= ?1 AND id <= ?2 AND +email_key IN (SELECT value FROM json_each(?3))",
+        )?
+        .query_map(params![first, last, emails], |row| row.get(0))?
+        .collect()
+}
+
+/// The newest order's id, 0 for none.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn newest_order(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT coalesce(max(id), 0) FROM orders", [], |row| row.get(0))
+}
+
+/// Takes the e-mails out of these orders. Returns how many had one.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn blank(tx: &Transaction<'_>, orders: &[i64]) -> rusqlite::Result<usize> {
+    let mut blank =
+        tx.prepare_cached("UPDATE orders SET email = NULL, email_key = NULL WHERE id = ?1 AND email IS NOT NULL")?;
+    orders.iter().map(|id| blank.execute([id])).sum()
 }
 
 /// Leaves tombstones in place of what the person was known by.

@@ -149,7 +149,7 @@ impl Filter {
 }
 
 /// The id that a look of `LOOK` deliveries behind `after` ends with; `None`: there are not so many.
-fn end_of_look(connection: &Connection, state: State, after: i64) -> rusqlite::Result<Option<i64>> {
+pub(super) fn end_of_look(connection: &Connection, state: State, after: i64) -> rusqlite::Result<Option<i64>> {
     connection
         .prepare_cached(
             "SELECT id FROM deliveries INDEXED BY deliveries_state

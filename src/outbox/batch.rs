@@ -284,7 +284,8 @@ fn members_of(tx: &Transaction<'_>, delivery_id: i64) -> rusqlite::Result<Vec<Me
         .collect()
 }
 
-/// It stands before what was queued after it, and behind what was released before it meanwhile.
+/// It stands before what was queued after it, and behind what was released before it meanwhile. While one that
+/// was claimed ahead is not given back, none of the line is due.
 fn enter_line(tx: &Transaction<'_>, member: &Member, now: Timestamp) -> rusqlite::Result<()> {
     let destination = tx
         .prepare_cached("SELECT destination FROM deliveries WHERE id = ?1")?

@@ -4,6 +4,7 @@ use rusqlite::{Transaction, params};
 
 use super::{
     EventType, Route, State,
+    act::end_of_look,
     line::Line,
     route::{Consent, Subject, told_consent},
 };
@@ -11,7 +12,8 @@ use crate::model::Timestamp;
 
 /// Looks again at up to `limit` deliveries with an id above `after` that are held because it was not
 /// known whether the customer agrees: who does by now gets them, for those who refused they are
-/// dropped. Returns the last id looked at, `None` when there are no more.
+/// dropped. Returns the last id looked at, `None` when there are no more. What is held for other reasons may be
+/// as many as there are customers: it looks no further than a slice of those either.
 ///
 /// # Errors
 /// Those of SQLite.
@@ -22,15 +24,18 @@ pub fn review_consent(
     limit: usize,
     now: Timestamp,
 ) -> rusqlite::Result<Option<i64>> {
+    let end = end_of_look(tx, State::Held, after)?;
     let mut select = tx.prepare_cached(concat!(
         "SELECT d.id, d.destination, d.customer_id, c.email, ",
         told_consent!(),
         ", c.redacted_at, o.type
-         FROM deliveries d JOIN customers c ON c.id = d.customer_id JOIN outbox o ON o.seq = d.seq
-         WHERE d.state = 'held' AND d.id > ?1 AND d.hold = 'consent' ORDER BY d.id LIMIT ?2"
+         FROM deliveries d INDEXED BY deliveries_state
+           CROSS JOIN customers c ON c.id = d.customer_id CROSS JOIN outbox o ON o.seq = d.seq
+         WHERE d.state = 'held' AND d.id > ?1 AND d.id <= ?2 AND d.hold = 'consent' ORDER BY d.id LIMIT ?3"
     ))?;
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
     let held = select
-        .query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        .query_map(params![after, end.unwrap_or(i64::MAX), most], |row| {
             let line = Line { destination: row.get(1)?, customer_id: row.get(2)? };
             let person: (Option<String>, Option<String>, Option<i64>) = (row.get(3)?, row.get(4)?, row.get(5)?);
             Ok((row.get::<_, i64>(0)?, line, person, row.get::<_, EventType>(6)?))
@@ -49,5 +54,5 @@ pub fn review_consent(
             }
         }
     }
-    Ok(held.last().map(|(id, ..)| *id))
+    Ok(held.last().filter(|_| held.len() == limit).map(|(id, ..)| *id).or(end))
 }

@@ -121,9 +121,9 @@ pub enum Resume {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Position {
     batches: Batches,
-    /// Index into [`OPEN`].
-    state: usize,
-    /// The last id looked at.
+    /// In the line of this customer; `None`: among those that stand in no line, which come first.
+    customer_id: Option<i64>,
+    /// The last id looked at there.
     id: i64,
 }
 
@@ -164,10 +164,7 @@ pub async fn resume(writer: &Writer, name: &str, resume: Resume, now: Timestamp)
     Ok(())
 }
 
-/// States of deliveries whose lot a resumption decides.
-const OPEN: [State; 3] = [State::Waiting, State::Retrying, State::Held];
-
-/// Prepares the queue of `name` for its resumption: the deliveries among the next `limit` from
+/// Prepares the queue of `name` for its resumption: the next `limit` of its open deliveries from
 /// `position` on. Returns where to go on, `None` when all are done; then call [`activate`].
 ///
 /// Deliveries in flight are left alone, and so are those that wait for another decision (a baseline,
@@ -186,31 +183,59 @@ pub fn prepare_resume(
     if resume == Resume::Latest && position.batches != Batches::Done {
         return take_batches_apart(tx, name, position, limit.div_ceil(100), now).map(Some);
     }
-    let Some(state) = OPEN.get(position.state) else { return Ok(None) };
-    // By state: by destination they would all have to be sorted for each slice.
-    let open = tx
-        .prepare_cached(
-            "SELECT id, customer_id, hold FROM deliveries
-             WHERE state = ?1 AND id > ?2 AND destination = ?3 AND (hold IS NULL OR hold = 'destination')
-             ORDER BY id LIMIT ?4",
-        )?
-        .query_map(params![state, position.id, name, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, Option<Hold>>(2)?))
-        })?
-        .collect::<Result<Vec<_>, _>>()?;
-    for (id, customer_id, hold) in &open {
+    let open = open_behind(tx, name, position, limit)?;
+    for Open { id, customer_id, state, hold } in &open {
+        let decided = match hold {
+            None => matches!(state, State::Waiting | State::Retrying),
+            Some(hold) => *hold == Hold::Destination,
+        };
+        if !decided {
+            continue;
+        }
         let line = Line { destination: name.to_owned(), customer_id: *customer_id };
         match resume {
             Resume::None => line.finish(tx, *id, State::Discarded, now)?,
             Resume::Latest if is_outdated(tx, *id, &line)? => line.finish(tx, *id, State::Superseded, now)?,
-            Resume::All | Resume::Latest if *hold == Some(Hold::Destination) => line.release(tx, *id, now)?,
+            Resume::All | Resume::Latest if *state == State::Held => line.release(tx, *id, now)?,
             Resume::All | Resume::Latest => {}
         }
     }
-    Ok(Some(match open.last() {
-        Some((id, ..)) => Position { id: *id, ..position },
-        None => Position { state: position.state + 1, id: 0, ..position },
-    }))
+    Ok(match (open.last(), position.customer_id) {
+        (Some(Open { id, customer_id, .. }), _) => Some(Position { customer_id: *customer_id, id: *id, ..position }),
+        (None, None) => Some(Position { customer_id: Some(i64::MIN), id: i64::MIN, ..position }),
+        (None, Some(_)) => None,
+    })
+}
+
+/// A delivery that has not ended.
+struct Open {
+    id: i64,
+    customer_id: Option<i64>,
+    state: State,
+    hold: Option<Hold>,
+}
+
+/// The next open deliveries of a destination, line by line: in the order of the index, so that nothing of
+/// other destinations is looked at and nothing is sorted.
+fn open_behind(tx: &Transaction<'_>, name: &str, position: Position, limit: usize) -> rusqlite::Result<Vec<Open>> {
+    macro_rules! open_of {
+        ($where:literal) => {
+            concat!(
+                "SELECT id, customer_id, state, hold FROM deliveries INDEXED BY deliveries_open
+                 WHERE destination = ?1 AND finished_at IS NULL AND ",
+                $where,
+                " LIMIT ?4"
+            )
+        };
+    }
+    tx.prepare_cached(match position.customer_id {
+        None => open_of!("customer_id IS ?2 AND id > ?3 ORDER BY id"),
+        Some(_) => open_of!("(customer_id, id) > (?2, ?3) ORDER BY customer_id, id"),
+    })?
+    .query_map(params![name, position.customer_id, position.id, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        Ok(Open { id: row.get(0)?, customer_id: row.get(1)?, state: row.get(2)?, hold: row.get(3)? })
+    })?
+    .collect()
 }
 
 /// The next `limit` batches, before the single deliveries are looked at.

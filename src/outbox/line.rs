@@ -53,13 +53,15 @@ impl Line {
         Ok(())
     }
 
-    /// Lets `id`, which was on its way, wait if meanwhile an older one was released before it.
+    /// Lets `id`, which was on its way, wait if meanwhile an older one was released before it, or while another
+    /// of the line is on its way: that was claimed ahead, and comes back or ends.
     pub fn give_way(&self, tx: &Transaction<'_>, id: i64, now: Timestamp) -> rusqlite::Result<()> {
         let stood_aside = tx
             .prepare_cached(
                 "UPDATE deliveries SET due_at = NULL WHERE id = ?3 AND due_at IS NOT NULL AND EXISTS
-                   (SELECT 1 FROM deliveries WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL
-                      AND (hold IS NULL OR hold NOT IN ('baseline', 'consent')) AND id < ?3)",
+                   (SELECT 1 FROM deliveries INDEXED BY deliveries_open
+                     WHERE destination = ?1 AND customer_id = ?2 AND finished_at IS NULL
+                      AND (id < ?3 OR state = 'sending') AND (hold IS NULL OR hold NOT IN ('baseline', 'consent')))",
             )?
             .execute(params![self.destination, self.customer_id, id])?;
         if stood_aside > 0 { self.advance(tx, now) } else { Ok(()) }

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Transaction, params};
 
-use super::{ERASED, Ids, State, batch::dissolve, line::Line};
+use super::{ERASED, Ids, State, about::events_about, batch::dissolve, line::Line};
 use crate::model::Timestamp;
 
 /// What [`withdraw`] did.
@@ -44,8 +44,7 @@ macro_rules! without_quote {
     };
 }
 
-/// Withdraws what is queued about `customers`, and forgets what was sent about them. Reads through
-/// all events: no index leads from a customer to theirs, as each night would pay for it.
+/// Withdraws what is queued about `customers`, and forgets what was sent about them.
 ///
 /// # Errors
 /// Those of SQLite; then the caller's transaction must not be committed.
@@ -82,16 +81,6 @@ pub fn withdraw(tx: &Transaction<'_>, customers: &BTreeSet<i64>, now: Timestamp)
     Ok(done)
 }
 
-/// The seqs of all events about these customers but those that tell of an erasure, which hold ids
-/// alone and have to arrive.
-fn events_about(tx: &Transaction<'_>, customers: &BTreeSet<i64>) -> rusqlite::Result<Vec<i64>> {
-    let mut select = tx.prepare_cached(
-        "SELECT seq FROM outbox WHERE customer_id IN (SELECT value FROM json_each(?1)) AND type <> 'customer/redacted'",
-    )?;
-    let ids = serde_json::to_string(customers).unwrap_or_default(); // numbers: nothing here can fail
-    select.query_map([ids], |row| row.get(0))?.collect()
-}
-
 /// A delivery that holds an event about an erased customer.
 struct Delivery {
     id: i64,
@@ -101,7 +90,7 @@ struct Delivery {
 }
 
 /// The deliveries that any of these events is in, ascending.
-fn with_any(tx: &Transaction<'_>, events: &[i64]) -> rusqlite::Result<Vec<Delivery>> {
+fn with_any(tx: &Transaction<'_>, events: &BTreeSet<i64>) -> rusqlite::Result<Vec<Delivery>> {
     let mut ids = BTreeSet::new();
     // The row of a batch names its last event alone.
     let mut alone = tx.prepare_cached("SELECT id FROM deliveries WHERE seq = ?1 AND events = 1")?;

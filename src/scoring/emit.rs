@@ -117,6 +117,7 @@ fn emit(
     let first = pending.position;
     // Without a destination there is nothing to queue; the events stay readable in the outbox.
     while !settings.routes.is_empty() && pending.position < pending.last {
+        db.ending().check()?;
         match emit_slice(db, settings, pending, clock)? {
             Some(position) => pending.position = position,
             None => break,

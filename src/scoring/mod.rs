@@ -41,7 +41,7 @@ use serde::ser::{SerializeMap, Serializer};
 use crate::{
     clock::Clock,
     config::{Baseline, Config},
-    db::{Database, Readers},
+    db::{Database, Readers, Stopped},
     model::{Timestamp, text_enum},
     outbox::{Disposition, Ids, Route},
 };
@@ -234,6 +234,8 @@ pub fn run(
     };
     let (mut summary, took) = match score(db, settings, request, begun, clock, progress) {
         Ok(scored) => scored,
+        // The next start finds it open, and knows by that why it was not finished.
+        Err(error) if db.ending().has_come() => return Err(error.context(Stopped)),
         Err(error) => {
             let (text, now) = (format!("{error:#}"), clock.now());
             tracing::error!(
@@ -297,12 +299,13 @@ fn score(
 
     progress.begin(Step::Write, comparison.moved);
     let (scheme, clock) = (settings.scheme.clone(), clock.clone());
-    let (changed, lock) = write::alone(db, comparison.changes.len() + lapsed.len(), move |tx| {
+    let writing = Instant::now();
+    let changed = db.writer().write_alone_blocking(move |tx| {
         let at = runs::instant(tx, clock.now())?;
         let header = write::Header { run_id: run.id, baseline, remap: before.remap, held, at };
         Ok(write::write(tx, &header, &scheme, &comparison, &lapsed, &mut Ids::random(at))?)
     })?;
-    let write_ms = millis(lock);
+    let write_ms = millis(writing.elapsed());
     summary.changed = changed;
     summary.score_ms = millis(started.elapsed());
     let took = ScoreTook { run_id: run.id, score_ms: summary.score_ms, rank_ms, write_ms };

@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
 
@@ -37,8 +37,8 @@ struct Inner {
     emitted: Arc<Notify>,
     /// Told when a night's run has ended, well or not.
     over: Arc<Notify>,
-    /// Held by the run that is going on.
-    running: tokio::sync::Mutex<()>,
+    /// Held by the thread of the run that is going on: nobody who waits for it lets go of it by leaving.
+    running: Arc<tokio::sync::Mutex<()>>,
     /// What was last said about the clock, so that it is said once and not every minute.
     suspected: Mutex<Option<ClockSuspect>>,
 }
@@ -51,7 +51,7 @@ impl Night {
     pub fn new(config: &Config, db: Arc<Database>, clock: Clock, emitted: Arc<Notify>) -> anyhow::Result<Self> {
         let settings = Settings::from_config(config)?;
         let schedule = Schedule::new(&config.scoring.cron, config.scoring.timezone)?;
-        let (running, suspected) = (tokio::sync::Mutex::new(()), Mutex::new(None));
+        let (running, suspected) = (Arc::default(), Mutex::new(None));
         let over = Arc::default();
         Ok(Self(Arc::new(Inner { db, settings, schedule, clock, emitted, over, running, suspected })))
     }
@@ -73,11 +73,11 @@ impl Night {
     /// # Errors
     /// [`NotBegun::Busy`] while another run is going on, else as [`run`].
     pub async fn score_now(&self) -> anyhow::Result<Summary> {
-        let _running = self.0.running.try_lock().map_err(|_| NotBegun::Busy)?;
+        let running = self.0.running.clone().try_lock_owned().map_err(|_| NotBegun::Busy)?;
         let inner = self.0.clone();
-        blocking(move || inner.take_up()).await?;
+        let running = blocking(move || inner.take_up().map(|()| running)).await?;
         let as_of = self.0.clock.now();
-        self.run(Request { trigger: Trigger::Manual, slot: None, as_of, missed: 0 }).await
+        self.run(running, Request { trigger: Trigger::Manual, slot: None, as_of, missed: 0 }).await
     }
 
     /// One heartbeat: takes up what a crash or a full disk left of a run, and makes the run that is due, if
@@ -86,15 +86,15 @@ impl Night {
     /// # Errors
     /// As [`run`]; a failed run is tried again by a later heartbeat.
     pub async fn beat(&self) -> anyhow::Result<Option<Summary>> {
-        let Ok(_running) = self.0.running.try_lock() else { return Ok(None) };
+        let Ok(running) = self.0.running.clone().try_lock_owned() else { return Ok(None) };
         let inner = self.0.clone();
-        let request = blocking(move || {
+        let (request, running) = blocking(move || {
             inner.take_up()?;
-            inner.due()
+            Ok((inner.due()?, running))
         })
         .await?;
         match request {
-            Some(request) => Ok(Some(self.run(request).await?)),
+            Some(request) => Ok(Some(self.run(running, request).await?)),
             None => Ok(None),
         }
     }
@@ -105,8 +105,10 @@ impl Night {
     /// # Errors
     /// The heartbeat cannot be started. A run that fails is logged and does not end the watch.
     pub async fn watch(&self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        self.beat_and_log().await;
-
+        if shutdown.run_until_cancelled(self.beat_and_log()).await.is_none() {
+            self.finish().await;
+            return Ok(());
+        }
         let mut scheduler = JobScheduler::new().await.context("cannot start the heartbeat")?;
         let night = self.clone();
         let job = Job::new_async(HEARTBEAT, move |_, _| {
@@ -120,22 +122,31 @@ impl Night {
         if let Err(error) = scheduler.shutdown().await {
             tracing::warn!(%error, "the heartbeat did not stop cleanly");
         }
-        if tokio::time::timeout(FINISH, self.0.running.lock()).await.is_err() {
-            tracing::warn!("stopping while a run is going on; the next start takes it up");
-        }
+        self.finish().await;
         Ok(())
     }
 
+    async fn finish(&self) {
+        if tokio::time::timeout(FINISH, self.0.running.lock()).await.is_err() {
+            tracing::warn!("stopping while a run is going on; the next start takes it up");
+        }
+    }
+
     async fn beat_and_log(&self) {
-        if let Err(error) = self.beat().await {
+        if let Err(error) = self.beat().await
+            && !self.0.db.ending().is_near()
+        {
             tracing::error!(error = format!("{error:#}"), "the night watch will try again");
         }
     }
 
-    /// The caller holds `running`.
-    async fn run(&self, request: Request) -> anyhow::Result<Summary> {
+    async fn run(&self, running: OwnedMutexGuard<()>, request: Request) -> anyhow::Result<Summary> {
         let inner = self.0.clone();
-        let result = blocking(move || run(&inner.db, &inner.settings, request, &inner.clock, &Silent)).await;
+        let result = blocking(move || {
+            let _running = running;
+            run(&inner.db, &inner.settings, request, &inner.clock, &Silent)
+        })
+        .await;
         self.0.emitted.notify_one();
         if request.slot.is_some() {
             self.0.over.notify_one();

@@ -1,8 +1,6 @@
 //! Step 1's one short transaction: only rows that differ, in the order of the table, each change
 //! with its history and its event.
 
-use std::time::{Duration, Instant};
-
 use rusqlite::{CachedStatement, Transaction, params};
 
 use super::{
@@ -13,7 +11,6 @@ use super::{
     statistics::write_moves,
 };
 use crate::{
-    db::Database,
     model::Timestamp,
     outbox::{self, Ids, SegmentChange},
 };
@@ -28,36 +25,6 @@ pub struct Header {
     pub held: bool,
     /// The run's own instant.
     pub at: Timestamp,
-}
-
-/// More changes than this would make the commit copy the write-ahead log into the file while
-/// orders wait for it.
-const LARGE: usize = 500;
-/// SQLite's own: pages in the log beyond which a commit copies them.
-const AUTOCHECKPOINT: u32 = 1000;
-
-/// Runs `job`, which makes so many changes, in a transaction of its own. Returns its result and how
-/// long orders had to wait for it.
-pub fn alone<T: Send + 'static>(
-    db: &Database,
-    changes: usize,
-    job: impl FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
-) -> anyhow::Result<(T, Duration)> {
-    let started = Instant::now();
-    if changes <= LARGE {
-        return Ok((db.writer().write_alone_blocking(job)?, started.elapsed()));
-    }
-    let result = db.writer().write_alone_blocking(move |tx| {
-        tx.pragma_update(None, "wal_autocheckpoint", 0)?;
-        job(tx)
-    });
-    let took = started.elapsed();
-    // On this thread, beside the writer.
-    if let Err(error) = db.readers().checkpoint() {
-        tracing::warn!(error = format!("{error:#}"), "the write-ahead log was not copied; the next commit tries again");
-    }
-    db.writer().write_blocking(|tx| Ok(tx.pragma_update(None, "wal_autocheckpoint", AUTOCHECKPOINT)?))?;
-    Ok((result?, took))
 }
 
 /// Writes scores, history, events and statistics of a run, and stamps it scored. Returns how many

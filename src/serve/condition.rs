@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::db::{Database, touch};
 
-/// While nothing can be written it is tried so often; otherwise only those who write notice.
+/// While nothing can be written it is tried so often; otherwise only those who write notice. As often it is
+/// looked whether there is more to say of that.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Until `shutdown`.
@@ -21,6 +22,7 @@ pub(super) async fn watch(database: Arc<Database>, shutdown: CancellationToken) 
             () = shutdown.cancelled() => return Ok(()),
             () = tokio::time::sleep(AGAIN) => {}
         }
+        condition.remind();
         if condition.trouble().is_some() {
             // Success is what it takes, and it is noted by the writer.
             let _ = database.writer().try_write(|tx| Ok(touch(tx)?)).await;

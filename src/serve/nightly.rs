@@ -48,15 +48,36 @@ impl Nightly {
         }
     }
 
+    /// One after the other until the program is to stop: then the next look, after the next start, makes up
+    /// for it.
     fn tend(&self, now: Timestamp) {
+        if self.database.ending().is_near() {
+            return;
+        }
         let writer = self.database.writer();
         if let Err(error) = writer.write_blocking(|tx| Ok(db::optimize(tx)?)) {
             tracing::warn!(error = format!("{error:#}"), "the database was not optimized");
         }
-        if let Err(error) = self.look_through() {
+        // A copy has new indexes, so it would not show that an old one is damaged.
+        if let Err(error) = db::look_through(self.database.path(), self.database.ending()) {
             self.database.condition().notice(&error);
-            tracing::error!(error = format!("{error:#}"), "the database could not be looked through");
+            if !self.database.ending().is_near() {
+                tracing::error!(error = format!("{error:#}"), "the database could not be looked through");
+            }
         }
+        if self.database.ending().is_near() {
+            return;
+        }
+        self.back_up(now);
+        if !self.litestream
+            && !self.database.ending().is_near()
+            && let Err(error) = self.database.readers().empty_log()
+        {
+            tracing::warn!(error = format!("{error:#}"), "the log was not emptied");
+        }
+    }
+
+    fn back_up(&self, now: Timestamp) {
         match self.backups.make(now) {
             Ok(Some(backup)) => {
                 for violation in &backup.violations {
@@ -65,22 +86,14 @@ impl Nightly {
                 tracing::info!(path = %backup.path.display(), bytes = backup.bytes, "made a verified backup");
             }
             Ok(None) => {}
+            Err(error) if self.database.ending().is_near() => {
+                self.database.condition().notice(&error);
+                tracing::info!("the backup was cut off by the stop; another is made after the next start");
+            }
             Err(error) => {
                 self.database.condition().notice(&error);
                 tracing::error!(error = format!("{error:#}"), "no backup was made; tried again within an hour");
             }
         }
-        if !self.litestream
-            && let Err(error) = self.database.readers().empty_log()
-        {
-            tracing::warn!(error = format!("{error:#}"), "the log was not emptied");
-        }
-    }
-
-    /// Reads the whole file: a copy has new indexes, so it would not show that an old one is damaged.
-    fn look_through(&self) -> anyhow::Result<()> {
-        let connection = self.database.readers().get()?;
-        let faults = db::faults(&connection, db::Depth::Everything)?;
-        if faults.is_empty() { Ok(()) } else { Err(db::Damaged(faults.join("; ")).into()) }
     }
 }

@@ -28,10 +28,11 @@ pub(super) async fn run(database: Arc<Database>, asked: Arc<Notify>, shutdown: C
         match worked {
             Ok(Ok((worked, emptied))) => {
                 log_is_full &= !emptied;
-                let Worked { messages, files, erasures } = &worked;
+                let Worked { messages, orders, files, erasures } = &worked;
                 if worked != Worked::default() {
                     tracing::info!(
                         messages,
+                        orders,
                         files = files.len(),
                         erasures,
                         "worked off requests about customers' data"

@@ -49,9 +49,9 @@ async fn sweep(readers: &Readers, writer: &Writer, now: Timestamp) -> anyhow::Re
             })
             .await?;
         expired = next;
-        if ids.is_empty() {
-            return Ok(forgotten);
+        let Some(ids) = ids else { return Ok(forgotten) };
+        if !ids.is_empty() {
+            forgotten += writer.write(move |tx| Ok(outbox::forget(tx, &ids)?)).await?;
         }
-        forgotten += writer.write(move |tx| Ok(outbox::forget(tx, &ids)?)).await?;
     }
 }

@@ -26,7 +26,7 @@ use self::gate::Gate;
 use crate::{
     clock::Clock,
     config::Config,
-    db::{QueueFull, Writer},
+    db::{Writer, is_said},
     intake::{self, MAX_BODY, Message, Received, Rules, api, signature},
     model::{Source, Timestamp},
     web::{Limits, store, writable::Writable},
@@ -103,9 +103,7 @@ impl Problem {
 
     /// Ours to repair. The details are in the log, not in the answer.
     fn unavailable(error: &anyhow::Error) -> Self {
-        if error.is::<QueueFull>() {
-            tracing::warn!("refused a webhook: too many writes are waiting");
-        } else {
+        if !is_said(error) {
             tracing::error!(error = format!("{error:#}"), "a webhook was not stored");
         }
         Self::not_now("this message was not stored; please send it again")

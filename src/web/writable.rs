@@ -41,11 +41,8 @@ impl Writable {
         {
             return look.result.clone();
         }
-        let result = self.writer.try_write(|tx| Ok(touch(tx)?)).await.map_err(|error| {
-            let error = format!("{error:#}");
-            tracing::error!(error, "the database cannot be written");
-            error
-        });
+        // Why not is in the log: the writer says it once, however often somebody asks.
+        let result = self.writer.try_write(|tx| Ok(touch(tx)?)).await.map_err(|error| format!("{error:#}"));
         *last = Some(Look { at: Instant::now(), result: result.clone() });
         result
     }

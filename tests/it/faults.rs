@@ -5,8 +5,10 @@ mod backup;
 mod damage;
 mod disk;
 mod locks;
+mod log;
 mod network;
 mod restore;
+mod stop;
 mod sweep;
 
 use std::path::Path;

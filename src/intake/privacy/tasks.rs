@@ -12,15 +12,20 @@ use super::{
 use crate::{
     db::{Readers, Writer},
     intake::uploads,
-    ledger::{Cluster, Who, find_persons},
+    ledger::{self, Cluster, Erased, Who, find_persons},
     model::Timestamp,
 };
+
+/// Orders looked at before it is asked whether to stop.
+const ORDERS: i64 = 100_000;
 
 /// What [`work_off`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Worked {
     /// Messages out of which a person was taken.
     pub messages: usize,
+    /// Orders of others out of which a person's e-mail was taken.
+    pub orders: usize,
     /// Files that answer requests for data.
     pub files: Vec<PathBuf>,
     /// Erasures whose search came to its end.
@@ -39,12 +44,13 @@ struct Task {
 
 /// Searches a first slice of the inbox at once; notes the rest as a task. Returns how many messages
 /// were scrubbed and whether there is a rest.
-pub(super) fn begin_erasure(tx: &Transaction<'_>, person: &Cluster, now: Timestamp) -> rusqlite::Result<(usize, bool)> {
+pub(super) fn begin_erasure(tx: &Transaction<'_>, erased: &Erased, now: Timestamp) -> rusqlite::Result<(usize, bool)> {
+    let person = &erased.person;
     let last = newest(tx)?;
     let slice = Search::new(person).slice(tx, 0, last)?;
     scrub(tx, &slice.hits)?;
     let has_files = uploads::forget_in_reports(tx, &person.emails)?;
-    let goes_on = has_files || slice.position.is_some_and(|position| position < last);
+    let goes_on = has_files || erased.has_more_orders || slice.position.is_some_and(|position| position < last);
     if goes_on {
         insert(tx, "erase", person, slice.position.unwrap_or(last), last, None, now)?;
     }
@@ -111,12 +117,37 @@ pub fn work_off(readers: &Readers, writer: &Writer, folder: &Path, stop: &dyn Fn
             worked.files.push(path);
         } else {
             uploads::forget_in_files(&*readers.get()?, folder, &task.person.emails)?;
+            let Some(orders) = search_orders(readers, writer, &task.person, stop)? else { break };
             let (messages, ended) = search_on(readers, writer, &task, stop)?;
+            worked.orders += orders;
             worked.messages += messages;
             worked.erasures += usize::from(ended);
         }
     }
     Ok(worked)
+}
+
+/// Takes the person's e-mails out of orders of others, looking while others write. It keeps no place: one that was
+/// cut off begins again, and that takes seconds. Returns how many there were; `None`: it was told to stop.
+fn search_orders(
+    readers: &Readers,
+    writer: &Writer,
+    person: &Cluster,
+    stop: &dyn Fn() -> bool,
+) -> anyhow::Result<Option<usize>> {
+    let last = ledger::newest_order(&*readers.get()?)?;
+    let (mut first, mut blanked) = (0, 0);
+    while first <= last && !person.emails.is_empty() {
+        let found = ledger::orders_with(&*readers.get()?, &person.emails, (first, first + ORDERS - 1))?;
+        if !found.is_empty() {
+            blanked += writer.write_blocking(move |tx| Ok(ledger::blank(tx, &found)?))?;
+        }
+        first += ORDERS;
+        if first <= last && stop() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(blanked))
 }
 
 /// Looks while others write, writes what it found. Returns in how many messages that was, and whether

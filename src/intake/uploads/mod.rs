@@ -20,6 +20,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -122,9 +123,16 @@ impl Uploads {
         Ok(())
     }
 
-    /// Makes an import that runs stop soon; it can go on after the next start.
-    pub fn stop(&self) {
+    /// Makes an import that runs stop, and waits until what became of it is stored, up to `patience`. It can go
+    /// on after the next start.
+    pub async fn stop(&self, patience: Duration) {
         self.0.stop.store(true, Ordering::Relaxed);
+        let stopped = async {
+            while self.0.running().is_some() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, stopped).await; // the next start says that it was stopped
     }
 
     /// The largest file that is taken, in bytes.

@@ -209,7 +209,7 @@ fn absent(connection: &Connection, id: i64) -> rusqlite::Result<Option<String>> 
 pub struct Erased {
     /// All that were this person.
     customers: Vec<String>,
-    /// Orders that named them.
+    /// Orders that named them, so far: other people's of a large shop are searched after the answer.
     orders: usize,
     /// Deliveries that are never sent.
     cancelled: usize,

@@ -12,7 +12,7 @@ use utoipa::{
     openapi::{Content, RefOr, ResponseBuilder, response},
 };
 
-use crate::{config::Scope, web::error::PageError};
+use crate::{config::Scope, db::is_said, web::error::PageError};
 
 /// The media type of all errors.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -98,7 +98,9 @@ impl Problem {
 
     /// Nothing was stored; the same request may be sent again.
     pub fn unavailable(error: &anyhow::Error) -> Self {
-        tracing::error!(error = format!("{error:#}"), "a request to the API changed nothing");
+        if !is_said(error) {
+            tracing::error!(error = format!("{error:#}"), "a request to the API changed nothing");
+        }
         Self::not_now("nothing was stored; please send it again")
     }
 

@@ -11,13 +11,11 @@ use super::{
 };
 use crate::{
     model::{Money, OrderStatus, Timestamp},
-    outbox::evt_id,
+    outbox::{EventRange, event_in, evt_id, first_in},
 };
 
 /// Entries on a page.
 const PAGE: usize = 50;
-/// Events of a run that are looked through one by one when they are not in customer order.
-const UNORDERED: i64 = 5_000;
 
 /// Newest first; older entries lie before `next`.
 pub struct Timeline {
@@ -62,7 +60,7 @@ pub fn load(
         .into_iter()
         .map(|(mut entry, event)| {
             let seq = match event {
-                Some(Event::Within(range)) => event_of(connection, customer, range)?,
+                Some(Event::Within(range)) => event_in(connection, customer, range)?,
                 Some(Event::At(seq)) => Some(seq),
                 None => None,
             };
@@ -73,13 +71,6 @@ pub fn load(
         })
         .collect::<rusqlite::Result<_>>()?;
     Ok(Timeline { entries, next })
-}
-
-/// The range of `outbox` that the event of a change is in; a run's other events stand after it.
-#[derive(Clone, Copy)]
-struct EventRange {
-    first: i64,
-    last: i64,
 }
 
 /// The event that told of an entry.
@@ -276,7 +267,7 @@ fn events(
     let mut lapsed =
         connection.prepare_cached("SELECT at, lapsed_days FROM outbox WHERE seq = ?1 AND (at, seq) < (?2, ?3)")?;
     for range in lapses {
-        let Some(seq) = in_order(connection, customer, range)? else { continue };
+        let Some(seq) = first_in(connection, customer, range)? else { continue };
         let told: Option<(Timestamp, i64)> =
             lapsed.query_row((seq, bound.0, bound.1), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         found.extend(told.map(|(at, days)| (seq, at, format!("No order for {}", words::counted(days, "day", "days")))));
@@ -329,40 +320,6 @@ fn tell(app: &App, connection: &Connection, entry: &mut Entry, seq: i64, now: Ti
         })?
         .collect::<rusqlite::Result<_>>()?;
     Ok(())
-}
-
-/// The event of a customer in a run, also where events are not in order.
-fn event_of(connection: &Connection, customer: i64, range: EventRange) -> rusqlite::Result<Option<i64>> {
-    let found = in_order(connection, customer, range)?;
-    if found.is_some() || range.last - range.first >= UNORDERED {
-        return Ok(found);
-    }
-    connection
-        .prepare_cached(
-            "SELECT seq FROM outbox WHERE seq >= ?1 AND seq <= ?2 AND customer_id = ?3 ORDER BY seq LIMIT 1",
-        )?
-        .query_row((range.first, range.last, customer), |row| row.get(0))
-        .optional()
-}
-
-/// The event of a customer in a run. `outbox` has no index on customers, because every changed
-/// customer would pay for it every night; scoring writes a run's events in customer order, so that
-/// twenty lookups find one among a million.
-fn in_order(connection: &Connection, customer: i64, range: EventRange) -> rusqlite::Result<Option<i64>> {
-    let mut at_or_after = connection
-        .prepare_cached("SELECT seq, customer_id FROM outbox WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq LIMIT 1")?;
-    let (mut low, mut high) = (range.first, range.last);
-    while low <= high {
-        let middle = low + (high - low) / 2;
-        let found: Option<(i64, Option<i64>)> =
-            at_or_after.query_row((middle, high), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        match found {
-            Some((seq, Some(id))) if id == customer => return Ok(Some(seq)),
-            Some((seq, Some(id))) if id < customer => low = seq + 1,
-            _ => high = middle - 1,
-        }
-    }
-    Ok(None)
 }
 
 fn cause_words(cause: &str) -> Option<&'static str> {

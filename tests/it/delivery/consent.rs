@@ -13,7 +13,10 @@ use super::{
     fixture::{Shop, until},
     tools::targets,
 };
-use crate::support::receiver::{Answer, Receiver};
+use crate::support::{
+    folder::ONCE,
+    receiver::{Answer, Receiver},
+};
 
 const NO: &str = "the customer has not agreed to e-mail marketing";
 const HOUR: Duration = Duration::from_secs(3600);
@@ -48,6 +51,35 @@ async fn only_who_agreed_and_has_an_address_is_told_of() {
     let body = String::from_utf8(tool.received()[0].body.clone()).unwrap();
     assert!(body.contains("customer1@example.com") && !body.contains("subscribed"), "{body}");
     assert_eq!(tool.received().len(), 1);
+}
+
+/// A first run may be held for everybody: what waits for a consent is looked for among all of that.
+#[tokio::test]
+async fn what_is_held_for_other_reasons_is_looked_through_in_slices() {
+    let tool = Receiver::start().await;
+    let shop = silent(&tool);
+    shop.dir.except(&[ONCE]);
+    shop.moves(&[1], "champion");
+    shop.write(|tx| {
+        Ok(tx.execute(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
+             INSERT INTO deliveries (message_id, destination, seq, customer_id, run_id, state, hold, created_at)
+             SELECT randomblob(16), 'tool', 1, 1, 1, 'held', 'baseline', 1 FROM n",
+            [],
+        )?)
+    });
+    shop.moves(&[2], "champion");
+    shop.says_consent([1, 2], Some("subscribed"));
+    let review = |after: i64| {
+        let (routes, now) = (Route::from_config(&shop.config).unwrap(), shop.now());
+        shop.write(move |tx| Ok(outbox::review_consent(tx, &routes, after, 1000, now)?))
+    };
+    let ends = || {
+        let states = shop.states();
+        (states[0], states[states.len() - 1])
+    };
+    assert_eq!((review(0), ends()), (Some(10_000), ("waiting", "held")));
+    assert_eq!((review(10_000), ends()), (None, ("waiting", "waiting")));
 }
 
 #[tokio::test]

@@ -309,9 +309,13 @@ pub fn lapses(tx: &Transaction<'_>, customers: &[i64], now: Timestamp) -> (i64, 
         [now],
     )
     .unwrap();
+    let run = tx.last_insert_rowid();
     let lapses = customers.iter().map(|id| Lapse { customer_id: *id, days: 30 });
-    let range = outbox::enqueue_lapsed(tx, tx.last_insert_rowid(), now, &mut Ids::random(now), lapses).unwrap();
-    range.map(|(first, last)| (first - 1, last)).unwrap()
+    let range = outbox::enqueue_lapsed(tx, run, now, &mut Ids::random(now), lapses).unwrap();
+    let (first, last) = range.unwrap();
+    let noted = "UPDATE runs SET scored_at = started_at, first_seq = ?2, last_seq = ?3 WHERE id = ?1";
+    tx.execute(noted, params![run, first, last]).unwrap();
+    (first - 1, last)
 }
 
 fn changes(
@@ -327,7 +331,16 @@ fn changes(
     )?;
     let changes =
         customers.iter().map(|id| SegmentChange { customer_id: *id, old, new: Some(new), cause, rfm: Some([5, 4, 3]) });
-    let range = outbox::enqueue(tx, tx.last_insert_rowid(), now, &mut Ids::random(now), changes)?;
-    let (first, last) = range.expect("somebody moved");
+    let run = tx.last_insert_rowid();
+    let (first, last) = outbox::enqueue(tx, run, now, &mut Ids::random(now), changes)?.expect("somebody moved");
+    tx.execute(
+        "UPDATE runs SET scored_at = started_at, first_seq = ?2, last_seq = ?3, changed = ?3 - ?2 + 1 WHERE id = ?1",
+        params![run, first, last],
+    )?;
+    tx.execute(
+        "INSERT INTO history (customer_id, run_id, r, f, m, segment, moved)
+         SELECT customer_id, run_id, r, f, m, new_segment, 1 FROM outbox WHERE run_id = ?1",
+        [run],
+    )?;
     Ok((first - 1, last))
 }

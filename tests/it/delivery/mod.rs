@@ -1,6 +1,7 @@
 //! From a changed segment to the email tool: the queue, the requests, and the loop between them.
 
 mod batches;
+mod between;
 mod consent;
 mod faults;
 pub mod fixture;

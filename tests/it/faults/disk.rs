@@ -13,6 +13,7 @@ use quintile::db::Database;
 use super::{NOWHERE, count, get, post};
 use crate::support::{
     folder::{Folder, violations},
+    http,
     merchant::{Merchant, score_and_wait},
     process::{QUINTILE, Server, eventually, quintile, run},
     receiver::{Answer, Receiver},
@@ -70,6 +71,31 @@ async fn a_full_disk_stops_what_writes_and_nothing_else_and_heals_by_itself() {
         assert!(server.terminate().success());
         merchant.run(&["check", "--deep"]);
     });
+}
+
+#[test]
+fn a_full_disk_is_said_once_and_then_counted() {
+    let merchant = Merchant::new(NOWHERE);
+    let server = server_to_be_limited(&merchant);
+    assert_eq!(post(&server, 1).status, 200);
+    limit(&server, "1");
+    for number in 2..22 {
+        assert_eq!(post(&server, number).status, 503);
+        assert_eq!(http::get(&format!("{}/healthz", server.webhooks)).unwrap().status, 503);
+    }
+    eventually("the first line", || server.said().contains("the database cannot be written").then_some(()));
+    let said = server.said();
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains("ERROR")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("the database cannot be written"), "{said}");
+    assert!(lines[0].contains("the disk is full"), "it says why: {said}");
+
+    limit(&server, "unlimited");
+    eventually("a stored order", || (post(&server, 22).status == 200).then_some(()));
+    let healed = eventually("the end of it", || {
+        server.said().lines().find(|line| line.contains("the database can be written again")).map(str::to_owned)
+    });
+    let refused: u64 = healed.split("refused=").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    assert!(refused >= 19, "the first was said at once: {healed}");
 }
 
 fn everything_waits(server: &Server) {

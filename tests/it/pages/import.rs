@@ -440,7 +440,7 @@ async fn an_import_that_is_stopped_can_go_on() {
     let (status, _) = ask(&shop.router(), post_form(Body::from(form("a.csv", file.as_bytes())), None)).await;
     assert_eq!(status, StatusCode::SEE_OTHER);
     let stopping = shop.uploads();
-    stopping.stop();
+    stopping.stop(Duration::ZERO).await;
     stopping.start(1, Action::Import).await.unwrap();
     wait_for(&shop, 1, "interrupted").await;
     assert!(shop.value::<String>("SELECT reason FROM imports").contains("Go on with it: nothing is stored twice"));

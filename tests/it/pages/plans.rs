@@ -76,13 +76,6 @@ const GROWING: &[(&str, &str, &str)] = &[
         "SELECT min(created_at) FROM deliveries",
         "what is tried again: a destination that fails is hardly tried",
     ),
-    ("/customers/", "UPDATE orders SET email = NULL", "an erasure looks everywhere"),
-    ("/customers/", "SELECT seq FROM outbox WHERE customer_id IN", "an erasure looks everywhere"),
-    (
-        "/resume",
-        "AND (hold IS NULL OR hold = 'destination')",
-        "what is held for a destination is walked over for another",
-    ),
     ("/api/v1/deliveries/retry", "SELECT coalesce(sum(n), 0)", "a program is told the exact number"),
 ];
 /// Statements that begin at an end of a table and stop at once.

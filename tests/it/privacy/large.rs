@@ -56,6 +56,33 @@ async fn it_is_searched_to_its_end_also_after_a_crash() {
     assert_eq!(work(&shop.database).await, Worked::default());
 }
 
+/// No index leads from an e-mail to the orders of somebody else.
+#[tokio::test]
+async fn orders_of_others_with_the_e_mail_are_looked_for_while_orders_come_in() {
+    let shop = shop_with(0).await;
+    let others = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250000)
+                  INSERT INTO orders (source, source_id, customer_ref, email, email_key, status, currency, gross, net, counted, origin, received_at)
+                  SELECT 'shopify', 'x' || i, '9', iif(i % 100000 = 7, ?1, 'c@example.com'), iif(i % 100000 = 7, ?1, 'c@example.com'),
+                    'paid', 'EUR', 1, 1, 0, 'webhook', 1 FROM n";
+    shop.database.writer().write(move |tx| Ok(tx.execute(others, [ANNA])?)).await.unwrap();
+    let count = format!("SELECT count(*) FROM orders WHERE email = '{ANNA}' OR email_key = '{ANNA}'");
+    shop.tell("customers/redact", &redact(Some(7001), Some(ANNA), None)).await;
+    assert_eq!(shop.row(&count), "3", "her own is blank at once");
+
+    // Killed in the middle, or told to stop there.
+    let (readers, writer) = (shop.database.readers().clone(), shop.database.writer().clone());
+    let folder = shop.config.database.path.parent().unwrap().to_owned();
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let stop = move || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= 1;
+    tokio::task::spawn_blocking(move || work_off(&readers, &writer, &folder, &stop)).await.unwrap().unwrap();
+    assert_eq!(shop.row(&count), "2");
+    let worked = work(&shop.database).await;
+    assert_eq!((worked.orders, worked.erasures), (2, 1));
+    assert!(shop.database.readers().empty_log().unwrap());
+    assert!(!files_hold(&shop.config.database.path, ANNA));
+    assert_eq!(shop.row("SELECT count(*) FROM privacy_tasks"), "0");
+}
+
 #[tokio::test]
 async fn it_stops_when_told_and_goes_on_later() {
     let shop = shop_with(4500).await;

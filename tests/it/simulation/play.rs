@@ -256,9 +256,9 @@ impl World {
     fn forget(&mut self) -> anyhow::Result<()> {
         let (now, mut expired) = (self.now(), Expired::default());
         loop {
-            let ids = expired.next(&*self.reader()?, now, 7)?;
+            let Some(ids) = expired.next(&*self.reader()?, now, 7)? else { return self.check_forgotten(now) };
             if ids.is_empty() {
-                return self.check_forgotten(now);
+                continue;
             }
             let forgotten = self.write(move |tx| Ok(outbox::forget(tx, &ids)?));
             let Outcome::Done(_) = self.excuse("forgetting", forgotten)? else { return Ok(()) };

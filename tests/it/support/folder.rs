@@ -37,10 +37,11 @@ pub const HISTORY: &str = "not true: the scores in force are the last ones of th
 /// Deliveries that a fixture queued without their turn.
 pub const TURN: &str = "not true: of a customer's open deliveries to a destination one alone is due or sent";
 /// Runs that a fixture wrote with made-up numbers.
-pub const RUNS: [&str; 5] = [
+pub const RUNS: [&str; 6] = [
     "not true: a run scored everyone or nobody",
     "not true: what a run changed, its history and its events are the same",
     "not true: a run's events are those from its first to its last",
+    "not true: a run's events of one type are in the order of its customers",
     "not true: a run is emitted when its last event is",
     "not true: a delivery comes after its run got there",
 ];

@@ -88,6 +88,14 @@ impl Shop {
         shop
     }
 
+    /// The program restarted: the same file, opened again.
+    pub fn reopened(self) -> Self {
+        let Self { db, settings, clock, now, path, folder } = self;
+        drop(db);
+        let db = Arc::new(Database::open(&path, "test").unwrap());
+        Self { db, settings, clock, now, path, folder }
+    }
+
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }

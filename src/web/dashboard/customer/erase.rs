@@ -111,7 +111,7 @@ fn report(app: &App, id: i64, forgotten: &Forgotten) -> String {
         ),
     ];
     if forgotten.goes_on {
-        said.push("Older messages of the shop are being searched.".to_owned());
+        said.push("Older messages of the shop and other people's orders are being searched.".to_owned());
     }
     let (told, by_hand) = (names(true), names(false));
     if !told.is_empty() {
