@@ -36,8 +36,8 @@ const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; f
 /// Middleware around every route: checks, the page or the document behind an error, and the security
 /// headers.
 pub async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
-    let audience = Audience::of(request.method(), &path);
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let audience = Audience::of(&method, &path);
     let now = app.clock.now();
     let admitted = check(&app.config, request.uri(), request.headers())
         .map_err(Refused::Error)
@@ -69,7 +69,7 @@ pub async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next
                 Problem::no_such_address().into_response()
             }
             Audience::Programs(_) | Audience::Probe => Problem::from(&*error).into_response(),
-            Audience::SignIn | Audience::People => view::error_page(&app, &error, inside, &path).await,
+            Audience::SignIn | Audience::People => view::error_page(&app, &error, inside, (&method, &path)).await,
         };
         if let Some(allow) = allow {
             response.headers_mut().insert(header::ALLOW, allow);

@@ -21,6 +21,7 @@ use super::{
     words,
 };
 use crate::{
+    db,
     model::Timestamp,
     scoring::{
         clock_suspect,
@@ -234,9 +235,28 @@ fn section(path: &str) -> Option<[&'static str; 3]> {
     SECTIONS.into_iter().find(|[_, address, _]| address[1..] == *first)
 }
 
+/// What a form is told that changed nothing because nothing can be stored.
+fn not_stored(app: &App, method: &Method, error: &PageError) -> Option<PageError> {
+    let PageError::Internal(error) = error else { return None };
+    let is_full = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
+    };
+    if method.is_safe() || !(db::is_said(error) || error.chain().any(is_full)) {
+        return None;
+    }
+    let reason = app.writer.condition().trouble();
+    let reason = reason.unwrap_or_else(|| "too much is being written, or the disk is full".to_owned());
+    Some(PageError::Unavailable(format!(
+        "Nothing was done, because nothing can be stored: {} Go back and press the button again once that is over.",
+        words::sentence(&reason)
+    )))
+}
+
 /// The page behind an error at the address `path`. Failures of ours are logged here, and only here.
 /// `inside`: for somebody who may look at the other pages.
-pub async fn error_page(app: &Arc<App>, error: &PageError, inside: bool, path: &str) -> Response {
+pub async fn error_page(app: &Arc<App>, error: &PageError, inside: bool, (method, path): (&Method, &str)) -> Response {
+    let not_stored = not_stored(app, method, error);
+    let error = not_stored.as_ref().unwrap_or(error);
     let status = error.status();
     let section = section(path).filter(|_| inside);
     let mut chrome = Chrome::bare(app, inside);

@@ -107,6 +107,13 @@ fn everything_waits(server: &Server) {
         assert_eq!(page.status, 200, "{path}");
         assert!(page.body.contains("Nothing can be stored"), "{path}");
     }
+    for form in ["/runs", "/customers/1/erase", "/destinations/my-tool/pause"] {
+        let headers = [("origin", server.dashboard.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+        let told = http::post(&format!("{}{form}", server.dashboard), &headers, b"confirm=1").unwrap();
+        assert_eq!(told.status, 503, "{form}: {}", told.body);
+        assert!(told.body.contains("Nothing can be stored") && !told.body.contains("Score now</button>"), "{form}");
+        assert!(told.body.contains("again once that is over"), "{form}: {}", told.body);
+    }
     let ready = get(server, "/readyz");
     assert_eq!(ready.status, 503);
     assert!(ready.body.contains("unavailable"), "{}", ready.body);
