@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use quintile::{
-    delivery::retry::{self, Judgement},
+    delivery::retry::{self, Judgement, Reply},
     model::Timestamp,
     outbox::{self, Claim, Claims, Effect, Gate, Ids, Places, Settlement, Shop, Verdict},
 };
@@ -261,6 +261,10 @@ impl World {
             let steady = Claim { message_id: steady_id(claim.delivery_id), ..claim.clone() };
             let Judgement { verdict, effect } = retry::conclude(&reply, &steady, stopped, now);
             (settlement.verdict, settlement.effect) = (verdict, effect);
+            settlement.status = match &reply {
+                Reply::Answer(answer) => Some(answer.status),
+                Reply::Failure(_) => None,
+            };
             settlement.error = retry::explain(&reply, verdict);
             if verdict != Verdict::Delivered {
                 break;
