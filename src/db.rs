@@ -25,6 +25,8 @@ use anyhow::{Context, bail};
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
+use crate::bug::Stopped;
+
 pub use backup::{Backup, Contents, Depth, PARTIAL, back_up, faults, make_private_folder, sync_folder_of, verify};
 pub use condition::{Condition, Damaged, tells_of_damage};
 pub use key::{make_private_key, private_key};
@@ -254,6 +256,7 @@ impl Readers {
             read(&snapshot)
         })
         .await
+        .map_err(Stopped::from)
         .context("a read was interrupted")?;
         if let Err(error) = &result {
             self.condition.notice(error);
