@@ -135,6 +135,15 @@ impl World {
             What::DiskFull { pages } => self.fill_disk(Some(pages))?,
             What::DiskFails { commits } => self.disk.light(commits),
             What::DiskFree => self.fill_disk(None)?,
+            What::Lose { count } if self.pulls.is_some() => self.store.lose(count, dice),
+            What::Lose { .. } => {} // then nobody makes up for it
+            What::Pull { full } => self.pull(full)?,
+            What::ApiAnswers { count } => self.api_answers(count, dice)?,
+            What::ApiMood { mood } => {
+                if let Some(pulls) = &mut self.pulls {
+                    pulls.api.mood = mood;
+                }
+            }
         }
         Ok(())
     }
@@ -277,6 +286,7 @@ impl World {
             self.arrives(message)?;
         }
         self.read_again()?;
+        self.pull_everything(dice)?;
         // What the tools said before is recorded before the merchant resumes them.
         self.answer(usize::MAX, dice)?;
         self.turn(0)?;
