@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
     Fine,
-    /// One of four answers is another.
+    /// One of three answers is another.
     Moody,
     /// None is of use.
     Down,
@@ -79,7 +79,7 @@ impl Api {
         }
         match self.mood {
             Mood::Fine => return false,
-            Mood::Moody if dice.u32(..4) > 0 => return false,
+            Mood::Moody if dice.u32(..3) > 0 => return false,
             Mood::Moody => {}
             Mood::Down => {
                 shop.faults.push_back(Fault::Status(503, None));

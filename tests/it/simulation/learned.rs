@@ -71,7 +71,8 @@ impl World {
 
     fn learn_customers(&mut self) -> anyhow::Result<()> {
         let rows = self.rows(
-            "SELECT CAST(external_id AS INTEGER), email_key, redacted_at IS NOT NULL, consent, consent_version
+            "SELECT CAST(external_id AS INTEGER), email_key, redacted_at IS NOT NULL, consent, consent_version,
+                    deleted_at IS NOT NULL
                FROM customers WHERE source = 'shopify' AND external_id IS NOT NULL",
             |row| {
                 Ok((
@@ -80,11 +81,15 @@ impl World {
                     row.get::<_, bool>(2)?,
                     row.get::<_, Option<String>>(3)?,
                     row.get::<_, Option<i64>>(4)?,
+                    row.get::<_, bool>(5)?,
                 ))
             },
         )?;
-        for (id, email, erased, consent, version) in rows {
+        for (id, email, erased, consent, version, gone) in rows {
             let customer = Buyer::Known(Source::Shopify, id);
+            if gone && self.oracle.is_gone(customer) {
+                ensure!(!self.store.accounts.contains_key(&id), "customer {id} was taken for deleted");
+            }
             if let Some(email) = &email {
                 ensure!(*email == customer.email(), "customer {id} has the e-mail {email}");
             }

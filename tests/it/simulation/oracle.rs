@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Dates later than the machine's clock by more than this cannot be true.
-pub const AHEAD: i64 = 2 * Timestamp::DAY;
+const AHEAD: i64 = 2 * Timestamp::DAY;
 /// A first order placed longer ago is no news.
 const NEWS: i64 = 3 * Timestamp::DAY;
 
@@ -56,6 +56,8 @@ pub struct Oracle {
     /// When a customer said last whether they agree to e-mails, and what.
     consents: BTreeMap<Buyer, (i64, &'static str)>,
     erased: BTreeSet<Buyer>,
+    /// Customers whom the shop does not list any more, as far as is known.
+    gone: BTreeSet<Buyer>,
     greeted: BTreeSet<Buyer>,
     segments: BTreeMap<Buyer, String>,
     /// As-of of the latest run that could change customers.
@@ -152,6 +154,10 @@ impl Oracle {
         self.orders.get(&id)
     }
 
+    pub fn knows_orders(&self) -> bool {
+        !self.orders.is_empty()
+    }
+
     pub fn is_historical(&self, id: OrderId) -> bool {
         self.historical.contains(&id)
     }
@@ -166,6 +172,11 @@ impl Oracle {
         if with_email {
             self.reachable.insert(customer);
         }
+    }
+
+    /// The API does not know a customer any more; whether that is news.
+    pub fn is_gone(&mut self, customer: Buyer) -> bool {
+        self.gone.insert(customer)
     }
 
     /// When a customer last said whether they agree to e-mails, as far as is known.
@@ -255,7 +266,8 @@ impl Oracle {
         let before_noon = |order: &Order| (order.net(), noon().millis() - order.placed_at);
         let orders_of = |customer: &Buyer| {
             let own = self.orders.values().filter(|order| self.owner(order.buyer) == *customer);
-            if self.erased.contains(customer) { Vec::new() } else { own.map(before_noon).collect() }
+            let is_unknown = self.erased.contains(customer) || self.gone.contains(customer);
+            if is_unknown { Vec::new() } else { own.map(before_noon).collect() }
         };
         let shop: Vec<_> = customers.iter().map(orders_of).collect();
         let way =

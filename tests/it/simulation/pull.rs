@@ -20,7 +20,6 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
     api::Api,
-    oracle::AHEAD,
     world::{Outcome, World},
 };
 use crate::{
@@ -195,12 +194,9 @@ impl World {
         let living = || began.orders.iter().filter(|(_, order)| !order.deleted);
         // Before the oldest of its list the shop says nothing of what is gone.
         let oldest = living().filter_map(|(id, _)| listed(*id)).map(|order| order.placed_at).min();
-        // What was changed by then may be told in a later state, which a clock that is behind refuses.
-        let believed = |id: u64| {
-            let latest = self.store.orders.get(&(Source::Shopify, id)).map(|order| order.updated_at);
-            latest.is_some_and(|latest| latest <= until + AHEAD)
-        };
-        for (id, order) in began.orders.iter().filter(|(id, order)| order.updated_at <= until && believed(*id)) {
+        // Of what has changed since, the next pull tells.
+        let is_same = |id: u64, order: &Order| self.store.orders.get(&(Source::Shopify, id)) == Some(order);
+        for (id, order) in began.orders.iter().filter(|(id, order)| order.updated_at <= until && is_same(*id, order)) {
             let known = self.oracle.order((Source::Shopify, *id));
             let is_known = match known {
                 _ if order.deleted && !entry.swept => true,

@@ -108,6 +108,11 @@ pub enum What {
     ApiAnswers {
         count: usize,
     },
+    /// And meanwhile the program is killed, after so many more commits.
+    ApiCrash {
+        count: usize,
+        commits: i64,
+    },
     ApiMood {
         mood: api::Mood,
     },
@@ -126,7 +131,7 @@ pub fn any<T: Copy>(dice: &mut fastrand::Rng, of: &[T]) -> T {
 
 fn what(dice: &mut fastrand::Rng) -> What {
     let tool = dice.usize(..TOOLS);
-    match dice.u32(..115) {
+    match dice.u32(..123) {
         0..14 => What::Business { times: dice.usize(1..6) },
         14..26 => What::Arrive { count: dice.usize(1..8) },
         26..29 => What::Burst { count: dice.usize(2..7) },
@@ -158,9 +163,10 @@ fn what(dice: &mut fastrand::Rng) -> What {
         97 => What::DiskFull { pages: dice.i64(0..4) },
         98 => What::DiskFails { commits: dice.i64(0..6) },
         99 => What::DiskFree,
-        100..103 => What::Lose { count: dice.usize(1..4) },
-        103..107 => What::Pull { full: dice.u32(..8) == 0 },
-        107..114 => What::ApiAnswers { count: dice.usize(1..10) },
+        100..105 => What::Lose { count: dice.usize(1..6) },
+        105..110 => What::Pull { full: dice.u32(..8) == 0 },
+        110..118 => What::ApiAnswers { count: dice.usize(1..24) },
+        118..120 => What::ApiCrash { count: dice.usize(1..16), commits: dice.i64(0..12) },
         _ => What::ApiMood { mood: api::Mood::any(dice) },
     }
 }

@@ -538,7 +538,7 @@ async fn download(State(shared): State<Shared>, Path((number, serial)): Path<(u6
     let operation = &shop.operations[&format!("gid://shopify/BulkOperation/{number}")];
     assert_eq!(serial, operation.fresh, "an old address was used");
     let lines = match operation.ending {
-        Ending::Partial(lines) => &operation.lines[..lines],
+        Ending::Partial(lines) => &operation.lines[..lines.min(operation.lines.len())],
         _ => &operation.lines[..],
     };
     let mut file: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
