@@ -21,7 +21,7 @@ pub mod signing;
 mod tree;
 mod values;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -310,8 +310,9 @@ pub enum UnknownConsent {
     Send,
 }
 
-/// `[[destination]]`: where changes go.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+/// `[[destination]]`: where changes go. Its `Debug` shows what it is called and no more: addresses,
+/// headers, variables and templates may hold keys.
+#[derive(Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Destination {
     /// Unique; names the destination in the queue, so renaming starts a new one.
@@ -359,8 +360,8 @@ pub struct Destination {
     pub secrets: BTreeMap<String, Secret>,
 }
 
-/// `[[destination.request]]`: one HTTP request, all of it templates.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+/// `[[destination.request]]`: one HTTP request, all of it templates. Any of it may hold a key.
+#[derive(Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Request {
     pub method: String,
@@ -372,6 +373,18 @@ pub struct Request {
     pub form: BTreeMap<String, String>,
     /// An expression; when it is false the request is passed over. Empty: always.
     pub when: String,
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Destination").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("method", &self.method).finish_non_exhaustive()
+    }
 }
 
 impl Default for Shop {

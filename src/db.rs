@@ -282,6 +282,7 @@ impl Readers {
             read(&snapshot)
         })
         .await
+        .map_err(crate::bug::NoResult::from)
         .context("a read was interrupted")?;
         if let Err(error) = &result {
             self.condition.notice(error);

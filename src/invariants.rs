@@ -147,6 +147,68 @@ const INVARIANTS: &[Invariant] = &[
                 OR (state = 'held') <> (hold IS NOT NULL AND finished_at IS NULL)",
     },
     Invariant {
+        says: "what is finished is neither due nor claimed",
+        broken_by: "
+            SELECT format('delivery %d is %s', id, state) FROM deliveries
+             WHERE finished_at IS NOT NULL AND (due_at IS NOT NULL OR claim IS NOT NULL)",
+    },
+    Invariant {
+        // An attempt that was answered 2xx and has no error is one that the tool took; whoever sends it once
+        // more does so in another message. Of a delivery with spared attempts it is not known: one of
+        // several requests may have been taken, and the next one was not made.
+        says: "what was taken stays delivered, and is not tried again",
+        broken_by: "
+            SELECT format('delivery %d is %s after %d attempts, and number %d was taken', id, state, attempts, number)
+              FROM attempts JOIN deliveries ON id = delivery_id
+             WHERE error IS NULL AND status BETWEEN 200 AND 299 AND spared = 0
+               AND (state <> 'delivered' OR number <> attempts)",
+    },
+    Invariant {
+        says: "what is delivered was answered at the last attempt",
+        broken_by: "
+            SELECT format('delivery %d, attempt %d', id, number)
+              FROM deliveries JOIN attempts ON delivery_id = id AND number = deliveries.attempts
+             WHERE state = 'delivered' AND status IS NULL",
+    },
+    Invariant {
+        says: "no two messages have one id",
+        broken_by: "
+            SELECT format('deliveries %s are %s', group_concat(id), hex(message_id))
+              FROM deliveries GROUP BY message_id HAVING count(*) > 1",
+    },
+    Invariant {
+        says: "a frozen body tells the events of its delivery",
+        broken_by: "
+            WITH frozen AS (
+              SELECT id, seq, events, CAST(body AS TEXT) AS body FROM deliveries
+               WHERE body IS NOT NULL AND json_valid(CAST(body AS TEXT))),
+            told AS (
+              SELECT id, coalesce(body ->> '$.data.events[0].seq', body ->> '$.seq') IS seq AS mine
+                FROM frozen WHERE events = 1
+               UNION ALL
+              SELECT id, json_array_length(body, '$.data.events') IS events
+                         AND NOT EXISTS (SELECT 1 FROM json_each(body, '$.data.events') AS e
+                                          WHERE NOT EXISTS (SELECT 1 FROM batched
+                                                             WHERE delivery_id = frozen.id AND batched.seq = e.value ->> '$.seq'))
+                FROM frozen WHERE events > 1)
+            SELECT format('delivery %d', id) FROM told WHERE NOT mine
+             UNION ALL
+            SELECT format('delivery %d', id) FROM deliveries WHERE body IS NOT NULL AND NOT json_valid(CAST(body AS TEXT))",
+    },
+    Invariant {
+        says: "an event has one id, however often and wherever it is told",
+        broken_by: "
+            WITH told AS (
+              SELECT seq, coalesce(CAST(body AS TEXT) ->> '$.data.events[0].id', CAST(body AS TEXT) ->> '$.id') AS event_id
+                FROM deliveries WHERE events = 1 AND body IS NOT NULL AND json_valid(CAST(body AS TEXT))
+               UNION ALL
+              SELECT e.value ->> '$.seq', e.value ->> '$.id'
+                FROM deliveries AS d, json_each(CAST(d.body AS TEXT), '$.data.events') AS e
+               WHERE d.events > 1 AND d.body IS NOT NULL AND json_valid(CAST(d.body AS TEXT)))
+            SELECT format('event %d is %s and %s', seq, min(event_id), max(event_id))
+              FROM told GROUP BY seq HAVING count(DISTINCT event_id) > 1",
+    },
+    Invariant {
         says: "what is sent again was finished, and is the same event",
         broken_by: "
             SELECT format('delivery %d', d.id) FROM deliveries AS d
@@ -239,6 +301,7 @@ mod tests {
         let delivery =
             "INSERT INTO deliveries (message_id, destination, seq, customer_id, run_id, state, due_at, created_at)
                         VALUES (zeroblob(16), 'b', 1, 1, 1, 'waiting', 5, 5);";
+        let attempt = "INSERT INTO attempts (delivery_id, number, started_at, status) VALUES (1, 1, 5, 200);";
         let run = "INSERT INTO runs (trigger, state, as_of, started_at, ties, window_days, rules)
                    VALUES ('manual', 'scoring', 1, 1, 'together', 0, 'x');";
         let cases = [
@@ -278,6 +341,33 @@ mod tests {
             (
                 &format!("{delivery} UPDATE deliveries SET due_at = NULL"),
                 "delivery 2 is waiting, and 0 of its line are due or sent",
+            ),
+            ("UPDATE deliveries SET due_at = 5", "what is finished is neither due nor claimed: delivery 1 is delivered"),
+            ("UPDATE deliveries SET claim = 'a:1'", "what is finished is neither due nor claimed: delivery 1 is delivered"),
+            (
+                &format!("{attempt} UPDATE deliveries SET attempts = 2"),
+                "delivery 1 is delivered after 2 attempts, and number 1 was taken",
+            ),
+            (
+                &format!("{attempt} UPDATE deliveries SET attempts = 1, state = 'retrying', finished_at = NULL, due_at = 5"),
+                "delivery 1 is retrying after 1 attempts, and number 1 was taken",
+            ),
+            (
+                "INSERT INTO attempts (delivery_id, number, started_at, error) VALUES (1, 1, 5, 'timed out');
+                 UPDATE deliveries SET attempts = 1",
+                "answered at the last attempt: delivery 1, attempt 1",
+            ),
+            (delivery, "deliveries 1,2 are 00000000000000000000000000000000"),
+            ("UPDATE deliveries SET body = CAST('{\"seq\": 2}' AS BLOB)", "a frozen body tells the events of its delivery: delivery 1"),
+            ("UPDATE deliveries SET body = CAST('cut off' AS BLOB)", "a frozen body tells the events of its delivery: delivery 1"),
+            (
+                "UPDATE deliveries SET events = 2, body = CAST('{\"data\": {\"events\": [{\"seq\": 1}, {\"seq\": 7}]}}' AS BLOB);
+                 INSERT INTO batched VALUES (1, 1, 1, 1), (1, 2, 1, 2)",
+                "a frozen body tells the events of its delivery: delivery 1",
+            ),
+            (
+                &format!("{delivery} UPDATE deliveries SET body = CAST(format('{{\"seq\": 1, \"id\": \"evt_%d\"}}', id) AS BLOB)"),
+                "event 1 is evt_1 and evt_2",
             ),
             ("UPDATE deliveries SET events = 2", "delivery 1 says 2 and has 0"),
             (&format!("{delivery} {delivery}"), "event 1 has 2 deliveries to b"),

@@ -27,7 +27,7 @@
 //!
 //! [`model`], [`db`], [`config`], [`clock`] and [`metrics`] are the shared floor: no stage is imported there.
 //! [`invariants`] says in SQL what must be true of every database; [`backups`] are the copies that each
-//! night leaves.
+//! night leaves; [`bug`] is what is told of a mistake of ours.
 //! Then the story: [`intake`], [`ledger`], [`sync`], [`scoring`], [`outbox`], [`delivery`]. [`web`] is the
 //! only module that knows axum; [`serve`] starts everything; [`cli`] knows every stage and no
 //! stage knows it. A test (`tests/it/edges.rs`) reads the `use crate::` lines and holds this.
@@ -40,6 +40,7 @@
 //! - Nothing below `serve` and `cli` reads the clock, the environment or a path of its own.
 
 pub mod backups;
+pub mod bug;
 pub mod cli;
 pub mod clock;
 pub mod config;

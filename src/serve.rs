@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use self::nightly::Nightly;
 use crate::{
     backups::Backups,
+    bug::NoResult,
     clock::Clock,
     config::{Config, Environment},
     db::{Database, ended_sessions, make_private_key},
@@ -223,7 +224,8 @@ async fn all(mut parts: JoinSet<anyhow::Result<()>>, shutdown: &CancellationToke
     while let Some(ended) = parts.join_next().await {
         // It was told to end, or it failed: then the others end too.
         shutdown.cancel();
-        outcome = outcome.and(ended.context("a part of quintile crashed").and_then(|ended| ended));
+        outcome =
+            outcome.and(ended.map_err(NoResult::from).context("a part of quintile crashed").and_then(|ended| ended));
     }
     outcome
 }

@@ -41,7 +41,7 @@ use rusqlite::OptionalExtension;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    backups,
+    backups, bug,
     clock::Clock,
     config::{Config, ConfigError, Environment, Loading, Missing, Mistake},
     db::{self, Database, LockError, Readers},
@@ -195,6 +195,7 @@ pub fn main() -> ExitCode {
         _ => "warn",
     };
     start_logging(default_filter, cli.log_format);
+    bug::tell_panics_in_the_log();
     match run(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partly) => ExitCode::from(3),

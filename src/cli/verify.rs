@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Context, Outcome, UsageError, destinations, output};
 use crate::{
     cli::Format,
-    config::{Environment, signing::Key},
+    config::{Environment, Secret, signing::Key},
     delivery::verify::{Report, captured::Captured, check},
     model::Timestamp,
 };
@@ -32,8 +32,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "headers")]
     body: Option<String>,
     /// The signing secret, `whsec_…`
-    #[arg(long, value_name = "SECRET")]
-    secret: Option<String>,
+    #[arg(long, value_name = "SECRET", value_parser = taken)]
+    secret: Option<Secret>,
     /// The environment variable that holds it
     #[arg(long, value_name = "NAME")]
     secret_env: Option<String>,
@@ -54,6 +54,11 @@ impl Args {
     pub const fn asks_the_configuration(&self) -> bool {
         self.destination.is_some()
     }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "what a parser of arguments looks like")]
+fn taken(text: &str) -> Result<Secret, String> {
+    Ok(Secret::new(text))
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {
@@ -104,7 +109,7 @@ fn read(file: &str) -> anyhow::Result<Vec<u8>> {
 
 fn secret(args: &Args, context: &Context) -> anyhow::Result<String> {
     if let Some(secret) = &args.secret {
-        return Ok(secret.clone());
+        return Ok(secret.expose().to_owned());
     }
     if let Some(name) = &args.secret_env {
         let unset = || UsageError(format!("the environment variable {name} is not set; set it to the secret"));

@@ -1,6 +1,6 @@
 //! `QUINTILE_SECTION__KEY` overrides any key of the file; `…_FILE` gives a secret as a file.
 
-use std::{collections::BTreeMap, fs, path};
+use std::{collections::BTreeMap, fmt, fs, path};
 
 use super::{
     keys::{Kind, KnownKey},
@@ -9,8 +9,9 @@ use super::{
     tree::{Entry, Node, Value},
 };
 
-/// Environment variables, by name. Taken as an argument, so that tests need not set their own.
-#[derive(Debug, Clone, Default)]
+/// Environment variables, by name. Taken as an argument, so that tests need not set their own. Its
+/// `Debug` shows the names.
+#[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
 /// Variables of ours that are not keys of the configuration.
@@ -49,6 +50,12 @@ impl Environment {
     fn overrides(&self) -> impl Iterator<Item = (&str, &str)> {
         let ours = |(name, _): &(&str, &str)| name.starts_with(PREFIX) && !NOT_KEYS.contains(name);
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(ours)
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
     }
 }
 

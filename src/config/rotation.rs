@@ -2,7 +2,7 @@
 //! so that no request is refused while the merchant enters the new one in the tool.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -26,8 +26,8 @@ enum Home {
     Variable(String),
 }
 
-/// What was done. Its `Debug` and JSON show secrets.
-#[derive(Debug, Serialize)]
+/// What was done. Its JSON shows secrets, its `Debug` does not.
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rotation {
     pub destination: String,
@@ -42,6 +42,12 @@ pub struct Rotation {
     pub value: Option<String>,
     /// Older keys that signed until now and do no longer.
     pub dropped: usize,
+}
+
+impl fmt::Debug for Rotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rotation").field("destination", &self.destination).finish_non_exhaustive()
+    }
 }
 
 /// Why there is no fresh secret.

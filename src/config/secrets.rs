@@ -2,7 +2,7 @@
 //! `api_key`, `api_key_env` or `api_key_file`. They are taken out of the tree before it meets the
 //! structs, which know no such keys.
 
-use std::{collections::BTreeMap, fs, path};
+use std::{collections::BTreeMap, fmt, fs, path};
 
 use super::{
     Config, Environment, Missing, Preset, Secret,
@@ -17,12 +17,18 @@ const SOURCES: [&str; 3] = ["", "_env", "_file"];
 /// Secrets as they were written, per destination.
 pub type Written = Vec<BTreeMap<String, Source>>;
 
-/// Where one secret is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where one secret is, or the secret itself. Its `Debug` shows the key.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Source {
     pub(super) key: String,
     text: String,
     pub(super) place: Place,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
 /// Every key with which a secret of this destination may be written.

@@ -107,8 +107,8 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A signing secret after a change of keys.
-#[derive(Debug, PartialEq, Eq)]
+/// A signing secret after a change of keys. Its `Debug` does not show it.
+#[derive(PartialEq, Eq)]
 pub struct Rotated {
     /// The keys as they are written, the newest first.
     pub written: Vec<String>,
@@ -116,6 +116,12 @@ pub struct Rotated {
     pub dropped: usize,
     /// When the last of these would have ended by itself, if it was to.
     pub dropped_until: Option<Timestamp>,
+}
+
+impl fmt::Debug for Rotated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rotated").field("keys", &self.written.len()).finish_non_exhaustive()
+    }
 }
 
 /// Puts `fresh` (a `whsec_…`) before the keys of `secret`. Older ones sign until `until`, or until

@@ -1,7 +1,7 @@
 //! The configuration as written, before it has types: every value and key with its place, so that
 //! an error found later can still name the line.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use toml::de::{DeTable, DeValue};
 
@@ -14,7 +14,7 @@ pub struct Node {
     pub place: Place,
 }
 
-#[derive(Debug)]
+/// Its `Debug` shows no text: any may be a secret.
 pub enum Value {
     Text(String),
     Integer(i64),
@@ -26,6 +26,20 @@ pub enum Value {
     Table(BTreeMap<String, Entry>),
     /// An environment variable's text, read as whatever its key wants.
     Variable(String),
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) | Self::Variable(_) => f.write_str("…"),
+            Self::Integer(number) => number.fmt(f),
+            Self::Float(number) => number.fmt(f),
+            Self::Boolean(is_so) => is_so.fmt(f),
+            Self::Date => f.write_str("a date"),
+            Self::List(items) => items.fmt(f),
+            Self::Table(entries) => entries.fmt(f),
+        }
+    }
 }
 
 /// A key of a table with its value.

@@ -14,6 +14,7 @@ use super::{
     send::{Ended, Job, Signals},
 };
 use crate::{
+    bug::NoResult,
     clock::Clock,
     metrics::Metrics,
     model::Timestamp,
@@ -105,7 +106,7 @@ impl Sending {
                 Some(ended)
             }
             Some(Err(error)) => {
-                tracing::error!(%error, "a bug in quintile stopped a request");
+                tracing::error!(error = %NoResult::from(&error), "a request has no outcome");
                 self.fallbacks.remove(&error.id())
             }
             None => None,

@@ -17,7 +17,7 @@ use super::{
     night::{self, ClockSuspect, Last, Schedule, Slot},
     resume, run, runs,
 };
-use crate::{clock::Clock, config::Config, db::Database, model::Timestamp};
+use crate::{bug::NoResult, clock::Clock, config::Config, db::Database, model::Timestamp};
 
 /// Second zero of every minute.
 const HEARTBEAT: &str = "0 * * * * *";
@@ -211,5 +211,5 @@ fn last(connection: &rusqlite::Connection, now: Timestamp) -> anyhow::Result<Opt
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
-    tokio::task::spawn_blocking(work).await.context("a run was interrupted")?
+    tokio::task::spawn_blocking(work).await.map_err(NoResult::from).context("a run was interrupted")?
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backups::Backups,
+    bug::NoResult,
     clock::Clock,
     db::{self, Database},
     model::Timestamp,
@@ -43,7 +44,7 @@ impl Nightly {
                 }
             });
             if let Err(error) = worked.await {
-                tracing::error!(%error, "a bug in quintile stopped the work after the night's run");
+                tracing::error!(error = %NoResult::from(error), "the work after the night's run was not done");
             }
         }
     }

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    bug::NoResult,
     db::Database,
     intake::privacy::{self, Worked},
 };
@@ -43,7 +44,10 @@ pub(super) async fn run(database: Arc<Database>, asked: Arc<Notify>, shutdown: C
                 let error = format!("{error:#}");
                 tracing::error!(error, "a request about a customer's data is not done; tried again in an hour");
             }
-            Err(error) => tracing::error!(%error, "a bug in quintile stopped a request about a customer's data"),
+            Err(error) => {
+                let error = NoResult::from(error);
+                tracing::error!(%error, "a request about a customer's data is not done; tried again in an hour");
+            }
         }
         tokio::select! {
             () = asked.notified() => log_is_full = true,

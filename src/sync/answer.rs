@@ -156,6 +156,7 @@ mod tests {
 
     fn reply(status: u16, body: &Value) -> Reply {
         Reply {
+            date: None,
             status,
             retry_after: None,
             location: Some("https://new-name.myshopify.com/admin?token=x".to_owned()),

@@ -1,7 +1,10 @@
 //! Asking the shop: with a token that is renewed in time, at the pace that the shop allows, and with
 //! patience while it has trouble. Tokens and secrets are in no error and no log.
 
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicI64, Ordering},
+};
 
 use anyhow::Context;
 use reqwest::{
@@ -75,6 +78,8 @@ pub struct Api {
     credentials: Credentials,
     token: tokio::sync::Mutex<Option<Token>>,
     bucket: Mutex<Bucket>,
+    /// What our clock is ahead of the shop's, in milliseconds, as of its last answer.
+    ahead: AtomicI64,
     clock: Clock,
     timer: Timer,
 }
@@ -98,6 +103,7 @@ impl Api {
             credentials,
             token: tokio::sync::Mutex::default(),
             bucket: Mutex::default(),
+            ahead: AtomicI64::new(0),
             clock,
             timer,
         })
@@ -168,7 +174,16 @@ impl Api {
     async fn post(&self, body: &str, token: HeaderValue) -> Result<Reply, String> {
         let mut headers = HeaderMap::new();
         headers.insert("x-shopify-access-token", token);
-        self.http.post(&self.graphql, headers, "application/json", body.as_bytes().to_vec()).await
+        let reply = self.http.post(&self.graphql, headers, "application/json", body.as_bytes().to_vec()).await?;
+        if let Some(date) = reply.date {
+            self.ahead.store(self.clock.now().millis().saturating_sub(date.millis()), Ordering::Relaxed);
+        }
+        Ok(reply)
+    }
+
+    /// What the shop's clock shows now; ours, until the shop has answered.
+    pub fn shop_now(&self) -> Timestamp {
+        self.clock.now().plus_millis(-self.ahead.load(Ordering::Relaxed))
     }
 
     async fn wait_for(&self, points: f64) {

@@ -9,7 +9,10 @@ use super::{
     queries::Kind,
     store::Batch,
 };
-use crate::intake::bulk::{Line, Lines};
+use crate::{
+    bug::NoResult,
+    intake::bulk::{Line, Lines},
+};
 
 impl Sync {
     /// Fetches and stores everything of `kind` in the pull's window.
@@ -52,6 +55,7 @@ impl Sync {
                 std::io::Result::Ok((lines, batch, read.len()))
             })
             .await
+            .map_err(NoResult::from)
             .context("reading was interrupted")?
             .with_context(|| format!("cannot read the shop's file {}", path.display()))?;
             lines = rest;

@@ -1,12 +1,16 @@
 //! Requests to the shop and downloads from its storage, within limits. Redirects are not followed,
 //! and a token goes to the shop alone.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    io,
+    path::Path,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use anyhow::Context;
 use reqwest::{
     Url,
-    header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER},
+    header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER},
 };
 use tokio::io::{AsyncWriteExt, BufWriter};
 
@@ -18,6 +22,7 @@ use crate::{
         guard::Guard,
         retry::Failure,
     },
+    model::Timestamp,
 };
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -32,11 +37,12 @@ const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
 /// Bytes of a downloaded file: about ten million orders.
 const LARGEST_FILE: u64 = 16 * 1024 * 1024 * 1024;
 
-/// An answer of the shop.
-#[derive(Debug)]
+/// An answer of the shop. May hold a token.
 pub struct Reply {
     pub status: u16,
     pub retry_after: Option<Duration>,
+    /// The shop's clock.
+    pub date: Option<Timestamp>,
     /// Where a redirect points to.
     pub location: Option<String>,
     pub body: Vec<u8>,
@@ -94,6 +100,7 @@ impl Http {
         let mut reply = Reply {
             status: response.status().as_u16(),
             retry_after: header(RETRY_AFTER).and_then(throttle::retry_after),
+            date: header(DATE).and_then(date),
             location: header(LOCATION).map(str::to_owned),
             body: Vec::new(),
         };
@@ -151,6 +158,12 @@ impl Http {
         self.guard.check_literal(&url).map_err(|_| refuse("is not a public one"))?;
         Ok(url)
     }
+}
+
+/// `Date`, in whole seconds.
+fn date(text: &str) -> Option<Timestamp> {
+    let since = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    since.as_millis().try_into().ok().map(Timestamp::from_millis)
 }
 
 /// The limits here are not those that [`Failure`] names.

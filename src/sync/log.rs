@@ -177,11 +177,17 @@ pub(super) fn resume(tx: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Adds what was done and says where to go on.
-pub(super) fn advance(tx: &Transaction<'_>, id: i64, done: &Counts, position: &Position) -> anyhow::Result<()> {
+/// Adds what was done and says where to go on; `horizon` as in [`ask_again_from`].
+pub(super) fn advance(
+    tx: &Transaction<'_>,
+    id: i64,
+    done: &Counts,
+    position: &Position,
+    horizon: Timestamp,
+) -> anyhow::Result<()> {
     let Counts { orders, customers, missed } = done;
     tx.prepare_cached(
-        "UPDATE syncs SET position = ?2,
+        "UPDATE syncs SET position = ?2, watermark = min(watermark, ?14),
            orders_read = orders_read + ?3, orders_new = orders_new + ?4, orders_updated = orders_updated + ?5,
            orders_rejected = orders_rejected + ?6, orders_deleted = orders_deleted + ?7,
            orders_missed = orders_missed + ?8,
@@ -204,7 +210,14 @@ pub(super) fn advance(tx: &Transaction<'_>, id: i64, done: &Counts, position: &P
         customers.updated,
         customers.rejected,
         customers.deleted,
+        horizon,
     ])?;
+    Ok(())
+}
+
+/// The next pull asks from there on, unless from earlier.
+pub(super) fn ask_again_from(tx: &Transaction<'_>, id: i64, horizon: Timestamp) -> rusqlite::Result<()> {
+    tx.execute("UPDATE syncs SET watermark = min(watermark, ?2) WHERE id = ?1", params![id, horizon])?;
     Ok(())
 }
 
@@ -277,8 +290,9 @@ pub struct History {
 /// Those of SQLite.
 pub fn history(connection: &Connection) -> rusqlite::Result<History> {
     connection.query_row(
-        "SELECT (SELECT max(watermark) FROM syncs WHERE state = 'done'),
-           (SELECT max(finished_at) FROM syncs WHERE state = 'done' AND (swept = 1 OR since IS NULL)),
+        // The last of each, not the latest by clocks that may have been wrong.
+        "SELECT (SELECT watermark FROM syncs WHERE state = 'done' ORDER BY id DESC LIMIT 1),
+           (SELECT finished_at FROM syncs WHERE state = 'done' AND (swept = 1 OR since IS NULL) ORDER BY id DESC LIMIT 1),
            coalesce(sum(attempts) FILTER (
              WHERE state = 'failed' AND id > coalesce((SELECT max(id) FROM syncs WHERE state = 'done'), 0)), 0)
          FROM syncs",

@@ -57,7 +57,8 @@ use crate::{
     model::Timestamp,
 };
 
-/// The next pull asks from so long before the start of this one: the shop's search lags behind.
+/// The next pull asks from so long before the start of this one, by the shop's clock: its search lags
+/// behind.
 const OVERLAP: i64 = 10 * 60_000;
 /// After a longer gap a bulk operation is quicker than pages.
 const LONGEST_GAP: i64 = 7 * Timestamp::DAY;
@@ -118,7 +119,7 @@ impl Sync {
         let _lock = self.lock()?;
         let (entry, mut position) = self.open(trigger, full).await?;
         let worked = self.work(&entry, &mut position).await;
-        let (id, now) = (entry.id, self.clock.now());
+        let (id, now, horizon) = (entry.id, self.clock.now(), self.horizon());
         let told = worked.as_ref().err().map(|error| format!("{error:#}"));
         // What cannot be had any more is not gone back to.
         let lost = worked.as_ref().err().is_some_and(anyhow::Error::is::<operation::NoFile>);
@@ -129,7 +130,7 @@ impl Sync {
             .writer()
             .write(move |tx| {
                 if lost {
-                    log::advance(tx, id, &Counts::default(), &position)?;
+                    log::advance(tx, id, &Counts::default(), &position, horizon)?;
                 }
                 match told {
                     None => log::finish(tx, id, now)?,
@@ -184,7 +185,8 @@ impl Sync {
                 mode: if gap { Mode::Full } else { Mode::Incremental },
                 since,
                 watermark: now.plus_millis(-OVERLAP),
-                sweeps: history.swept_at.is_some_and(|at| now.millis() - at.millis() >= SWEEP_EVERY),
+                // Also when the clock says that it was in the future.
+                sweeps: history.swept_at.is_some_and(|at| !(0..SWEEP_EVERY).contains(&(now.millis() - at.millis()))),
                 counts_missed: has_webhooks && since.is_some(),
             };
             self.database.writer().write(move |tx| Ok(log::begin(tx, &beginning, now)?)).await?
@@ -196,6 +198,7 @@ impl Sync {
 
     async fn work(&self, entry: &Entry, position: &mut Position) -> anyhow::Result<()> {
         self.check_shop().await?;
+        self.set_the_clock(entry).await?;
         self.subscribe(entry).await?;
         loop {
             match position.stage {
@@ -237,14 +240,34 @@ impl Sync {
 
     /// Stores a batch together with where the pull is then.
     async fn store(&self, batch: Batch, entry: &Entry, kind: Kind, position: &Position) -> anyhow::Result<()> {
-        let (rules, entry, position, now) = (self.rules.clone(), entry.clone(), position.clone(), self.clock.now());
-        self.database.writer().write(move |tx| batch.store(tx, &rules, &entry, kind, &position, now)).await
+        let (rules, entry, position) = (self.rules.clone(), entry.clone(), position.clone());
+        let (now, horizon) = (self.clock.now(), self.horizon());
+        self.database
+            .writer()
+            .write(move |tx| {
+                let counts = batch.store(tx, &rules, &entry, kind, now)?;
+                log::advance(tx, entry.id, &counts, &position, horizon)
+            })
+            .await
     }
 
     /// Stores where the pull is.
     async fn save(&self, entry: &Entry, position: &Position) -> anyhow::Result<()> {
-        let (id, position) = (entry.id, position.clone());
-        self.database.writer().write(move |tx| log::advance(tx, id, &Counts::default(), &position)).await
+        let (id, position, horizon) = (entry.id, position.clone(), self.horizon());
+        self.database.writer().write(move |tx| log::advance(tx, id, &Counts::default(), &position, horizon)).await
+    }
+
+    /// What the shop changes from here on need not be in what it answers now. By its clock, since one
+    /// that is ahead of it would pass over changes; and by ours where that is behind, since we refuse
+    /// what it calls the future.
+    fn horizon(&self) -> Timestamp {
+        self.clock.now().min(self.api.shop_now()).plus_millis(-OVERLAP)
+    }
+
+    /// The shop has answered, so that its clock is known: by ours alone the pull began.
+    async fn set_the_clock(&self, entry: &Entry) -> anyhow::Result<()> {
+        let (id, horizon) = (entry.id, self.horizon());
+        self.database.writer().write(move |tx| Ok(log::ask_again_from(tx, id, horizon)?)).await
     }
 
     async fn note(&self, entry: &Entry, sentence: String) -> anyhow::Result<()> {

@@ -9,13 +9,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Sync,
+    OVERLAP, Sync,
     answer::quote,
     api::ApiError,
     http::NotFetched,
-    log::{Entry, Fetched, Position},
+    log::{self, Entry, Fetched, Position},
     queries::{OPERATION, OPERATIONS, RUN_BULK},
 };
+use crate::model::Timestamp;
 
 /// How often the shop is asked whether an operation has ended.
 const POLL: Duration = Duration::from_secs(60);
@@ -28,8 +29,8 @@ const POLLS_FOR_A_PLACE: u32 = 4 * 60;
 /// Tries to fetch a file, each with a fresh address.
 const DOWNLOADS: u32 = 4;
 
-/// What the shop says of an operation.
-#[derive(Debug, Clone, Deserialize)]
+/// What the shop says of an operation. Whoever has the address of its file may read that.
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Operation {
     status: String,
@@ -43,7 +44,6 @@ struct Operation {
 }
 
 /// A file of an operation that has ended.
-#[derive(Debug)]
 struct Ended {
     /// `None`: there is nothing to fetch.
     url: Option<String>,
@@ -74,7 +74,7 @@ impl Sync {
         position.file = None;
         let operation = match position.operation.clone() {
             Some(operation) => operation,
-            None => self.start(query).await?,
+            None => self.start(entry, query).await?,
         };
         position.operation = Some(operation.clone());
         self.save(entry, position).await?;
@@ -106,8 +106,9 @@ impl Sync {
     }
 
     /// Starts an operation. Where ours runs already, started by a process that is gone, it is taken
-    /// over; where another one holds the place, it is waited for.
-    async fn start(&self, query: &str) -> anyhow::Result<String> {
+    /// over, and what changed since it began is left to the next pull; where another one holds the place,
+    /// it is waited for.
+    async fn start(&self, entry: &Entry, query: &str) -> anyhow::Result<String> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Answer {
@@ -140,7 +141,9 @@ impl Sync {
             if !full && !error.message.contains("already in progress") {
                 bail!("the shop refuses the bulk operation: {}", quote(&error.message));
             }
-            if let Some(ours) = self.running(query).await? {
+            if let Some((ours, begun)) = self.running(query).await? {
+                let (id, horizon) = (entry.id, begun.plus_millis(-OVERLAP));
+                self.database.writer().write(move |tx| Ok(log::ask_again_from(tx, id, horizon)?)).await?;
                 return Ok(ours);
             }
             self.timer.sleep(POLL).await;
@@ -149,8 +152,8 @@ impl Sync {
             .into())
     }
 
-    /// The operation that runs this query already.
-    async fn running(&self, query: &str) -> Result<Option<String>, ApiError> {
+    /// The operation that runs this query already, and when it began by the shop's clock.
+    async fn running(&self, query: &str) -> Result<Option<(String, Timestamp)>, ApiError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Answer {
@@ -161,15 +164,18 @@ impl Sync {
             nodes: Vec<Known>,
         }
         #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
         struct Known {
             id: String,
             status: String,
             query: String,
+            created_at: String,
         }
         let answer: Answer = self.api.ask(&OPERATIONS, &json!({}), &mut 0.0).await?;
         let runs =
             |known: &Known| matches!(known.status.as_str(), "CREATED" | "RUNNING") && known.query.trim() == query;
-        Ok(answer.bulk_operations.nodes.into_iter().find(runs).map(|known| known.id))
+        let mut ours = answer.bulk_operations.nodes.into_iter().filter(runs);
+        Ok(ours.find_map(|known| Timestamp::parse_rfc3339(&known.created_at).ok().map(|begun| (known.id, begun))))
     }
 
     /// Asks every minute, and at once when the shop says that an operation has ended.

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::{
-    log::{self, Counts, Entry, Position},
+    log::{self, Counts, Entry},
     queries::Kind,
 };
 use crate::{
@@ -50,7 +50,7 @@ impl Batch {
         (self.nodes.len() + self.refused.len() - parts) as u64
     }
 
-    /// Applies everything and says where the pull is then; all in the caller's transaction.
+    /// Applies everything in the caller's transaction; what it did.
     ///
     /// # Errors
     /// Those of the database; the caller undoes everything.
@@ -60,9 +60,8 @@ impl Batch {
         rules: &Rules,
         entry: &Entry,
         kind: Kind,
-        position: &Position,
         now: Timestamp,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Counts> {
         let mut counts = Counts { missed: Some(self.missed(tx, entry)?), ..Counts::default() };
         let mut rejected: Vec<String> = self
             .refused
@@ -94,7 +93,7 @@ impl Batch {
         for reason in rejected.iter().take(REASONS) {
             log::note(tx, entry.id, reason)?;
         }
-        log::advance(tx, entry.id, &counts, position)
+        Ok(counts)
     }
 
     /// States that should have come by webhook and have not.

@@ -18,6 +18,7 @@ use super::{
     queries::{EXISTING, Kind},
 };
 use crate::{
+    bug::NoResult,
     intake::bulk::{Lines, kind_and_number},
     ledger,
     model::{Source, Timestamp},
@@ -50,6 +51,7 @@ impl Sync {
             Listed::read(Lines::resume(&path, 0, 0).context("cannot read the shop's list")?, kind)
         })
         .await
+        .map_err(NoResult::from)
         .context("reading was interrupted")??;
         let file = position.file.take().unwrap_or_default();
         position.operation = None;
@@ -77,8 +79,7 @@ impl Sync {
             self.note(entry, format!("the shop lists no {}, so none was taken for deleted", kind.root())).await?;
             return Ok(None);
         };
-        let until = entry.started_at;
-        let known = self.database.readers().read(move |connection| Ok(known(connection, kind, oldest, until)?)).await?;
+        let known = self.database.readers().read(move |connection| Ok(known(connection, kind, oldest)?)).await?;
         let all = known.len();
         let missing: Vec<String> = known.into_iter().filter(|id| !listed.has(id)).collect();
         if missing.len() > ALWAYS.max(all * AT_MOST_PERCENT / 100) {
@@ -112,6 +113,7 @@ impl Sync {
     async fn delete(&self, entry: &Entry, position: &Position, kind: Kind, ids: Vec<String>) -> anyhow::Result<()> {
         let (rules, now, at) = (self.rules.clone(), self.clock.now(), entry.started_at);
         let (id, position, counts_missed) = (entry.id, position.clone(), entry.counts.missed.is_some());
+        let horizon = self.horizon();
         self.database
             .writer()
             .write(move |tx| {
@@ -129,7 +131,7 @@ impl Sync {
                     }
                 }
                 counts.missed = counts_missed.then_some(counts.orders.deleted);
-                log::advance(tx, id, &counts, &position)
+                log::advance(tx, id, &counts, &position, horizon)
             })
             .await
     }
@@ -170,22 +172,23 @@ impl Listed {
     }
 }
 
-/// Shopify ids that are not deleted and were created within these instants.
-fn known(connection: &Connection, kind: Kind, from: Timestamp, until: Timestamp) -> rusqlite::Result<Vec<String>> {
+/// Shopify ids that are not deleted and were created since. What came in after the list was made is
+/// among them; the shop is asked for it.
+fn known(connection: &Connection, kind: Kind, from: Timestamp) -> rusqlite::Result<Vec<String>> {
     let sql = match kind {
         Kind::Orders => {
             "SELECT source_id FROM orders
-             WHERE source = ?1 AND deleted_at IS NULL AND created_at >= ?2 AND received_at < ?3 AND source_updated_at IS NOT NULL"
+             WHERE source = ?1 AND deleted_at IS NULL AND created_at >= ?2 AND source_updated_at IS NOT NULL"
         }
         // When one was created in the shop is not stored; the list of customers is always whole.
         Kind::Customers => {
             "SELECT external_id FROM customers
              WHERE source = ?1 AND deleted_at IS NULL AND merged_into IS NULL AND redacted_at IS NULL
-               AND external_id IS NOT NULL AND created_at < ?3 AND ?2 = ?2"
+               AND external_id IS NOT NULL AND ?2 = ?2"
         }
     };
     let mut statement = connection.prepare(sql)?;
-    let ids = statement.query_map((Source::Shopify, from, until), |row| row.get(0))?;
+    let ids = statement.query_map((Source::Shopify, from), |row| row.get(0))?;
     ids.collect()
 }
 

@@ -22,6 +22,7 @@ use tower::ServiceExt;
 
 use self::{patient::Patient, places::Places};
 use super::Limits;
+use crate::bug::NoResult;
 
 /// What is read ahead of a connection at most, and written behind: with all connections busy 32 MiB.
 const BUFFER: usize = 64 * 1024;
@@ -115,7 +116,7 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, limits: L
 
 fn note(ended: &Result<(), JoinError>) {
     if let Err(error) = ended {
-        tracing::error!(%error, "a bug in quintile ended a connection");
+        tracing::error!(error = %NoResult::from(error), "a connection was not brought to its end");
     }
 }
 

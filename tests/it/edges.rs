@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What every stage may use.
-const FLOOR: &[&str] = &["backups", "clock", "config", "db", "invariants", "metrics", "model"];
+const FLOOR: &[&str] = &["backups", "bug", "clock", "config", "db", "invariants", "metrics", "model"];
 
 /// A room of the program and the stages it may use besides the floor and itself. The longest
 /// matching name counts.
@@ -18,6 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("db", &[]),
     ("backups", &[]),
+    ("bug", &[]),
     ("invariants", &[]),
     ("metrics", &[]),
     // Its event is written in its own transaction, as scoring's are.
@@ -92,7 +93,8 @@ const FLOOR_EDGES: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &["model"]),
     ("config", &["clock", "model"]),
-    ("db", &["model", "invariants"]),
+    ("bug", &[]),
+    ("db", &["bug", "model", "invariants"]),
     ("backups", &["config", "db", "model"]),
     ("invariants", &[]),
     ("metrics", &[]),

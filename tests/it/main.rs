@@ -18,6 +18,7 @@ mod import;
 mod intake;
 mod packaging;
 mod pages;
+mod panics;
 mod privacy;
 mod readme;
 mod scoring;

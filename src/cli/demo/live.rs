@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Args, RECEIVER, Summary, past};
 use crate::{
+    bug::NoResult,
     cli::Outcome,
     clock::Clock,
     config::Config,
@@ -73,7 +74,7 @@ pub async fn run(demo: Demo<'_>) -> anyhow::Result<Outcome> {
     let summary = tokio::select! {
         summary = present => summary?,
         () = stop.cancelled() => {
-            serving.await.context("the server stopped")??;
+            serving.await.map_err(NoResult::from).context("the server stopped")??;
             return Ok(Outcome::Done);
         }
     };
@@ -90,7 +91,7 @@ pub async fn run(demo: Demo<'_>) -> anyhow::Result<Outcome> {
         stop.cancelled().await;
     }
     shutdown.cancel();
-    serving.await.context("the server stopped")??;
+    serving.await.map_err(NoResult::from).context("the server stopped")??;
     let complete = summary.receiver_refused == 0 && summary.deliveries_delivered == summary.segment_changes;
     Ok(if complete { Outcome::Done } else { Outcome::Partly })
 }

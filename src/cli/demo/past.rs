@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{IN_TROUBLE, NIGHTS, PICKY_NIGHTS, RECEIVER, Time, shop::Shop};
 use crate::{
+    bug::NoResult,
     clock::Clock,
     config::Config,
     db::{Database, Readers},
@@ -67,14 +68,15 @@ pub async fn live_through(
             scoring::Request { trigger: scoring::Trigger::Scheduled, slot: Some(slot), as_of: instant, missed: 0 };
         let readers = database.readers().clone();
         tokio::task::spawn_blocking(move || scoring::run(&database, &settings, request, &clock, &scoring::Silent))
-            .await??;
+            .await
+            .map_err(NoResult::from)??;
         wake.notify_one();
         tried(&readers, &[RECEIVER, IN_TROUBLE], instant).await?;
         bar.inc(1);
     }
     bar.finish_and_clear();
     past_over.cancel();
-    forwarding.await.context("the forwarder stopped")?;
+    forwarding.await.map_err(NoResult::from).context("the forwarder stopped")?;
     Ok(orders.collect())
 }
 

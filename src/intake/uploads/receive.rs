@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use crate::db::private_file;
+use crate::{bug::NoResult, db::private_file};
 
 use super::{Inner, Occupied, State, UploadError, Uploads, remove_if_there, table};
 
@@ -58,14 +58,14 @@ impl Upload {
     pub async fn finish(self) -> Result<i64, UploadError> {
         let _ = self.pieces.send(Piece::End).await; // refused: it has ended already
         drop(self.pieces);
-        self.received.await.context("the upload was interrupted")?
+        self.received.await.map_err(NoResult::from).context("the upload was interrupted")?
     }
 
     /// The browser has gone: throws the file away. Returns when there is room for the next one, with
     /// what to say.
     pub async fn break_off(self) -> UploadError {
         drop(self.pieces);
-        match self.received.await.context("the upload was interrupted") {
+        match self.received.await.map_err(NoResult::from).context("the upload was interrupted") {
             Ok(outcome) => outcome.err().unwrap_or(UploadError::BrokenOff),
             Err(error) => error.into(),
         }

@@ -13,6 +13,7 @@ use super::{
     problem::{BodyRefusals, Problem, Refusals},
 };
 use crate::{
+    bug::NoResult,
     model::Timestamp,
     outbox::{self, Action, Delivery, DeliveryFilter, Filter, Hold, State as DeliveryState, count_matching},
     scoring::decide,
@@ -162,6 +163,6 @@ pub async fn retry(State(api): State<Api>, Body(retry): Body<Retry>) -> Result<J
         worker.wake.notify_one();
         done
     });
-    let done = done.await.map_err(anyhow::Error::from).and_then(|done| done);
+    let done = done.await.map_err(|error| NoResult::from(error).into()).and_then(|done| done);
     Ok(Json(Retried { matched, retried: done.map_err(|error| Problem::unavailable(&error))? }))
 }

@@ -126,12 +126,14 @@ fn ended(shop: &Shop, state: &'static str, days: i64, count: usize) {
         for _ in 0..count {
             tx.execute(
                 "INSERT INTO deliveries (message_id, destination, seq, state, attempts, body, last_error, created_at, finished_at)
-                 VALUES (zeroblob(16), 'tool', (SELECT max(seq) FROM outbox), ?1, 1, x'01', ?2, ?3, ?3)",
+                 SELECT randomblob(16), 'tool', max(seq), ?1, 1, CAST(format('{\"seq\":%d}', max(seq)) AS BLOB), ?2, ?3, ?3
+                   FROM outbox",
                 (state, days.to_string(), at),
             )?;
             tx.execute(
-                "INSERT INTO attempts (delivery_id, number, started_at, answer) VALUES (last_insert_rowid(), 1, ?1, x'02')",
-                [at],
+                "INSERT INTO attempts (delivery_id, number, started_at, status, error, answer)
+                 VALUES (last_insert_rowid(), 1, ?1, iif(?2 = 'delivered', 200, 503), iif(?2 = 'delivered', NULL, 'busy'), x'02')",
+                (at, state),
             )?;
         }
         Ok(())

@@ -83,13 +83,13 @@ fn the_metrics_are_what_prometheus_can_read() {
     shop.write(|tx| {
         tx.execute(
             "INSERT INTO deliveries (message_id, destination, seq, state, created_at, due_at)
-             SELECT zeroblob(16), 'a \"tool\"', min(seq), 'waiting', ?1, ?1 FROM outbox",
+             SELECT randomblob(16), 'a \"tool\"', min(seq), 'waiting', ?1, ?1 FROM outbox",
             [NOW - 5000],
         )?;
         tx.execute(
             "WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 10001)
              INSERT INTO deliveries (message_id, destination, seq, state, created_at)
-             SELECT zeroblob(16), 'a \"tool\"', (SELECT min(seq) FROM outbox), 'held', ?1 FROM n",
+             SELECT randomblob(16), 'a \"tool\"', (SELECT min(seq) FROM outbox), 'held', ?1 FROM n",
             [NOW - 9000],
         )
         .map(drop)
@@ -131,7 +131,7 @@ fn each_destination_has_numbers_of_its_own() {
                 &format!(
                     "WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT {count})
                      INSERT INTO deliveries (message_id, destination, seq, customer_id, created_at, {columns})
-                     SELECT zeroblob(16), '{destination}', (SELECT min(seq) FROM outbox), n, {values} FROM n"
+                     SELECT randomblob(16), '{destination}', (SELECT min(seq) FROM outbox), n, {values} FROM n"
                 ),
                 [],
             )

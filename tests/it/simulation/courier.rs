@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use quintile::{
-    delivery::retry::{self, Judgement},
+    delivery::retry::{self, Judgement, Reply},
     model::Timestamp,
     outbox::{self, Claim, Claims, Effect, Gate, Ids, Places, Settlement, Shop, Verdict},
 };
@@ -261,6 +261,10 @@ impl World {
             let steady = Claim { message_id: steady_id(claim.delivery_id), ..claim.clone() };
             let Judgement { verdict, effect } = retry::conclude(&reply, &steady, stopped, now);
             (settlement.verdict, settlement.effect) = (verdict, effect);
+            settlement.status = match &reply {
+                Reply::Answer(answer) => Some(answer.status),
+                Reply::Failure(_) => None,
+            };
             settlement.error = retry::explain(&reply, verdict);
             if verdict != Verdict::Delivered {
                 break;
@@ -325,7 +329,8 @@ impl World {
     }
 
     /// Nothing older of the same customers may still have to be sent. In a row the one before was taken,
-    /// but that need not be recorded yet.
+    /// but that need not be recorded yet. What waited until its customer agreed comes back into the line
+    /// while another of them, of another type, is on its way.
     fn check_turn(&self, tool: usize, claim: &Claim) -> anyhow::Result<()> {
         let taken = self.courier().ended.iter().map(|ended| &ended.settlement);
         let taken = taken.filter(|settlement| settlement.verdict == Verdict::Delivered);
@@ -334,20 +339,25 @@ impl World {
         let reader = self.reader()?;
         let mut older = reader.prepare_cached(
             "WITH mine AS (
-               SELECT id, customer_id FROM deliveries WHERE id = ?1 AND events = 1
-                UNION ALL SELECT row_id, customer_id FROM batched WHERE delivery_id = ?1),
+               SELECT id, customer_id, seq FROM deliveries WHERE id = ?1 AND events = 1
+                UNION ALL SELECT row_id, customer_id, seq FROM batched WHERE delivery_id = ?1),
              waiting AS (
                SELECT * FROM deliveries
                 WHERE destination = ?2 AND finished_at IS NULL AND id <> ?1 AND id NOT IN (SELECT value FROM json_each(?3))
                   AND (hold IS NULL OR hold NOT IN ('baseline', 'consent'))),
              open AS (
-               SELECT id, customer_id FROM waiting WHERE events = 1
+               SELECT id, customer_id, seq FROM waiting WHERE events = 1
                 UNION ALL
-               SELECT b.row_id, b.customer_id FROM batched b JOIN waiting ON waiting.id = b.delivery_id)
-             SELECT coalesce(group_concat(open.id), '') FROM mine JOIN open USING (customer_id) WHERE open.id < mine.id",
+               SELECT b.row_id, b.customer_id, b.seq FROM batched b JOIN waiting ON waiting.id = b.delivery_id)
+             SELECT coalesce(group_concat(open.id), '') FROM mine JOIN open USING (customer_id)
+               JOIN outbox told ON told.seq = mine.seq JOIN outbox untold ON untold.seq = open.seq
+              WHERE open.id < mine.id AND (told.type = untold.type OR NOT ?4)",
         )?;
         let older: String = older
-            .query_row(rusqlite::params![claim.delivery_id, self.tools[tool].name, taken], |row| row.get(0))
+            .query_row(
+                rusqlite::params![claim.delivery_id, self.tools[tool].name, taken, self.tools[tool].asks_consent],
+                |row| row.get(0),
+            )
             .context("the queue cannot be read")?;
         ensure!(older.is_empty(), "delivery {} is sent before {older} of its customer has ended", claim.delivery_id);
         Ok(())

@@ -18,7 +18,7 @@ use crate::support::shop::LABEL;
 const LONGEST_WAIT: i64 = 29 * Timestamp::DAY / 24;
 
 impl World {
-    fn rows<T>(&self, sql: &str, read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> anyhow::Result<Vec<T>> {
+    pub fn rows<T>(&self, sql: &str, read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> anyhow::Result<Vec<T>> {
         let reader = self.reader()?;
         let mut statement = reader.prepare_cached(sql)?;
         let rows = statement.query_map([], read)?.collect::<Result<_, _>>();

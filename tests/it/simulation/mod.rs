@@ -2,18 +2,23 @@
 //! fills up, with kills after any commit, tools of every mood and a merchant who presses everything.
 //! All of it follows from a seed.
 //!
-//! What is simulated is the outside: the shop ([`store`]), the tools ([`tool`]), the clock, the disk and
-//! the kills ([`world`]), the network ([`courier`]). Intake, ledger, scoring, queue and the judgement of
-//! answers are the program's own, on a real database file. After each step the database is compared
-//! with an [`oracle`] that knows the same in plain maps, and with [`laws`] that hold at any moment.
+//! What is simulated is the outside: the shop ([`store`]) and its [`api`], the tools ([`tool`]), the
+//! clock, the disk and the kills ([`world`]), the network to the tools ([`courier`]). Intake, ledger,
+//! scoring, queue, the judgement of answers and the pull from the shop ([`pull`]) are the program's own, on
+//! a real database file; the pull speaks HTTP with a real server, one request at a time. After each step
+//! the database is compared with an [`oracle`] that knows the same in plain maps, and with [`laws`] that
+//! hold at any moment.
 //!
 //! A seed that breaks a law is printed with the command that plays it again, and with the fewest of its
 //! steps that break it. `QUINTILE_SEEDS=1000` plays so many, from `QUINTILE_SEED` on.
 
+mod api;
 mod courier;
 mod laws;
+mod learned;
 mod oracle;
 mod play;
+mod pull;
 mod steps;
 mod store;
 mod tool;

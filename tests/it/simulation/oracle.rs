@@ -45,17 +45,25 @@ pub struct Oracle {
     pub stored: BTreeSet<String>,
     /// Stored, and not to be used under the clock of that time.
     pub quarantined: Vec<Message>,
-    /// Customers whom a message named.
+    /// Customers whom somebody named.
     named: BTreeSet<Buyer>,
+    /// Those with an id whose e-mail was told.
+    reachable: BTreeSet<Buyer>,
+    /// Orders that were there before the API was ever asked: nobody is greeted for them.
+    historical: BTreeSet<OrderId>,
     /// Whom the shop merged into whom.
     merged: BTreeMap<Buyer, Buyer>,
     /// When a customer said last whether they agree to e-mails, and what.
     consents: BTreeMap<Buyer, (i64, &'static str)>,
     erased: BTreeSet<Buyer>,
+    /// Customers whom the shop does not list any more, as far as is known.
+    gone: BTreeSet<Buyer>,
     greeted: BTreeSet<Buyer>,
     segments: BTreeMap<Buyer, String>,
     /// As-of of the latest run that could change customers.
     latest_as_of: Option<Timestamp>,
+    /// When the API was first asked, by the machine's clock.
+    pub first_pull: Option<i64>,
     /// Every event there must be, and how often.
     pub events: BTreeMap<Event, usize>,
 }
@@ -109,7 +117,13 @@ impl Oracle {
     fn apply_order(&mut self, id: OrderId, order: &Order, now: Timestamp) -> bool {
         if !order.deleted {
             self.named.insert(order.buyer);
+            self.reachable.insert(order.buyer);
         }
+        self.take(id, order, now)
+    }
+
+    /// An order is known in this state, unless in a newer one.
+    fn take(&mut self, id: OrderId, order: &Order, now: Timestamp) -> bool {
         if self.orders.get(&id).is_some_and(|known| known.updated_at >= order.updated_at) {
             return false;
         }
@@ -117,7 +131,7 @@ impl Oracle {
         let before = self.counters(owner).0;
         self.orders.insert(id, order.clone());
         let first = before == 0 && self.counters(owner).0 == 1;
-        let news = !order.deleted && order.placed_at >= now.millis() - NEWS;
+        let news = !order.deleted && order.placed_at >= now.millis() - NEWS && !self.historical.contains(&id);
         // Nobody is greeted again under another name.
         let greeted = self.greeted.iter().any(|greeted| self.owner(*greeted) == owner);
         if first && news && !greeted && !self.erased.contains(&owner) {
@@ -127,13 +141,60 @@ impl Oracle {
         true
     }
 
+    /// The API told of an order, which was stored at `now`.
+    pub fn is_pulled(&mut self, id: OrderId, order: &Order, now: Timestamp) {
+        if !order.deleted {
+            self.named.insert(order.buyer);
+        }
+        self.take(id, order, now);
+    }
+
+    /// The newest state that is known of an order.
+    pub fn order(&self, id: OrderId) -> Option<&Order> {
+        self.orders.get(&id)
+    }
+
+    pub fn knows_orders(&self) -> bool {
+        !self.orders.is_empty()
+    }
+
+    pub fn is_historical(&self, id: OrderId) -> bool {
+        self.historical.contains(&id)
+    }
+
+    pub fn is_history(&mut self, id: OrderId) {
+        self.historical.insert(id);
+    }
+
+    /// The API named a customer, perhaps with an e-mail.
+    pub fn is_named(&mut self, customer: Buyer, with_email: bool) {
+        self.named.insert(customer);
+        if with_email {
+            self.reachable.insert(customer);
+        }
+    }
+
+    /// The API does not know a customer any more; whether that is news.
+    pub fn is_gone(&mut self, customer: Buyer) -> bool {
+        self.gone.insert(customer)
+    }
+
+    /// When a customer last said whether they agree to e-mails, as far as is known.
+    pub fn asked_at(&self, customer: Buyer) -> Option<i64> {
+        self.consents.get(&customer).map(|(at, _)| *at)
+    }
+
+    pub fn has_said(&mut self, customer: Buyer, at: i64, state: &'static str) {
+        self.consents.insert(customer, (at, state));
+    }
+
     /// For whom the orders of a buyer count: a guest's for the account with the same e-mail, a merged
     /// customer's for whoever is left.
     fn owner(&self, buyer: Buyer) -> Buyer {
         let mut owner = buyer;
         if let Buyer::Guest(number) = buyer {
             let account = Buyer::Known(Source::Shopify, number);
-            owner = if self.named.contains(&account) { account } else { buyer };
+            owner = if self.reachable.contains(&account) { account } else { buyer };
         }
         while let Some(kept) = self.merged.get(&owner) {
             owner = *kept;
@@ -205,7 +266,8 @@ impl Oracle {
         let before_noon = |order: &Order| (order.net(), noon().millis() - order.placed_at);
         let orders_of = |customer: &Buyer| {
             let own = self.orders.values().filter(|order| self.owner(order.buyer) == *customer);
-            if self.erased.contains(customer) { Vec::new() } else { own.map(before_noon).collect() }
+            let is_unknown = self.erased.contains(customer) || self.gone.contains(customer);
+            if is_unknown { Vec::new() } else { own.map(before_noon).collect() }
         };
         let shop: Vec<_> = customers.iter().map(orders_of).collect();
         let way =

@@ -35,6 +35,13 @@ pub struct Failure {
     pub trace: Vec<String>,
 }
 
+impl Failure {
+    /// The law without what it is about this time.
+    fn kind(&self) -> String {
+        self.law.split_whitespace().filter(|word| word.chars().all(char::is_alphabetic)).take(4).collect()
+    }
+}
+
 /// Plays it all; returns what happened.
 pub fn play(seed: u64, steps: &[Step]) -> Result<Vec<String>, Failure> {
     let mut world = World::new(&mut fastrand::Rng::with_seed(seed))
@@ -58,7 +65,7 @@ pub fn play(seed: u64, steps: &[Step]) -> Result<Vec<String>, Failure> {
     }
 }
 
-/// Leaves out steps as long as a law is still broken without them. How many are left, and the last failure.
+/// Leaves out steps as long as the same law is still broken without them. How many are left, and the last failure.
 pub fn shrink(seed: u64, mut failure: Failure) -> (usize, Failure) {
     let mut steps = super::steps::steps(seed);
     let deadline = Instant::now() + SHRINKING;
@@ -68,8 +75,8 @@ pub fn shrink(seed: u64, mut failure: Failure) -> (usize, Failure) {
         while from < steps.len() && Instant::now() < deadline {
             let fewer = [&steps[..from], &steps[(from + size).min(steps.len())..]].concat();
             match play(seed, &fewer) {
-                Err(still) => (steps, failure) = (fewer, still),
-                Ok(_) => from += size,
+                Err(still) if still.kind() == failure.kind() => (steps, failure) = (fewer, still),
+                _ => from += size,
             }
         }
         size /= 2;
@@ -135,6 +142,19 @@ impl World {
             What::DiskFull { pages } => self.fill_disk(Some(pages))?,
             What::DiskFails { commits } => self.disk.light(commits),
             What::DiskFree => self.fill_disk(None)?,
+            What::Lose { count } if self.pulls.is_some() => self.store.lose(count, dice),
+            What::Lose { .. } => {} // then nobody makes up for it
+            What::Pull { full } => self.pull(full)?,
+            What::ApiAnswers { count } => self.api_answers(count, dice)?,
+            What::ApiCrash { count, commits } => {
+                self.fuse.light(commits);
+                self.api_answers(count, dice)?;
+            }
+            What::ApiMood { mood } => {
+                if let Some(pulls) = &mut self.pulls {
+                    pulls.api.mood = mood;
+                }
+            }
         }
         Ok(())
     }
@@ -277,6 +297,7 @@ impl World {
             self.arrives(message)?;
         }
         self.read_again()?;
+        self.pull_everything(dice)?;
         // What the tools said before is recorded before the merchant resumes them.
         self.answer(usize::MAX, dice)?;
         self.turn(0)?;
@@ -290,7 +311,7 @@ impl World {
             self.act(What::ScoreNow, dice)?;
         }
         // A night passes, and with it what failed before.
-        if let Some(night) = self.program().night.next().filter(|_| !self.store.orders.is_empty()) {
+        if let Some(night) = self.program().night.next().filter(|_| self.oracle.knows_orders()) {
             self.set_time(night.at.millis() + 60_000, 0);
             while self.runtime.block_on(self.program().night.beat())?.is_some() {}
             self.check_runs()?;

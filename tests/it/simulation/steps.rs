@@ -2,7 +2,7 @@
 
 use quintile::{model::Timestamp, outbox::Action, outbox::Resume};
 
-use super::tool::Mood;
+use super::{api, tool::Mood};
 
 const SECOND: i64 = 1000;
 const MINUTE: i64 = 60 * SECOND;
@@ -10,7 +10,7 @@ const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = Timestamp::DAY;
 
 /// Steps of one seed.
-const STEPS: std::ops::Range<usize> = 90..170;
+const STEPS: std::ops::Range<usize> = 100..190;
 /// Tools that are sent to; see `World::new`.
 pub const TOOLS: usize = 3;
 
@@ -96,6 +96,26 @@ pub enum What {
         commits: i64,
     },
     DiskFree,
+    /// Webhooks on their way get lost.
+    Lose {
+        count: usize,
+    },
+    /// The shop's API is asked for what changed.
+    Pull {
+        full: bool,
+    },
+    /// It answers so many requests.
+    ApiAnswers {
+        count: usize,
+    },
+    /// And meanwhile the program is killed, after so many more commits.
+    ApiCrash {
+        count: usize,
+        commits: i64,
+    },
+    ApiMood {
+        mood: api::Mood,
+    },
 }
 
 /// The steps of a seed.
@@ -111,7 +131,7 @@ pub fn any<T: Copy>(dice: &mut fastrand::Rng, of: &[T]) -> T {
 
 fn what(dice: &mut fastrand::Rng) -> What {
     let tool = dice.usize(..TOOLS);
-    match dice.u32(..100) {
+    match dice.u32(..123) {
         0..14 => What::Business { times: dice.usize(1..6) },
         14..26 => What::Arrive { count: dice.usize(1..8) },
         26..29 => What::Burst { count: dice.usize(2..7) },
@@ -142,6 +162,11 @@ fn what(dice: &mut fastrand::Rng) -> What {
         95..97 => What::Crash { commits: dice.i64(0..9) },
         97 => What::DiskFull { pages: dice.i64(0..4) },
         98 => What::DiskFails { commits: dice.i64(0..6) },
-        _ => What::DiskFree,
+        99 => What::DiskFree,
+        100..105 => What::Lose { count: dice.usize(1..6) },
+        105..110 => What::Pull { full: dice.u32(..8) == 0 },
+        110..118 => What::ApiAnswers { count: dice.usize(1..24) },
+        118..120 => What::ApiCrash { count: dice.usize(1..16), commits: dice.i64(0..12) },
+        _ => What::ApiMood { mood: api::Mood::any(dice) },
     }
 }

@@ -1,7 +1,7 @@
 //! The shop: what it has sold, and what it tells of it. Its own clock is always right. Besides it there is
 //! a till, which tells of its orders in the generic format.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quintile::{
     intake::{self, Received, Rules, api},
@@ -24,6 +24,8 @@ const GUESTS: std::ops::RangeInclusive<u64> = 11..=12;
 const TWINS: std::ops::RangeInclusive<u64> = 21..=23;
 /// Ids of customers of the till.
 const OF_THE_TILL: std::ops::RangeInclusive<u64> = 1..=3;
+/// Milliseconds from what happens to the message about it.
+const SENT_AFTER: i64 = 250;
 /// How far back orders may lie that are placed at the beginning.
 const PAST_DAYS: i64 = 120;
 
@@ -67,7 +69,7 @@ impl Message {
     pub fn told_at(&self) -> Option<i64> {
         match &self.tells {
             Tells::Order(_, order) => (!order.deleted).then_some(order.updated_at),
-            Tells::Consent(_, _, at) => Some(*at),
+            Tells::Consent(_, _, at) => Some(*at + SENT_AFTER),
             Tells::Merge(..) => None,
         }
     }
@@ -75,8 +77,8 @@ impl Message {
     /// As it arrives at `now`, by the machine's clock.
     pub fn prepare(&self, rules: &Rules, now: Timestamp) -> Prepared {
         let (source, triggered_at) = match &self.tells {
-            Tells::Order((source, _), order) => (*source, Some(order.updated_at + 250)),
-            Tells::Consent(_, _, at) => (Source::Shopify, Some(*at + 250)),
+            Tells::Order((source, _), order) => (*source, Some(order.updated_at + SENT_AFTER)),
+            Tells::Consent(_, _, at) => (Source::Shopify, Some(*at + SENT_AFTER)),
             Tells::Merge(..) => (Source::Shopify, None),
         };
         let triggered_at = triggered_at.filter(|_| source == Source::Shopify).map(Timestamp::from_millis);
@@ -116,10 +118,25 @@ impl Prepared {
     }
 }
 
+/// A customer in the shop's own list.
+#[derive(Debug, Clone)]
+pub struct Account {
+    pub updated_at: i64,
+    /// Whether they agree to e-mails, and when they said so.
+    pub consent: (i64, &'static str),
+}
+
 /// The shop and its messages.
 #[derive(Debug, Default)]
 pub struct Store {
     pub orders: BTreeMap<OrderId, Order>,
+    /// Every state that an order ever had, by its `updated_at`.
+    pub states: BTreeMap<(OrderId, i64), Order>,
+    pub accounts: BTreeMap<u64, Account>,
+    /// Everything that customers ever said of e-mails.
+    pub said: BTreeSet<(u64, i64, &'static str)>,
+    /// Something has happened since somebody looked.
+    pub is_changed: bool,
     /// On their way: not answered 2xx yet.
     pub pending: Vec<Message>,
     /// Answered 2xx.
@@ -134,9 +151,10 @@ impl Store {
     pub fn business(&mut self, now: i64, dice: &mut fastrand::Rng) {
         let updated_at = now.max(self.last_update + 1);
         self.last_update = updated_at;
+        self.is_changed = true;
         let living: Vec<OrderId> = self.orders.iter().filter(|(_, order)| !order.deleted).map(|(id, _)| *id).collect();
         match dice.u32(..100) {
-            0..4 => self.merge(dice),
+            0..4 => self.merge(updated_at, dice),
             4..14 => self.ask(updated_at, dice),
             14..66 => self.place(now, updated_at, dice),
             _ if living.is_empty() => self.place(now, updated_at, dice),
@@ -162,7 +180,37 @@ impl Store {
                 deleted: false,
             },
         );
+        if let Buyer::Known(Source::Shopify, account) = buyer {
+            self.sign_up(account, updated_at);
+        }
         self.tell("orders/create", id);
+    }
+
+    /// Somebody with this id is in the list, unless they are somebody else by now.
+    fn sign_up(&mut self, id: u64, at: i64) {
+        if self.merged.contains(&id) {
+            return;
+        }
+        let fresh = Account { updated_at: at, consent: (at, "not_subscribed") };
+        let account = self.accounts.entry(id).or_insert(fresh);
+        account.updated_at = at;
+        self.said.insert((id, account.consent.0, account.consent.1));
+    }
+
+    /// `count` messages about what the API tells too never arrive. What a merged customer was before is
+    /// in messages alone, and of the till nobody else tells.
+    pub fn lose(&mut self, count: usize, dice: &mut fastrand::Rng) {
+        for _ in 0..count.min(self.pending.len()) {
+            let place = dice.usize(..self.pending.len());
+            let told_again = match &self.pending[place].tells {
+                Tells::Order((source, _), _) => *source == Source::Shopify,
+                Tells::Merge(..) => false,
+                Tells::Consent(..) => true,
+            };
+            if told_again {
+                self.pending.swap_remove(place);
+            }
+        }
     }
 
     fn change(&mut self, id: OrderId, updated_at: i64, dice: &mut fastrand::Rng) {
@@ -189,12 +237,21 @@ impl Store {
         self.tell(topic, id);
     }
 
-    fn merge(&mut self, dice: &mut fastrand::Rng) {
+    fn merge(&mut self, at: i64, dice: &mut fastrand::Rng) {
         let deleted = dice.u64(TWINS);
         let kept = dice.u64(TWINS);
         if kept < deleted && !self.merged.contains(&deleted) {
+            self.sign_up(kept, at);
             self.merged.push(deleted);
+            self.accounts.remove(&deleted);
             let twin = |id| Buyer::Known(Source::Shopify, id);
+            // The orders are the other's now. No webhook says so of each.
+            let theirs = self.orders.iter_mut().filter(|(_, order)| order.buyer == twin(deleted) && !order.deleted);
+            for (id, order) in theirs {
+                (order.buyer, order.updated_at) = (twin(kept), self.last_update);
+                self.states.insert((*id, order.updated_at), order.clone());
+                self.last_update += 1;
+            }
             self.send("customers/merge", Tells::Merge(twin(deleted), twin(kept)), merge(deleted, kept));
         }
     }
@@ -203,6 +260,11 @@ impl Store {
     fn ask(&mut self, at: i64, dice: &mut fastrand::Rng) {
         let (id, state) = (dice.u64(CUSTOMERS), any(dice, &["subscribed", "subscribed", "unsubscribed"]));
         let customer = Buyer::Known(Source::Shopify, id);
+        self.sign_up(id, at);
+        if let Some(account) = self.accounts.get_mut(&id) {
+            account.consent = (at, state);
+        }
+        self.said.insert((id, at, state));
         self.send(
             "customers_email_marketing_consent/update",
             Tells::Consent(customer, state, at),
@@ -212,6 +274,7 @@ impl Store {
 
     fn tell(&mut self, topic: &'static str, id: OrderId) {
         let order = self.orders[&id].clone();
+        self.states.insert((id, order.updated_at), order.clone());
         let body = order.body(id.0, id.1);
         let topic = if id.0 == Source::Api { api::TOPIC } else { topic };
         self.send(topic, Tells::Order(id, order), body);

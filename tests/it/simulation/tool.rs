@@ -74,6 +74,8 @@ pub struct Tool {
     unheard: BTreeSet<([u8; 16], usize)>,
     /// Events that it took, and we know.
     pub known: BTreeSet<i64>,
+    /// Events that came, in whichever message.
+    came: BTreeSet<i64>,
     /// The latest event told of each customer, or of each and of one type.
     latest: BTreeMap<String, i64>,
 }
@@ -97,6 +99,7 @@ impl Tool {
             messages: BTreeMap::new(),
             unheard: BTreeSet::new(),
             known: BTreeSet::new(),
+            came: BTreeSet::new(),
             latest: BTreeMap::new(),
         }
     }
@@ -152,9 +155,10 @@ impl Tool {
         }
         for (seq, customer, kind) in told(&claim.body)? {
             ensure!(!self.known.contains(&seq), "{}: event {seq} came in a second message", self.name);
-            // What comes again may have been overtaken. The baseline may wait beside its line until the
+            // What comes again may have been overtaken, also in the half of a batch that it took before we
+            // learnt of it, and then found too large. The baseline may wait beside its line until the
             // merchant lets it go.
-            if is_new && !claim.initial {
+            if is_new && self.came.insert(seq) && !claim.initial {
                 // What waits until a customer agrees stands beside the line too, and only news of its own
                 // type supersede it.
                 let line = if self.asks_consent { format!("{customer}, {kind}") } else { customer };

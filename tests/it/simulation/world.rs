@@ -25,14 +25,17 @@ use quintile::{
     model::Timestamp,
     outbox::{Route, Settlement},
     scoring::Night,
+    sync::Sync,
 };
 use rusqlite::Transaction;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::{
+    api::Api,
     courier::Courier,
     oracle::Oracle,
+    pull::{self, Pulls},
     steps::{TOOLS, any},
     store::Store,
     tool::Tool,
@@ -94,6 +97,8 @@ pub struct World {
     /// What the machine's clock is ahead of it.
     pub ahead: i64,
     machine: Arc<AtomicI64>,
+    /// The right time too: that of the shop.
+    shop_clock: Arc<AtomicI64>,
     /// To the program's death.
     pub fuse: Arc<Fuse>,
     /// To the moment at which the disk fails.
@@ -112,6 +117,8 @@ pub struct World {
     /// The last run that the merchant asked for.
     pub seen_asked: i64,
     pub trace: Vec<String>,
+    /// `None`: this merchant has webhooks alone.
+    pub pulls: Option<Pulls>,
     program: Option<Program>,
     starts: u32,
     path: PathBuf,
@@ -126,20 +133,29 @@ fn folder() -> std::io::Result<TempDir> {
 impl World {
     /// `dice` chooses what a merchant chooses once.
     pub fn new(dice: &mut fastrand::Rng) -> anyhow::Result<Self> {
-        let config = configuration(dice);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut config = configuration(dice);
         // Shortly before the clocks are changed.
         let begin = any(dice, &["2026-10-23T08:00:00Z", "2027-03-26T20:00:00Z"]);
         let truth = Timestamp::parse_rfc3339(begin).context("a beginning")?.millis();
+        let shop_clock = Arc::new(AtomicI64::new(truth));
+        let mut pulls = None;
+        if dice.u32(..4) > 0 {
+            let api = runtime.block_on(Api::start(shop_clock.clone(), dice));
+            pull::configure(&mut config, &api);
+            pulls = Some(Pulls::new(api));
+        }
         let folder = folder()?;
         let path = folder.path().join("quintile.db");
         let mut world = Self {
-            runtime: tokio::runtime::Builder::new_current_thread().build()?,
+            runtime,
             routes: Route::from_config(&config)?,
             rules: Rules::from_config(&config),
             config,
             truth,
             ahead: 0,
             machine: Arc::new(AtomicI64::new(truth)),
+            shop_clock,
             fuse: Arc::new(Fuse::new()),
             disk: Arc::new(Fuse::new()),
             full_at: None,
@@ -151,6 +167,7 @@ impl World {
             seen_runs: 0,
             seen_asked: 0,
             trace: Vec::new(),
+            pulls,
             program: None,
             starts: 0,
             path,
@@ -169,6 +186,12 @@ impl World {
     pub fn set_time(&mut self, truth: i64, ahead: i64) {
         (self.truth, self.ahead) = (truth, ahead.max(Timestamp::DAY - truth));
         self.machine.store(self.truth + self.ahead, Ordering::SeqCst);
+        self.shop_clock.store(self.truth, Ordering::SeqCst);
+    }
+
+    /// Somebody let time pass on both clocks.
+    pub fn has_waited(&mut self) {
+        self.truth = self.shop_clock.load(Ordering::SeqCst);
     }
 
     pub fn note(&mut self, text: impl Into<String>) {
@@ -198,12 +221,32 @@ impl World {
     pub fn excuse<T>(&mut self, what: &str, done: anyhow::Result<T>) -> anyhow::Result<Outcome<T>> {
         match done {
             Ok(value) => Ok(Outcome::Done(value)),
-            Err(error) if self.full_at.is_some() || self.disk.is_burnt() || self.fuse.is_burnt() => {
+            Err(error) if self.is_faulty() => {
                 self.note(format!("{what} failed: {error:#}"));
                 Ok(Outcome::Prevented)
             }
             Err(error) => bail!("{what} failed without a fault: {error:#}"),
         }
+    }
+
+    /// Nothing can be stored, or perhaps not.
+    pub fn is_faulty(&self) -> bool {
+        self.full_at.is_some() || self.disk.is_burnt() || self.fuse.is_burnt()
+    }
+
+    /// What pulls, in this start of the program.
+    pub fn syncer(&mut self) -> anyhow::Result<Arc<Sync>> {
+        let pulls = self.pulls.as_mut().context("this seed does not pull")?;
+        if let Some(sync) = &pulls.sync {
+            return Ok(sync.clone());
+        }
+        let program = self.program.as_ref().context("it runs between two steps")?;
+        let machine = self.machine.clone();
+        let clock = Clock::from_fn(move || Timestamp::from_millis(machine.load(Ordering::SeqCst)));
+        let timer = pull::timer([self.machine.clone(), self.shop_clock.clone()]);
+        let sync = Arc::new(Sync::new(&self.config, program.db.clone(), clock, timer)?);
+        pulls.sync = Some(sync.clone());
+        Ok(sync)
     }
 
     fn start(&mut self) -> anyhow::Result<()> {
@@ -236,6 +279,7 @@ impl World {
     pub fn restart(&mut self, dice: &mut fastrand::Rng) -> anyhow::Result<()> {
         self.finish(dice)?;
         self.cut_off(dice)?;
+        self.cut_pull();
         self.program = None;
         self.start()
     }
@@ -243,10 +287,11 @@ impl World {
     /// The killed program is gone; it is started again on the files as it left them.
     pub fn revive(&mut self, dice: &mut fastrand::Rng) -> anyhow::Result<()> {
         self.cut_off(dice)?;
+        self.cut_pull();
         // Before SQLite closes them: then the log would be copied into the database.
         let left = self.folder.path().join(format!("start-{}", self.starts)).join("quintile.db");
         std::fs::create_dir(left.parent().context("a folder")?)?;
-        for suffix in ["", "-wal"] {
+        for suffix in ["", "-wal", ".sync.jsonl"] {
             let name = |path: &PathBuf| PathBuf::from(format!("{}{suffix}", path.display()));
             if name(&self.path).exists() {
                 std::fs::copy(name(&self.path), name(&left))?;

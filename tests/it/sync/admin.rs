@@ -7,19 +7,22 @@ use std::{
         Arc, LazyLock, Mutex, MutexGuard,
         atomic::{AtomicI64, Ordering},
     },
+    time::{Duration, UNIX_EPOCH},
 };
 
 use apollo_compiler::{ExecutableDocument, Schema, validation::Valid};
 use axum::{
     Router,
-    body::Bytes,
-    extract::{Path, State},
+    body::{Body, Bytes},
+    extract::{Path, Request, State},
     http::{HeaderMap, StatusCode, header},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use quintile::model::Timestamp;
 use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     graphql::{arguments, cost, project, root_fields, text},
@@ -65,6 +68,12 @@ pub struct Shop {
     pub forbidden_topics: Vec<&'static str>,
     /// Orders that are there and in no list.
     pub unlisted: Vec<u64>,
+    /// A search finds what was changed only so many milliseconds later.
+    pub lag: i64,
+    /// Nodes of a page at most, however many are asked for.
+    pub page: usize,
+    /// Who says when a request is answered; `None`: at once.
+    pub gate: Option<mpsc::UnboundedSender<oneshot::Sender<()>>>,
     /// Tokens and when they end, in Unix milliseconds.
     pub tokens: BTreeMap<String, i64>,
     /// Seconds.
@@ -106,6 +115,8 @@ pub enum Fault {
     Impersonal,
     /// Not JSON.
     Junk,
+    /// The connection ends in the middle of the answer.
+    Cut,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +143,7 @@ pub enum Download {
 #[derive(Debug, Clone)]
 pub struct Operation {
     query: String,
+    created_at: i64,
     /// Polls until it has ended.
     pub polls: u32,
     ending: Ending,
@@ -148,6 +160,9 @@ impl Shop {
             subscriptions: Vec::new(),
             forbidden_topics: Vec::new(),
             unlisted: Vec::new(),
+            lag: 0,
+            page: 250,
+            gate: None,
             tokens: [(TOKEN.to_owned(), i64::MAX)].into(),
             token_life: 86_399,
             exchanges: 0,
@@ -177,8 +192,8 @@ impl Shop {
         if kind == "orders" { &self.orders } else { &self.customers }
     }
 
-    /// Objects that match the search, in the order that was asked for.
-    fn matching(&self, kind: &str, arguments: &Value) -> Vec<Value> {
+    /// Objects that match the search at `now`, in the order that was asked for.
+    fn matching(&self, kind: &str, arguments: &Value, now: i64) -> Vec<Value> {
         let since = text(&arguments["query"]).map(|query| {
             let since = query.strip_prefix("updated_at:>='").and_then(|rest| rest.strip_suffix('\''));
             Timestamp::parse_rfc3339(since.expect("the search is one that the shop understands")).unwrap()
@@ -189,7 +204,12 @@ impl Shop {
             .iter()
             .filter(|(id, _)| kind != "orders" || !self.unlisted.contains(id))
             .map(|(_, node)| node)
-            .filter(|node| since.is_none_or(|since| updated(node) >= since))
+            .filter(|node| {
+                since.is_none_or(|since| {
+                    updated(node) >= since
+                        && updated(node).millis() <= if self.lag > 0 { now - self.lag } else { i64::MAX }
+                })
+            })
             .cloned()
             .collect();
         if text(&arguments["sortKey"]) == Some("UPDATED_AT") {
@@ -198,24 +218,24 @@ impl Shop {
         found
     }
 
-    fn page(&mut self, kind: &str, arguments: &Value) -> Value {
+    fn page(&mut self, kind: &str, arguments: &Value, now: i64) -> Value {
         // A shop does not sort everything for every page either.
         let search = format!("{kind} {}", arguments["query"]);
         if arguments["after"].is_null() || self.listed.0 != search {
-            self.listed = (search, self.matching(kind, arguments));
+            self.listed = (search, self.matching(kind, arguments, now));
         }
         let all = &self.listed.1;
         let start = text(&arguments["after"]).map_or(0, |after| after.parse::<usize>().unwrap());
         let first = usize::try_from(arguments["first"].as_u64().expect("a connection says how many")).unwrap();
         assert!(first <= 250, "the shop gives at most 250 at once");
-        let end = (start + first).min(all.len());
+        let end = (start + first.min(self.page)).min(all.len());
         json!({
             "nodes": all[start.min(end)..end],
             "pageInfo": { "hasNextPage": end < all.len(), "endCursor": (end > 0).then(|| end.to_string()) },
         })
     }
 
-    fn bulk(&mut self, query: &str) -> Value {
+    fn bulk(&mut self, query: &str, now: i64) -> Value {
         let refuse = |code: &str, message: String| json!({ "bulkOperation": null, "userErrors": [{ "field": null, "message": message, "code": code }] });
         let running = |operation: &Operation| operation.polls > 0;
         if self.operations.values().any(running) {
@@ -232,18 +252,20 @@ impl Shop {
         let edges = root_fields(&field.selection_set)[0];
         let node = root_fields(&edges.selection_set)[0];
         assert_eq!((edges.name.as_str(), node.name.as_str()), ("edges", "node"));
-        let lines = self.matching(field.name.as_str(), &arguments);
+        let lines = self.matching(field.name.as_str(), &arguments, now);
         let lines = lines.iter().map(|object| project(object, &node.selection_set).to_string()).collect();
         let id = format!("gid://shopify/BulkOperation/{}", self.operations.len() + 1);
         let ending = self.endings.pop_front().unwrap_or(Ending::Completed);
-        self.operations
-            .insert(id.clone(), Operation { query: query.to_owned(), polls: self.polls, ending, lines, fresh: 0 });
+        self.operations.insert(
+            id.clone(),
+            Operation { query: query.to_owned(), created_at: now, polls: self.polls, ending, lines, fresh: 0 },
+        );
         json!({ "bulkOperation": { "id": id, "status": "CREATED" }, "userErrors": [] })
     }
 
     /// Starts a bulk operation as somebody else might.
-    pub fn start(&mut self, query: &str) {
-        let started = self.bulk(query);
+    pub fn start(&mut self, query: &str, now: i64) {
+        let started = self.bulk(query, now);
         assert!(started["bulkOperation"].is_object(), "{started}");
     }
 
@@ -301,22 +323,23 @@ impl Shop {
     }
 
     /// What a root field holds.
-    fn resolve(&mut self, field: &str, arguments: &Value, url: &str) -> Value {
+    fn resolve(&mut self, field: &str, arguments: &Value, url: &str, now: i64) -> Value {
         match field {
             "shop" => json!({ "myshopifyDomain": DOMAIN, "currencyCode": self.currency }),
-            "orders" | "customers" => self.page(field, arguments),
+            "orders" | "customers" => self.page(field, arguments, now),
             "node" => self.operation(text(&arguments["id"]).unwrap(), url),
             "nodes" => {
                 arguments["ids"].as_array().unwrap().iter().map(|id| self.existing(id.as_str().unwrap())).collect()
             }
-            "bulkOperationRunQuery" => self.bulk(text(&arguments["query"]).unwrap()),
+            "bulkOperationRunQuery" => self.bulk(text(&arguments["query"]).unwrap(), now),
             "bulkOperations" => {
                 let known: Vec<Value> = self
                     .operations
                     .iter()
                     .map(|(id, operation)| {
                         let status = if operation.polls > 0 { "RUNNING" } else { "COMPLETED" };
-                        json!({ "id": id, "status": status, "type": "QUERY", "query": operation.query })
+                        json!({ "id": id, "status": status, "type": "QUERY", "query": operation.query,
+                            "createdAt": Timestamp::from_millis(operation.created_at).to_string() })
                     })
                     .collect();
                 json!({ "nodes": known })
@@ -372,6 +395,7 @@ impl Admin {
             .route("/admin/oauth/access_token", post(exchange))
             .route("/admin/api/{version}/graphql.json", post(graphql))
             .route("/bulk/{operation}/{serial}", get(download))
+            .layer(middleware::from_fn_with_state(shared.clone(), in_time))
             .with_state(shared.clone());
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { url, shared, server }
@@ -400,6 +424,21 @@ impl Drop for Admin {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+/// Answers when it may, and says when that was.
+async fn in_time(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let gate = shared.shop.lock().unwrap().gate.clone();
+    if let Some(gate) = gate {
+        let (go, told) = oneshot::channel();
+        if gate.send(go).is_err() || told.await.is_err() {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response(); // whoever asked is gone
+        }
+    }
+    let mut response = next.run(request).await;
+    let now = UNIX_EPOCH + Duration::from_millis(shared.now.load(Ordering::Relaxed).try_into().unwrap());
+    response.headers_mut().insert(header::DATE, httpdate::fmt_http_date(now).parse().unwrap());
+    response
 }
 
 async fn exchange(State(shared): State<Shared>, body: Bytes) -> Response {
@@ -444,6 +483,10 @@ async fn graphql(
         }
         Some(Fault::Error(code)) => return error(code, code, &Value::Null),
         Some(Fault::Junk) => return "<html>".into_response(),
+        Some(Fault::Cut) => {
+            let parts = [Ok("{\"data\":"), Err(std::io::Error::other("the connection ends"))];
+            return Body::from_stream(futures_util::stream::iter(parts)).into_response();
+        }
         Some(Fault::Impersonal) => impersonal = true,
         None => {}
     }
@@ -471,7 +514,7 @@ async fn graphql(
     shop.asked.push((request["operationName"].as_str().unwrap().to_owned(), variables.clone()));
     let mut data = serde_json::Map::new();
     for field in root_fields(&operation.selection_set) {
-        let whole = shop.resolve(field.name.as_str(), &arguments(field, variables), &shared.url);
+        let whole = shop.resolve(field.name.as_str(), &arguments(field, variables), &shared.url, now);
         data.insert(field.name.to_string(), project(&whole, &field.selection_set));
     }
     let mut answer = json!({ "data": data, "extensions": extensions(&shop.bucket) });
@@ -495,7 +538,7 @@ async fn download(State(shared): State<Shared>, Path((number, serial)): Path<(u6
     let operation = &shop.operations[&format!("gid://shopify/BulkOperation/{number}")];
     assert_eq!(serial, operation.fresh, "an old address was used");
     let lines = match operation.ending {
-        Ending::Partial(lines) => &operation.lines[..lines],
+        Ending::Partial(lines) => &operation.lines[..lines.min(operation.lines.len())],
         _ => &operation.lines[..],
     };
     let mut file: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();

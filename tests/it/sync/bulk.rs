@@ -128,18 +128,25 @@ async fn an_operation_that_a_lost_answer_started_is_taken_over() {
     home.pull().await;
     // The same query runs already, and nobody here knows its id.
     let query = home.admin.shop().variables("RunBulk")[0]["query"].as_str().unwrap().to_owned();
-    home.admin.shop().start(&query);
+    home.admin.shop().start(&query, home.now().millis());
+    let begun = home.now();
+    home.later(1);
+    home.admin.shop().orders.insert(100, order(100, Some(1), "5.00", &home.now().to_string()));
     home.later(1);
     let entry = super::home::done(home.syncer().run(quintile::sync::log::Trigger::Manual, true).await.unwrap());
     assert_eq!(entry.counts.orders.read, 40);
     assert_eq!(home.admin.shop().operations.len(), 4);
+    // What came after it began is left to the next pull.
+    assert_eq!(entry.watermark, begun.plus_millis(-10 * 60_000));
+    home.later(6);
+    assert_eq!(home.pull().await.counts.orders.new, 1);
 }
 
 #[tokio::test]
 async fn another_operation_is_waited_for() {
     let home = Home::at("2026-11-23T12:00:00Z").await;
     home.admin.fill(20, "2026-11-22T00:00:00Z");
-    home.admin.shop().start("{ orders { edges { node { id } } } }");
+    home.admin.shop().start("{ orders { edges { node { id } } } }", home.now().millis());
     let other = home.admin.shop().operations.keys().next().unwrap().clone();
     let syncer = home.syncer();
     let run = syncer.run(quintile::sync::log::Trigger::Manual, false);

@@ -30,6 +30,8 @@ pub struct Home {
     pub waits: Arc<Mutex<Vec<Duration>>>,
     at_the_first_wait: Arc<Mutex<Option<String>>>,
     now: Arc<AtomicI64>,
+    /// What this machine's clock is ahead of the shop's.
+    ahead: Arc<AtomicI64>,
     _folder: Folder,
 }
 
@@ -48,7 +50,16 @@ impl Home {
         config.webhooks.shopify.secrets = vec![Secret::new(CLIENT_SECRET)];
         config.forwarder.allow_private = vec!["127.0.0.0/8".to_owned()];
         let database = Arc::new(Database::open(&config.database.path, "test").unwrap());
-        Self { admin, config, database, waits: Arc::default(), at_the_first_wait: Arc::default(), now, _folder: folder }
+        Self {
+            admin,
+            config,
+            database,
+            waits: Arc::default(),
+            at_the_first_wait: Arc::default(),
+            now,
+            ahead: Arc::default(),
+            _folder: folder,
+        }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -57,6 +68,11 @@ impl Home {
 
     pub fn later(&self, hours: i64) {
         self.now.fetch_add(hours * 3_600_000, Ordering::Relaxed);
+    }
+
+    /// This machine's clock shows another time than the shop's.
+    pub fn set_clock(&self, hours_ahead: i64) {
+        self.ahead.store(hours_ahead * 3_600_000, Ordering::Relaxed);
     }
 
     /// A timer that moves the clock and returns.
@@ -74,8 +90,8 @@ impl Home {
     }
 
     pub fn clock(&self) -> Clock {
-        let now = self.now.clone();
-        Clock::from_fn(move || Timestamp::from_millis(now.load(Ordering::Relaxed)))
+        let (now, ahead) = (self.now.clone(), self.ahead.clone());
+        Clock::from_fn(move || Timestamp::from_millis(now.load(Ordering::Relaxed) + ahead.load(Ordering::Relaxed)))
     }
 
     pub fn syncer(&self) -> Sync {

@@ -1,7 +1,8 @@
 //! The pull from the shop, against an Admin API of the tests' own.
 
-mod admin;
+pub mod admin;
 mod bulk;
+mod clocks;
 mod command;
 mod convergence;
 mod deletions;
@@ -9,7 +10,7 @@ mod faults;
 mod graphql;
 mod home;
 mod lines;
-mod nodes;
+pub mod nodes;
 mod pages;
 mod subscriptions;
 mod watch;

@@ -16,6 +16,7 @@ use super::{
     queue::{self, Delivery},
 };
 use crate::{
+    bug::NoResult,
     model::Timestamp,
     outbox::{self, Action},
     scoring::decide,
@@ -258,7 +259,7 @@ async fn carry_out(app: &Arc<App>, action: Action, filter: outbox::Filter) -> Re
         done
     });
     match tokio::time::timeout(PATIENCE, work).await {
-        Ok(done) => Ok(Some(done.context("a decision about deliveries crashed")??)),
+        Ok(done) => Ok(Some(done.map_err(NoResult::from).context("a decision about deliveries crashed")??)),
         Err(_) => Ok(None),
     }
 }

@@ -12,6 +12,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Outcome, fares::Filter, health, place};
 use crate::{
+    bug::NoResult,
     config::{Config, Loading, Missing, Rotation, RotationError, Secret, rotate},
     delivery::trial::{Person, Trial, trial},
     model::Timestamp,
@@ -111,7 +112,7 @@ async fn resume(app: &Arc<App>, index: usize, pairs: &Pairs) -> Result<Said, Pag
     });
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(done) => {
-            done.context("resuming crashed")??;
+            done.map_err(NoResult::from).context("resuming crashed")??;
             Ok(said("ok", format!("Resumed: {then}.")))
         }
         Err(_) => Ok(said(
@@ -132,7 +133,7 @@ async fn renew(app: &Arc<App>, name: &str) -> Result<Said, PageError> {
         let now = worker.clock.now();
         Ok(rotate(destination, &worker.environment, &worker.config_path, false, now)?)
     });
-    let done: anyhow::Result<Rotation> = done.await.context("rotating crashed")?;
+    let done: anyhow::Result<Rotation> = done.await.map_err(NoResult::from).context("rotating crashed")?;
     Ok(match done {
         Ok(rotation) => rotated(app, name, &rotation),
         Err(error) => match error.downcast_ref::<RotationError>() {

@@ -19,6 +19,7 @@ use super::{
     stage,
 };
 use crate::{
+    bug::NoResult,
     intake::{
         csv::{Columns, Preview, Read as Row, Shown},
         uploads::{self, Action, Import, Report, State as Stage},
@@ -204,7 +205,7 @@ async fn preview(app: &App, import: &Import) -> Result<Option<Result<Preview, St
     }
     let (uploads, import) = (app.uploads.clone(), import.clone());
     let read = tokio::task::spawn_blocking(move || uploads.preview(&import).map_err(|problem| problem.to_string()));
-    read.await.map(Some).map_err(|error| PageError::Internal(error.into()))
+    read.await.map(Some).map_err(|error| PageError::Internal(NoResult::from(error).into()))
 }
 
 fn progress(size: i64, done: u64) -> Progress {
