@@ -51,6 +51,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "web::error",
             "web::peer",
             "web::Limits",
+            "web::listen::url",
             "web::writable",
             "intake::uploads",
             "intake::csv",

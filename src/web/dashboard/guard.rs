@@ -27,7 +27,7 @@ use crate::{
         api::{self, Problem},
         auth::{Cookies, Session},
         error::PageError,
-        url,
+        listen::url,
     },
 };
 

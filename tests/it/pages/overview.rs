@@ -472,7 +472,7 @@ fn a_database_that_cannot_be_read_is_a_page_that_says_what_to_do() {
     let page = shop.get("/");
     assert_eq!(page.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(page.text("h1"), "The page could not be made");
-    assert!(page.text(".empty").contains("nothing is lost") && page.text(".empty").contains("quintile check"));
+    assert!(page.text(".empty").contains("Nothing is lost") && page.text(".empty").contains("quintile check"));
     assert_eq!(page.header("cache-control"), "no-store");
 }
 
