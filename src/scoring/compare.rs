@@ -89,7 +89,7 @@ pub fn compare(
         quintiles = parameters.prepare(snapshot, Part::Quintiles)?;
         Ranking::Windows(quintiles.raw_query())
     } else {
-        Cuts::find(snapshot, parameters)?
+        Cuts::find(snapshot, parameters, customers)?
             .map_or(Ranking::Nobody, |cuts| Ranking::Cuts(Box::new(ByCuts::new(cuts, parameters.ties))))
     };
     walk(snapshot, parameters, &settings.scheme, before, ranking, progress)

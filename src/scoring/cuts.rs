@@ -43,9 +43,15 @@ pub struct ByCuts {
 const NEVER: i64 = i64::MIN;
 
 impl Cuts {
-    /// Reads the values of everyone ranked. The connection must be in a read transaction. `None`: nobody is.
-    pub fn find(connection: &Connection, parameters: &Parameters) -> rusqlite::Result<Option<Self>> {
+    /// Reads the values of everyone ranked, at most so many `customers`. The connection must be in a read
+    /// transaction. `None`: nobody is.
+    pub fn find(connection: &Connection, parameters: &Parameters, customers: i64) -> rusqlite::Result<Option<Self>> {
         let (mut recency, mut frequency, mut monetary) = (Vec::new(), Vec::new(), Vec::new());
+        // Growing step by step leaves holes behind that what comes later does not fit into. Without the room they grow.
+        let most = usize::try_from(customers).unwrap_or_default();
+        let _ = recency.try_reserve_exact(most);
+        let _ = frequency.try_reserve_exact(most);
+        let _ = monetary.try_reserve_exact(most);
         let mut statement = parameters.prepare(connection, Part::Values)?;
         let mut rows = statement.raw_query();
         let mut standings = Standings::prepare(connection, parameters)?;
