@@ -27,6 +27,8 @@ const MANY: i64 = 12_000;
 const PAGE_BYTES: u64 = 4096;
 /// Between two attempts to copy beside the writer: a reader may still be at an old state.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Between two looks at how long it is: as much as is written meanwhile it may be longer.
+const GLANCE: Duration = Duration::from_millis(200);
 /// How long the end of the program waits until the log is copied. The next start reads one that is not.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -36,6 +38,8 @@ pub(super) struct Log {
     path: PathBuf,
     /// Whether a commit copies it, as the connection is set.
     by_commits: bool,
+    /// When it was last asked how much is left to copy, and whether that was much.
+    asked: Option<(Instant, bool)>,
     /// The other thread is at it.
     is_copied: Arc<AtomicBool>,
     tried_at: Option<Instant>,
@@ -46,12 +50,19 @@ impl Log {
         let database = PathBuf::from(connection.path().unwrap_or_default());
         let mut path = database.clone().into_os_string();
         path.push("-wal");
-        Self { database, path: path.into(), by_commits: true, is_copied: Arc::default(), tried_at: None }
+        Self { database, path: path.into(), by_commits: true, asked: None, is_copied: Arc::default(), tried_at: None }
     }
 
     /// Before a transaction, which may make the log long by itself.
     pub fn prepare(&mut self, connection: &Connection, is_large: bool) -> rusqlite::Result<()> {
-        let is_long = self.is_long(connection)?;
+        let now = Instant::now();
+        // The question costs as much as a small commit.
+        let recent = self.asked.filter(|(at, _)| now.saturating_duration_since(*at) < GLANCE);
+        let is_long = match recent {
+            Some((_, was_long)) => was_long,
+            None => self.is_long(connection)?,
+        };
+        self.asked = recent.or(Some((now, is_long)));
         if is_long {
             self.copy_beside();
         }
