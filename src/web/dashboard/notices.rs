@@ -82,9 +82,10 @@ pub fn notices(
         }
         if let Some(count) = deliveries.held.as_ref().filter(|_| !app.config.destination.is_empty()) {
             notices.extend(held.iter().map(|run| held_run(app, run)));
-            let for_destinations =
-                deliveries.destinations.iter().any(|it| it.standing == DestinationState::Disabled && it.holds);
-            if held.is_empty() && !deliveries.restored && !for_destinations {
+            // What a disabled destination alone holds is said with it.
+            let mut holders = deliveries.destinations.iter().filter(|destination| destination.holds).peekable();
+            let is_said = holders.peek().is_some() && holders.all(|it| it.standing == DestinationState::Disabled);
+            if held.is_empty() && !deliveries.restored && !is_said {
                 notices.push(Notice {
                     tone: "warn",
                     title: format!("{count} held"),

@@ -96,10 +96,7 @@ pub async fn list(
 /// asked for, that one will do.
 pub async fn score_now(State(app): State<Arc<App>>) -> Result<Response, PageError> {
     if let Some(reason) = app.writer.condition().trouble() {
-        return Err(PageError::Unavailable(format!(
-            "Nothing can be stored at the moment because {} So no run was asked for. Press Score now again once that is over.",
-            words::sentence(&reason)
-        )));
+        return Err(view::nothing_done(&reason));
     }
     match app.score_now.try_send(()) {
         Ok(()) | Err(TrySendError::Full(())) => {

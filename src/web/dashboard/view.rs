@@ -220,7 +220,7 @@ struct Ours {
 
 /// The page that the address `path` belongs to: its entry in the navigation, address and name.
 fn section(path: &str) -> Option<[&'static str; 3]> {
-    const SECTIONS: [[&str; 3]; 9] = [
+    const SECTIONS: [[&str; 3]; 8] = [
         ["segments", "/segments", "Segments"],
         ["customers", "/customers", "Customers"],
         ["runs", "/runs", "Runs"],
@@ -229,13 +229,20 @@ fn section(path: &str) -> Option<[&'static str; 3]> {
         ["import", "/import", "Import"],
         ["import", "/syncs", "Fetched from the shop"],
         ["settings", "/settings", "Settings"],
-        ["login", "/login", "Sign in"],
     ];
     let first = path.split(['/', '.']).nth(1)?;
     SECTIONS.into_iter().find(|[_, address, _]| address[1..] == *first)
 }
 
 /// What a form is told that changed nothing because nothing can be stored.
+pub fn nothing_done(reason: &str) -> PageError {
+    PageError::Unavailable(format!(
+        "Nothing was done, because nothing can be stored: {} Go back and press the button again once that is over.",
+        words::sentence(reason)
+    ))
+}
+
+/// [`nothing_done`], if that is what became of a form.
 fn not_stored(app: &App, method: &Method, error: &PageError) -> Option<PageError> {
     let PageError::Internal(error) = error else { return None };
     let is_full = |cause: &(dyn std::error::Error + 'static)| {
@@ -245,11 +252,7 @@ fn not_stored(app: &App, method: &Method, error: &PageError) -> Option<PageError
         return None;
     }
     let reason = app.writer.condition().trouble();
-    let reason = reason.unwrap_or_else(|| "too much is being written, or the disk is full".to_owned());
-    Some(PageError::Unavailable(format!(
-        "Nothing was done, because nothing can be stored: {} Go back and press the button again once that is over.",
-        words::sentence(&reason)
-    )))
+    Some(nothing_done(reason.as_deref().unwrap_or("too much is being written, or the disk is full")))
 }
 
 /// The page behind an error at the address `path`. Failures of ours are logged here, and only here.

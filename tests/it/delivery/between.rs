@@ -3,10 +3,10 @@
 
 use quintile::{
     invariants,
-    outbox::{self, Claim, Claims, Effect, Ids, Places, Route, Settlement, Shop as ShopInfo, Verdict},
+    outbox::{self, Claim, Claims, Places, Route, Shop as ShopInfo, Verdict},
 };
 
-use super::fixture::Shop;
+use super::fixture::{Shop, end};
 use crate::support::{folder::TURN, receiver::Receiver};
 
 /// Claims up to `free` deliveries, as a turn of the forwarder does.
@@ -27,21 +27,8 @@ fn claim(shop: &Shop, number: u64, free: usize) -> Vec<Claim> {
 }
 
 fn settle(shop: &Shop, claim: &Claim, verdict: Verdict) {
-    let now = shop.now();
-    let settlement = Settlement {
-        delivery_id: claim.delivery_id,
-        token: claim.token.clone(),
-        attempt: claim.attempt,
-        started_at: now,
-        duration_ms: 1,
-        status: None,
-        error: None,
-        answer: Vec::new(),
-        step: 0,
-        verdict,
-        effect: Effect::None,
-    };
-    assert_eq!(shop.write(move |tx| Ok(outbox::settle(tx, &[settlement], &mut Ids::random(now), now)?)).matched, 1);
+    let (claim, now) = (claim.clone(), shop.now());
+    assert_eq!(shop.write(move |tx| Ok(end(tx, claim, 0, verdict, now))), 1);
 }
 
 /// Lines in which more than one delivery moves, or none.

@@ -16,8 +16,8 @@ use quintile::{
     delivery::{Forwarder, Report, client::Client},
     model::Timestamp,
     outbox::{
-        self, Cause, Delivery, DeliveryFilter, Disposition, Health, Ids, Lapse, Position, Resume, Route, SegmentChange,
-        Slice,
+        self, Cause, Claim, Delivery, DeliveryFilter, Disposition, Effect, Health, Ids, Lapse, Position, Resume, Route,
+        SegmentChange, Settlement, Slice, Verdict,
     },
 };
 use rusqlite::{Transaction, params};
@@ -343,4 +343,22 @@ fn changes(
         [run],
     )?;
     Ok((first - 1, last))
+}
+
+/// Settles a request that had no answer, with so many steps of its delivery done. Returns how many claims were still held.
+pub fn end(tx: &Transaction<'_>, claim: Claim, step: usize, verdict: Verdict, now: Timestamp) -> usize {
+    let settlement = Settlement {
+        delivery_id: claim.delivery_id,
+        token: claim.token,
+        attempt: claim.attempt,
+        started_at: now,
+        duration_ms: 1,
+        status: None,
+        error: None,
+        answer: Vec::new(),
+        step,
+        verdict,
+        effect: Effect::None,
+    };
+    outbox::settle(tx, &[settlement], &mut Ids::random(now), now).unwrap().matched
 }

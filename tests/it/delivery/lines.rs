@@ -8,13 +8,13 @@ use quintile::{
     db::SCHEMA,
     model::Timestamp,
     outbox::{
-        self, Action, Claim, Claims, Cursor, Disposition, Effect, Filter, Hold, Ids, Places, Position, Resume, Route,
-        Settlement, Shop, Slice, State, Verdict,
+        self, Action, Claim, Claims, Cursor, Disposition, Filter, Hold, Ids, Places, Position, Resume, Route, Shop,
+        Slice, State, Verdict,
     },
 };
-use rusqlite::{Connection, Transaction};
+use rusqlite::Connection;
 
-use super::fixture::{events, lapses};
+use super::fixture::{end, events, lapses};
 
 const CUSTOMERS: i64 = 3;
 const LATER_MS: i64 = 1000;
@@ -189,7 +189,7 @@ impl Queue {
                     Ending::Refused => Verdict::Held(Hold::Destination),
                     Ending::Unsent => Verdict::Unsent,
                 };
-                assert_eq!(end(&tx, claim, verdict, now), 1, "a live claim is settled once");
+                assert_eq!(end(&tx, claim, 1, verdict, now), 1, "a live claim is settled once");
             }
             Step::End { .. } => {}
             Step::Act { action, ref filter } => {
@@ -213,7 +213,7 @@ impl Queue {
                 let count = outbox::reclaim(&tx, &format!("boot{}", self.boot), now).unwrap();
                 assert_eq!(count, self.in_flight.len());
                 for zombie in self.in_flight.drain(..) {
-                    assert_eq!(end(&tx, zombie, Verdict::Delivered, now), 0, "a dead claim changes nothing");
+                    assert_eq!(end(&tx, zombie, 1, Verdict::Delivered, now), 0, "a dead claim changes nothing");
                 }
             }
             Step::Pass => self.now = now.plus_millis(LATER_MS),
@@ -302,23 +302,6 @@ impl Queue {
             .unwrap();
         assert_eq!(sending + batches, self.in_flight.len());
     }
-}
-
-fn end(tx: &Transaction<'_>, claim: Claim, verdict: Verdict, now: Timestamp) -> usize {
-    let settlement = Settlement {
-        delivery_id: claim.delivery_id,
-        token: claim.token,
-        attempt: claim.attempt,
-        started_at: now,
-        duration_ms: 1,
-        status: None,
-        error: None,
-        answer: Vec::new(),
-        step: 1,
-        verdict,
-        effect: Effect::None,
-    };
-    outbox::settle(tx, &[settlement], &mut Ids::random(now), now).unwrap().matched
 }
 
 proptest! {

@@ -329,6 +329,10 @@ fn a_destination_that_is_not_sent_to_is_named_with_what_it_answers() {
         assert_eq!(page.attributes(".notice a", "href")[0], "/destinations?ailing=1");
         assert_eq!(notices.len() > 1, state == "failing", "what it alone holds is no decision of its own: {notices:?}");
     }
+    shop.execute(
+        "UPDATE deliveries SET state = 'held', hold = 'consent', finished_at = NULL WHERE destination = 'klaviyo' AND run_id = 25",
+    );
+    assert_eq!(shop.get("/").texts(".notice").len(), 2, "what another one holds is");
 }
 
 #[test]
