@@ -59,8 +59,10 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         };
         let told = stop.clone();
         let telling = tokio::spawn(async move { keep_told(&status, &started, &writer, &told).await });
-        let served = serve(serving, stop).await;
-        telling.abort();
+        let served = serve(serving, stop.clone()).await;
+        // What ended by itself is told too, and a quick end does not overtake the word of it.
+        stop.cancel();
+        let _ = telling.await;
         served
     });
     // What still works on the database ends at its next step; nobody waits for what calculates on.
