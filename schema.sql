@@ -159,23 +159,39 @@ CREATE UNIQUE INDEX orders_source ON orders (source_id, source);
 CREATE INDEX orders_customer ON orders (customer_id, ordered_at, net, counted);
 CREATE INDEX orders_guest ON orders (email_key) WHERE customer_ref IS NULL AND email_key IS NOT NULL;
 
--- The scores in force. No row: never ranked. segment NULL: ranked once, has no counted order now.
--- Written by scoring.
-CREATE TABLE scores (
-  customer_id      INTEGER PRIMARY KEY REFERENCES customers (id),
-  r                INTEGER CHECK (r BETWEEN 1 AND 5),
-  f                INTEGER CHECK (f BETWEEN 1 AND 5),
-  m                INTEGER CHECK (m BETWEEN 1 AND 5),
-  segment          TEXT,
-  previous_segment TEXT,
-  segment_since    INTEGER,
-  scored_at        INTEGER NOT NULL,       -- the instant of the run that last changed the scores
+-- Every segment that somebody was ever in. Written by scoring.
+CREATE TABLE segments (
+  id   INTEGER PRIMARY KEY,
+  name TEXT    NOT NULL UNIQUE
+) STRICT;
+
+-- The scores in force. No row: never ranked. segment_id NULL: ranked once, has no counted order now.
+-- Each night changes rows all over this table, so they are short: segments and instants by number.
+-- Who reads them reads `scores`. Written by scoring.
+CREATE TABLE customer_scores (
+  customer_id         INTEGER PRIMARY KEY REFERENCES customers (id),
+  r                   INTEGER CHECK (r BETWEEN 1 AND 5),
+  f                   INTEGER CHECK (f BETWEEN 1 AND 5),
+  m                   INTEGER CHECK (m BETWEEN 1 AND 5),
+  segment_id          INTEGER,               -- segments (id), not checked
+  previous_segment_id INTEGER,
+  segment_run         INTEGER,               -- runs (id), not checked: the one that last changed the segment
   -- The customer's counters at the last run, its as-of: what the next run tells the cause of a
   -- change from (an order, a refund, or only others moved).
-  order_count      INTEGER NOT NULL DEFAULT 0,
-  total_spent      INTEGER NOT NULL DEFAULT 0
+  order_count         INTEGER NOT NULL DEFAULT 0,
+  total_spent         INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE INDEX scores_segment ON scores (segment, customer_id);
+-- Within a segment it goes by customer_id, as every index does.
+CREATE INDEX scores_segment ON customer_scores (segment_id);
+
+CREATE VIEW scores AS
+SELECT
+  s.customer_id, s.r, s.f, s.m,
+  (SELECT name FROM segments WHERE id = s.segment_id) AS segment,
+  (SELECT name FROM segments WHERE id = s.previous_segment_id) AS previous_segment,
+  (SELECT scored_at FROM runs WHERE id = s.segment_run) AS segment_since,
+  s.order_count, s.total_spent
+FROM customer_scores AS s;
 
 -- One row per scoring run. slot is the local date of a nightly run: the UNIQUE keeps a night from
 -- being scored twice, across restarts and clocks that jump. Written by scoring.

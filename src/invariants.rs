@@ -97,11 +97,14 @@ const INVARIANTS: &[Invariant] = &[
         says: "the scores in force are the last ones of the history",
         broken_by: "
             SELECT format('customer %d', s.customer_id)
-              FROM scores AS s
-              LEFT JOIN (SELECT customer_id, max(run_id) AS run_id FROM history GROUP BY customer_id) AS l
+              FROM customer_scores AS s
+              LEFT JOIN segments AS g ON g.id = s.segment_id
+              LEFT JOIN (SELECT customer_id, max(run_id) AS run_id, max(iif(moved, run_id, NULL)) AS moved_in
+                           FROM history GROUP BY customer_id) AS l
                 ON l.customer_id = s.customer_id
               LEFT JOIN history AS h ON h.run_id = l.run_id AND h.customer_id = s.customer_id
-             WHERE h.run_id IS NULL OR (s.r, s.f, s.m, s.segment) IS NOT (h.r, h.f, h.m, h.segment)",
+             WHERE h.run_id IS NULL
+                OR (s.r, s.f, s.m, g.name, s.segment_run) IS NOT (h.r, h.f, h.m, h.segment, l.moved_in)",
     },
     Invariant {
         says: "at most one run is open",
@@ -333,7 +336,9 @@ mod tests {
                  INSERT INTO outbox (event_id, type, customer_id, run_id, at) SELECT zeroblob(16), type, 0, 1, at FROM outbox",
                 "in the order of its customers: run 1, event 2",
             ),
-            ("UPDATE scores SET m = 4", "last ones of the history: customer 1"),
+            ("UPDATE customer_scores SET m = 4", "last ones of the history: customer 1"),
+            ("UPDATE segments SET name = 'lost'", "last ones of the history: customer 1"),
+            ("UPDATE customer_scores SET segment_run = NULL", "last ones of the history: customer 1"),
             ("UPDATE runs SET emit_position = 0", "a run is emitted when its last event is: run 1"),
             ("UPDATE runs SET emit_position = NULL", "delivery 1 of run 1"),
             ("UPDATE deliveries SET finished_at = NULL", "delivery 1 is delivered"),

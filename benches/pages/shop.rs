@@ -149,7 +149,8 @@ fn aftermath(path: &Path, customers: u64) -> anyhow::Result<()> {
            WHERE state = 'waiting' AND id % 50 = 0;
          UPDATE deliveries SET state = 'held', hold = 'consent', due_at = NULL WHERE state = 'waiting' AND id % 50 = 1;
          -- A small segment of its own, which can be sorted.
-         UPDATE scores SET segment = 'few' WHERE customer_id % 60 = 0;
+         INSERT INTO segments (name) VALUES ('few');
+         UPDATE customer_scores SET segment_id = (SELECT id FROM segments WHERE name = 'few') WHERE customer_id % 60 = 0;
          INSERT INTO run_segments SELECT id, 'few', 20, (SELECT count(*) FROM scores WHERE segment = 'few'), 0 FROM runs
            WHERE id = (SELECT max(id) FROM runs);
          INSERT OR REPLACE INTO destinations (name, state, reason, since) VALUES ('tool', 'paused', 'paused by the merchant', 0);

@@ -82,7 +82,9 @@ fn print_all(
     let told = Told::from_config(config).condition();
     let by_segment = match args.segment.as_deref() {
         Some(NONE) => format!("?1 IS NOT NULL AND (s.segment IS NULL OR NOT {told})"),
-        Some(_) => format!("s.segment = ?1 AND {told}"),
+        Some(_) => format!(
+            "c.id IN (SELECT customer_id FROM customer_scores WHERE segment_id = (SELECT id FROM segments WHERE name = ?1)) AND {told}"
+        ),
         None => "?1 IS NULL".to_owned(),
     };
     let mut statement = snapshot.prepare(&format!(

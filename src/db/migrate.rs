@@ -41,7 +41,7 @@ INSERT INTO history (customer_id, run_id, r, f, m, segment, moved)
 DROP TABLE history_by_customer;";
 
 /// Batches, requests of several steps, replays, how each destination fares, events that belong to no
-/// run, and erased people. The CHECKs say the same in cheaper words, so no row is read for them.
+/// run, erased people, and scores in short rows. The CHECKs say the same in cheaper words, so no row is read for them.
 const FROM_3: &str = "
 ALTER TABLE outbox ADD COLUMN lapsed_days INTEGER;
 CREATE UNIQUE INDEX outbox_first_order ON outbox (customer_id) WHERE type = 'customer/first_order';
@@ -132,6 +132,41 @@ CREATE TABLE imports (
   created_at  INTEGER NOT NULL,
   finished_at INTEGER
 ) STRICT;
+CREATE TABLE segments (
+  id   INTEGER PRIMARY KEY,
+  name TEXT    NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE customer_scores (
+  customer_id         INTEGER PRIMARY KEY REFERENCES customers (id),
+  r                   INTEGER CHECK (r BETWEEN 1 AND 5),
+  f                   INTEGER CHECK (f BETWEEN 1 AND 5),
+  m                   INTEGER CHECK (m BETWEEN 1 AND 5),
+  segment_id          INTEGER,
+  previous_segment_id INTEGER,
+  segment_run         INTEGER,
+  order_count         INTEGER NOT NULL DEFAULT 0,
+  total_spent         INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO segments (name)
+  SELECT segment FROM scores WHERE segment IS NOT NULL UNION SELECT previous_segment FROM scores WHERE previous_segment IS NOT NULL;
+INSERT INTO customer_scores (customer_id, r, f, m, segment_id, previous_segment_id, segment_run, order_count, total_spent)
+  SELECT s.customer_id, s.r, s.f, s.m, new.id, old.id, run.id, s.order_count, s.total_spent
+    FROM scores AS s
+    LEFT JOIN segments AS new ON new.name = s.segment
+    LEFT JOIN segments AS old ON old.name = s.previous_segment
+    LEFT JOIN (SELECT max(id) AS id, scored_at FROM runs WHERE trigger <> 'backfill' GROUP BY scored_at) AS run
+      ON run.scored_at = s.segment_since
+   ORDER BY s.customer_id;
+DROP TABLE scores;
+CREATE INDEX scores_segment ON customer_scores (segment_id);
+CREATE VIEW scores AS
+SELECT
+  s.customer_id, s.r, s.f, s.m,
+  (SELECT name FROM segments WHERE id = s.segment_id) AS segment,
+  (SELECT name FROM segments WHERE id = s.previous_segment_id) AS previous_segment,
+  (SELECT scored_at FROM runs WHERE id = s.segment_run) AS segment_since,
+  s.order_count, s.total_spent
+FROM customer_scores AS s;
 PRAGMA writable_schema = ON;
 UPDATE sqlite_schema SET sql = replace(sql, 'CHECK (source IN (''shopify'', ''woocommerce'', ''api''))',
   'CHECK (source = ''shopify'' OR source = ''woocommerce'' OR source = ''api'')') WHERE name = 'inbox';

@@ -5,7 +5,7 @@ use crate::outbox::Cause;
 
 use super::segment::combination;
 
-/// What happens to one row of `scores`.
+/// What happens to one row of `customer_scores`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Ranked for the first time.

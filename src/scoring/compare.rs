@@ -7,6 +7,7 @@ use super::{
     Progress, Settings, Step,
     changes::{Action, Change, Changes},
     cuts::{ByCuts, Cuts},
+    names::Names,
     segment::Scheme,
     sql::{Parameters, Part},
     standing::{Standing, Standings, integer},
@@ -107,6 +108,7 @@ fn walk(
     let mut statement = parameters.prepare(snapshot, Part::Standing)?;
     let mut rows = statement.raw_query();
     let mut standings = Standings::prepare(snapshot, parameters)?;
+    let names = Names::load(snapshot)?;
     let mut walked = 0;
     while let Some(row) = rows.next()? {
         walked += 1;
@@ -124,7 +126,7 @@ fn walk(
         if before.statistics_only {
             continue;
         }
-        let in_force = in_force(row)?;
+        let in_force = in_force(row, &names)?;
         let now = Now { merged: gone == MERGED, left: gone == LEFT, standing, scores };
         if let Some(mut change) = decide(&now, in_force.as_ref(), scheme, before) {
             change.customer_id = integer(row, 0)?;
@@ -196,13 +198,20 @@ fn cause(now: &Now, in_force: Option<&InForce<'_>>, scheme: &Scheme, before: &Be
 }
 
 /// Columns 6 to 11; `None`: was never ranked.
-fn in_force<'r>(row: &'r Row<'_>) -> rusqlite::Result<Option<InForce<'r>>> {
+fn in_force<'n>(row: &Row<'_>, names: &'n Names) -> rusqlite::Result<Option<InForce<'n>>> {
     let ValueRef::Integer(order_count) = row.get_ref(6)? else { return Ok(None) };
+    let segment = match row.get_ref(8)? {
+        ValueRef::Integer(number) => {
+            // A file that was changed by hand, or is damaged.
+            Some(names.of(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(8, number))?)
+        }
+        _ => None,
+    };
     let scores = match row.get_ref(9)? {
         ValueRef::Integer(r) => {
             Some([r, integer(row, 10)?, integer(row, 11)?].map(|score| u8::try_from(score).unwrap_or_default()))
         }
         _ => None,
     };
-    Ok(Some(InForce { scores, segment: row.get_ref(8)?.as_str_or_null()?, order_count, total_spent: integer(row, 7)? }))
+    Ok(Some(InForce { scores, segment, order_count, total_spent: integer(row, 7)? }))
 }

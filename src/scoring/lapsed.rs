@@ -87,7 +87,7 @@ fn lost_an_order(
         // By the index alone, but for the orders that are meant.
         "SELECT c.id, c.last_order_at, max(o.ordered_at)
            FROM orders o INDEXED BY orders_customer CROSS JOIN customers c ON c.id = o.customer_id
-           CROSS JOIN scores s ON s.customer_id = c.id
+           CROSS JOIN customer_scores s ON s.customer_id = c.id
           WHERE o.counted = 0 AND o.ordered_at > c.last_order_at AND o.ordered_at <= ?1 AND o.received_at > ?1
             AND c.order_count > 0 AND c.merged_into IS NULL AND c.redacted_at IS NULL AND c.deleted_at IS NULL
             AND s.order_count > (SELECT count(*) FROM orders still

@@ -12,7 +12,7 @@
 //! After a crash at any instruction either nothing of step 1 is there or all of it; [`resume`]
 //! finishes step 2 where it was. [`night`] says when a run is due, [`watch`] starts it then.
 //!
-//! This module alone writes `scores`, `runs`, `run_*` and `history`.
+//! This module alone writes `customer_scores`, `segments`, `runs`, `run_*` and `history`.
 
 mod backfill;
 mod changes;
@@ -22,6 +22,7 @@ mod decide;
 mod emit;
 mod lapsed;
 mod latest;
+mod names;
 pub mod night;
 mod runs;
 pub mod segment;

@@ -203,7 +203,8 @@ pub fn before(connection: &Connection, settings: &Settings, request: &Request) -
         )?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let unscored: bool = connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM scores)", [], |row| row.get(0))?;
+    let unscored: bool =
+        connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM customer_scores)", [], |row| row.get(0))?;
     let statistics_only =
         request.trigger == Trigger::Backfill || latest.as_ref().is_some_and(|(as_of, _)| *as_of > request.as_of);
     Ok(Before {

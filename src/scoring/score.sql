@@ -91,9 +91,9 @@ SELECT
     WHEN c.merged_into IS NOT NULL THEN 2
     WHEN COALESCE(c.deleted_at, c.redacted_at) IS NOT NULL THEN 1
   END AS gone,
-  s.order_count, s.total_spent, s.segment, s.r, s.f, s.m
+  s.order_count, s.total_spent, s.segment_id, s.r, s.f, s.m
 FROM customers c
-LEFT JOIN scores s ON s.customer_id = c.id
+LEFT JOIN customer_scores s ON s.customer_id = c.id
 ORDER BY c.id ASC
 
 -- part: recount

@@ -7,6 +7,7 @@ use super::{
     changes::{Action, Change, Changes},
     compare::Comparison,
     lapsed::{self, Lapsed},
+    names::Names,
     segment::Scheme,
     statistics::write_moves,
 };
@@ -96,8 +97,10 @@ fn write_changes(
     failed.map_or(Ok(range), Err)
 }
 
-/// The statements that change `scores` and `history`.
+/// The statements that change `customer_scores` and `history`.
 struct Rows<'tx> {
+    tx: &'tx Transaction<'tx>,
+    names: Names,
     insert: CachedStatement<'tx>,
     /// The segment changed.
     move_: CachedStatement<'tx>,
@@ -109,24 +112,26 @@ struct Rows<'tx> {
 }
 
 impl<'tx> Rows<'tx> {
-    fn prepare(tx: &'tx Transaction<'_>) -> rusqlite::Result<Self> {
+    fn prepare(tx: &'tx Transaction<'tx>) -> rusqlite::Result<Self> {
         Ok(Self {
+            tx,
+            names: Names::load(tx)?,
             insert: tx.prepare_cached(
-                "INSERT INTO scores (customer_id, order_count, total_spent, r, f, m, scored_at, segment, segment_since)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?7)",
+                "INSERT INTO customer_scores (customer_id, order_count, total_spent, r, f, m, segment_id, segment_run)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?,
             move_: tx.prepare_cached(
-                "UPDATE scores SET order_count = ?2, total_spent = ?3, r = ?4, f = ?5, m = ?6, scored_at = ?7,
-                   segment = ?8, segment_since = ?7, previous_segment = segment
+                "UPDATE customer_scores SET order_count = ?2, total_spent = ?3, r = ?4, f = ?5, m = ?6,
+                   previous_segment_id = segment_id, segment_id = ?7, segment_run = ?8
                  WHERE customer_id = ?1",
             )?,
             rescore: tx.prepare_cached(
-                "UPDATE scores SET order_count = ?2, total_spent = ?3, r = ?4, f = ?5, m = ?6, scored_at = ?7
+                "UPDATE customer_scores SET order_count = ?2, total_spent = ?3, r = ?4, f = ?5, m = ?6
                  WHERE customer_id = ?1",
             )?,
             remember: tx
-                .prepare_cached("UPDATE scores SET order_count = ?2, total_spent = ?3 WHERE customer_id = ?1")?,
-            remove: tx.prepare_cached("DELETE FROM scores WHERE customer_id = ?1")?,
+                .prepare_cached("UPDATE customer_scores SET order_count = ?2, total_spent = ?3 WHERE customer_id = ?1")?,
+            remove: tx.prepare_cached("DELETE FROM customer_scores WHERE customer_id = ?1")?,
             history: tx.prepare_cached(
                 "INSERT INTO history (customer_id, run_id, r, f, m, segment, moved) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?,
@@ -137,18 +142,19 @@ impl<'tx> Rows<'tx> {
     fn write(&mut self, change: &Change<'_>, header: &Header) -> rusqlite::Result<bool> {
         let Change { customer_id: id, order_count, total_spent, .. } = *change;
         let [r, f, m] = change.scores.map_or([None; 3], |scores| scores.map(Some));
-        let (at, moved) = (header.at, change.moved());
+        let (run, moved) = (header.run_id, change.moved());
         let written = match change.action {
-            Action::Insert => self.insert.execute(params![id, order_count, total_spent, r, f, m, at, change.new])?,
-            Action::Update if moved => {
-                self.move_.execute(params![id, order_count, total_spent, r, f, m, at, change.new])?
+            Action::Update if !moved => self.rescore.execute(params![id, order_count, total_spent, r, f, m])?,
+            Action::Insert | Action::Update => {
+                let segment = change.new.map(|name| self.names.number(self.tx, name)).transpose()?;
+                let statement = if change.action == Action::Insert { &mut self.insert } else { &mut self.move_ };
+                statement.execute(params![id, order_count, total_spent, r, f, m, segment, run])?
             }
-            Action::Update => self.rescore.execute(params![id, order_count, total_spent, r, f, m, at])?,
             Action::Remember => self.remember.execute(params![id, order_count, total_spent])?,
             Action::Remove => self.remove.execute([id])?,
         };
         if written > 0 && matches!(change.action, Action::Insert | Action::Update) {
-            self.history.execute(params![id, header.run_id, r, f, m, change.new, moved])?;
+            self.history.execute(params![id, run, r, f, m, change.new, moved])?;
         }
         Ok(written > 0)
     }

@@ -364,7 +364,8 @@ fn each_table_has_one_writer() {
     let writers = writers();
     assert_eq!(writers["orders"], "ledger");
     assert_eq!(writers["run_moves"], "scoring");
-    let sql = "INSERT OR IGNORE INTO orders; UPDATE scores SET a; INSERT INTO x DO UPDATE SET b; DELETE FROM runs";
+    let sql =
+        "INSERT OR IGNORE INTO orders; UPDATE customer_scores SET a; INSERT INTO x DO UPDATE SET b; DELETE FROM runs";
     assert_eq!(written(sql).iter().filter(|table| writers.contains_key(*table)).count(), 3);
 
     let mut wrong = Vec::new();

@@ -1,5 +1,5 @@
-//! One file for `psql -f`: the tables of this database with their own names, types and keys, so that
-//! `scoring/score.sql` runs there as it is; and over them views that read like the files of the other
+//! One file for `psql -f`: the tables and views of this database with their own names, types and keys, so
+//! that `scoring/score.sql` runs there as it is; and over them views that read like the files of the other
 //! formats.
 
 use std::io::Write;
@@ -42,6 +42,7 @@ pub(super) fn write(
     for table in COPIED {
         add_keys(snapshot, out, table)?;
     }
+    copy_views(snapshot, out)?;
     for table in tables::TABLES {
         create_view(out, table, words)?;
     }
@@ -172,6 +173,16 @@ fn add_keys(snapshot: &Connection, out: &mut impl Write, table: &str) -> anyhow:
     while let Some(row) = rows.next()? {
         let (from, other, to): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         writeln!(out, "ALTER TABLE \"{table}\" ADD FOREIGN KEY (\"{from}\") REFERENCES \"{other}\" (\"{to}\");")?;
+    }
+    Ok(())
+}
+
+/// Those of `schema.sql`: PostgreSQL reads them as they are.
+fn copy_views(snapshot: &Connection, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut statement = snapshot.prepare("SELECT sql FROM sqlite_schema WHERE type = 'view' ORDER BY rowid")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        writeln!(out, "\n{};", row.get_ref(0)?.as_str()?)?;
     }
     Ok(())
 }

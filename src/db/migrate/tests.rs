@@ -78,8 +78,8 @@ fn write_fixture() {
              VALUES (1, 'manual', 'done', 1795100000000, 1795100000000, 1795100000000, 1795100000000, 1795100000000,
                'together', 0, 'x', 1, 1, 1, 1, 1);
              INSERT INTO run_segments (run_id, segment, rank, customers, revenue) VALUES (1, 'champion', 0, 1, 4990);
-             INSERT INTO scores (customer_id, r, f, m, segment, segment_since, scored_at)
-             VALUES (1, 5, 5, 5, 'champion', 1795100000000, 1795100000000);
+             INSERT INTO segments (name) VALUES ('champion');
+             INSERT INTO customer_scores (customer_id, r, f, m, segment_id, segment_run) VALUES (1, 5, 5, 5, 1, 1);
              INSERT INTO history (customer_id, run_id, r, f, m, segment, moved) VALUES (1, 1, 5, 5, 5, 'champion', 1);
              INSERT INTO outbox (event_id, type, customer_id, run_id, new_segment, cause, r, f, m, at)
              VALUES (zeroblob(16), 'rfm/segment.changed', 1, 1, 'champion', 'baseline', 5, 5, 5, 1795100000000);

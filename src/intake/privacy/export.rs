@@ -41,7 +41,9 @@ const TABLES: [(&str, &str); 4] = [
     (
         "scores",
         "SELECT r, f, m, segment, previous_segment AS previousSegment, segment_since AS segmentSinceAt,
-           scored_at AS scoredAt FROM scores WHERE customer_id = ?1",
+           (SELECT max(runs.scored_at) FROM runs
+             WHERE EXISTS (SELECT 1 FROM history h WHERE h.run_id = runs.id AND h.customer_id = scores.customer_id)) AS scoredAt
+         FROM scores WHERE customer_id = ?1",
     ),
     (
         "events",

@@ -4,7 +4,7 @@
 //! What each order costs, with a million customers:
 //!
 //! - newest or oldest first (the default) walks the primary key. With a segment it walks the index
-//!   `scores_segment`, with scores it walks `scores` and stops at the fiftieth hit: a cell of the
+//!   `scores_segment`, with scores it walks `customer_scores` and stops at the fiftieth hit: a cell of the
 //!   heat map holds about one customer in 25; of an almost empty one [`SCORES`] are looked at a page;
 //! - e-mails have an index, and sort every list ([`by_email`]);
 //! - orders, spent and last order have none, because each order of the shop would pay for it. They are
@@ -184,9 +184,9 @@ impl Source {
         let mut source = if filter.is_unscored() {
             // Who has no score has none of 1 to 5 either.
             let nobody = if filter.has_scores() { " AND FALSE" } else { "" };
-            let unscored = format!("(s.segment IS NULL OR NOT {})", told.condition());
+            let unscored = format!("(s.segment_id IS NULL OR NOT {})", told.condition());
             Self {
-                from: "customers c LEFT JOIN scores s ON s.customer_id = c.id",
+                from: "customers c LEFT JOIN customer_scores s ON s.customer_id = c.id",
                 key: "c.id",
                 conditions: format!("{PRESENT} AND {unscored}{nobody}"),
                 values: Vec::new(),
@@ -195,9 +195,9 @@ impl Source {
             Self {
                 // Once SQLite knows how large segments are, it may walk the primary key for the smallest too.
                 from: if filter.has_scores() {
-                    "scores s CROSS JOIN customers c ON c.id = s.customer_id"
+                    "customer_scores s CROSS JOIN customers c ON c.id = s.customer_id"
                 } else {
-                    "scores s INDEXED BY scores_segment CROSS JOIN customers c ON c.id = s.customer_id"
+                    "customer_scores s INDEXED BY scores_segment CROSS JOIN customers c ON c.id = s.customer_id"
                 },
                 key: "s.customer_id",
                 conditions: format!("{PRESENT} AND {}", told.condition()),
@@ -209,8 +209,10 @@ impl Source {
         if let Some(segment) = filter.segment.as_ref().filter(|_| !filter.is_unscored()) {
             // With scores the walk over the primary key is faster than the segment's index, whose
             // every hit would be looked up: the plus keeps SQLite from that index.
-            let column = if filter.has_scores() { "+s.segment" } else { "s.segment" };
-            source.and(column, Box::new(segment.clone()));
+            let column = if filter.has_scores() { "+s.segment_id" } else { "s.segment_id" };
+            let value = source.bind(segment.clone());
+            source.conditions =
+                format!("{} AND {column} = (SELECT id FROM segments WHERE name = {value})", source.conditions);
         }
         if filter.same_email {
             source.conditions = format!("{} AND {SHARES_EMAIL}", source.conditions);
@@ -273,7 +275,7 @@ fn by_id(
 /// The customer that a look at [`SCORES`] scores behind `start` ends with; `None`: there are not so many.
 fn end_of_look(connection: &Connection, (beyond, order): (&str, &str), start: i64) -> rusqlite::Result<Option<i64>> {
     let sql = format!(
-        "SELECT customer_id FROM scores WHERE customer_id {beyond} ?1 ORDER BY customer_id {order} LIMIT 1 OFFSET ?2"
+        "SELECT customer_id FROM customer_scores WHERE customer_id {beyond} ?1 ORDER BY customer_id {order} LIMIT 1 OFFSET ?2"
     );
     connection.prepare_cached(&sql)?.query_row((start, sql_limit(SCORES - 1)), |row| row.get(0)).optional()
 }

@@ -280,8 +280,8 @@ fn medians(app: &App, connection: &Connection, run: &Run, own: &SegmentCount) ->
 fn count_medians(connection: &Connection, name: &str) -> rusqlite::Result<Option<Medians>> {
     let mut values: [Vec<i64>; 3] = Default::default();
     let mut statement = connection.prepare_cached(
-        "SELECT c.last_order_at, c.order_count, c.total_spent FROM scores s CROSS JOIN customers c ON c.id = s.customer_id
-         WHERE s.segment = ?1 AND c.last_order_at IS NOT NULL",
+        "SELECT c.last_order_at, c.order_count, c.total_spent FROM customer_scores s CROSS JOIN customers c ON c.id = s.customer_id
+         WHERE s.segment_id = (SELECT id FROM segments WHERE name = ?1) AND c.last_order_at IS NOT NULL",
     )?;
     let mut rows = statement.query([name])?;
     while let Some(row) = rows.next()? {

@@ -234,7 +234,8 @@ fn hostile_names_are_text_on_every_page() {
             [EVIL],
         )?;
         tx.execute("UPDATE orders SET name = ?1 WHERE customer_id = 3", [EVIL])?;
-        tx.execute("UPDATE scores SET segment = ?1, previous_segment = ?1 WHERE customer_id = 3", [EVIL])?;
+        tx.execute("INSERT INTO segments (name) VALUES (?1)", [EVIL])?;
+        tx.execute("UPDATE customer_scores SET segment_id = ?1, previous_segment_id = ?1 WHERE customer_id = 3", [tx.last_insert_rowid()])?;
         tx.execute("UPDATE history SET segment = ?1, moved = 1 WHERE customer_id = 3", [EVIL])?;
         tx.execute("UPDATE runs SET error = ?1, state = 'failed' WHERE id = 25", [EVIL])?;
         tx.execute("UPDATE run_segments SET segment = ?1 WHERE segment = 'lost'", [EVIL])?;
@@ -274,7 +275,8 @@ fn one_customer_is_explained() {
         tx.execute_batch(
             "UPDATE customers SET first_name = 'Ada', last_name = 'Lovelace', email = 'ada@engine.example', external_id = '7001', phone = '+44 20',
                order_count = 3, total_spent = 12000, avg_order_value = 4000 WHERE id = 11;
-             UPDATE scores SET r = 3, f = 3, m = 4, segment = 'loyal', previous_segment = 'at_risk', segment_since = 1795395600000 WHERE customer_id = 11;
+             UPDATE customer_scores SET r = 3, f = 3, m = 4, segment_id = (SELECT id FROM segments WHERE name = 'loyal'), previous_segment_id = (SELECT id FROM segments WHERE name = 'at_risk'),
+               segment_run = 25 WHERE customer_id = 11;
              DELETE FROM run_quintiles WHERE run_id = 25;
              INSERT INTO run_quintiles VALUES (25, 'f', 1, 200, 1, 1), (25, 'f', 3, 200, 2, 3), (25, 'f', 4, 100, 4, 5), (25, 'f', 5, 100, 6, 30),
                (25, 'm', 1, 120, 100, 900), (25, 'm', 2, 120, 901, 4000), (25, 'm', 3, 120, 4001, 9000), (25, 'm', 4, 120, 9001, 15710), (25, 'm', 5, 120, 15711, 99900);",

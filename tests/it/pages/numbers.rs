@@ -105,7 +105,7 @@ fn the_first_run_has_no_change() {
     let shop = Shop::scored(300);
     shop.execute("DELETE FROM run_moves WHERE run_id > 12; DELETE FROM run_segments WHERE run_id > 12; DELETE FROM run_cells WHERE run_id > 12;
         DELETE FROM run_quintiles WHERE run_id > 12; DELETE FROM history WHERE run_id > 12; DELETE FROM deliveries WHERE run_id > 12;
-        DELETE FROM outbox WHERE run_id > 12; DELETE FROM runs WHERE id > 12");
+        DELETE FROM outbox WHERE run_id > 12; DELETE FROM runs WHERE id > 12; UPDATE customer_scores SET segment_run = 12");
     let first: String = shop.value("SELECT trigger FROM runs WHERE id = 12");
     assert_eq!(first, "scheduled", "only backfills are left before it");
     for path in ["/", "/segments"] {
@@ -211,7 +211,7 @@ fn a_run_that_scored_nobody_yet_has_dashes() {
 fn who_is_not_scored_can_be_listed_and_says_why() {
     let shop = Shop::scored(600);
     let scored: i64 = shop.value("SELECT scored FROM runs WHERE id = 25");
-    shop.execute("DELETE FROM scores WHERE customer_id = 7");
+    shop.execute("DELETE FROM customer_scores WHERE customer_id = 7");
     let everybody = shop.get("/customers");
     assert_eq!(
         everybody.texts(".sub")[..2],
@@ -238,6 +238,7 @@ fn who_is_not_scored_can_be_listed_and_says_why() {
 fn a_page_that_stops_looking_says_how_far_it_looked() {
     let shop = Shop::empty();
     shop.folder.except(&[HISTORY]);
+    shop.execute("INSERT INTO segments (id, name) VALUES (7, 'lost')");
     for start in (0..140_000).step_by(10_000) {
         shop.write(move |tx| {
             tx.execute(
@@ -247,7 +248,7 @@ fn a_page_that_stops_looking_says_how_far_it_looked() {
                 (start, NOW - 86_400_000),
             )?;
             tx.execute(
-                "INSERT INTO scores (customer_id, r, f, m, segment, scored_at) SELECT id, 1, 1, 1, 'lost', 1 FROM customers WHERE id > ?1",
+                "INSERT INTO customer_scores (customer_id, r, f, m, segment_id) SELECT id, 1, 1, 1, 7 FROM customers WHERE id > ?1",
                 [start],
             )
             .map(drop)

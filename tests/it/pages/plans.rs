@@ -32,13 +32,17 @@ const WALKS: &[(&str, &str)] = &[
         "20,000 e-mails of a search, or 100,000 that are compared",
     ),
     (
-        "SELECT 1 FROM scores s CROSS JOIN customers c ON c.id = s.customer_id WHERE s.customer_id = ?",
+        "SELECT 1 FROM customer_scores s CROSS JOIN customers c ON c.id = s.customer_id WHERE s.customer_id = ?",
         "20,000 hits of a search that a filter is asked about",
     ),
     ("SELECT 1 FROM customers c", "the same"),
-    ("SELECT customer_id FROM scores WHERE customer_id", "finds the end of a look at 100,000 scores"),
-    ("SELECT s.customer_id FROM scores s CROSS JOIN customers c", "looks at them"),
-    ("(s.segment IS NULL OR NOT", "50,000 customers a page of those without a score"),
+    ("SELECT customer_id FROM customer_scores WHERE customer_id", "finds the end of a look at 100,000 scores"),
+    ("SELECT s.customer_id FROM customer_scores s CROSS JOIN customers c", "looks at them"),
+    (
+        "FROM customers c LEFT JOIN scores s ON s.customer_id = c.id WHERE c.id = ?1",
+        "1,000 customers an answer of the API",
+    ),
+    ("(s.segment_id IS NULL OR NOT", "50,000 customers a page of those without a score"),
     ("SELECT 1 FROM deliveries INDEXED BY deliveries_state WHERE state = ?1 LIMIT", "10,000 of each state are counted"),
     ("SELECT 1 FROM deliveries INDEXED BY deliveries_open", "10,000 of each destination are counted"),
     ("SELECT 1 FROM inbox INDEXED BY inbox_state", "10,000 of each state are counted"),
@@ -63,7 +67,7 @@ const WALKS: &[(&str, &str)] = &[
 const GROWING: &[(&str, &str, &str)] = &[
     (
         "/segments/lost",
-        "SELECT c.last_order_at, c.order_count, c.total_spent FROM scores s",
+        "SELECT c.last_order_at, c.order_count, c.total_spent FROM customer_scores s",
         "medians: counted beside the page, and kept",
     ),
     (

@@ -38,7 +38,7 @@ fn a_segment_that_there_is_not_is_refused_with_those_there_are() {
         assert!(text.contains("There is no segment “") && text.contains("at_risk, champion, hibernating"), "{text}");
     }
     // One that only the last run still has is known.
-    shop.execute("UPDATE run_segments SET segment = 'old_rule' WHERE segment = 'lost'; UPDATE scores SET segment = 'old_rule' WHERE segment = 'lost'");
+    shop.execute("UPDATE run_segments SET segment = 'old_rule' WHERE segment = 'lost'; UPDATE segments SET name = 'old_rule' WHERE name = 'lost'");
     assert_eq!(shop.get("/customers?segment=old_rule").status, 200);
     assert_eq!(shop.get("/customers?segment=lost").status, 200, "the rules in force have it");
 }

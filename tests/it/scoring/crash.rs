@@ -30,7 +30,7 @@ fn large() -> Shop {
 
 #[test]
 fn a_failed_run_changes_nothing_and_is_tried_again_three_times() {
-    for table in ["scores", "history", "outbox", "run_segments", "run_cells", "run_quintiles", "run_moves"] {
+    for table in ["customer_scores", "history", "outbox", "run_segments", "run_cells", "run_quintiles", "run_moves"] {
         let shop = Shop::forty();
         let request = shop.night("2026-06-01");
         broken(&shop, table, "1");

@@ -304,10 +304,13 @@ const RANKS: [&str; 7] = ["champion", "loyal", "new", "potential", "at_risk", "h
 
 fn score(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     let last = NOW - 10 * 3_600_000; // 02:00 in Berlin
+    for name in RANKS {
+        tx.execute("INSERT INTO segments (name) VALUES (?1)", [name])?;
+    }
     tx.execute(
         &format!(
-            "INSERT INTO scores (customer_id, r, f, m, segment, segment_since, scored_at)
-             SELECT id, r, f, m, {CLASSIC}, ?1, ?1 FROM (
+            "INSERT INTO customer_scores (customer_id, r, f, m, segment_id)
+             SELECT id, r, f, m, (SELECT id FROM segments WHERE name = {CLASSIC}) FROM (
                SELECT id, min(rr) OVER (PARTITION BY last_order_at) r, min(ff) OVER (PARTITION BY order_count) f,
                       min(mm) OVER (PARTITION BY total_spent) m
                FROM (SELECT id, last_order_at, order_count, total_spent,
@@ -315,7 +318,7 @@ fn score(tx: &Transaction<'_>) -> rusqlite::Result<()> {
                             ntile(5) OVER (ORDER BY total_spent, id) mm
                      FROM customers WHERE order_count > 0)) ORDER BY id"
         ),
-        [last - 30 * DAY],
+        [],
     )?;
     for week in (2..=12).rev() {
         run(tx, "backfill", last - week * 7 * DAY, false)?;
@@ -382,6 +385,7 @@ fn statistics(tx: &Transaction<'_>, run: i64, as_of: i64, night: i64) -> rusqlit
             "INSERT INTO history SELECT customer_id, ?1, r, f, m, segment, 1 FROM scores ORDER BY customer_id",
             [run],
         )?;
+        tx.execute("UPDATE customer_scores SET segment_run = ?1", [run])?;
         tx.execute(
             "INSERT INTO outbox (event_id, type, customer_id, run_id, new_segment, cause, r, f, m, at)
              SELECT randomblob(16), 'rfm/segment.changed', customer_id, ?1, segment, 'baseline', r, f, m, ?2 FROM scores ORDER BY customer_id",
@@ -422,10 +426,10 @@ fn changes(tx: &Transaction<'_>, run: i64, as_of: i64, night: i64) -> rusqlite::
     )?;
     tx.execute(
         &format!(
-            "UPDATE scores SET previous_segment = moved.old, segment_since = ?3 FROM ({moved}) AS moved
-             WHERE scores.customer_id = moved.customer_id AND ?1 > 0"
+            "UPDATE customer_scores SET previous_segment_id = (SELECT id FROM segments WHERE name = moved.old), segment_run = ?1
+             FROM ({moved}) AS moved WHERE customer_scores.customer_id = moved.customer_id"
         ),
-        (run, night, as_of),
+        (run, night),
     )?;
     for destination in ["klaviyo", "brevo"] {
         tx.execute(

@@ -140,7 +140,7 @@ fn a_segment_before_the_first_run_says_what_to_do() {
     assert_eq!(page.attributes("[aria-labelledby=t-cust] a", "href"), ["/import", "/"]);
     let shop = Shop::scored(60);
     shop.folder.except(&[HISTORY]);
-    shop.execute("UPDATE scores SET segment = 'lost' WHERE segment = 'champion'");
+    shop.execute("UPDATE customer_scores SET segment_id = (SELECT id FROM segments WHERE name = 'lost')");
     assert_eq!(
         shop.get("/segments/champion").text("[aria-labelledby=t-cust] p"),
         "Nobody is in this segment now. All segments"

@@ -88,13 +88,14 @@ fn people(tx: &Transaction<'_>, from: i64, to: i64) -> rusqlite::Result<()> {
         "INSERT INTO orders (source, source_id, customer_id, status, currency, gross, net, counted, ordered_at, origin, received_at)",
         "'shopify', i, i, 'paid', 'EUR', 100, 100, 1, ?3, 'webhook', ?3",
     )?;
+    tx.execute("INSERT OR IGNORE INTO segments (id, name) VALUES (1, 'lost'), (2, 'champion'), (3, 'few')", [])?;
     numbered(
-        "INSERT INTO scores (customer_id, r, f, m, segment, segment_since, scored_at)",
-        "i, iif(i % 10 < 6, 1, 5), iif(i % 10 < 6, 1, 5), iif(i % 10 < 6, 1, 5), iif(i % 10 < 6, 'lost', 'champion'), ?3, ?3",
+        "INSERT INTO customer_scores (customer_id, r, f, m, segment_id, segment_run)",
+        "i, iif(i % 10 < 6, 1, 5), iif(i % 10 < 6, 1, 5), iif(i % 10 < 6, 1, 5), iif(i % 10 < 6, 1, 2), ?3 > 0",
     )?;
-    tx.execute("UPDATE scores SET (r, f, m, segment) = (1, 2, 5, 'lost') WHERE customer_id = 7", [])?;
-    tx.execute("UPDATE scores SET segment = 'few' WHERE customer_id = 8", [])?;
-    tx.execute("DELETE FROM scores WHERE customer_id BETWEEN 41 AND 60", [])?;
+    tx.execute("UPDATE customer_scores SET (r, f, m, segment_id) = (1, 2, 5, 1) WHERE customer_id = 7", [])?;
+    tx.execute("UPDATE customer_scores SET segment_id = 3 WHERE customer_id = 8", [])?;
+    tx.execute("DELETE FROM customer_scores WHERE customer_id BETWEEN 41 AND 60", [])?;
     numbered(
         "INSERT INTO inbox (source, topic, delivery_key, body_hash, headers, body, state, received_at)",
         "'shopify', 'orders/create', i, CAST(i AS BLOB), '{}', CAST('{}' AS BLOB), iif(i % 10 = 0, 'quarantined', 'done'), ?3",

@@ -90,7 +90,7 @@ fn names_are_those_of_the_statement() {
         ("SELECT 1 FROM customers c", "c", "customers"),
         ("SELECT 1 FROM runs JOIN outbox AS o ON o.run_id = runs.id", "o", "outbox"),
         ("SELECT 1 FROM runs r, deliveries d", "d", "deliveries"),
-        ("UPDATE scores SET r = 1", "scores", "scores"),
+        ("UPDATE orders SET net = 1", "orders", "orders"),
     ] {
         assert!(named(sql, name).contains(table) || name == table, "{sql}");
     }
