@@ -15,7 +15,7 @@ import tempfile
 import numpy
 
 from cluster import Cluster
-from postgres import PostgreSQL, in_chunks, in_one_statement
+from postgres import PostgreSQL, in_chunks, in_chunks_at_once, in_one_statement
 from quintile import Quintile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -26,7 +26,13 @@ SETTINGS = ("shared_buffers=1GB", "work_mem=256MB", "max_wal_size=4GB", "autovac
 
 BEST = "PostgreSQL, one statement"
 ORIGINAL = "PostgreSQL, the original's way"
+AT_ONCE = "- in one transaction"
 US = "quintile"
+# At most so many times what another takes.
+BOUNDS = {
+    100_000: {("nightly", BEST): 1.0, ("first", ORIGINAL): 0.25},
+    1_000_000: {("nightly", BEST): 0.6, ("first", BEST): 0.5, ("first", ORIGINAL): 0.15},
+}
 IN_MEMORY = {"duckdb": "DuckDB, ranks only", "pandas": "pandas, ranks only", "polars": "polars, ranks only"}
 
 
@@ -51,6 +57,7 @@ def measure(customers):
         ways = {
             BEST: PostgreSQL(cluster, "best", in_one_statement),
             ORIGINAL: PostgreSQL(cluster, "original", in_chunks),
+            AT_ONCE: PostgreSQL(cluster, "at_once", in_chunks_at_once),
         }
         for night in range(NIGHTS + 1):
             if night > 0:
@@ -72,18 +79,27 @@ def measure(customers):
 
 
 def table(customers, figures):
+    """Prints the rows of one size; returns the sentences about its bounds, and whether all are met."""
     titles = {"first": "first run, everybody changes (once)", "nightly": f"nightly run (median of {NIGHTS})"}
+    said, met = [], True
     for work, title in titles.items():
         medians = {
             name: {what: statistics.median(it[what] for it in nights) for what in ("ms", "cpu", "peak")}
             for name, nights in figures[work].items()
         }
+        for (of, other), bound in BOUNDS.get(customers, {}).items():
+            if of == work:
+                ratio = medians[US]["ms"] / medians[other]["ms"]
+                met &= ratio <= bound
+                verdict = "ok" if ratio <= bound else "MISSED"
+                said.append(f"{customers:,} customers, {title}: {ratio:.2f} x {other}, at most {bound}: {verdict}")
         for name, it in medians.items():
             cells = [title, f"{customers:,}", name]
             for what in ("ms", "cpu"):
                 cells.append(f"{it[what]:,.1f}")
                 cells += [f"{it[what] / max(medians[other][what], 0.1):.2f}" for other in (BEST, US)]
             print("| " + " | ".join([*cells, f"{it['peak']:,.0f}"]) + " |", flush=True)
+    return said, met
 
 
 def main(sizes):
@@ -92,13 +108,17 @@ def main(sizes):
     ratios = "÷ PostgreSQL | ÷ quintile"
     print(f"| work | customers | by | ms | {ratios} | ms on the processor | {ratios} | peak MiB |")
     print("| --- | ---: | --- " + "| ---: " * 7 + "|", flush=True)
+    bounds, all_met = [], True
     for customers in sizes:
         if customers > 100_000 and os.getloadavg()[0] >= BUSY:
             print(f"not measured: {customers:,} customers, since the load is {load()}", file=sys.stderr)
             continue
         print(f"{customers:,} customers", file=sys.stderr)
-        table(customers, measure(customers))
-    print(f"\nload {load()} at the end")
+        said, met = table(customers, measure(customers))
+        bounds, all_met = bounds + said, all_met and met
+    print("\n".join(["", *bounds, f"load {load()} at the end"]))
+    if not all_met:
+        raise SystemExit("a bound is missed")
 
 
 if __name__ == "__main__":
