@@ -14,7 +14,6 @@ mod log;
 mod migrate;
 mod place;
 mod private;
-mod refrain;
 mod restore;
 mod sessions;
 mod undone;
