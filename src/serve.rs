@@ -105,7 +105,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     let forwarder = Forwarder::new(&config, writer.clone(), readers.clone(), clock.clone(), wake.clone())?
         .counting(metrics.clone());
     let asked_for_data = Arc::new(Notify::new());
-    let privacy = privacy::run(database.clone(), asked_for_data.clone(), shutdown.clone());
+    let privacy = privacy::run(database.clone(), asked_for_data.clone(), wake.clone(), shutdown.clone());
     let sync = config
         .shopify
         .is_configured()
