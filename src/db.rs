@@ -14,9 +14,9 @@ mod log;
 mod migrate;
 mod place;
 mod private;
-mod refrain;
 mod restore;
 mod sessions;
+mod turns;
 mod undone;
 mod writer;
 
@@ -28,6 +28,8 @@ use std::{
 use anyhow::{Context, bail};
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags, backup::StepResult, config::DbConfig};
+
+use self::turns::Pace;
 
 pub use backup::{
     Backup, Contents, Depth, PARTIAL, back_up, faults, look_through, make_private_folder, sync_folder_of, verify,
@@ -102,20 +104,21 @@ impl Database {
         let lock = Lock::acquire(path, command)?;
         let connection = migrate::open_and_migrate(path, plan)?;
         let readers = Readers::open(path)?;
-        let writer = Writer::start(connection, writes_per_commit, readers.condition.clone())
+        let writer = Writer::start(connection, writes_per_commit, Pace::OWNER, readers.condition.clone())
             .context("cannot start the writer thread")?;
         Ok(Self { path: path.to_owned(), writer, readers, lock: Some(lock) })
     }
 
     /// Opens the file while another process, usually `quintile serve`, has it: for small writes that
-    /// cannot wait until it is stopped. SQLite keeps the two apart. Neither creates nor migrates.
+    /// cannot wait until it is stopped. SQLite keeps the two apart, and neither makes the other wait for long
+    /// (`db::turns`). Neither creates nor migrates.
     ///
     /// # Errors
     /// There is no file, or it is not quintile's, or its schema is not this program's.
     pub fn beside(path: &Path) -> anyhow::Result<Self> {
         let readers = Readers::open(path)?;
         let connection = migrate::open_and_migrate(path, migrate::CURRENT)?;
-        let writer = Writer::start(connection, writer::GROUP, readers.condition.clone())
+        let writer = Writer::start(connection, writer::GROUP, Pace::BESIDE, readers.condition.clone())
             .context("cannot start the writer thread")?;
         Ok(Self { path: path.to_owned(), writer, readers, lock: None })
     }
@@ -233,7 +236,7 @@ impl Readers {
         log::copy_patiently(&connection, self.condition.ending())?;
         connection.busy_timeout(EMPTYING)?;
         let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
-        connection.busy_timeout(BUSY_TIMEOUT)?;
+        turns::wait_for_locks(&connection)?;
         Ok(busy? == 0)
     }
 
@@ -322,7 +325,7 @@ pub fn optimize(tx: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
 
 /// Settings of every connection, writer and reader.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    turns::wait_for_locks(connection)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;

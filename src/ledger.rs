@@ -32,6 +32,7 @@ mod people;
 mod persons;
 mod remembered;
 mod restore;
+mod sought;
 mod state;
 mod tombstones;
 mod worth;
@@ -46,6 +47,7 @@ pub use orders::{apply_order, check_order, delete_order};
 pub use people::{apply_person, check_person, delete_customer};
 pub use persons::{Cluster, Who, find_persons, sourced};
 pub use restore::restore_order;
+pub use sought::{Sought, erase_sought, find_sought, with_phone};
 pub use tombstones::{Mark, Tombstones};
 pub use worth::net;
 

@@ -27,7 +27,8 @@
 //!
 //! [`model`], [`db`], [`config`], [`clock`] and [`metrics`] are the shared floor: no stage is imported there.
 //! [`invariants`] says in SQL what must be true of every database; [`backups`] are the copies that each
-//! night leaves; [`bug`] is what is told of a mistake of ours.
+//! night leaves; [`bug`] is what is told of a mistake of ours; `refrain` is for lines of the log that would come again
+//! and again.
 //! Then the story: [`intake`], [`ledger`], [`sync`], [`scoring`], [`outbox`], [`delivery`]. [`web`] is the
 //! only module that knows axum; [`serve`] starts everything; [`cli`] knows every stage and no
 //! stage knows it. A test (`tests/it/edges.rs`) reads the `use crate::` lines and holds this.
@@ -52,6 +53,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod model;
 pub mod outbox;
+mod refrain;
 pub mod scoring;
 pub mod serve;
 pub mod sync;

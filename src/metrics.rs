@@ -29,6 +29,7 @@ struct Counts {
     attempts: BTreeMap<(String, &'static str), u64>,
     requests: BTreeMap<String, Histogram>,
     latencies: BTreeMap<String, Histogram>,
+    refusals: BTreeMap<u16, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +67,11 @@ impl Metrics {
         });
     }
 
+    /// A request to the webhooks listener got this status, which is no success.
+    pub fn refused(&self, status: u16) {
+        self.with(|counts| *counts.refusals.entry(status).or_default() += 1);
+    }
+
     /// Writes what was counted.
     pub fn write(&self, text: &mut Text) {
         self.with(|counts| {
@@ -88,6 +94,15 @@ impl Metrics {
                 LATENCY_BUCKETS,
                 &counts.latencies,
             );
+            let name = "quintile_webhooks_refused_total";
+            text.head(
+                name,
+                "counter",
+                "Requests to the webhooks listener that were refused, by the status of the answer.",
+            );
+            for (status, count) in &counts.refusals {
+                text.sample(name, &[("status", &status.to_string())], count);
+            }
         });
     }
 

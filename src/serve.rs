@@ -32,7 +32,7 @@ use crate::{
     web::{
         self, Limits,
         dashboard::{self, DashboardState},
-        webhooks::{self, WebhookState},
+        webhooks::{self, Refusals, WebhookState},
     },
 };
 
@@ -105,7 +105,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     let forwarder = Forwarder::new(&config, writer.clone(), readers.clone(), clock.clone(), wake.clone())?
         .counting(metrics.clone());
     let asked_for_data = Arc::new(Notify::new());
-    let privacy = privacy::run(database.clone(), asked_for_data.clone(), shutdown.clone());
+    let privacy = privacy::run(database.clone(), asked_for_data.clone(), wake.clone(), shutdown.clone());
     let sync = config
         .shopify
         .is_configured()
@@ -128,6 +128,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     let database_writer = writer.clone();
     let rules = Rules::from_config(&config);
     let limits = Limits::default();
+    let refusals = Refusals::default();
     let webhooks = webhooks::router(WebhookState {
         config: config.clone(),
         rules,
@@ -135,6 +136,8 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         clock: clock.clone(),
         wake: wake.clone(),
         privacy: asked_for_data.clone(),
+        refusals: refusals.clone(),
+        metrics: metrics.clone(),
         limits,
     });
     let forgetting = retention::run(readers.clone(), database_writer, clock.clone(), shutdown.clone());
@@ -171,6 +174,11 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     });
     parts.spawn(watch(night, asked, shutdown.clone()));
     parts.spawn(condition::watch(database, shutdown.clone()));
+    let stop = shutdown.clone();
+    parts.spawn(async move {
+        refusals.tell(stop).await;
+        Ok(())
+    });
     let stop = shutdown.clone();
     parts.spawn(async move {
         nightly.run(stop).await;

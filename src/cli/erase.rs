@@ -86,6 +86,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     database.nudge();
     let folder = database.path().parent().unwrap_or(Path::new(""));
     let worked = privacy::work_off(database.readers(), database.writer(), folder, &|| false)?;
+    if worked.customers > 0 {
+        database.nudge();
+    }
     forgotten.messages += worked.messages;
     forgotten.erased.orders += worked.orders;
     let (told, by_hand) = Route::by_erasure(&routes);

@@ -177,7 +177,10 @@ fn read_again(args: &ReplayArgs, filter: &Filter, format: Format, context: &Cont
     database.nudge();
     // A request about somebody's data may have been among them.
     let folder = database.path().parent().unwrap_or(Path::new(""));
-    privacy::work_off(database.readers(), database.writer(), folder, &|| false)?;
+    let worked = privacy::work_off(database.readers(), database.writer(), folder, &|| false)?;
+    if worked.customers > 0 {
+        database.nudge();
+    }
     print(matched, replayed, false, format)?;
     Ok(if replayed.quarantined > 0 { Outcome::Partly } else { Outcome::Done })
 }

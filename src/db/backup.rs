@@ -10,7 +10,6 @@ use anyhow::{Context, bail, ensure};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    BUSY_TIMEOUT,
     condition::Damaged,
     ending::Ending,
     migrate::{SCHEMA_VERSION, check_header, read_header},
@@ -169,7 +168,7 @@ pub(super) fn open_to_look(path: &Path) -> anyhow::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).with_context(|| format!("cannot read {}", path.display()))?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    super::turns::wait_for_locks(&connection)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     Ok(connection)

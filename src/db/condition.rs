@@ -9,7 +9,8 @@ use std::{
 use rusqlite::{Error, ErrorCode};
 use tokio::sync::watch;
 
-use super::{ending::Ending, refrain::Refrain};
+use super::ending::Ending;
+use crate::refrain::Refrain;
 
 /// Cheap to clone.
 #[derive(Debug, Clone, Default)]

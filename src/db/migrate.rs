@@ -225,7 +225,7 @@ pub(super) fn open_and_migrate(path: &Path, plan: Plan<'_>) -> anyhow::Result<Co
     let mut connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .with_context(|| format!("cannot open {}", path.display()))?;
-    connection.busy_timeout(super::BUSY_TIMEOUT)?;
+    super::turns::wait_for_locks(&connection)?;
     let mode: String = connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
         .with_context(|| format!("cannot write {}; its folder must be writable too", path.display()))?;
@@ -345,7 +345,7 @@ pub(super) fn check_header(path: &Path, header: &Header, known: i32) -> anyhow::
 pub(super) fn read_header(path: &Path) -> anyhow::Result<Header> {
     let read = |mode: OpenFlags| -> rusqlite::Result<Header> {
         let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        connection.busy_timeout(super::BUSY_TIMEOUT)?;
+        super::turns::wait_for_locks(&connection)?;
         Ok(Header {
             application_id: connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
             version: connection.pragma_query_value(None, "user_version", |row| row.get(0))?,

@@ -9,7 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::anyhow;
@@ -21,6 +21,7 @@ use super::{
     ending::Stopped,
     log::Log,
     touch,
+    turns::{Pace, Turns},
     undone::{Undone, tells_of_trouble},
 };
 
@@ -84,13 +85,18 @@ pub struct QueueFull;
 
 impl Writer {
     /// Takes over `connection` on a thread of its own. At most `group` jobs share a commit.
-    pub(super) fn start(connection: Connection, group: usize, condition: Condition) -> std::io::Result<Self> {
+    pub(super) fn start(
+        connection: Connection,
+        group: usize,
+        pace: Pace,
+        condition: Condition,
+    ) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         condition.ending().cut_off(&connection).map_err(std::io::Error::other)?;
         let noticed = condition.clone();
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || run(connection, queue, group, &noticed))?;
+            .spawn(move || run(connection, queue, group, pace, &noticed))?;
         Ok(Self { jobs, condition, _thread: Arc::new(Thread(Mutex::new(Some(thread)))) })
     }
 
@@ -283,9 +289,10 @@ fn caught<T>(
         .unwrap_or_else(|_| Err(anyhow!("a bug in quintile stopped this write; nothing of it was stored")))
 }
 
-fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize, condition: &Condition) {
+fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize, pace: Pace, condition: &Condition) {
     let mut group = Vec::with_capacity(most);
     let mut log = Log::of(&connection);
+    let mut turns = Turns::new(pace, Instant::now());
     let mut next = None;
     while let Some(first) = next.take().or_else(|| queue.blocking_recv()) {
         let company = first.company;
@@ -303,10 +310,14 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize, 
         if let Err(error) = log.prepare(&connection, company == Company::Alone) {
             tracing::debug!(%error, "the write-ahead log could not be looked at"); // the write will meet it too
         }
+        turns.begin(Instant::now());
         if company == Company::Bulk {
             run_bulk(&mut connection, &mut group, condition);
         } else {
             run_group(&mut connection, &mut group, condition);
+        }
+        if let Some(gap) = turns.end(Instant::now()) {
+            std::thread::sleep(gap);
         }
     }
     let is_in_a_hurry = condition.ending().is_near();
@@ -343,7 +354,7 @@ fn set_for_bulk(connection: &Connection, bulk: bool) -> rusqlite::Result<()> {
         // Refused at once while anybody reads the file; then it goes through the log as usual.
         connection.busy_timeout(Duration::ZERO)?;
         let _ = connection.pragma_update(None, "journal_mode", "DELETE");
-        connection.busy_timeout(super::BUSY_TIMEOUT)?;
+        super::turns::wait_for_locks(connection)?;
     }
     Ok(())
 }

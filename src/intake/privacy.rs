@@ -34,17 +34,22 @@ pub struct Forgotten {
     pub erased: Erased,
     /// Messages out of which the person was taken so far.
     pub messages: usize,
-    /// More messages and orders are to be looked at: call [`work_off`].
+    /// More messages, orders or customers are to be looked at: call [`work_off`].
     pub goes_on: bool,
 }
 
 /// Forgets a person everywhere. What a small inbox holds of them is gone with it, and so are a small shop's orders
-/// that somebody else placed with their e-mail; what is larger is searched on by [`work_off`].
+/// that somebody else placed with their e-mail, and its customers with their phone where they are known by nothing
+/// else; what is larger is searched on by [`work_off`].
 ///
 /// # Errors
 /// Those of the database; then the caller's transaction must not be committed.
 pub fn erase(tx: &Transaction<'_>, who: &Who, now: Timestamp) -> Result<Forgotten, LedgerError> {
-    let erased = ledger::erase(tx, who, now)?;
+    Ok(search_for(tx, ledger::erase(tx, who, now)?, now)?)
+}
+
+/// Searches for whom the ledger has forgotten in what the shop has sent.
+fn search_for(tx: &Transaction<'_>, erased: Erased, now: Timestamp) -> rusqlite::Result<Forgotten> {
     let (messages, goes_on) = tasks::begin_erasure(tx, &erased, now)?;
     Ok(Forgotten { erased, messages, goes_on })
 }

@@ -43,16 +43,22 @@ pub struct Erased {
 
 /// Forgets the person: in customers, in their orders and in aliases, and in the queue, from which what is about
 /// them is withdrawn. Who was told of them is told of this. Counters stay. Somebody never seen leaves
-/// tombstones, so that a late message does not bring them in.
+/// tombstones, so that a late message does not bring them in. Whoever is still [`Cluster::sought`] is to be forgotten
+/// by [`erase_sought`](super::erase_sought).
 ///
 /// # Errors
 /// Those of SQLite; then the caller's transaction must not be committed.
 pub fn erase(tx: &Transaction<'_>, who: &Who, now: Timestamp) -> Result<Erased, LedgerError> {
     let mut person = find_persons(tx, who)?;
     let mut done = Erased::default();
-    let nameless = match person.customers.iter().next() {
-        Some(first) => super::identity::owner(tx, *first)?,
-        None => insert(tx, source_of(who), who.external_id.as_ref().map(|(_, id)| id.as_str()), now)?,
+    let nameless = if let Some(first) = person.customers.iter().next() {
+        super::identity::owner(tx, *first)?
+    } else {
+        let id = insert(tx, source_of(who), who.external_id.as_ref().map(|(_, id)| id.as_str()), now)?;
+        if let Some(sought) = &mut person.sought {
+            sought.stand_in = Some(id);
+        }
+        id
     };
     person.customers.insert(nameless);
     if let Some((source, id)) = &who.external_id

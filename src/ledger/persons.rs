@@ -6,7 +6,9 @@ use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    Sought,
     identity::{followers, owner},
+    sought::{FEW_CUSTOMERS, with_phone},
     tombstones::{Mark, Tombstones},
 };
 use crate::model::{Source, email_key, phone_key};
@@ -23,9 +25,10 @@ pub struct Who {
     /// The source's id.
     pub external_id: Option<(Source, String)>,
     pub email: Option<String>,
-    pub phone: Option<String>,
-    /// Orders of theirs, by the source's ids. They say who it is when nothing else does.
+    /// Orders of theirs, by the source's ids. They say who it is when no id and no e-mail does.
     pub orders: Vec<(Source, String)>,
+    /// Says who it is when nothing else does.
+    pub phone: Option<String>,
 }
 
 /// What one person is known by. Holds personal data.
@@ -41,6 +44,9 @@ pub struct Cluster {
     pub phones: BTreeSet<String>,
     /// The sources' ids of their orders: "shopify:1001".
     pub orders: BTreeSet<String>,
+    /// Who has this phone is not known yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sought: Option<Sought>,
 }
 
 /// An id as a [`Cluster`] has it.
@@ -92,18 +98,18 @@ impl Search<'_> {
                 self.found.emails.insert(email.into_owned());
             }
         }
-        if let Some(phone) = who.phone.as_deref().and_then(phone_key) {
-            if start.is_empty() {
-                start.extend(self.by_phone(&phone)?);
-            }
-            self.found.phones.insert(phone);
-        }
         for (source, id) in &who.orders {
             self.found.orders.insert(sourced(*source, id));
             if start.is_empty() {
                 let owner = "SELECT customer_id FROM orders WHERE source_id = ?1 AND source = ?2 AND customer_id > 0";
                 start.extend(self.ids(owner, params![id, source])?);
             }
+        }
+        if let Some(phone) = who.phone.as_deref().and_then(phone_key) {
+            if start.is_empty() {
+                start.extend(self.by_phone(&phone)?);
+            }
+            self.found.phones.insert(phone);
         }
         self.found.customers.extend(start);
         Ok(())
@@ -147,17 +153,16 @@ impl Search<'_> {
         Ok(found)
     }
 
-    /// Numbers are written in many ways: everybody's is looked at.
-    fn by_phone(&self, wanted: &str) -> rusqlite::Result<Vec<i64>> {
-        let mut select = self.connection.prepare_cached("SELECT id, phone FROM customers WHERE phone IS NOT NULL")?;
-        let mut rows = select.query([])?;
-        let mut found: Vec<i64> = Vec::new();
-        while let Some(row) = rows.next()? {
-            if phone_key(row.get_ref(1)?.as_str()?).as_deref() == Some(wanted) {
-                found.push(row.get(0)?);
-            }
+    /// Of a large shop only who was erased; the others are still to be looked for.
+    fn by_phone(&mut self, phone: &str) -> rusqlite::Result<Vec<i64>> {
+        let last = self.connection.query_row("SELECT coalesce(max(id), 0) FROM customers", [], |row| row.get(0))?;
+        let mut found = Vec::new();
+        if last <= FEW_CUSTOMERS {
+            found = with_phone(self.connection, phone, (0, last))?;
+        } else {
+            self.found.sought = Some(Sought { phone: phone.to_owned(), last, stand_in: None });
         }
-        found.extend(self.tombstones.find(self.connection, Mark::Phone(wanted))?);
+        found.extend(self.tombstones.find(self.connection, Mark::Phone(phone))?);
         Ok(found)
     }
 

@@ -19,8 +19,9 @@ use crate::{
 /// How long until it is tried again when the disk is full or a file cannot be written.
 const AGAIN: Duration = Duration::from_secs(60 * 60);
 
-/// Works at start, where a crash may have left something, and whenever it is woken, until `shutdown`.
-pub(super) async fn run(database: Arc<Database>, asked: Arc<Notify>, shutdown: CancellationToken) {
+/// Works at start, where a crash may have left something, and whenever it is `asked`, until `shutdown`. Wakes the
+/// forwarder when there is something to tell.
+pub(super) async fn run(database: Arc<Database>, asked: Arc<Notify>, wake: Arc<Notify>, shutdown: CancellationToken) {
     // Whether the log may hold somebody who was erased.
     let mut log_is_full = false;
     loop {
@@ -29,10 +30,14 @@ pub(super) async fn run(database: Arc<Database>, asked: Arc<Notify>, shutdown: C
         match worked {
             Ok(Ok((worked, emptied))) => {
                 log_is_full &= !emptied;
-                let Worked { messages, orders, files, erasures } = &worked;
+                let Worked { messages, customers, orders, files, erasures } = &worked;
+                if *customers > 0 {
+                    wake.notify_one(); // destinations are told of them
+                }
                 if worked != Worked::default() {
                     tracing::info!(
                         messages,
+                        customers,
                         orders,
                         files = files.len(),
                         erasures,

@@ -4,7 +4,11 @@
 mod patient;
 mod places;
 
-use std::{net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -15,20 +19,22 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{JoinError, JoinSet},
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use self::{patient::Patient, places::Places};
 use super::Limits;
-use crate::bug::NoResult;
+use crate::{bug::NoResult, refrain::Refrain};
 
 /// What is read ahead of a connection at most, and written behind: with all connections busy 32 MiB.
 const BUFFER: usize = 64 * 1024;
 /// The wait after the system could not hand out a connection: no file was free for it, and one is
 /// when another connection has ended.
 const BREATH: Duration = Duration::from_millis(200);
+/// How often it is looked whether there is more to say of connections that were not taken.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The address as people on this machine open it.
 #[must_use]
@@ -52,11 +58,16 @@ pub async fn listen(
     let mut connections = JoinSet::new();
     let places = Places::default();
     let mut trouble = Trouble::default();
+    let mut look = tokio::time::interval(LOOK);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(ended) = connections.join_next() => {
                 note(&ended);
+                continue;
+            }
+            _ = look.tick() => {
+                trouble.remind();
                 continue;
             }
             () = shutdown.cancelled() => break,
@@ -70,10 +81,10 @@ pub async fn listen(
                         drop(place);
                     });
                 }
-                None => trouble.warn("too many connections are open; new ones are closed at once"),
+                None => trouble.note_crowd(),
             },
             Err(error) => {
-                trouble.warn(&format!("a connection could not be taken: {error}"));
+                trouble.note(&error);
                 sleep(BREATH).await;
             }
         }
@@ -120,17 +131,33 @@ fn note(ended: &Result<(), JoinError>) {
     }
 }
 
-/// Says at most once a minute that connections are refused: a flood must not fill the log.
+/// Connections that were not taken. Said when it begins and then counted: a flood must not fill the log.
 #[derive(Default)]
-struct Trouble(Option<Instant>);
+struct Trouble {
+    crowd: Refrain,
+    failed: Refrain,
+}
 
 impl Trouble {
-    const SILENCE: Duration = Duration::from_secs(60);
+    fn note_crowd(&mut self) {
+        if self.crowd.comes(Instant::now()) {
+            tracing::warn!("too many connections are open; new ones are closed at once");
+        }
+    }
 
-    fn warn(&mut self, text: &str) {
-        if self.0.is_none_or(|said| said.elapsed() >= Self::SILENCE) {
-            self.0 = Some(Instant::now());
-            tracing::warn!("{text}");
+    fn note(&mut self, error: &std::io::Error) {
+        if self.failed.comes(Instant::now()) {
+            tracing::warn!("a connection could not be taken: {error}");
+        }
+    }
+
+    fn remind(&mut self) {
+        let now = Instant::now();
+        if let Some(closed) = self.crowd.due(now) {
+            tracing::warn!(closed, "connections were closed at once: too many were open");
+        }
+        if let Some(failed) = self.failed.due(now) {
+            tracing::warn!(failed, "connections could not be taken");
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod buckets;
 mod gate;
+mod refusals;
 mod woocommerce;
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use axum::{
     Router,
     extract::{FromRef, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    middleware::{from_fn_with_state, map_response},
+    middleware::{from_fn_with_state, map_response, map_response_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -22,15 +23,21 @@ use rusqlite::Transaction;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use self::gate::Gate;
+use self::{
+    gate::Gate,
+    refusals::{ELSEWHERE, OUT_OF_TIME, UNSIGNED},
+};
 use crate::{
     clock::Clock,
     config::Config,
     db::{Writer, is_said},
     intake::{self, MAX_BODY, Message, Received, Rules, api, signature},
+    metrics::Metrics,
     model::{Source, Timestamp},
     web::{Limits, store, writable::Writable},
 };
+
+pub use self::refusals::Refusals;
 
 /// What a sender is told to wait when we cannot store, in seconds.
 const RETRY_AFTER: u64 = 5;
@@ -48,6 +55,9 @@ pub struct WebhookState {
     pub wake: Arc<Notify>,
     /// Wakes what works off requests about somebody's data.
     pub privacy: Arc<Notify>,
+    /// What the log is told of messages that are refused.
+    pub refusals: Refusals,
+    pub metrics: Metrics,
     pub limits: Limits,
 }
 
@@ -73,6 +83,7 @@ impl FromRef<App> for Arc<Gate> {
 /// `POST /webhooks/shopify`, `POST /webhooks/woocommerce`, `POST /webhooks/orders`, `GET /healthz`.
 pub fn router(state: WebhookState) -> Router {
     let gate = Gate::new(state.limits);
+    let metrics = state.metrics.clone();
     Router::new()
         .route("/webhooks/shopify", post(shopify))
         .route("/webhooks/woocommerce", post(woocommerce::receive))
@@ -80,6 +91,7 @@ pub fn router(state: WebhookState) -> Router {
         .route_layer(from_fn_with_state(Arc::clone(&gate), Gate::admit))
         .route("/healthz", get(healthz).with_state(Writable::new(state.writer.clone())))
         .layer(map_response(as_problem))
+        .layer(map_response_with_state(metrics, count))
         .with_state(App { state, gate })
 }
 
@@ -165,6 +177,14 @@ async fn as_problem(response: Response) -> Response {
     problem
 }
 
+/// Counts what is refused, for whatever reason.
+async fn count(State(metrics): State<Metrics>, response: Response) -> Response {
+    if !response.status().is_success() {
+        metrics.refused(response.status().as_u16());
+    }
+    response
+}
+
 async fn shopify(
     State(state): State<WebhookState>,
     State(gate): State<Arc<Gate>>,
@@ -176,7 +196,7 @@ async fn shopify(
         .ok_or_else(|| Problem::unauthorized("there is no X-Shopify-Hmac-Sha256 header"))?;
     let (body, _place) = gate.read(request).await?;
     if !signature::shopify(&state.config.webhooks.shopify.secrets, &body, signature) {
-        tracing::warn!(bytes = body.len(), "refused a webhook: no accepted secret made its signature");
+        state.refusals.note(Source::Shopify, UNSIGNED, body.len());
         return Err(Problem::unauthorized("the signature does not match any accepted secret"));
     }
 
@@ -187,7 +207,9 @@ async fn shopify(
     let topic = required("Topic")?.to_ascii_lowercase();
     let shop = required("Shop-Domain")?;
     if !shop.eq_ignore_ascii_case(&state.config.shop.id) {
-        tracing::warn!(?shop, "refused a webhook of another shop than [shop] id");
+        if state.refusals.comes(Source::Shopify, ELSEWHERE) {
+            tracing::warn!(?shop, "refused a webhook of another shop than [shop] id");
+        }
         return Err(Problem::unauthorized("this is not the shop whose webhooks are taken here"));
     }
     let triggered_at = shopify_header(&headers, "triggered-at")?.and_then(|text| Timestamp::parse_rfc3339(text).ok());
@@ -236,8 +258,12 @@ async fn orders(
     };
     let (body, _place) = gate.read(request).await?;
     let now = state.clock.now();
-    let sent = signature::standard_webhooks(&state.config.webhooks.orders.secrets, standard, &body, now)
-        .map_err(|refused| Problem::unauthorized(refused.to_string()))?;
+    let sent = signature::standard_webhooks(&state.config.webhooks.orders.secrets, standard, &body, now);
+    let sent = sent.map_err(|refused| {
+        let reason = if refused == signature::Refused::NoMatch { UNSIGNED } else { OUT_OF_TIME };
+        state.refusals.note(Source::Api, reason, body.len());
+        Problem::unauthorized(refused.to_string())
+    })?;
     let message = Message {
         source: Source::Api,
         topic: api::TOPIC.to_owned(),

@@ -15,12 +15,12 @@ use quintile::{
     outbox::{self, Claims, Effect, Ids, Places, Route, Settlement, Verdict},
 };
 use rusqlite::{
-    Connection, StatementStatus,
+    Connection, StatementStatus, params,
     trace::{TraceEvent, TraceEventCodes},
 };
 use serde_json::json;
 
-use crate::support::scored_shop::{DAY, Shop, add_order, config, noon};
+use crate::support::scored_shop::{DAY, Shop, add_order, config, customer_id, noon};
 
 /// What was counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -168,6 +168,20 @@ fn what_a_night_costs_grows_with_the_shop_and_no_more() {
     );
 }
 
+fn claims(config: &Config, free: usize, now: Timestamp) -> Claims {
+    Claims {
+        boot: Arc::from("boot"),
+        number: 1,
+        shop: outbox::Shop::from_config(config),
+        routes: Route::from_config(config).unwrap().into(),
+        places: vec![Places { in_flight: 0, free, more_at: None }],
+        start: 0,
+        limit: free,
+        now,
+        latest: now.plus_millis(DAY),
+    }
+}
+
 #[test]
 fn what_a_delivery_costs_does_not_depend_on_the_queue() {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,19 +192,7 @@ fn what_a_delivery_costs_does_not_depend_on_the_queue() {
         let now = shop.now();
         let (cost, delivered) = cost_of(&shop, || {
             shop.write(move |tx| {
-                let config = sending();
-                let claims = Claims {
-                    boot: Arc::from("boot"),
-                    number: 1,
-                    shop: outbox::Shop::from_config(&config),
-                    routes: Route::from_config(&config).unwrap().into(),
-                    places: vec![Places { in_flight: 0, free: 200, more_at: None }],
-                    start: 0,
-                    limit: 200,
-                    now,
-                    latest: now.plus_millis(DAY),
-                };
-                let claimed = outbox::claim(tx, &claims).unwrap().claims;
+                let claimed = outbox::claim(tx, &claims(&sending(), 200, now)).unwrap().claims;
                 let settled: Vec<Settlement> = claimed
                     .iter()
                     .map(|claim| Settlement {
@@ -217,4 +219,40 @@ fn what_a_delivery_costs_does_not_depend_on_the_queue() {
         each.push(cost.steps);
     }
     assert!(each[1] * 100 <= each[0] * 105, "a longer queue costs more: {each:?}");
+}
+
+/// Of the batches that were tried, the one with the oldest event of a customer goes first. A crash and refused halves
+/// leave a few.
+#[test]
+fn what_a_batch_costs_grows_with_the_events_of_those_that_were_tried_and_no_more() {
+    const BATCHES: i64 = 16;
+    const EVENTS: i64 = 500;
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut config = sending();
+    config.destination[0].batch = u32::try_from(EVENTS).unwrap();
+    let shop = Shop::with(&config);
+    let now = shop.now();
+    shop.write(move |tx| {
+        for customer in 1..=EVENTS {
+            customer_id(tx, &format!("c{customer}"));
+        }
+        for batch in 0..BATCHES {
+            let (first, last) = (batch * EVENTS + 1, (batch + 1) * EVENTS);
+            for seq in first..=last {
+                let event = "INSERT INTO outbox (seq, event_id, type, customer_id, at, lapsed_days)
+                             VALUES (?1, randomblob(16), 'customer/lapsed', ?2, ?3, ?1)";
+                tx.execute(event, params![seq, seq - batch * EVENTS, now]).unwrap();
+                let member = "INSERT INTO batched (delivery_id, seq, customer_id, row_id) VALUES (?1, ?2, ?3, ?2)";
+                tx.execute(member, params![last, seq, seq - batch * EVENTS]).unwrap();
+            }
+            let tried = "INSERT INTO deliveries (id, message_id, destination, seq, state, events, attempts, due_at,
+                           created_at)
+                         VALUES (?1, randomblob(16), 'tool', ?1, 'retrying', ?2, 1, ?3, ?3)";
+            tx.execute(tried, params![last, EVENTS, now]).unwrap();
+        }
+    });
+    let (cost, claimed) =
+        cost_of(&shop, || shop.write(move |tx| outbox::claim(tx, &claims(&config, 1, now)).unwrap().claims));
+    assert_eq!((claimed.len(), claimed[0].events), (1, 500));
+    within("a batch, for each event of those that were tried, steps", cost.steps, BATCHES * EVENTS, 10);
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What every stage may use.
-const FLOOR: &[&str] = &["backups", "bug", "clock", "config", "db", "invariants", "metrics", "model"];
+const FLOOR: &[&str] = &["backups", "bug", "clock", "config", "db", "invariants", "metrics", "model", "refrain"];
 
 /// A room of the program and the stages it may use besides the floor and itself. The longest
 /// matching name counts.
@@ -21,6 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("bug", &[]),
     ("invariants", &[]),
     ("metrics", &[]),
+    ("refrain", &[]),
     // Its event is written in its own transaction, as scoring's are.
     ("ledger", &["outbox"]),
     ("intake", &["ledger"]),
@@ -95,10 +96,11 @@ const FLOOR_EDGES: &[(&str, &[&str])] = &[
     ("clock", &["model"]),
     ("config", &["clock", "model"]),
     ("bug", &[]),
-    ("db", &["bug", "model", "invariants"]),
+    ("db", &["bug", "model", "invariants", "refrain"]),
     ("backups", &["config", "db", "model"]),
     ("invariants", &[]),
     ("metrics", &[]),
+    ("refrain", &[]),
 ];
 
 /// Crates that one room alone knows.

@@ -10,6 +10,7 @@ mod network;
 mod restore;
 mod stop;
 mod sweep;
+mod turns;
 
 use std::path::Path;
 

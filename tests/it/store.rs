@@ -52,7 +52,6 @@ fn every_connection_has_every_setting() {
     let settings = [
         ("journal_mode", "wal"),
         ("synchronous", "2"), // FULL
-        ("busy_timeout", "5000"),
         ("foreign_keys", "1"),
         ("trusted_schema", "0"),
         ("cell_size_check", "1"),
@@ -65,7 +64,6 @@ fn every_connection_has_every_setting() {
         let names = [
             "journal_mode",
             "synchronous",
-            "busy_timeout",
             "foreign_keys",
             "trusted_schema",
             "cell_size_check",

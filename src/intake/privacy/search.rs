@@ -183,6 +183,7 @@ mod tests {
             emails: set("jürgen@example.com"),
             phones: set("4930123456"),
             orders: set("shopify:1001"),
+            sought: None,
         };
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(crate::db::SCHEMA).unwrap();

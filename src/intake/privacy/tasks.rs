@@ -18,12 +18,16 @@ use crate::{
 
 /// Orders looked at before it is asked whether to stop.
 const ORDERS: i64 = 100_000;
+/// Customers whose phones are.
+const CUSTOMERS: i64 = 100_000;
 
 /// What [`work_off`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Worked {
     /// Messages out of which a person was taken.
     pub messages: usize,
+    /// Customers who were forgotten because of their phone.
+    pub customers: usize,
     /// Orders of others out of which a person's e-mail was taken.
     pub orders: usize,
     /// Files that answer requests for data.
@@ -40,6 +44,7 @@ struct Task {
     position: i64,
     last: i64,
     inbox_id: Option<i64>,
+    begun_at: Timestamp,
 }
 
 /// Searches a first slice of the inbox at once; notes the rest as a task. Returns how many messages
@@ -50,7 +55,9 @@ pub(super) fn begin_erasure(tx: &Transaction<'_>, erased: &Erased, now: Timestam
     let slice = Search::new(person).slice(tx, 0, last)?;
     scrub(tx, &slice.hits)?;
     let has_files = uploads::forget_in_reports(tx, &person.emails)?;
-    let goes_on = has_files || erased.has_more_orders || slice.position.is_some_and(|position| position < last);
+    let is_sought = person.sought.is_some();
+    let goes_on =
+        has_files || is_sought || erased.has_more_orders || slice.position.is_some_and(|position| position < last);
     if goes_on {
         insert(tx, "erase", person, slice.position.unwrap_or(last), last, None, now)?;
     }
@@ -76,12 +83,15 @@ fn insert(
     inbox_id: Option<i64>,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    let keys = serde_json::to_string(person).unwrap_or_default(); // texts and numbers: nothing here can fail
     tx.execute(
         "INSERT INTO privacy_tasks (kind, keys, position, last, inbox_id, begun_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![kind, keys, position, last, inbox_id, now],
+        params![kind, keys(person), position, last, inbox_id, now],
     )?;
     Ok(())
+}
+
+fn keys(person: &Cluster) -> String {
+    serde_json::to_string(person).unwrap_or_default() // texts and numbers: nothing here can fail
 }
 
 /// Does what is still to be done: searches on for erased people, also in what imports left in `folder`,
@@ -93,7 +103,7 @@ fn insert(
 /// call.
 pub fn work_off(readers: &Readers, writer: &Writer, folder: &Path, stop: &dyn Fn() -> bool) -> anyhow::Result<Worked> {
     let mut worked = Worked::default();
-    while let Some(task) = next(&*readers.get()?)? {
+    while let Some(mut task) = next(&*readers.get()?)? {
         if stop() {
             break;
         }
@@ -102,7 +112,7 @@ pub fn work_off(readers: &Readers, writer: &Writer, folder: &Path, stop: &dyn Fn
             let path = folder.join(&name);
             let mut reader = readers.get()?;
             let snapshot = reader.transaction()?;
-            export::write(&snapshot, &task.person, task.last, &path)
+            export::write(&snapshot, &ledger::find_sought(&snapshot, &task.person)?, task.last, &path)
                 .with_context(|| format!("cannot write {}", path.display()))?;
             drop(snapshot);
             drop(reader);
@@ -117,6 +127,9 @@ pub fn work_off(readers: &Readers, writer: &Writer, folder: &Path, stop: &dyn Fn
             worked.files.push(path);
         } else {
             uploads::forget_in_files(&*readers.get()?, folder, &task.person.emails)?;
+            if !search_customers(readers, writer, &mut task, stop, &mut worked)? {
+                break;
+            }
             let Some(orders) = search_orders(readers, writer, &task.person, stop)? else { break };
             let (messages, ended) = search_on(readers, writer, &task, stop)?;
             worked.orders += orders;
@@ -125,6 +138,42 @@ pub fn work_off(readers: &Readers, writer: &Writer, folder: &Path, stop: &dyn Fn
         }
     }
     Ok(worked)
+}
+
+/// Forgets whoever has the phone by which somebody is sought, looking while others write; notes when that is done. One
+/// that was cut off begins again. Whether it came to its end.
+fn search_customers(
+    readers: &Readers,
+    writer: &Writer,
+    task: &mut Task,
+    stop: &dyn Fn() -> bool,
+    worked: &mut Worked,
+) -> anyhow::Result<bool> {
+    let Some(sought) = task.person.sought.take() else { return Ok(true) };
+    let (id, begun_at) = (task.id, task.begun_at);
+    let mut first = 0;
+    while first <= sought.last {
+        let last = sought.last.min(first + CUSTOMERS - 1);
+        let found = ledger::with_phone(&*readers.get()?, &sought.phone, (first, last))?;
+        for customer in found {
+            let sought = sought.clone();
+            let forgotten = writer.write_blocking(move |tx| {
+                let erased = ledger::erase_sought(tx, &sought, customer, begun_at)?;
+                Ok(erased.map(|erased| super::search_for(tx, erased, begun_at)).transpose()?)
+            })?;
+            worked.customers += usize::from(forgotten.is_some());
+            worked.messages += forgotten.map_or(0, |forgotten| forgotten.messages);
+        }
+        first = last + 1;
+        if first <= sought.last && stop() {
+            return Ok(false);
+        }
+    }
+    let keys = keys(&task.person);
+    writer.write_blocking(move |tx| {
+        Ok(tx.execute("UPDATE privacy_tasks SET keys = ?2 WHERE id = ?1", params![id, keys])?)
+    })?;
+    Ok(true)
 }
 
 /// Takes the person's e-mails out of orders of others, looking while others write. It keeps no place: one that was
@@ -185,7 +234,9 @@ fn search_on(
 
 fn next(connection: &Connection) -> anyhow::Result<Option<Task>> {
     let found = connection
-        .prepare_cached("SELECT id, kind, keys, position, last, inbox_id FROM privacy_tasks ORDER BY id LIMIT 1")?
+        .prepare_cached(
+            "SELECT id, kind, keys, position, last, inbox_id, begun_at FROM privacy_tasks ORDER BY id LIMIT 1",
+        )?
         .query_row([], |row| {
             let keys: String = row.get(2)?;
             let is_export = row.get::<_, String>(1)? == "export";
@@ -199,6 +250,7 @@ fn next(connection: &Connection) -> anyhow::Result<Option<Task>> {
                     position: row.get(3)?,
                     last: row.get(4)?,
                     inbox_id: row.get(5)?,
+                    begun_at: row.get(6)?,
                 },
             ))
         })

@@ -150,7 +150,8 @@ impl Desk<'_> {
     }
 
     /// Of the other batches that were tried, one with an older event of a customer of this one: a crash may
-    /// have cut off both, and ids tell nothing of their order.
+    /// have cut off both, and ids tell nothing of their order. A batch has the highest id of its events, so what
+    /// has a higher one is not older, and is not compared with each of them.
     pub(super) fn older_batch(&self, batch: i64) -> rusqlite::Result<Option<Due>> {
         self.tx
             .prepare_cached(concat!(
@@ -159,8 +160,10 @@ impl Desk<'_> {
                 due_from!("deliveries_batches"),
                 " WHERE d.destination = ?1 AND d.events > 1 AND d.finished_at IS NULL AND d.state = 'retrying'
                     AND d.id <> ?2 AND EXISTS
-                      (SELECT 1 FROM batched mine JOIN batched older ON older.customer_id = mine.customer_id
-                        WHERE mine.delivery_id = ?2 AND older.delivery_id = d.id AND older.row_id < mine.row_id)
+                      (SELECT 1 FROM batched older CROSS JOIN batched mine
+                        WHERE older.delivery_id = d.id AND older.row_id < ?2
+                          AND mine.delivery_id = ?2 AND mine.customer_id = older.customer_id
+                          AND mine.row_id > older.row_id)
                   ORDER BY d.id LIMIT 1"
             ))?
             .query_row(params![self.route().name, batch], Due::from_row)

@@ -12,7 +12,10 @@ use axum::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Gate, Problem, WebhookState, keep, kept_headers, one};
+use super::{
+    Gate, Problem, WebhookState, keep, kept_headers, one,
+    refusals::{ELSEWHERE, UNSIGNED},
+};
 use crate::{
     config::WooCommerceWebhooks,
     intake::{Message, signature},
@@ -34,7 +37,7 @@ pub(super) async fn receive(
     let Some(signature) = signature else { return answer_ping(ours, &gate, request).await };
     let (body, _place) = gate.read(request).await?;
     if !signature::woocommerce(&ours.secrets, &body, signature) {
-        tracing::warn!(bytes = body.len(), "refused a webhook: no accepted secret made its signature");
+        state.refusals.note(Source::WooCommerce, UNSIGNED, body.len());
         return Err(Problem::unauthorized("the signature does not match any accepted secret"));
     }
 
@@ -43,7 +46,9 @@ pub(super) async fn receive(
         .to_ascii_lowercase();
     let source = wc_header(&headers, "Source")?.unwrap_or_default();
     if !is_our_site(&ours.source, source) {
-        tracing::warn!(?source, "refused a webhook of another site than [webhooks.woocommerce] source");
+        if state.refusals.comes(Source::WooCommerce, ELSEWHERE) {
+            tracing::warn!(?source, "refused a webhook of another site than [webhooks.woocommerce] source");
+        }
         return Err(Problem::unauthorized("this is not the site whose webhooks are taken here"));
     }
     let message = Message {

@@ -88,3 +88,41 @@ fn memory_stays_flat_and_others_are_served() {
     assert_eq!(stored, taken + 1, "every order that was answered is there, and nothing else");
     assert!(server.terminate().success());
 }
+
+/// What is not signed well is told once, then counted: the address is public, the disk is not.
+#[test]
+fn a_flood_is_a_few_lines_in_the_log_and_counted_to_the_last() {
+    const FORGED: usize = 250;
+    let merchant = Merchant::new("http://127.0.0.1:9");
+    let mut server = Server::start(merchant.path());
+    let address = server.webhooks.strip_prefix("http://").unwrap().to_owned();
+    for _ in 0..FORGED {
+        assert_eq!(attack(&address, b"{}").unwrap(), 401);
+    }
+    let headers = [("webhook-id", "m"), ("webhook-timestamp", "1"), ("webhook-signature", "v1,Z3Vlc3M=")];
+    for _ in 0..3 {
+        assert_eq!(http::post(&format!("{}/webhooks/orders", server.webhooks), &headers, b"{}").unwrap().status, 401);
+    }
+    assert_eq!(http::get(&format!("{}/wp-login.php", server.webhooks)).unwrap().status, 404);
+    let metrics = http::get(&format!("{}/metrics", server.dashboard)).unwrap().body;
+    for line in [
+        format!("quintile_webhooks_refused_total{{status=\"401\"}} {}", FORGED + 3),
+        "quintile_webhooks_refused_total{status=\"404\"} 1".to_owned(),
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+    let term = std::process::Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
+    assert!(term.success());
+    let (status, said) = server.end();
+    assert!(status.success());
+    let about: Vec<&str> = said.lines().filter(|line| line.contains("refused")).collect();
+    assert_eq!(about.len(), 4, "{about:#?}");
+    for (line, parts) in about.iter().zip([
+        ["refused a webhook: no accepted secret made its signature", "source=shopify", "bytes=2"],
+        ["refused a webhook: its webhook-timestamp is not the time", "source=api", "bytes=2"],
+        ["refused more webhooks: no accepted secret made its signature", "source=shopify", "refused=249"],
+        ["refused more webhooks: its webhook-timestamp is not the time", "source=api", "refused=2"],
+    ]) {
+        assert!(parts.iter().all(|part| line.contains(part)), "{parts:?}: {line}");
+    }
+}

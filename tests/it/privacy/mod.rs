@@ -4,6 +4,7 @@ mod beside;
 mod inbox;
 mod large;
 mod permutations;
+mod phone;
 mod queue;
 mod redact;
 mod request;

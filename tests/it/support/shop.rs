@@ -18,10 +18,11 @@ use quintile::{
     config::{Config, Secret},
     db::Database,
     ledger::Rules,
+    metrics::Metrics,
     model::Timestamp,
     web::{
         Limits,
-        webhooks::{WebhookState, router},
+        webhooks::{Refusals, WebhookState, router},
     },
 };
 use serde_json::{Value, json};
@@ -103,6 +104,8 @@ impl Shop {
             writer: database.writer().clone(),
             wake: Arc::clone(&wake),
             privacy: Arc::default(),
+            refusals: Refusals::default(),
+            metrics: Metrics::default(),
             limits,
             clock: Clock::from_fn(move || Timestamp::from_millis(clock.load(Ordering::Relaxed))),
         });

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 const EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
-pub(super) struct Refrain {
+pub struct Refrain {
     said_at: Option<Instant>,
     /// How often it came since.
     unsaid: u64,
