@@ -39,7 +39,7 @@ pub use ending::{Ending, Stopped};
 pub use key::{make_private_key, private_key};
 pub use lock::{Lock, LockError};
 pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
-pub use private::{create_private_file, private_file};
+pub use private::{create_private_file, hand_over, private_file};
 pub use restore::{Staged, is_set_aside, note_restored, restored_at};
 pub use sessions::{EndedSession, end_session, ended_sessions};
 pub use undone::is_said;

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use super::{Context, Outcome, UsageError, load_config};
 use crate::{
     config::{Missing, Secret},
-    db::{Database, make_private_folder, private_file},
+    db::{Database, hand_over, make_private_folder, private_file},
 };
 
 /// The shipped file: every key with its default and why.
@@ -54,6 +54,7 @@ fn write_config(path: &Path) -> anyhow::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(error).with_context(|| format!("cannot write {}", path.display())),
     };
+    hand_over(path);
     file.write_all(text.as_bytes())
         .and_then(|()| file.sync_all())
         .with_context(|| format!("cannot write {}", path.display()))?;

@@ -18,6 +18,7 @@ mod health;
 mod import;
 mod inbox;
 mod init;
+mod log;
 mod output;
 mod restore;
 mod runs;
@@ -31,14 +32,12 @@ mod token;
 mod verify;
 
 use std::{
-    io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{Parser, Subcommand};
 use rusqlite::OptionalExtension;
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     backups, bug,
@@ -51,6 +50,7 @@ use crate::{
     sync::ApiError,
 };
 
+use log::LogFormat;
 pub use output::Format;
 
 #[derive(Debug, Parser)]
@@ -64,15 +64,6 @@ struct Cli {
     log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
-}
-
-/// For people, or for whatever collects logs.
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
-enum LogFormat {
-    #[default]
-    Text,
-    /// One JSON object a line: `timestamp`, `level`, `message` and the fields of the line.
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -194,7 +185,7 @@ pub fn main() -> ExitCode {
         Command::Demo(_) => "error",
         _ => "warn",
     };
-    start_logging(default_filter, cli.log_format);
+    log::start(default_filter, cli.log_format);
     bug::tell_panics_in_the_log();
     match run(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -202,7 +193,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Failed) => ExitCode::FAILURE,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            log::say(&error);
             if is_usage(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
@@ -292,20 +283,6 @@ impl Command {
             Self::Verify(args) if !args.asks_the_configuration() => Needs::Nothing,
             _ => Needs::Settings,
         }
-    }
-}
-
-/// Logs go to standard error, so that standard output holds what was asked for and nothing else.
-/// `QUINTILE_LOG` filters them: `debug`, `quintile::delivery=trace`.
-#[expect(clippy::disallowed_methods, reason = "commands read the environment")]
-fn start_logging(default: &str, format: LogFormat) {
-    let wanted = std::env::var("QUINTILE_LOG").ok().and_then(|wanted| wanted.parse().ok());
-    let filter: Targets = wanted.unwrap_or_else(|| default.parse().unwrap_or_default());
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    let log = tracing_subscriber::registry().with(filter);
-    match format {
-        LogFormat::Text => log.with(lines.with_ansi(std::io::stderr().is_terminal())).init(),
-        LogFormat::Json => log.with(lines.json().flatten_event(true).with_span_list(false)).init(),
     }
 }
 

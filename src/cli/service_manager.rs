@@ -1,6 +1,8 @@
 //! What a service manager that waits for it is told (systemd's `Type=notify` and `WatchdogSec=`): ready,
 //! still alive, stopping. Where there is none, nothing is told.
 
+use std::{pin::pin, time::Duration};
+
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -19,13 +21,26 @@ pub async fn keep_told(status: &str, started: &Notify, writer: &Writer, stop: &C
     tell(&[NotifyState::Stopping]);
 }
 
-/// Twice in each period that the service manager waits for a sign of life.
+/// Twice in each period that the service manager waits for a sign of life, or nearly so.
 async fn stay_alive(writer: &Writer) {
     let Some(period) = sd_notify::watchdog_enabled() else { return };
     loop {
-        let _ = writer.write(|_| Ok(())).await;
+        answered_or_works(writer, period / 4).await;
         tell(&[NotifyState::Watchdog]);
         tokio::time::sleep(period / 2).await;
+    }
+}
+
+/// Returns when the database answers; or when it has got on meanwhile with what it is at, looked at each
+/// `patience`: the night of a large shop on a slow disk may keep others waiting for longer than a period.
+async fn answered_or_works(writer: &Writer, patience: Duration) {
+    let mut answer = pin!(writer.write(|_| Ok(())));
+    loop {
+        let before = writer.steps();
+        let is_late = tokio::time::timeout(patience, &mut answer).await.is_err();
+        if !is_late || writer.steps() != before {
+            return;
+        }
     }
 }
 

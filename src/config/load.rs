@@ -60,6 +60,12 @@ impl Config {
         let text = fs::read_to_string(path).map_err(|error| {
             ConfigError::one(match error.kind() {
                 io::ErrorKind::NotFound => format!("no config.toml at {}; `quintile init` writes one", path.display()),
+                io::ErrorKind::PermissionDenied => {
+                    format!(
+                        "cannot read {}: {error}; it has to belong to the user that quintile runs as",
+                        path.display()
+                    )
+                }
                 _ => format!("cannot read {}: {error}", path.display()),
             })
         })?;

@@ -13,7 +13,7 @@ use super::{
     condition::Damaged,
     ending::Ending,
     migrate::{SCHEMA_VERSION, check_header, read_header},
-    private::create_private_file,
+    private::{create_private_file, hand_over},
 };
 use crate::invariants;
 
@@ -207,5 +207,7 @@ pub fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+    builder.create(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    hand_over(folder);
+    Ok(())
 }

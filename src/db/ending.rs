@@ -6,7 +6,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use rusqlite::Connection;
@@ -61,6 +61,16 @@ impl Ending {
     pub(super) fn cut_off(&self, connection: &Connection) -> rusqlite::Result<()> {
         let ending = self.clone();
         connection.progress_handler(STEPS, Some(move || ending.has_come()))
+    }
+
+    /// [`Self::cut_off`] that counts in `looks` how often it looked.
+    pub(super) fn cut_off_counting(&self, connection: &Connection, looks: Arc<AtomicU64>) -> rusqlite::Result<()> {
+        let ending = self.clone();
+        let look = move || {
+            looks.fetch_add(1, Ordering::Relaxed);
+            ending.has_come()
+        };
+        connection.progress_handler(STEPS, Some(look))
     }
 
     /// Cuts them off as soon as it is near: for what takes long and is worth nothing before it is whole.

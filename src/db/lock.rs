@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::private_file;
+use super::{hand_over, private_file};
 
 /// Held as long as this value lives.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ impl Lock {
         let path = lock_path(database);
         let io = |error| LockError::Io { path: path.display().to_string(), error };
         let mut file = private_file().read(true).create(true).truncate(false).open(&path).map_err(io)?;
+        hand_over(&path);
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

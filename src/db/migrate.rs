@@ -357,6 +357,14 @@ pub(super) fn read_header(path: &Path) -> anyhow::Result<Header> {
             read(OpenFlags::SQLITE_OPEN_READ_WRITE)
         }
         Err(error) if place::shares_no_memory(&error) => return Err(place::refusal(path)),
+        // SQLite says no more than that it cannot open it. Opening it here would free the locks of this process.
+        #[cfg(unix)]
+        Err(_) if rustix::fs::access(path, rustix::fs::Access::READ_OK) == Err(rustix::io::Errno::ACCESS) => {
+            bail!(
+                "cannot read {}: permission denied; it has to belong to the user that quintile runs as",
+                path.display()
+            )
+        }
         header => header,
     };
     header.with_context(|| format!("cannot read {} as a database", path.display()))

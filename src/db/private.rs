@@ -1,7 +1,7 @@
 //! Files for their owner alone: what quintile writes names people, or holds secrets.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     path::Path,
 };
 
@@ -24,5 +24,25 @@ pub fn create_private_file(path: &Path) -> anyhow::Result<File> {
     private_file()
         .create_new(true)
         .open(path)
+        .inspect(|_| hand_over(path))
         .with_context(|| format!("cannot create {}; its folder must exist and be writable", path.display()))
+}
+
+/// Gives what root has made at `path` to the owner of its folder: a service with a user of its own could not
+/// open it otherwise. Does nothing for anybody but root, and where the disk knows no owners.
+pub fn hand_over(path: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, lchown};
+        const ROOT: u32 = 0;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        if let (Ok(made), Ok(folder)) = (fs::symlink_metadata(path), fs::metadata(folder))
+            && made.uid() == ROOT
+            && folder.uid() != ROOT
+        {
+            let _ = lchown(path, Some(folder.uid()), Some(folder.gid()));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (path, fs::metadata::<&Path>);
 }

@@ -8,6 +8,8 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
@@ -25,6 +27,8 @@ const RESTORED: &str = "restored at";
 
 /// What SQLite keeps beside a database; without them it may lack what was written last.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// How long whoever had the copy open may take to close it.
+const CLOSING: Duration = Duration::from_secs(5);
 /// Before the time at which another database came into its place.
 const BEFORE_RESTORE: &str = ".before-restore-";
 /// Before the schema that it has.
@@ -86,9 +90,14 @@ impl Staged {
     /// # Errors
     /// The folder cannot be written. The message says where the old database is by then.
     pub fn put_in_place(self, now: Timestamp) -> anyhow::Result<Option<PathBuf>> {
+        // A reader that was just being opened closes a moment after the others.
+        let until = Instant::now() + CLOSING;
         for companion in COMPANIONS {
             let left = with_suffix(&self.copy, companion);
-            ensure!(!left.exists(), "{} is still open; try again", self.copy.display());
+            while left.exists() {
+                ensure!(Instant::now() < until, "{} is still open; try again", self.copy.display());
+                thread::sleep(Duration::from_millis(10));
+            }
         }
         let suffix = format!("{BEFORE_RESTORE}{}", now.to_utc().format("%Y%m%dT%H%M%SZ"));
         let kept = with_suffix(&self.database, &suffix);

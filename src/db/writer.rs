@@ -7,7 +7,10 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -74,6 +77,7 @@ enum Company {
 pub struct Writer {
     jobs: mpsc::Sender<Job>,
     condition: Condition,
+    steps: Arc<AtomicU64>,
     // Dropped after `jobs`: the last clone waits for the thread to finish its queue.
     _thread: Arc<Thread>,
 }
@@ -92,18 +96,25 @@ impl Writer {
         condition: Condition,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        condition.ending().cut_off(&connection).map_err(std::io::Error::other)?;
+        let steps = Arc::default();
+        condition.ending().cut_off_counting(&connection, Arc::clone(&steps)).map_err(std::io::Error::other)?;
         let noticed = condition.clone();
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || run(connection, queue, group, pace, &noticed))?;
-        Ok(Self { jobs, condition, _thread: Arc::new(Thread(Mutex::new(Some(thread)))) })
+        Ok(Self { jobs, condition, steps, _thread: Arc::new(Thread(Mutex::new(Some(thread)))) })
     }
 
     /// Whether the file is damaged or cannot be written, as far as it has shown.
     #[must_use]
     pub const fn condition(&self) -> &Condition {
         &self.condition
+    }
+
+    /// Grows as long as the writer works on something: a long wait for an answer is no sign of a fault then.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
     }
 
     /// Runs `job` in a transaction and returns its result after the commit. An `Err` from the job

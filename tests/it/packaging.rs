@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt, net::UnixDatagram},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        net::UnixDatagram,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -170,4 +173,31 @@ fn without_a_service_manager_nothing_is_missed() {
     assert!(manager.hear().starts_with("READY=1"));
     manager.socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     assert!(manager.socket.recv(&mut [0; 64]).is_err(), "no watchdog was asked for");
+}
+
+/// What `serve` says on standard error of a readable configuration and a file that is no database, when
+/// systemd has named the file with `names` as the one that leads to its journal.
+fn says_to_journal(names: impl Fn(&fs::Metadata) -> String) -> Vec<String> {
+    let root = TempDir::new().unwrap();
+    install(root.path(), &[]);
+    let shop = root.path().join("var/lib/quintile");
+    fs::set_permissions(shop.join("config.toml"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(shop.join("quintile.db"), "no database").unwrap();
+    let path = root.path().join("journal");
+    let journal = fs::File::create(&path).unwrap();
+    let stream = names(&journal.metadata().unwrap());
+    let ended = quintile(&shop, &["serve"]).env("JOURNAL_STREAM", stream).stderr(journal).status().unwrap();
+    assert_eq!(ended.code(), Some(1));
+    fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_journal_is_told_how_grave_a_line_is_and_not_the_time() {
+    let said = says_to_journal(|file| format!("{}:{}", file.dev(), file.ino()));
+    assert!(said.len() > 1 && said[0].starts_with("<4>WARN others can read"), "{said:?}");
+    assert!(said[1..].iter().all(|line| line.starts_with("<3>")), "{said:?}");
+
+    // Turned elsewhere: a file has no time of its own.
+    let said = says_to_journal(|_| "1:1".to_owned());
+    assert!(said[0].contains("Z  WARN others can read") && said[1].starts_with("error: "), "{said:?}");
 }

@@ -146,6 +146,26 @@ async fn queue_up() {
     }
 }
 
+#[test]
+fn the_writer_shows_that_it_works_on_something_long() {
+    const COUNT: &str =
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 100000) SELECT max(n) FROM n";
+    let (_folder, database) = open();
+    let writer = database.writer().clone();
+    let (idle, busy) = database
+        .writer()
+        .write_blocking(move |tx| {
+            let begin = writer.steps();
+            tx.query_row("SELECT 1", [], |_| Ok(()))?;
+            let idle = writer.steps() - begin;
+            tx.query_row(COUNT, [], |_| Ok(()))?;
+            Ok((idle, writer.steps() - begin))
+        })
+        .unwrap();
+    assert_eq!(idle, 0);
+    assert!(busy > 10, "{busy}");
+}
+
 #[tokio::test]
 async fn writes_that_wait_together_share_a_commit() {
     let (_folder, database) = open();

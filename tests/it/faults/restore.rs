@@ -1,6 +1,12 @@
 //! A backup in the place of the database.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
+
+use quintile::{
+    clock::Clock,
+    db::{Database, Ending, Staged, back_up},
+};
+use tempfile::TempDir;
 
 use super::{NOWHERE, count, get, import, named};
 use crate::support::{
@@ -150,4 +156,25 @@ fn before_a_migration_the_file_is_kept_as_it_was() {
     let erased = run(merchant.path(), &["erase", "--customer", "1"]);
     let said = String::from_utf8_lossy(&erased.stdout).into_owned();
     assert!(said.contains("quintile.db.schema-2") && said.contains("up to 28 more days"), "{said}");
+}
+
+#[test]
+fn who_had_the_copy_open_a_moment_ago_is_waited_for() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    drop(Database::open(&at("quintile.db"), "quintile test").unwrap());
+    back_up(&at("quintile.db"), &at("copy.db"), &Ending::default()).unwrap();
+    let staged = Staged::new(&at("copy.db"), &at("quintile.db")).unwrap();
+    // A connection of the pool that was still being opened when all others were closed.
+    let late = rusqlite::Connection::open(at("quintile.db.restoring")).unwrap();
+    late.execute_batch("PRAGMA journal_mode = WAL; PRAGMA user_version").unwrap();
+    assert!(at("quintile.db.restoring-wal").exists());
+    let closing = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        drop(late);
+    });
+    staged.put_in_place(Clock::system().now()).unwrap();
+    closing.join().unwrap();
+    assert_eq!(named(folder.path(), "quintile.db.restoring"), Vec::<String>::new());
+    drop(Database::open(&at("quintile.db"), "quintile test").unwrap());
 }
