@@ -25,6 +25,7 @@ pub(super) async fn run(readers: Readers, writer: Writer, clock: Clock, shutdown
             () = shutdown.cancelled() => return,
         };
         match swept {
+            Ok(0) => {}
             Ok(forgotten) => tracing::info!(forgotten, "forgot the bodies of old deliveries"),
             Err(error) => {
                 let error = format!("{error:#}");
