@@ -22,8 +22,8 @@ use super::ending::Ending;
 /// Pages in the log before a commit copies them: 16 MiB. Each copy waits for the disk twice,
 /// and a page that changes again and again is copied once.
 pub(super) const FEW: i32 = 4_000;
-/// Pages beyond which no commit does: 48 MiB.
-const MANY: i64 = 12_000;
+/// Pages beyond which no commit does, 24 MiB: copying them takes longer than a webhook should wait.
+const MANY: i64 = 6_000;
 const PAGE_BYTES: u64 = 4096;
 /// Between two attempts to copy beside the writer: a reader may still be at an old state.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -62,7 +62,8 @@ impl Log {
             Some((_, was_long)) => was_long,
             None => self.is_long(connection)?,
         };
-        self.asked = recent.or(Some((now, is_long)));
+        // A large one is asked after at once.
+        self.asked = recent.or(Some((now, is_long))).filter(|_| !is_large);
         if is_long {
             self.copy_beside();
         }
