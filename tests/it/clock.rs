@@ -7,14 +7,12 @@ use serde_json::Value;
 
 use crate::support::{
     merchant::Merchant,
-    process::{QUINTILE, quintile},
+    process::{QUINTILE, quintile_by},
 };
 
 /// Runs a command that sees a clock so far off ("+500d").
 fn run(merchant: &Merchant, offset: &str, arguments: &[&str]) -> Output {
-    let faked = quintile(merchant.path(), arguments);
-    let mut command = std::process::Command::new("faketime");
-    command.current_dir(merchant.path()).args(["-f", offset, QUINTILE]).args(faked.get_args());
+    let mut command = quintile_by("faketime", &["-f", offset, QUINTILE], merchant.path(), arguments);
     command.output().expect("faketime is installed: tests/run --full does it")
 }
 

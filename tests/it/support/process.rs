@@ -15,8 +15,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A command on the configuration in `folder`, with nothing of the tester's environment.
 pub fn quintile(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(QUINTILE);
-    command.current_dir(folder).args(arguments).stdin(Stdio::null());
+    quintile_by(QUINTILE, &[], folder, arguments)
+}
+
+/// The same, started by another program, which has arguments of its own.
+pub fn quintile_by(program: &str, before: &[&str], folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(folder).args(before).args(arguments).stdin(Stdio::null());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("QUINTILE_")) {
         command.env_remove(name);
     }
