@@ -12,7 +12,10 @@ use super::{
 use crate::{
     config::Config,
     model::{Currency, Money, Source, Timestamp},
-    scoring::{segment::NONE, told::Told},
+    scoring::{
+        segment::NONE,
+        told::{Told, segment_id},
+    },
 };
 
 /// List customers with their counters, scores and segment
@@ -83,7 +86,8 @@ fn print_all(
     let by_segment = match args.segment.as_deref() {
         Some(NONE) => format!("?1 IS NOT NULL AND (s.segment IS NULL OR NOT {told})"),
         Some(_) => format!(
-            "c.id IN (SELECT customer_id FROM customer_scores WHERE segment_id = (SELECT id FROM segments WHERE name = ?1)) AND {told}"
+            "c.id IN (SELECT customer_id FROM customer_scores WHERE segment_id = {}) AND {told}",
+            segment_id("?1")
         ),
         None => "?1 IS NULL".to_owned(),
     };

@@ -59,8 +59,7 @@ impl Ending {
 
     /// Cuts off the statements of `connection` when the end has come.
     pub(super) fn cut_off(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let ending = self.clone();
-        connection.progress_handler(STEPS, Some(move || ending.has_come()))
+        self.cut_off_counting(connection, Arc::default())
     }
 
     /// [`Self::cut_off`] that counts in `looks` how often it looked.

@@ -30,6 +30,12 @@ impl Told {
     }
 }
 
+/// As SQL: the number by which `customer_scores` knows the segment called `name`, an expression.
+#[must_use]
+pub fn segment_id(name: &str) -> String {
+    format!("(SELECT id FROM segments WHERE name = {name})")
+}
+
 /// The end of a query of `runs`: the one whose scores are in force, the newest as-of that was scored.
 /// Backfills are about the past and change nobody.
 pub const IN_FORCE: &str = "WHERE scored_at IS NOT NULL AND trigger <> 'backfill' ORDER BY as_of DESC, id DESC LIMIT 1";

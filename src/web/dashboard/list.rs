@@ -35,7 +35,7 @@ use super::{
     search,
     statistics::{self, sql_limit},
 };
-use crate::scoring::told::Told;
+use crate::scoring::told::{Told, segment_id};
 
 /// Customers up to which a list can be sorted by a column without an index.
 pub const SORTABLE: i64 = 20_000;
@@ -211,8 +211,7 @@ impl Source {
             // every hit would be looked up: the plus keeps SQLite from that index.
             let column = if filter.has_scores() { "+s.segment_id" } else { "s.segment_id" };
             let value = source.bind(segment.clone());
-            source.conditions =
-                format!("{} AND {column} = (SELECT id FROM segments WHERE name = {value})", source.conditions);
+            source.conditions = format!("{} AND {column} = {}", source.conditions, segment_id(&value));
         }
         if filter.same_email {
             source.conditions = format!("{} AND {SHARES_EMAIL}", source.conditions);

@@ -279,10 +279,11 @@ fn medians(app: &App, connection: &Connection, run: &Run, own: &SegmentCount) ->
 /// `None`: nobody with an order is in it.
 fn count_medians(connection: &Connection, name: &str) -> rusqlite::Result<Option<Medians>> {
     let mut values: [Vec<i64>; 3] = Default::default();
-    let mut statement = connection.prepare_cached(
+    let mut statement = connection.prepare_cached(&format!(
         "SELECT c.last_order_at, c.order_count, c.total_spent FROM customer_scores s CROSS JOIN customers c ON c.id = s.customer_id
-         WHERE s.segment_id = (SELECT id FROM segments WHERE name = ?1) AND c.last_order_at IS NOT NULL",
-    )?;
+         WHERE s.segment_id = {} AND c.last_order_at IS NOT NULL",
+        crate::scoring::told::segment_id("?1")
+    ))?;
     let mut rows = statement.query([name])?;
     while let Some(row) = rows.next()? {
         for (index, values) in values.iter_mut().enumerate() {
