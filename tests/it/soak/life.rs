@@ -239,7 +239,8 @@ impl Soak {
         let began_at = self.machine.now();
         let is_idle = || -> rusqlite::Result<bool> {
             self.look()?.query_row(
-                "SELECT EXISTS (SELECT 1 FROM runs WHERE as_of >= ?1 AND state = 'done')
+                "SELECT EXISTS (SELECT 1 FROM runs WHERE as_of >= ?1 AND state = 'done'
+                                AND started_at > (SELECT max(received_at) FROM inbox))
                     AND NOT EXISTS (SELECT 1 FROM runs WHERE state IN ('scoring', 'scored'))
                     AND NOT EXISTS (SELECT 1 FROM unqueued)
                     AND NOT EXISTS (SELECT 1 FROM deliveries WHERE state = 'dead')

@@ -4,7 +4,10 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,6 +17,8 @@ use tempfile::TempDir;
 use crate::support::process::{QUINTILE, quintile};
 
 const SECOND: i64 = 1000;
+/// A process looks at the clock's file once a second, and what it saw may just be on its way to the file.
+const NOTICED_AFTER: i64 = 2 * SECOND;
 
 pub struct Machine {
     library: String,
@@ -21,6 +26,8 @@ pub struct Machine {
     clock: PathBuf,
     /// Seconds that the clock is ahead of the true time.
     ahead: AtomicI64,
+    /// Since when, and how far ahead it was before.
+    before: Mutex<(Timestamp, i64)>,
     _folder: TempDir,
 }
 
@@ -33,6 +40,7 @@ impl Machine {
             library: String::from_utf8(answer).unwrap().trim().to_owned(),
             clock: folder.path().join("clock"),
             ahead: AtomicI64::new(0),
+            before: Mutex::new((clock::now(), 0)),
             _folder: folder,
         };
         machine.go_ahead(0);
@@ -44,8 +52,16 @@ impl Machine {
         clock::now().plus_millis(self.ahead.load(Ordering::SeqCst) * SECOND)
     }
 
+    /// What a running program believes that it shows, at the earliest.
+    pub fn at_least(&self) -> Timestamp {
+        let (since, before) = *self.before.lock().unwrap();
+        let unnoticed = clock::now() < since.plus_millis(NOTICED_AFTER);
+        if unnoticed { clock::now().plus_millis(before * SECOND) } else { self.now() }
+    }
+
     /// The clock goes ahead by so many seconds; a running program notices within a second.
     pub fn go_ahead(&self, seconds: i64) {
+        *self.before.lock().unwrap() = (clock::now(), self.ahead.load(Ordering::SeqCst));
         let ahead = self.ahead.fetch_add(seconds, Ordering::SeqCst) + seconds;
         let next = self.clock.with_extension("next");
         std::fs::write(&next, format!("+{ahead}\n")).unwrap();

@@ -88,7 +88,7 @@ impl Shop {
         while !over.load(Ordering::SeqCst) && !self.books().closed {
             let (message, pause) = {
                 let mut books = self.books();
-                let message = books.next(machine.now().millis());
+                let message = books.next(machine.now().millis(), machine.at_least().millis());
                 (message, Duration::from_millis(books.dice.u64(20..800)))
             };
             self.send(webhooks, machine, message);
@@ -119,7 +119,7 @@ impl Shop {
 }
 
 impl Books {
-    fn next(&mut self, now: i64) -> Message {
+    fn next(&mut self, now: i64, at_least: i64) -> Message {
         match self.dice.u32(..100) {
             0..5 if !self.recent.is_empty() => {
                 let place = self.dice.usize(..self.recent.len());
@@ -138,13 +138,13 @@ impl Books {
             _ => {}
         }
         while self.pending.len() < ON_THEIR_WAY {
-            self.business(now);
+            self.business(now, at_least);
         }
         let place = self.dice.usize(..self.pending.len());
         self.pending.swap_remove(place)
     }
 
-    fn business(&mut self, now: i64) {
+    fn business(&mut self, now: i64, at_least: i64) {
         let living: Vec<(Source, u64)> =
             self.orders.iter().rev().take(400).filter(|(_, order)| !order.deleted).map(|(key, _)| *key).collect();
         match self.dice.u32(..100) {
@@ -153,7 +153,7 @@ impl Books {
             _ if living.is_empty() => self.place(now),
             _ => {
                 let (source, id) = living[self.dice.usize(..living.len())];
-                self.change(source, id, now);
+                self.change(source, id, now, at_least);
             }
         }
     }
@@ -181,12 +181,15 @@ impl Books {
         self.tell(source, id, ["orders/create", "order.created"]);
     }
 
-    fn change(&mut self, source: Source, id: u64, now: i64) {
+    fn change(&mut self, source: Source, id: u64, now: i64, at_least: i64) {
         let Some(order) = self.orders.get_mut(&(source, id)) else { return };
+        // A deletion says of no instant, and is dated by its arrival: on a clock that shows an earlier time
+        // than a state on its way, WooCommerce's order would come back.
+        let may_be_deleted = source != API && order.updated_at < at_least;
         // A second for each state, so that there is no doubt which is the newest.
         order.updated_at = (now / 1000 * 1000).max(order.updated_at + 1000);
         let topics = match self.dice.u32(..8) {
-            0 if source != API => {
+            0 if may_be_deleted => {
                 order.deleted = true;
                 ["orders/delete", "order.deleted"]
             }

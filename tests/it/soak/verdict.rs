@@ -39,6 +39,21 @@ impl Findings {
             self.0.push(format!("{what}: and {} more", count - EXAMPLES));
         }
     }
+
+    /// Both sides of each row that only one of them has.
+    fn compare_rows(
+        &mut self,
+        what: &str,
+        expected: impl Iterator<Item = String>,
+        stored: impl IntoIterator<Item = String>,
+    ) {
+        let (expected, stored): (BTreeSet<String>, BTreeSet<String>) =
+            (expected.collect(), stored.into_iter().collect());
+        let differing = expected
+            .symmetric_difference(&stored)
+            .map(|row| format!("{row} ({})", if stored.contains(row) { "stored" } else { "expected" }));
+        self.compare(what, expected.len(), differing);
+    }
 }
 
 impl Soak {
@@ -65,6 +80,10 @@ impl Soak {
         findings.compare("nothing grew that should not", 1, gauge.grown());
         let checked = self.machine.run(self.merchant.path(), &["check", "--deep", "--format", "json"]);
         findings.compare("`quintile check --deep` is content", 1, checked.err());
+        if !findings.0.is_empty() {
+            let copy = format!("target/soak-{}.db", std::process::id());
+            say(&format!("  a copy of the file is in {copy}: {:?}", database.execute("VACUUM INTO ?1", [&copy])));
+        }
         findings.0
     }
 
@@ -100,21 +119,22 @@ impl Soak {
                 .map(|key| format!("{key:?}"))
                 .chain((stored.len() != inbox.len()).then(|| format!("{} of {}", stored.len(), inbox.len()))),
         );
+        let ordered = "SELECT source || ':' || source_id, CASE counted WHEN 1 THEN net ELSE 0 END FROM orders";
+        findings.compare_rows(
+            "each order is worth what the shop knows",
+            books.orders.iter().map(|((source, id), order)| format!("{source}:{id} | {}", order.net())),
+            rows(database, ordered),
+        );
         let mut expected: BTreeMap<String, (i64, i64)> = BTreeMap::new();
-        for order in books.orders.values() {
+        for order in books.orders.values().filter(|order| order.net() > 0) {
             let counters = expected.entry(order.buyer.label()).or_default();
-            counters.0 += i64::from(order.net() > 0);
+            counters.0 += 1;
             counters.1 += order.net();
         }
-        let counters = rows(database, &format!("SELECT {LABEL}, order_count, total_spent FROM customers c"));
-        let known: BTreeSet<&String> = counters.iter().collect();
-        findings.compare(
+        findings.compare_rows(
             "each customer counts the orders and money that the shop knows",
-            expected.len(),
-            expected
-                .iter()
-                .map(|(label, (count, spent))| format!("{label} | {count} | {spent}"))
-                .filter(|row| !known.contains(row) && !row.ends_with(" | 0 | 0")),
+            expected.iter().map(|(label, (count, spent))| format!("{label} | {count} | {spent}")),
+            rows(database, &format!("SELECT {LABEL}, order_count, total_spent FROM customers c WHERE order_count > 0")),
         );
         say(&format!("  {} requests were sent again, {} had no good signature", books.sent_again, books.refused));
     }
@@ -134,7 +154,7 @@ impl Soak {
         let way =
             model::Way { ties: Ties::Together, window_days: 0, include_without_orders: false, as_of, in_sql: true };
         let scheme = Scheme::classic();
-        let expected: BTreeSet<String> = orders
+        let expected: Vec<String> = orders
             .keys()
             .zip(model::expected(&shop, way))
             .filter_map(|(buyer, scores)| Some(format!("{} | {}", buyer.label(), scheme.segment_of(scores?).name)))
@@ -142,10 +162,8 @@ impl Soak {
         let segments = format!(
             "SELECT {LABEL}, s.segment FROM scores s JOIN customers c ON c.id = s.customer_id WHERE s.segment IS NOT NULL"
         );
-        let actual: BTreeSet<String> = rows(database, &segments).into_iter().collect();
-        let differs =
-            expected.symmetric_difference(&actual).map(|row| format!("{row} (stored: {})", actual.contains(row)));
-        findings.compare("each customer is in the segment that the orders say", expected.len(), differs);
+        let actual = rows(database, &segments);
+        findings.compare_rows("each customer is in the segment that the orders say", expected.into_iter(), actual);
 
         let mut current: BTreeMap<String, String> = BTreeMap::new();
         let changes = rows(
