@@ -137,7 +137,7 @@ CREATE TABLE segments (
   name TEXT    NOT NULL UNIQUE
 ) STRICT;
 CREATE TABLE customer_scores (
-  customer_id         INTEGER PRIMARY KEY REFERENCES customers (id),
+  customer_id         INTEGER PRIMARY KEY,
   r                   INTEGER CHECK (r BETWEEN 1 AND 5),
   f                   INTEGER CHECK (f BETWEEN 1 AND 5),
   m                   INTEGER CHECK (m BETWEEN 1 AND 5),

@@ -115,7 +115,7 @@ fn statement(rows: usize) -> String {
     });
     let values = values.collect::<Vec<_>>().join(", ");
     format!(
-        "INSERT INTO outbox (event_id, type, customer_id, run_id, old_segment, new_segment, cause, r, f, m, at)
+        "INSERT OR FAIL INTO outbox (event_id, type, customer_id, run_id, old_segment, new_segment, cause, r, f, m, at)
          VALUES {values}"
     )
 }

@@ -1,6 +1,8 @@
 //! What a run is going to write, kept small: about ten bytes per changed customer, so that the
 //! first run of 1,000,000 customers needs no more than ten megabytes between reading and writing.
 
+use std::collections::BTreeMap;
+
 use crate::outbox::Cause;
 
 use super::segment::combination;
@@ -49,6 +51,8 @@ pub struct Changes {
     bytes: Vec<u8>,
     /// Segment names, numbered from 1 in `bytes`.
     names: Vec<String>,
+    /// Customers that move from one segment to another, by the numbers of the two; 0 is none.
+    moves: BTreeMap<[u64; 2], u64>,
     last_id: i64,
 }
 
@@ -62,6 +66,9 @@ impl Changes {
         let action = ACTIONS.iter().position(|action| *action == change.action).unwrap_or_default();
         let cause = Cause::ALL.iter().position(|cause| *cause == change.cause).unwrap_or_default();
         let (old, new) = (self.number(change.old), self.number(change.new));
+        if change.moved() {
+            *self.moves.entry([old, new]).or_default() += 1;
+        }
         // Two's complement differences: any order would be kept, ascending ones are short.
         self.put(change.customer_id.wrapping_sub(self.last_id).cast_unsigned());
         self.last_id = change.customer_id;
@@ -76,6 +83,16 @@ impl Changes {
     /// All changes, in the order of [`Self::push`].
     pub const fn iter(&self) -> Iter<'_> {
         Iter { changes: self, position: 0, last_id: 0 }
+    }
+
+    /// How many customers move from which segment to which.
+    pub fn moves(&self) -> impl Iterator<Item = (Option<&str>, Option<&str>, u64)> {
+        self.moves.iter().map(|([old, new], customers)| (self.name(*old), self.name(*new), *customers))
+    }
+
+    fn name(&self, number: u64) -> Option<&str> {
+        let index = usize::try_from(number.checked_sub(1)?).ok()?;
+        self.names.get(index).map(String::as_str)
     }
 
     fn number(&mut self, name: Option<&str>) -> u64 {
@@ -129,8 +146,7 @@ impl<'a> Iter<'a> {
 
     fn name(&mut self) -> Option<&'a str> {
         let number = self.value();
-        let index = usize::try_from(number.checked_sub(1)?).ok()?;
-        self.changes.names.get(index).map(String::as_str)
+        self.changes.name(number)
     }
 }
 
@@ -199,7 +215,13 @@ mod tests {
             prop_assert_eq!(changes.iter().count(), fields.len());
             let packed: Vec<Change<'_>> = changes.iter().collect();
             let pushed: Vec<Change<'_>> = fields.iter().map(change).collect();
-            prop_assert_eq!(packed, pushed);
+            prop_assert_eq!(&packed, &pushed);
+            for (old, new, customers) in changes.moves() {
+                let moving = pushed.iter().filter(|change| change.moved() && change.old == old && change.new == new);
+                prop_assert_eq!(moving.count() as u64, customers);
+            }
+            let moved = pushed.iter().filter(|change| change.moved()).count() as u64;
+            prop_assert_eq!(changes.moves().map(|(.., customers)| customers).sum::<u64>(), moved);
         }
     }
 

@@ -120,14 +120,10 @@ impl Statistics {
 
 /// Writes `run_moves`: how many went from which segment to which; '' is none.
 pub fn write_moves(connection: &Connection, run_id: i64, changes: &Changes) -> rusqlite::Result<()> {
-    let mut moves = std::collections::BTreeMap::<(&str, &str), u64>::new();
-    for change in changes.iter().filter(super::changes::Change::moved) {
-        *moves.entry((change.old.unwrap_or_default(), change.new.unwrap_or_default())).or_default() += 1;
-    }
     let mut insert =
         connection.prepare_cached("INSERT INTO run_moves (run_id, old, new, customers) VALUES (?1, ?2, ?3, ?4)")?;
-    for ((old, new), customers) in moves {
-        insert.execute(params![run_id, old, new, customers])?;
+    for (old, new, customers) in changes.moves() {
+        insert.execute(params![run_id, old.unwrap_or_default(), new.unwrap_or_default(), customers])?;
     }
     Ok(())
 }

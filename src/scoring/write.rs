@@ -1,7 +1,10 @@
 //! Step 1's one short transaction: only rows that differ, in the order of the table, each change
 //! with its history and its event.
 
-use rusqlite::{CachedStatement, Transaction, params};
+use rusqlite::{
+    CachedStatement, Transaction, params,
+    types::{ToSqlOutput, Value},
+};
 
 use super::{
     changes::{Action, Change, Changes},
@@ -74,11 +77,11 @@ fn write_changes(
     changes: &Changes,
     ids: &mut Ids,
 ) -> rusqlite::Result<Option<(i64, i64)>> {
-    let mut rows = Rows::prepare(tx)?;
+    let mut rows = Rows::prepare(tx, header.run_id)?;
     let mut failed = None;
     let events = changes
         .iter()
-        .map_while(|change| match rows.write(&change, header) {
+        .map_while(|change| match rows.write(&change) {
             Ok(written) => Some((written && change.moved()).then_some(change)),
             Err(error) => {
                 failed = Some(error);
@@ -94,31 +97,36 @@ fn write_changes(
             rfm: change.scores,
         });
     let range = outbox::enqueue(tx, header.run_id, header.at, ids, events)?;
-    failed.map_or(Ok(range), Err)
+    failed.map_or(Ok(()), Err)?;
+    rows.finish()?;
+    Ok(range)
 }
 
 /// The statements that change `customer_scores` and `history`.
-struct Rows<'tx> {
+struct Rows<'tx, 'a> {
     tx: &'tx Transaction<'tx>,
+    run_id: i64,
     names: Names,
-    insert: CachedStatement<'tx>,
+    insert: Inserts<'tx, 'a, 7>,
     /// The segment changed.
     move_: CachedStatement<'tx>,
     /// Only scores changed: leaves the index on segments alone.
     rescore: CachedStatement<'tx>,
     remember: CachedStatement<'tx>,
     remove: CachedStatement<'tx>,
-    history: CachedStatement<'tx>,
+    history: Inserts<'tx, 'a, 6>,
 }
 
-impl<'tx> Rows<'tx> {
-    fn prepare(tx: &'tx Transaction<'tx>) -> rusqlite::Result<Self> {
+impl<'tx, 'a> Rows<'tx, 'a> {
+    fn prepare(tx: &'tx Transaction<'tx>, run_id: i64) -> rusqlite::Result<Self> {
         Ok(Self {
             tx,
+            run_id,
             names: Names::load(tx)?,
-            insert: tx.prepare_cached(
-                "INSERT INTO customer_scores (customer_id, order_count, total_spent, r, f, m, segment_id, segment_run)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            insert: Inserts::prepare(
+                tx,
+                "customer_scores (segment_run, customer_id, order_count, total_spent, r, f, m, segment_id)",
+                run_id,
             )?,
             move_: tx.prepare_cached(
                 "UPDATE customer_scores SET order_count = ?2, total_spent = ?3, r = ?4, f = ?5, m = ?6,
@@ -129,33 +137,99 @@ impl<'tx> Rows<'tx> {
                 "UPDATE customer_scores SET order_count = ?2, total_spent = ?3, r = ?4, f = ?5, m = ?6
                  WHERE customer_id = ?1",
             )?,
-            remember: tx
-                .prepare_cached("UPDATE customer_scores SET order_count = ?2, total_spent = ?3 WHERE customer_id = ?1")?,
-            remove: tx.prepare_cached("DELETE FROM customer_scores WHERE customer_id = ?1")?,
-            history: tx.prepare_cached(
-                "INSERT INTO history (customer_id, run_id, r, f, m, segment, moved) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            remember: tx.prepare_cached(
+                "UPDATE customer_scores SET order_count = ?2, total_spent = ?3 WHERE customer_id = ?1",
             )?,
+            remove: tx.prepare_cached("DELETE FROM customer_scores WHERE customer_id = ?1")?,
+            history: Inserts::prepare(tx, "history (run_id, customer_id, r, f, m, segment, moved)", run_id)?,
         })
     }
 
-    /// `false`: the row to change is not there any more; then nothing was written.
-    fn write(&mut self, change: &Change<'_>, header: &Header) -> rusqlite::Result<bool> {
+    /// `false`: the row to change is not there any more; then nothing is written.
+    fn write(&mut self, change: &Change<'a>) -> rusqlite::Result<bool> {
         let Change { customer_id: id, order_count, total_spent, .. } = *change;
         let [r, f, m] = change.scores.map_or([None; 3], |scores| scores.map(Some));
-        let (run, moved) = (header.run_id, change.moved());
+        let moved = change.moved();
+        let segment = match change.new {
+            Some(name) if moved => Some(self.names.number(self.tx, name)?),
+            _ => None,
+        };
         let written = match change.action {
-            Action::Update if !moved => self.rescore.execute(params![id, order_count, total_spent, r, f, m])?,
-            Action::Insert | Action::Update => {
-                let segment = change.new.map(|name| self.names.number(self.tx, name)).transpose()?;
-                let statement = if change.action == Action::Insert { &mut self.insert } else { &mut self.move_ };
-                statement.execute(params![id, order_count, total_spent, r, f, m, segment, run])?
+            Action::Insert => {
+                let [r, f, m] = [r, f, m].map(or_null);
+                self.insert.push([id.into(), order_count.into(), total_spent.into(), r, f, m, or_null(segment)])?;
+                1
             }
+            Action::Update if moved => {
+                self.move_.execute(params![id, order_count, total_spent, r, f, m, segment, self.run_id])?
+            }
+            Action::Update => self.rescore.execute(params![id, order_count, total_spent, r, f, m])?,
             Action::Remember => self.remember.execute(params![id, order_count, total_spent])?,
             Action::Remove => self.remove.execute([id])?,
         };
         if written > 0 && matches!(change.action, Action::Insert | Action::Update) {
-            self.history.execute(params![id, run, r, f, m, change.new, moved])?;
+            let [r, f, m] = [r, f, m].map(or_null);
+            self.history.push([id.into(), r, f, m, or_null(change.new), moved.into()])?;
         }
         Ok(written > 0)
     }
+
+    /// Writes what is still to be inserted.
+    fn finish(mut self) -> rusqlite::Result<()> {
+        self.insert.finish()?;
+        self.history.finish()
+    }
+}
+
+/// Rows of one INSERT: to start and to end a statement costs as much as some rows.
+const CHUNK: usize = 32;
+
+/// Rows for one table, of which the first column is the same in all and `N` more differ.
+struct Inserts<'tx, 'a, const N: usize> {
+    one: CachedStatement<'tx>,
+    chunk: CachedStatement<'tx>,
+    pending: Vec<[ToSqlOutput<'a>; N]>,
+}
+
+impl<'tx, 'a, const N: usize> Inserts<'tx, 'a, N> {
+    /// `table` with its columns in parentheses.
+    fn prepare(tx: &'tx Transaction<'tx>, table: &str, first_column: i64) -> rusqlite::Result<Self> {
+        let prepare = |rows: usize| -> rusqlite::Result<CachedStatement<'tx>> {
+            let row = |row: usize| {
+                let own: String = (0..N).map(|place| format!(", ?{}", 2 + row * N + place)).collect();
+                format!("(?1{own})")
+            };
+            let values: Vec<String> = (0..rows).map(row).collect();
+            let mut insert = tx.prepare_cached(&format!("INSERT OR FAIL INTO {table} VALUES {}", values.join(", ")))?;
+            insert.raw_bind_parameter(1, first_column)?;
+            Ok(insert)
+        };
+        Ok(Self { one: prepare(1)?, chunk: prepare(CHUNK)?, pending: Vec::with_capacity(CHUNK) })
+    }
+
+    fn push(&mut self, row: [ToSqlOutput<'a>; N]) -> rusqlite::Result<()> {
+        self.pending.push(row);
+        if self.pending.len() == CHUNK {
+            insert(&mut self.chunk, self.pending.drain(..).flatten())?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> rusqlite::Result<()> {
+        self.pending.drain(..).try_for_each(|row| insert(&mut self.one, row))
+    }
+}
+
+fn or_null<'a>(value: Option<impl Into<ToSqlOutput<'a>>>) -> ToSqlOutput<'a> {
+    value.map_or(ToSqlOutput::Owned(Value::Null), Into::into)
+}
+
+fn insert<'a>(
+    statement: &mut CachedStatement<'_>,
+    row: impl IntoIterator<Item = ToSqlOutput<'a>>,
+) -> rusqlite::Result<()> {
+    for (place, value) in (2..).zip(row) {
+        statement.raw_bind_parameter(place, value)?;
+    }
+    statement.raw_execute().map(drop)
 }
