@@ -196,8 +196,8 @@ impl<'tx, 'a, const N: usize> Inserts<'tx, 'a, N> {
     fn prepare(tx: &'tx Transaction<'tx>, table: &str, first_column: i64) -> rusqlite::Result<Self> {
         let prepare = |rows: usize| -> rusqlite::Result<CachedStatement<'tx>> {
             let row = |row: usize| {
-                let own: String = (0..N).map(|place| format!(", ?{}", 2 + row * N + place)).collect();
-                format!("(?1{own})")
+                let own: Vec<String> = (0..N).map(|place| format!("?{}", 2 + row * N + place)).collect();
+                format!("(?1, {})", own.join(", "))
             };
             let values: Vec<String> = (0..rows).map(row).collect();
             let mut insert = tx.prepare_cached(&format!("INSERT OR FAIL INTO {table} VALUES {}", values.join(", ")))?;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     Soak,
     gauge::look_at,
-    machine::{a_moment, fill_disk, resident_kib},
+    machine::{Machine, a_moment, fill_disk, resident_kib},
     tools::{Mood, TOOLS},
 };
 use crate::support::{http, process::Server};
@@ -154,6 +154,7 @@ impl Soak {
             server.signal_kill();
         }
         let (status, said) = server.end();
+        Machine::clean_up_after(server.id());
         if ends == Ends::Stopped && !(status.success() && begin.elapsed() < STOPS_WITHIN) {
             self.is_wrong(format!("life {life} was stopped: {status}, after {:?}", begin.elapsed()));
         }

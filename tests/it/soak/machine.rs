@@ -34,10 +34,12 @@ pub struct Machine {
 impl Machine {
     pub fn new() -> Self {
         let asked = Command::new("faketime").args(["-m", "-f", "+0", "printenv", "LD_PRELOAD"]).output();
-        let answer = asked.expect("faketime is installed: tests/run --soak does it").stdout;
+        let answer = asked.expect("faketime is installed: tests/run --soak does it");
+        let library = String::from_utf8(answer.stdout).unwrap().trim().to_owned();
+        assert!(!library.is_empty(), "faketime did not begin: {}", String::from_utf8_lossy(&answer.stderr));
         let folder = tempfile::tempdir().unwrap();
         let machine = Self {
-            library: String::from_utf8(answer).unwrap().trim().to_owned(),
+            library,
             clock: folder.path().join("clock"),
             ahead: AtomicI64::new(0),
             before: Mutex::new((clock::now(), 0)),
@@ -92,6 +94,13 @@ impl Machine {
             .env("FAKETIME_CACHE_DURATION", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         shell
+    }
+
+    /// Removes what libfaketime leaves of a process that is killed, or no process of its number could begin.
+    pub fn clean_up_after(process: u32) {
+        for name in [format!("faketime_shm_{process}"), format!("sem.faketime_sem_{process}")] {
+            let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
+        }
     }
 
     /// Runs a command that must succeed; returns what it says on its standard output.
