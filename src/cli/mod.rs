@@ -37,7 +37,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::{
     backups, bug,
@@ -126,7 +126,9 @@ impl Context {
     /// Those of [`Database::open`]; the database holds another currency than the configuration.
     pub fn open_database(&self, command: &str) -> anyhow::Result<Database> {
         let database = Database::open(&self.config.database.path, command)?;
-        self.check_currency(database.readers())?;
+        // Not by a reader, which would stay: a bulk write goes straight into a new file that nobody reads.
+        let stored = database.writer().write_blocking(|tx| Ok(stored_currency(tx)?))?;
+        self.check_stored(stored)?;
         Ok(database)
     }
 
@@ -159,8 +161,11 @@ impl Context {
     /// Amounts are stored in minor units of one currency; read as another one they would be wrong
     /// without a word. Every order says which it is, since others are never stored.
     fn check_currency(&self, readers: &Readers) -> anyhow::Result<()> {
-        let stored: Option<String> =
-            readers.get()?.query_row("SELECT currency FROM orders LIMIT 1", [], |row| row.get(0)).optional()?;
+        let reader = readers.get()?;
+        self.check_stored(stored_currency(&reader)?)
+    }
+
+    fn check_stored(&self, stored: Option<String>) -> anyhow::Result<()> {
         let configured = self.config.shop.currency.code();
         match stored {
             Some(stored) if stored != configured => Err(UsageError(format!(
@@ -172,6 +177,11 @@ impl Context {
             _ => Ok(()),
         }
     }
+}
+
+/// The currency of the orders that are stored, if there are any.
+fn stored_currency(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    connection.query_row("SELECT currency FROM orders LIMIT 1", [], |row| row.get(0)).optional()
 }
 
 /// Parses the arguments and the configuration, runs the command, reports its error.

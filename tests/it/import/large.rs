@@ -48,6 +48,23 @@ fn a_large_file_is_complete() {
     );
 }
 
+/// In a log all rows would be written once more.
+#[test]
+fn what_comes_into_a_new_file_goes_straight_there() {
+    let desk = Desk::new();
+    desk.file("orders.csv", &made_up_csv(12_000).text);
+    let mut import = desk.command(&["orders.csv"]).stdout(Stdio::null()).spawn().unwrap();
+    let size = |name: &str| fs::metadata(desk.path(name)).map_or(0, |metadata| metadata.len());
+    let (mut longest_log, mut largest) = (0, 0);
+    while import.try_wait().unwrap().is_none() {
+        longest_log = longest_log.max(size("quintile.db-wal"));
+        largest = largest.max(if desk.path("quintile.db-journal").exists() { size("quintile.db") } else { 0 });
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(longest_log < 500_000, "{longest_log} bytes of log");
+    assert!(largest > 1_000_000, "{largest} bytes stood in the file before it was complete");
+}
+
 #[test]
 fn killed_anywhere_and_run_again_it_ends_the_same() {
     const KILLS: u32 = 6;
