@@ -87,7 +87,7 @@ impl Field {
     fn take(&mut self, told: Option<&str>, version: Option<Version>) -> Taken {
         let taken = weigh(self.value.as_deref(), self.version, told, version);
         if matches!(taken, Taken::Changed | Taken::Confirmed) {
-            self.value = told.filter(|text| !text.trim().is_empty()).map(str::to_owned);
+            self.value = told.filter(|text| !text.trim_start().is_empty()).map(str::to_owned);
             self.version = version;
         }
         taken
@@ -103,7 +103,7 @@ pub(super) fn weigh(
     version: Option<Version>,
 ) -> Taken {
     let Some(told) = told else { return Taken::Silent };
-    let told = Some(told).filter(|text| !text.trim().is_empty());
+    let told = Some(told).filter(|text| !text.trim_start().is_empty());
     let same = value == told;
     let newer = match version {
         // A file fills what no versioned message told, and cannot clear.

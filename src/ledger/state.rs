@@ -31,7 +31,7 @@ impl<'a> State<'a> {
         let (net, counted) = worth::net(order, rules);
         let person = order.person.as_ref();
         let text = |text: Option<&'a String>| {
-            text.map(String::as_str).filter(|text| !text.trim().is_empty()).map(Cow::Borrowed)
+            text.map(String::as_str).filter(|text| !text.trim_start().is_empty()).map(Cow::Borrowed)
         };
         Self {
             cancelled_at: order.cancelled_at,
