@@ -122,7 +122,7 @@ impl Statistics {
 pub fn write_moves(connection: &Connection, run_id: i64, changes: &Changes) -> rusqlite::Result<()> {
     let mut insert =
         connection.prepare_cached("INSERT INTO run_moves (run_id, old, new, customers) VALUES (?1, ?2, ?3, ?4)")?;
-    for (old, new, customers) in changes.moves() {
+    for ([old, new], customers) in changes.moves() {
         insert.execute(params![run_id, old.unwrap_or_default(), new.unwrap_or_default(), customers])?;
     }
     Ok(())
