@@ -49,7 +49,7 @@ impl Change<'_> {
 /// number of its [`Kind`] and the two counters.
 #[derive(Debug, Default)]
 pub struct Changes {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     kinds: Vec<Kind>,
     /// How many changes there are of each of `kinds`.
     counts: Vec<u64>,
@@ -139,6 +139,30 @@ impl Changes {
     }
 }
 
+/// Many bytes in blocks, of which all but the last are full: growing copies none of them and leaves no
+/// hole behind.
+#[derive(Debug, Default)]
+struct Bytes {
+    blocks: Vec<Vec<u8>>,
+    length: usize,
+}
+
+impl Bytes {
+    const BLOCK: usize = 1 << 16;
+
+    fn push(&mut self, byte: u8) {
+        if self.length.is_multiple_of(Self::BLOCK) {
+            self.blocks.push(Vec::with_capacity(Self::BLOCK));
+        }
+        self.blocks[self.length / Self::BLOCK].push(byte);
+        self.length += 1;
+    }
+
+    fn get(&self, position: usize) -> u8 {
+        self.blocks[position / Self::BLOCK][position % Self::BLOCK]
+    }
+}
+
 /// Iterator over [`Changes`].
 #[derive(Debug, Clone)]
 pub struct Iter<'a> {
@@ -151,7 +175,7 @@ impl Iter<'_> {
     fn value(&mut self) -> u64 {
         let (mut value, mut shift) = (0, 0);
         loop {
-            let byte = self.changes.bytes[self.position];
+            let byte = self.changes.bytes.get(self.position);
             self.position += 1;
             value |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
@@ -166,7 +190,7 @@ impl<'a> Iterator for Iter<'a> {
     type Item = Change<'a>;
 
     fn next(&mut self) -> Option<Change<'a>> {
-        if self.position == self.changes.bytes.len() {
+        if self.position == self.changes.bytes.length {
             return None;
         }
         self.last_id = self.last_id.wrapping_add(self.value().cast_signed());
@@ -226,10 +250,15 @@ mod tests {
 
     #[test]
     fn a_first_run_takes_seven_bytes_a_customer() {
+        let fields = |id: i64| (id, 0, 0, 1, Some((5, 5, 5)), 3, 4, 1_000_000);
         let mut changes = Changes::default();
-        for id in 1..=1000 {
-            changes.push(&change(&(id, 0, 0, 1, Some((5, 5, 5)), 3, 4, 1_000_000)));
+        for id in 1..=30_000 {
+            changes.push(&change(&fields(id)));
         }
-        assert!(changes.bytes.len() <= 7_000, "{}", changes.bytes.len());
+        assert!(changes.bytes.blocks.len() > 1 && changes.bytes.length <= 7 * 30_000, "{}", changes.bytes.length);
+        for (unpacked, id) in changes.iter().zip(1..) {
+            assert_eq!(unpacked, change(&fields(id)));
+        }
+        assert_eq!(changes.iter().count(), 30_000);
     }
 }
