@@ -30,6 +30,8 @@ struct Cost {
     /// Rows that a full scan of a table passed.
     scanned: i64,
     sorts: i64,
+    /// Statements that were run.
+    runs: i64,
 }
 
 /// Counters only grow while a statement stays in the cache: its last ones, by its text.
@@ -51,6 +53,7 @@ fn count(event: TraceEvent<'_>) {
         steps: status(StatementStatus::VmStep),
         scanned: status(StatementStatus::FullscanStep),
         sorts: status(StatementStatus::Sort),
+        runs: 0,
     };
     let before = tally.last.insert(statement.sql().into_owned(), now).unwrap_or_default();
     // Fewer than before: the statement was made anew.
@@ -58,6 +61,7 @@ fn count(event: TraceEvent<'_>) {
     tally.total.steps += now.steps - before.steps;
     tally.total.scanned += now.scanned - before.scanned;
     tally.total.sorts += now.sorts - before.sorts;
+    tally.total.runs += 1;
 }
 
 fn listen(connection: &Connection) {
@@ -151,11 +155,12 @@ fn what_an_order_costs_does_not_grow_unseen() {
 fn what_a_night_costs_grows_with_the_shop_and_no_more() {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut each = Vec::new();
-    for (customers, bound) in [(1_000, 1_700), (4_000, 1_350)] {
+    for (customers, bound) in [(1_000, 1_600), (4_000, 1_270)] {
         let shop = shop(customers);
         let (first, summary) = cost_of(&shop, || shop.score());
         assert_eq!(summary.scored, u64::try_from(customers).unwrap());
         within("the first night, steps a customer", first.steps, customers, bound);
+        within("the first night, statements a hundred customers", first.runs, customers / 100, 230);
         shop.wait(DAY);
         let (quiet, _) = cost_of(&shop, || shop.score());
         within("a night on which little changes, steps a customer", quiet.steps, customers, 35);
