@@ -34,7 +34,9 @@ pub struct SegmentChange<'a> {
 }
 
 /// Inserts one `rfm/segment.changed` row per change; returns `(first_seq, last_seq)`, `None` when
-/// there were none. `at` becomes `eventTimestamp` of all of them.
+/// there were none. `at` becomes `eventTimestamp` of all of them. A change that is an error, of the work that
+/// goes along with it, ends it at once: that error may have ended the transaction, and what was inserted after
+/// it would be there for good.
 ///
 /// # Errors
 /// Those of SQLite; then the caller's transaction must not be committed.
@@ -43,14 +45,16 @@ pub fn enqueue<'a>(
     run_id: i64,
     at: Timestamp,
     ids: &mut Ids,
-    changes: impl IntoIterator<Item = SegmentChange<'a>>,
+    changes: impl IntoIterator<Item = rusqlite::Result<SegmentChange<'a>>>,
 ) -> rusqlite::Result<Option<(i64, i64)>> {
-    let mut changes = changes.into_iter();
+    let mut changes = changes.into_iter().fuse();
     let mut range = None;
     let mut chunk = Vec::with_capacity(CHUNK);
     loop {
         chunk.clear();
-        chunk.extend(changes.by_ref().take(CHUNK));
+        for change in changes.by_ref().take(CHUNK) {
+            chunk.push(change?);
+        }
         if chunk.len() == CHUNK {
             insert(tx, &INSERT_CHUNK, run_id, at, ids, &chunk)?;
         } else {
@@ -107,6 +111,7 @@ const CHUNK: usize = 32;
 static INSERT_ONE: LazyLock<String> = LazyLock::new(|| statement(1));
 static INSERT_CHUNK: LazyLock<String> = LazyLock::new(|| statement(CHUNK));
 
+/// OR FAIL: nothing is kept aside to undo the statement alone, since the caller undoes the transaction.
 /// Parameters of every row: `?1` type, `?2` run, `?3` instant; then eight of each.
 fn statement(rows: usize) -> String {
     let values = (0..rows).map(|row| {

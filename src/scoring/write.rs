@@ -69,8 +69,8 @@ pub fn write(
     Ok(moved)
 }
 
-/// Writes each change when the outbox asks for its event, so that a page of the file is still at
-/// hand when the event refers to the same customer. Returns the first and the last event.
+/// Writes each change when the outbox asks for its event: all go through the changes once, and no list of
+/// events is made of them. Returns the first and the last event.
 fn write_changes(
     tx: &Transaction<'_>,
     header: &Header,
@@ -78,28 +78,23 @@ fn write_changes(
     ids: &mut Ids,
 ) -> rusqlite::Result<Option<(i64, i64)>> {
     let mut rows = Rows::prepare(tx, header.run_id)?;
-    let mut failed = None;
-    let events = changes
-        .iter()
-        .map_while(|change| match rows.write(&change) {
-            Ok(written) => Some((written && change.moved()).then_some(change)),
-            Err(error) => {
-                failed = Some(error);
-                None
-            }
-        })
-        .flatten()
-        .map(|change| SegmentChange {
-            customer_id: change.customer_id,
-            old: change.old,
-            new: change.new,
-            cause: change.cause,
-            rfm: change.scores,
-        });
+    let events = changes.iter().filter_map(|change| match rows.write(&change) {
+        Ok(written) => (written && change.moved()).then(|| Ok(event(&change))),
+        Err(error) => Some(Err(error)),
+    });
     let range = outbox::enqueue(tx, header.run_id, header.at, ids, events)?;
-    failed.map_or(Ok(()), Err)?;
     rows.finish()?;
     Ok(range)
+}
+
+const fn event<'a>(change: &Change<'a>) -> SegmentChange<'a> {
+    SegmentChange {
+        customer_id: change.customer_id,
+        old: change.old,
+        new: change.new,
+        cause: change.cause,
+        rfm: change.scores,
+    }
 }
 
 /// The statements that change `customer_scores` and `history`.
@@ -200,6 +195,7 @@ impl<'tx, 'a, const N: usize> Inserts<'tx, 'a, N> {
                 format!("(?1, {})", own.join(", "))
             };
             let values: Vec<String> = (0..rows).map(row).collect();
+            // OR FAIL: nothing is kept aside to undo the statement alone; the run is undone as a whole.
             let mut insert = tx.prepare_cached(&format!("INSERT OR FAIL INTO {table} VALUES {}", values.join(", ")))?;
             insert.raw_bind_parameter(1, first_column)?;
             Ok(insert)

@@ -329,8 +329,8 @@ fn changes(
          VALUES ('manual', 'scored', ?1, ?1, 'together', 0, '')",
         [now],
     )?;
-    let changes =
-        customers.iter().map(|id| SegmentChange { customer_id: *id, old, new: Some(new), cause, rfm: Some([5, 4, 3]) });
+    let change = |id: &i64| SegmentChange { customer_id: *id, old, new: Some(new), cause, rfm: Some([5, 4, 3]) };
+    let changes = customers.iter().map(|id| Ok(change(id)));
     let run = tx.last_insert_rowid();
     let (first, last) = outbox::enqueue(tx, run, now, &mut Ids::random(now), changes)?.expect("somebody moved");
     tx.execute(

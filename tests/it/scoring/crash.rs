@@ -1,6 +1,6 @@
 //! Either nothing of step 1 is there or all of it; step 2 goes on where it was.
 
-use quintile::scoring::NotBegun;
+use quintile::scoring::{self, NotBegun, Request, Silent, Trigger};
 
 use crate::support::scored_shop::{DAY, Shop, add_order, noon};
 
@@ -54,6 +54,41 @@ fn a_failed_run_changes_nothing_and_is_tried_again_three_times() {
             [format!("done 5 - - {}", noon().millis())]
         );
     }
+}
+
+/// Unlike a statement that is refused, a full disk ends the transaction: what is written after it would be
+/// committed by itself.
+#[test]
+fn a_disk_that_is_full_in_the_middle_of_a_run_keeps_nothing_of_it() {
+    const TABLES: [&str; 4] = ["customer_scores", "history", "outbox", "run_moves"];
+    let shop = Shop::new();
+    shop.write(|tx| {
+        for number in 0..600i64 {
+            add_order(tx, &format!("{number:04}"), 1000 + number, noon().plus_millis((number - 700) * MINUTE));
+        }
+    });
+    let room = |pages: i64| {
+        shop.write(move |tx| {
+            let used: i64 = tx.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+            tx.pragma_update(None, "max_page_count", used + pages).unwrap();
+        });
+    };
+    let mut pages = 0;
+    loop {
+        room(pages);
+        let request = Request { trigger: Trigger::Manual, slot: None, as_of: shop.now(), missed: 0 };
+        let run = scoring::run(&shop.db, &shop.settings, request, &shop.clock, &Silent);
+        room(1 << 20);
+        shop.check_invariants();
+        let kept = TABLES.map(|table| shop.one::<i64>(&format!("SELECT count(*) FROM {table}")));
+        if kept[0] > 0 {
+            break assert_eq!(kept[..3], [600; 3]); // what failed then, if anything, came behind the commit
+        }
+        assert!(run.is_err());
+        assert_eq!(kept, [0; 4], "with room for {pages} pages");
+        pages += 1;
+    }
+    assert!(pages > 20, "only {pages} pages are written");
 }
 
 #[test]
