@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     config::Config,
-    db::{Readers, Writer},
+    db::{Readers, Writer, is_said},
     metrics::Metrics,
     model::Timestamp,
     outbox::{self, Ids, Route, Shop},
@@ -255,7 +255,7 @@ impl Forwarder {
                 }
                 Err(error) => {
                     failures += 1;
-                    if failures == 1 && !self.writer.condition().ending().is_near() {
+                    if failures == 1 && !is_said(&error) && !self.writer.condition().ending().is_near() {
                         tracing::error!(
                             error = format!("{error:#}"),
                             "sending is paused until the database can be written"
