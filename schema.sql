@@ -269,7 +269,7 @@ CREATE TABLE run_moves (
 -- FROM runs r CROSS JOIN history h ON h.run_id = r.id AND h.customer_id = ?
 CREATE TABLE history (
   customer_id INTEGER NOT NULL,            -- customers (id); not checked, a row there never goes
-  run_id      INTEGER NOT NULL REFERENCES runs (id),
+  run_id      INTEGER NOT NULL,            -- runs (id); not checked
   r           INTEGER,
   f           INTEGER,
   m           INTEGER,
@@ -285,7 +285,7 @@ CREATE TABLE outbox (
   event_id    BLOB    NOT NULL,            -- 16 bytes, UUID v7; shown as evt_…
   type        TEXT    NOT NULL,
   customer_id INTEGER,                     -- customers (id); not checked, a row there never goes
-  run_id      INTEGER REFERENCES runs (id),
+  run_id      INTEGER,                     -- runs (id); not checked
   old_segment TEXT,
   new_segment TEXT,
   cause       TEXT    CHECK (cause = 'order' OR cause = 'refund' OR cause = 'ranking' OR cause = 'baseline' OR cause = 'remap'),

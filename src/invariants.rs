@@ -72,8 +72,8 @@ const INVARIANTS: &[Invariant] = &[
              WHERE changed <> events",
     },
     Invariant {
-        // Not by a foreign key: looking up each customer took a twentieth of the write lock of a night, and a
-        // tenth of a first run.
+        // Not by a foreign key, which is looked up for each row: that took a twentieth of the write lock of a
+        // night, and a tenth of a first run. The same goes for the next one.
         says: "whom events and scores are about is there",
         broken_by: "
             SELECT format('event %d, customer %d', seq, customer_id) FROM outbox
@@ -81,6 +81,15 @@ const INVARIANTS: &[Invariant] = &[
              UNION ALL
             SELECT format('scores of customer %d', customer_id) FROM customer_scores
              WHERE customer_id NOT IN (SELECT id FROM customers)",
+    },
+    Invariant {
+        says: "the runs that events and the history tell of are there",
+        broken_by: "
+            SELECT format('run %d of event %d', run_id, seq) FROM outbox
+             WHERE run_id IS NOT NULL AND run_id NOT IN (SELECT id FROM runs)
+             UNION ALL
+            SELECT format('run %d of the history', run_id) FROM history
+             WHERE run_id NOT IN (SELECT id FROM runs) GROUP BY run_id",
     },
     Invariant {
         says: "a run's events are those from its first to its last",
@@ -335,6 +344,8 @@ mod tests {
             ("UPDATE outbox SET new_segment = 'lost'", "run 1 and customer 1; run 1 and customer 1"),
             ("UPDATE outbox SET customer_id = 7", "whom events and scores are about is there: event 1, customer 7"),
             ("INSERT INTO customer_scores (customer_id) VALUES (7)", "about is there: scores of customer 7"),
+            ("UPDATE outbox SET run_id = 7", "tell of are there: run 7 of event 1"),
+            ("UPDATE history SET run_id = 7", "tell of are there: run 7 of the history"),
             ("UPDATE runs SET first_seq = 2", "run 1, event 1"),
             (
                 "INSERT INTO customers (id, source, created_at) VALUES (0, 'csv', 1);

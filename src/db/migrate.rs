@@ -168,6 +168,7 @@ SELECT
   s.order_count, s.total_spent
 FROM customer_scores AS s;
 PRAGMA writable_schema = ON;
+UPDATE sqlite_schema SET sql = replace(sql, ' REFERENCES runs (id)', '') WHERE name IN ('history', 'outbox');
 UPDATE sqlite_schema SET sql = replace(sql, 'CHECK (source IN (''shopify'', ''woocommerce'', ''api''))',
   'CHECK (source = ''shopify'' OR source = ''woocommerce'' OR source = ''api'')') WHERE name = 'inbox';
 UPDATE sqlite_schema SET sql = replace(sql, 'CHECK (state IN (''done'', ''stale'', ''ignored'', ''quarantined''))',

@@ -251,7 +251,7 @@ async fn nobody_is_told_of_a_write_before_its_commit() {
         writer
             .write(|tx| {
                 tx.execute_batch("PRAGMA defer_foreign_keys = ON")?;
-                tx.execute("INSERT INTO history (customer_id, run_id, moved) VALUES (1, 404, 0)", [])?;
+                tx.execute("INSERT INTO unqueued (seq) VALUES (404)", [])?;
                 Ok(())
             })
             .await
@@ -273,7 +273,7 @@ async fn nobody_is_told_of_a_write_before_its_commit() {
 fn a_bulk_write_leaves_the_usual_settings_behind() {
     let (_folder, database) = open();
     let settings = |tx: &Connection| ["foreign_keys", "cache_size", "journal_mode"].map(|name| pragma(tx, name));
-    let dangling = "INSERT INTO history (customer_id, run_id, moved) VALUES (1, 404, 0)";
+    let dangling = "INSERT INTO unqueued (seq) VALUES (404)";
     let usual = database.writer().write_blocking(move |tx| Ok(settings(tx))).unwrap();
     let meanwhile = database.writer().write_bulk_blocking(move |tx| Ok(settings(tx))).unwrap();
     assert_eq!((usual[0].as_str(), usual[2].as_str()), ("1", "wal"));
