@@ -28,8 +28,9 @@ pub type Costs = BTreeMap<String, Cost>;
 #[derive(Default)]
 struct Seen {
     costs: Costs,
-    /// A statement's counter grows as long as it stays prepared: its last state, by who prepared it and its text.
-    counters: HashMap<(&'static str, String), i64>,
+    /// A statement's counter grows as long as it stays prepared: how often it had been run and its last state, by
+    /// who prepared it and its text.
+    counters: HashMap<(&'static str, String), (i64, i64)>,
 }
 
 /// A callback of SQLite's can carry nothing with it.
@@ -43,10 +44,12 @@ fn note(by: &'static str, event: &TraceEvent<'_>) {
     let TraceEvent::Profile(statement, _) = event else { return };
     let mut seen = seen();
     let seen = seen.get_or_insert_default();
-    let (text, now) = (statement.sql().into_owned(), i64::from(statement.get_status(StatementStatus::VmStep)));
-    let before = seen.counters.insert((by, text.clone()), now).unwrap_or(0);
-    // Less than before: it was prepared anew.
-    let steps = if now < before { now } else { now - before };
+    let status = |which| i64::from(statement.get_status(which));
+    let (text, run, now) =
+        (statement.sql().into_owned(), status(StatementStatus::Run), status(StatementStatus::VmStep));
+    let before = seen.counters.insert((by, text.clone()), (run, now));
+    // Otherwise it was prepared anew.
+    let steps = now - before.filter(|(last, _)| last + 1 == run).map_or(0, |(_, steps)| steps);
     let cost = seen.costs.entry(text).or_default();
     cost.all += steps;
     cost.longest = cost.longest.max(steps);
