@@ -16,7 +16,10 @@ mod measure;
 #[path = "figures/report.rs"]
 mod report;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// What the arguments ask for.
 struct Options {
@@ -33,7 +36,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let options = parse(&arguments)?;
     let (mut measured, mut met) = (Vec::new(), true);
     for customers in options.sizes {
-        let folder = tempfile::tempdir()?;
+        // A temporary one may be in memory.
+        let folder = tempfile::tempdir_in(Path::new(env!("CARGO_MANIFEST_DIR")).join("target"))?;
         let folder = options.keep.as_deref().unwrap_or(folder.path());
         let figures = measure::all(customers, folder)?;
         met &= report::print(customers, &figures);

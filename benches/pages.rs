@@ -17,7 +17,10 @@ mod server;
 #[path = "pages/shop.rs"]
 mod shop;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, ensure};
 use server::{Answer, Server};
@@ -38,7 +41,8 @@ struct Options {
 
 fn main() -> anyhow::Result<()> {
     let options = parse()?;
-    let folder = tempfile::tempdir()?;
+    // A temporary one may be in memory.
+    let folder = tempfile::tempdir_in(Path::new(env!("CARGO_MANIFEST_DIR")).join("target"))?;
     let folder = options.keep.as_deref().unwrap_or(folder.path());
     shop::make(folder, options.customers)?;
     let server = Server::start(folder)?;

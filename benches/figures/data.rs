@@ -74,7 +74,7 @@ const RECOUNT: &str =
         FROM orders WHERE customer_id = customers.id AND counted = 1)";
 
 /// Recomputes the counters of customer `?1`.
-pub fn recount_one() -> String {
+fn recount_one() -> String {
     format!("{RECOUNT} WHERE id = ?1")
 }
 

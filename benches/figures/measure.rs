@@ -80,7 +80,6 @@ pub fn child(arguments: &[String]) -> anyhow::Result<()> {
         "nightly" => run(path, "nightly", day, false)?,
         "meanwhile" => run(path, "meanwhile", day, true)?,
         "order" => orders(path, day)?,
-        "live" => data::live_a_day(path, day)?,
         other => anyhow::bail!("{other} is not measured"),
     }
     Ok(())
@@ -234,8 +233,7 @@ fn rules() -> Rules {
     Rules::from_config(&Config::default())
 }
 
-/// An order applied to the ledger, its customer's counters recomputed, without the commit; and the
-/// counters alone.
+/// An order applied to the ledger, its customer's counters recomputed, without the commit.
 fn orders(path: &Path, day: i64) -> anyhow::Result<()> {
     const ORDERS: u32 = 5000;
     let database = Database::open(path, "bench")?;
@@ -250,16 +248,6 @@ fn orders(path: &Path, day: i64) -> anyhow::Result<()> {
         Ok(started.elapsed() / ORDERS)
     })?;
     figure("order", millis(whole));
-    let owners: Vec<u64> = (0..ORDERS).map(|_| 1 + shop.random.below(shop.customers)).collect();
-    let counters = database.writer().write_blocking(move |tx| {
-        let mut recount = tx.prepare(&data::recount_one())?;
-        let started = Instant::now();
-        for owner in owners {
-            recount.execute([owner])?;
-        }
-        Ok(started.elapsed() / ORDERS)
-    })?;
-    figure("counters", millis(counters));
     Ok(())
 }
 

@@ -10,6 +10,11 @@ fn median(measured: &[Figures], name: &str) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// Of what must hold each time, not most times.
+fn worst(measured: &[Figures], name: &str) -> f64 {
+    measured.iter().filter_map(|figures| figures.get(name)).copied().fold(f64::NAN, f64::max)
+}
+
 /// Prints how the figures grow from size to size: 10.0 x where the shop is ten times as large is in
 /// proportion.
 #[expect(clippy::print_stdout, reason = "this is the output")]
@@ -40,7 +45,7 @@ pub fn print(customers: u64, measured: &[Figures]) -> bool {
     let limit = median("limit");
     println!();
     println!(
-        "{customers} customers, {} orders; medians; the limit (three columns read, three arrays sorted): {limit:.1} ms, {:.1} ms on the processor",
+        "{customers} customers, {} orders; medians, and the worst of what is bounded by itself; the limit (three columns read, three arrays sorted): {limit:.1} ms, {:.1} ms on the processor",
         customers * 4,
         median("limit_cpu")
     );
@@ -48,7 +53,7 @@ pub fn print(customers: u64, measured: &[Figures]) -> bool {
     println!("| figure | measured | x limit | on the processor | x limit | bound | |");
     println!("| --- | ---: | ---: | ---: | ---: | ---: | --- |");
     let row = |what: &str, name: &str, unit: &str, ratio: bool, bound: Option<(f64, &str)>| {
-        let value = median(name);
+        let value = if !ratio && bound.is_some() { worst(measured, name) } else { median(name) };
         let compared = if ratio { value / limit } else { value };
         let times = if ratio { format!("{:.1}", value / limit) } else { String::new() };
         let busy = median(&format!("{name}_cpu"));
@@ -83,7 +88,6 @@ pub fn print(customers: u64, measured: &[Figures]) -> bool {
     row("first run, everybody changes, events included", "first", "ms", true, None);
     row("- write lock held", "first_write_ms", "ms", true, None);
     row("- peak memory", "first_memory", "MiB", false, Some((32.0, "32 MiB")));
-    row("one customer's counters", "counters", "ms", false, Some((0.2, "0.2 ms")));
-    row("- whole order applied, counters included", "order", "ms", false, None);
+    row("one order applied, its customer's counters included", "order", "ms", false, Some((0.2, "0.2 ms")));
     met.get()
 }

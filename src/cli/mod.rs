@@ -123,7 +123,8 @@ impl Context {
     /// Opens the database for writing; `command` is what the lock file tells others.
     ///
     /// # Errors
-    /// Those of [`Database::open`]; the database holds another currency than the configuration.
+    /// Those of [`Database::open`]; somebody else holds the file's lock for more than five seconds; the database
+    /// holds another currency than the configuration.
     pub fn open_database(&self, command: &str) -> anyhow::Result<Database> {
         let database = Database::open(&self.config.database.path, command)?;
         // Not by a reader, which would stay: a bulk write goes straight into a new file that nobody reads.

@@ -87,11 +87,16 @@ impl Field {
     fn take(&mut self, told: Option<&str>, version: Option<Version>) -> Taken {
         let taken = weigh(self.value.as_deref(), self.version, told, version);
         if matches!(taken, Taken::Changed | Taken::Confirmed) {
-            self.value = told.filter(|text| !text.trim_start().is_empty()).map(str::to_owned);
+            self.value = told.filter(|text| !is_blank(text)).map(str::to_owned);
             self.version = version;
         }
         taken
     }
+}
+
+/// Looks at the beginning alone, which says it of most: an import asks this of every field.
+pub(super) fn is_blank(text: &str) -> bool {
+    text.trim_start().is_empty()
 }
 
 /// What becomes of a field that is told again. Of two values with one version the greater stays, so
@@ -103,7 +108,7 @@ pub(super) fn weigh(
     version: Option<Version>,
 ) -> Taken {
     let Some(told) = told else { return Taken::Silent };
-    let told = Some(told).filter(|text| !text.trim_start().is_empty());
+    let told = Some(told).filter(|text| !is_blank(text));
     let same = value == told;
     let newer = match version {
         // A file fills what no versioned message told, and cannot clear.

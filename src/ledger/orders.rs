@@ -11,7 +11,7 @@ use super::{
     Applied, Change, LedgerError, Rules, check_date,
     counters::recompute,
     erase,
-    fields::Teller,
+    fields::{Teller, is_blank},
     first_order,
     people::{self, Placed},
     state::{State, progress},
@@ -46,7 +46,7 @@ fn version(updated_at: Option<Timestamp>, triggered_at: Option<Timestamp>) -> Ve
 /// [`LedgerError::Rejected`] with a sentence for the merchant.
 pub fn check_order(order: &Order, rules: &Rules, now: Timestamp) -> Result<(), LedgerError> {
     let reject = |reason: String| Err(LedgerError::Rejected(reason));
-    if order.source_id.trim_start().is_empty() {
+    if is_blank(&order.source_id) {
         return reject("it has no order id".to_owned());
     }
     if order.currency != rules.currency {

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, cmp::Reverse};
 
-use super::{Rules, worth};
+use super::{Rules, fields::is_blank, worth};
 use crate::model::{Money, Order, OrderStatus, Timestamp};
 
 /// An order's stored columns. The derived order decides which of two states with one version is
@@ -30,9 +30,8 @@ impl<'a> State<'a> {
     pub fn of(order: &'a Order, rules: &Rules) -> Self {
         let (net, counted) = worth::net(order, rules);
         let person = order.person.as_ref();
-        let text = |text: Option<&'a String>| {
-            text.map(String::as_str).filter(|text| !text.trim_start().is_empty()).map(Cow::Borrowed)
-        };
+        let text =
+            |text: Option<&'a String>| text.map(String::as_str).filter(|text| !is_blank(text)).map(Cow::Borrowed);
         Self {
             cancelled_at: order.cancelled_at,
             refunded: order.refunded,

@@ -50,9 +50,8 @@ impl Change<'_> {
 #[derive(Debug, Default)]
 pub struct Changes {
     bytes: Bytes,
-    kinds: Vec<Kind>,
-    /// How many changes there are of each of `kinds`.
-    counts: Vec<u64>,
+    /// Each with the number of its changes.
+    kinds: Vec<(Kind, u64)>,
     numbers: HashMap<Kind, usize>,
     /// Of segments.
     names: Vec<String>,
@@ -77,7 +76,7 @@ impl Changes {
         let Change { customer_id, action, scores, cause, order_count, total_spent, .. } = *change;
         let (old, new) = (self.name(change.old), self.name(change.new));
         let kind = self.number(Kind { action, cause, old, new, scores });
-        self.counts[kind] += 1;
+        self.kinds[kind].1 += 1;
         // Two's complement differences: any order would be kept, ascending ones are short.
         self.put(customer_id.wrapping_sub(self.last_id).cast_unsigned());
         self.last_id = customer_id;
@@ -94,7 +93,7 @@ impl Changes {
     /// How many customers move from which segment to which.
     pub fn moves(&self) -> BTreeMap<[Option<&str>; 2], u64> {
         let mut moves = BTreeMap::new();
-        for (kind, count) in self.kinds.iter().zip(&self.counts) {
+        for (kind, count) in &self.kinds {
             let change = self.change(*kind, 0, 0, 0);
             if change.moved() {
                 *moves.entry([change.old, change.new]).or_default() += count;
@@ -111,8 +110,7 @@ impl Changes {
 
     fn number(&mut self, kind: Kind) -> usize {
         *self.numbers.entry(kind).or_insert_with(|| {
-            self.kinds.push(kind);
-            self.counts.push(0);
+            self.kinds.push((kind, 0));
             self.kinds.len() - 1
         })
     }
@@ -194,7 +192,7 @@ impl<'a> Iterator for Iter<'a> {
             return None;
         }
         self.last_id = self.last_id.wrapping_add(self.value().cast_signed());
-        let kind = self.changes.kinds[usize::try_from(self.value()).ok()?];
+        let (kind, _) = self.changes.kinds[usize::try_from(self.value()).ok()?];
         let (order_count, total_spent) = (self.value().cast_signed(), self.value().cast_signed());
         Some(self.changes.change(kind, self.last_id, order_count, total_spent))
     }

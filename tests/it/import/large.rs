@@ -56,11 +56,15 @@ fn what_comes_into_a_new_file_goes_straight_there() {
     let mut import = desk.command(&["orders.csv"]).stdout(Stdio::null()).spawn().unwrap();
     let size = |name: &str| fs::metadata(desk.path(name)).map_or(0, |metadata| metadata.len());
     let (mut longest_log, mut largest) = (0, 0);
-    while import.try_wait().unwrap().is_none() {
+    let ended = loop {
+        if let Some(status) = import.try_wait().unwrap() {
+            break status;
+        }
         longest_log = longest_log.max(size("quintile.db-wal"));
         largest = largest.max(if desk.path("quintile.db-journal").exists() { size("quintile.db") } else { 0 });
         std::thread::sleep(Duration::from_millis(1));
-    }
+    };
+    assert!(ended.success());
     assert!(longest_log < 500_000, "{longest_log} bytes of log");
     assert!(largest > 1_000_000, "{largest} bytes stood in the file before it was complete");
 }
