@@ -115,13 +115,14 @@ impl Backups {
         said
     }
 
-    /// The newest there is, here or in the second folder. A folder that cannot be read has none.
+    /// The newest there is, here or in the second folder. One later than `now` was made under a wrong clock, and
+    /// nobody knows when: it counts where there is no other. A folder that cannot be read has none.
     #[must_use]
-    pub fn newest(&self) -> Option<Kept> {
+    pub fn newest(&self, now: Timestamp) -> Option<Kept> {
         let folders = [self.folder.as_deref(), self.copy_to.as_deref()];
         // The first folder wins between the two copies of one.
-        let newest = |folder: &Path| self.list(folder).unwrap_or_default().into_iter().next();
-        folders.into_iter().flatten().filter_map(newest).rev().max_by_key(|kept| kept.taken_at)
+        let kept = folders.into_iter().rev().flatten().flat_map(|folder| self.list(folder).unwrap_or_default());
+        kept.max_by_key(|kept| (kept.taken_at <= now, kept.taken_at))
     }
 
     /// Copies of older days that nobody takes away by himself: the database as it was before it was
@@ -151,7 +152,9 @@ impl Backups {
     #[must_use]
     pub fn is_overdue(&self, now: Timestamp) -> bool {
         self.folder.is_some()
-            && self.newest().is_none_or(|kept| now.millis().saturating_sub(kept.taken_at.millis()) > OVERDUE_MS)
+            && self.newest(now).is_none_or(|kept| {
+                kept.taken_at > now || now.millis().saturating_sub(kept.taken_at.millis()) > OVERDUE_MS
+            })
     }
 
     /// Makes one, copies it to the second folder, and removes those whose time is over. `None`: none are
@@ -171,20 +174,22 @@ impl Backups {
         db::make_private_folder(folder)?;
         self.remove_half_written(folder);
         let backup = db::back_up(&self.database, &folder.join(self.name(now)), &self.ending)?;
-        self.remove_old(folder)?;
+        self.remove_old(folder, now)?;
         if let Some(second) = &self.copy_to {
             self.remove_half_written(second);
             copy(&backup.path, second, &self.ending).with_context(|| {
                 format!("the backup {} could not be copied to {}", backup.path.display(), second.display())
             })?;
-            self.remove_old(second)?;
+            self.remove_old(second, now)?;
         }
         Ok(backup)
     }
 
-    fn remove_old(&self, folder: &Path) -> anyhow::Result<()> {
+    /// Those of a wrong clock stay until it is their time: beside them the one just made would be the oldest.
+    fn remove_old(&self, folder: &Path, now: Timestamp) -> anyhow::Result<()> {
         let cannot = || format!("cannot remove old backups from {}", folder.display());
-        let kept = self.list(folder).with_context(cannot)?;
+        let mut kept = self.list(folder).with_context(cannot)?;
+        kept.retain(|kept| kept.taken_at <= now);
         for old in rotation::expired(&kept, self.keep_daily, self.keep_weekly) {
             fs::remove_file(&old.path).with_context(cannot)?;
             tracing::info!(path = %old.path.display(), "removed a backup whose time is over");
@@ -297,14 +302,14 @@ fn is_same(one: &Path, other: &Path, ending: &Ending) -> io::Result<bool> {
 
 /// What to do about a damaged database: the command that puts the newest verified backup in its place.
 #[must_use]
-pub fn advice(config: &Config, config_path: &Path) -> String {
+pub fn advice(config: &Config, config_path: &Path, now: Timestamp) -> String {
     let option = if config_path == Path::new("config.toml") {
         String::new()
     } else {
         format!(" --config {}", config_path.display())
     };
     let backups = Backups::from_config(config);
-    match (backups.newest(), backups.folder()) {
+    match (backups.newest(now), backups.folder()) {
         (Some(kept), _) => format!(
             "{} stays as it is; `quintile{option} restore {}` puts the newest verified backup in its place, made {}",
             config.database.path.display(),

@@ -36,7 +36,7 @@ fn mode(path: &Path) -> u32 {
 fn a_backup_is_private_whole_and_in_both_folders() {
     let (_folder, config, database) = shop();
     let backups = Backups::from_config(&config);
-    assert_eq!((backups.newest(), backups.is_overdue(night(2))), (None, true));
+    assert_eq!((backups.newest(night(2)), backups.is_overdue(night(2))), (None, true));
     fs::create_dir(&config.backup.copy_to).unwrap();
     database.writer().write_blocking(|tx| Ok(tx.execute("INSERT INTO meta VALUES ('a', 'in the log')", [])?)).unwrap();
     let backup = backups.make(night(2)).unwrap().unwrap();
@@ -52,7 +52,7 @@ fn a_backup_is_private_whole_and_in_both_folders() {
         assert_eq!(text, "in the log");
     }
     assert_eq!(mode(&config.backup.folder), 0o700);
-    let newest = backups.newest().unwrap();
+    let newest = backups.newest(night(3)).unwrap();
     assert_eq!((&newest.path, newest.taken_at, newest.bytes), (&backup.path, night(2), backup.bytes));
     let day = night(3);
     assert!(!backups.is_overdue(day) && backups.is_overdue(day.plus_millis(3 * 60 * 60 * 1000)));
@@ -81,6 +81,34 @@ fn old_ones_go_and_what_is_not_ours_stays() {
     all.sort_unstable();
     assert_eq!(names(&config.backup.folder), all);
     assert_eq!(backups.longest_days(), 7);
+}
+
+#[test]
+fn those_of_a_clock_that_was_ahead_stand_in_nobodys_way() {
+    let (_folder, config, _database) = shop();
+    fs::create_dir(&config.backup.copy_to).unwrap();
+    let backups = Backups::from_config(&Config {
+        backup: crate::config::Backup { keep_daily: 2, keep_weekly: 1, ..config.backup.clone() },
+        ..config.clone()
+    });
+    let path = Path::new("config.toml");
+    for ahead in 20..=24 {
+        backups.make(night(ahead)).unwrap();
+    }
+    // There is no other.
+    assert!(backups.is_overdue(night(3)));
+    assert!(advice(&config, path, night(3)).contains("shop-20261124T020512Z.db"));
+    for number in 3..=6 {
+        let made = backups.make(night(number)).unwrap().unwrap();
+        assert!(made.path.exists() && !backups.is_overdue(night(number)));
+        assert_eq!(backups.newest(night(number)).unwrap().path, made.path);
+        assert!(advice(&config, path, night(number)).contains(&made.path.display().to_string()));
+    }
+    let kept = ["05", "06", "23", "24"].map(|day| format!("shop-202611{day}T020512Z.db"));
+    assert_eq!((names(&config.backup.folder), names(&config.backup.copy_to)), (kept.to_vec(), kept.to_vec()));
+    // It is their time.
+    backups.make(night(25)).unwrap();
+    assert_eq!(names(&config.backup.folder), ["24", "25"].map(|day| format!("shop-202611{day}T020512Z.db")));
 }
 
 #[test]
@@ -114,7 +142,7 @@ fn what_cannot_be_made_is_told_until_it_can() {
 fn the_advice_names_the_command() {
     let (_folder, config, _database) = shop();
     let path = Path::new("shops/config.toml");
-    let said = advice(&config, path);
+    let said = advice(&config, path, night(3));
     assert!(
         said.contains("there is no verified backup in")
             && said.contains("quintile --config shops/config.toml restore FILE"),
@@ -123,9 +151,9 @@ fn the_advice_names_the_command() {
     fs::create_dir(&config.backup.copy_to).unwrap();
     let backup = Backups::from_config(&config).make(night(2)).unwrap().unwrap();
     let command = format!("`quintile restore {}`", backup.path.display());
-    assert!(advice(&config, Path::new("config.toml")).contains(&command));
+    assert!(advice(&config, Path::new("config.toml"), night(3)).contains(&command));
     // The first disk is lost.
     fs::remove_dir_all(&config.backup.folder).unwrap();
     let second = config.backup.copy_to.join("shop-20261102T020512Z.db");
-    assert!(advice(&config, path).contains(&second.display().to_string()));
+    assert!(advice(&config, path, night(3)).contains(&second.display().to_string()));
 }

@@ -225,7 +225,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
     let context = Context { config, config_path: cli.config, clock: Clock::system() };
     obey(&cli.command, &context).map_err(|error| {
         if db::tells_of_damage(&error) && !matches!(cli.command, Command::Restore(_) | Command::Demo(_)) {
-            error.context(backups::advice(&context.config, &context.config_path))
+            error.context(backups::advice(&context.config, &context.config_path, context.clock.now()))
         } else {
             error
         }

@@ -41,6 +41,8 @@ impl Nightly {
             let worked = tokio::task::spawn_blocking(move || {
                 if night_is_over || worker.backups.is_overdue(now) {
                     worker.tend(now);
+                } else if worker.backups.failure().is_some() {
+                    worker.back_up(now);
                 }
             });
             if let Err(error) = worked.await {

@@ -17,7 +17,7 @@ use crate::{
 /// Also the clock: the database knows what time it has been already.
 pub fn check(context: &Context, deep: bool) -> Vec<Finding> {
     let now = context.clock.now();
-    let advice = backups::advice(&context.config, &context.config_path);
+    let advice = backups::advice(&context.config, &context.config_path, now);
     let opened = context.readers().and_then(|readers| readers.get());
     let connection = match opened {
         Ok(connection) => connection,

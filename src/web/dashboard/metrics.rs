@@ -36,7 +36,7 @@ pub async fn metrics(extract::State(app): extract::State<Arc<App>>) -> Result<Re
         })
         .await?;
     let (database, reader) = (app.writer.condition().trouble(), Arc::clone(&app));
-    let newest = tokio::task::spawn_blocking(move || reader.backups.newest()).await.ok().flatten();
+    let newest = tokio::task::spawn_blocking(move || reader.backups.newest(now)).await.ok().flatten();
     file(&mut text, database.is_none(), newest.as_ref(), app.backups.failure().is_some());
     app.metrics.write(&mut text);
     Ok(([(header::CONTENT_TYPE, Text::CONTENT_TYPE)], text.into_string()).into_response())

@@ -96,6 +96,16 @@ pub fn notices(
             }
         }
     }
+    if let Some(failure) = app.backups.failure() {
+        let reason = words::capital(&words::sentence(&failure.reason));
+        notices.push(Notice {
+            tone: "bad",
+            title: "Backup failed".to_owned(),
+            text: format!("{reason} It is tried again every hour."),
+            commands: Vec::new(),
+            link: Some(("/settings".to_owned(), "See the backups")),
+        });
+    }
     if let Some(run) = run
         && run.scored < definitions::SMALL_SHOP
     {

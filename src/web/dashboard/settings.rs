@@ -51,7 +51,7 @@ impl BackupCard {
         let backups = &app.backups;
         let near = |at| Moment::near(app, at, now);
         let keep = &app.config.backup;
-        let facts = match (backups.newest(), backups.folder()) {
+        let facts = match (backups.newest(now), backups.folder()) {
             (None, None) => vec![("Last verified backup", "None are made: [backup] folder is empty".to_owned())],
             (newest, folder) => {
                 let last = match &newest {
