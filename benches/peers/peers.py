@@ -55,7 +55,7 @@ def measure(customers):
     """Figures per work ("first", "nightly") and peer, one of each night."""
     figures = {"first": {}, "nightly": {}}
     with Cluster(SETTINGS) as cluster:
-        shop = Quintile(os.environ.get("QUINTILE", ROOT / "target/release/quintile"), ROOT / f"target/peers/{customers}", customers)
+        shop = Quintile(pathlib.Path(os.environ.get("QUINTILE", ROOT / "target/release/quintile")).resolve(), ROOT / f"target/peers/{customers}", customers)
         ways = {
             BEST: PostgreSQL(cluster, "best", in_one_statement),
             ORIGINAL: PostgreSQL(cluster, "original", in_chunks),
