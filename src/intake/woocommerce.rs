@@ -5,7 +5,7 @@
 //! deletion is `{"id": 1}` and names no instant, so it is dated by its arrival. "Deleted" means
 //! moved to the bin, out of which an order may come back: as `order.restored`, or as any later
 //! state of it. Later by two clocks: where the machine's is behind the shop's, a state of the moments
-//! before a deletion that arrives behind it takes the order back.
+//! before a deletion that arrives behind it, and is newer than all that is known, takes the order back.
 
 mod order;
 mod person;

@@ -6,7 +6,8 @@ use super::{Change, LedgerError, Rules, counters::recompute, worth};
 use crate::model::{Money, OrderStatus, Source, Timestamp};
 
 /// Forgets the deletion of an order if it came before `alive_at`; what is known of the order holds
-/// again. Nothing to forget, or a later deletion: [`Change::Unchanged`].
+/// again. Nothing to forget, or a later deletion: [`Change::Unchanged`]. So is what is not newer than the
+/// state that was deleted: that came before its deletion, whatever two clocks say of the two.
 ///
 /// # Errors
 /// [`LedgerError::Rejected`] when the customer's total passes what an integer holds.
@@ -20,7 +21,7 @@ pub fn restore_order(
     let deleted = tx
         .prepare_cached(
             "SELECT id, customer_id, status, is_test, gross, net, cancelled_at IS NOT NULL OR ordered_at IS NULL FROM orders
-             WHERE source_id = ?1 AND source = ?2 AND deleted_at < ?3",
+             WHERE source_id = ?1 AND source = ?2 AND deleted_at < ?3 AND coalesce(source_updated_at < ?3, 1)",
         )?
         .query_row(params![source_id, source, alive_at], |row| {
             let (status, is_test, gross, net): (OrderStatus, bool, Money, Money) =
