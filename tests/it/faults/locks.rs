@@ -56,6 +56,21 @@ fn a_foreign_lock_is_waited_for_then_the_shop_is_told_to_come_again() {
     assert_eq!(count(&merchant, "orders"), 2);
 }
 
+/// As while the first import of a shop is under way, which goes straight into the file.
+#[test]
+fn who_looks_at_a_file_that_is_shared_with_nobody_is_told_who_has_it() {
+    let merchant = Merchant::new(NOWHERE);
+    merchant.run(&["score"]);
+    let other = merchant.sql();
+    other.execute_batch("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE").unwrap();
+    let looked = run(merchant.path(), &["customers"]);
+    let said = String::from_utf8_lossy(&looked.stderr).into_owned();
+    assert!(!looked.status.success() && said.contains("try again when that is done"), "{said}");
+    assert!(said.contains(&format!("process {}", std::process::id())), "{said}");
+    drop(other);
+    assert!(run(merchant.path(), &["customers"]).status.success());
+}
+
 /// A program that only waits its turn is not refused: five seconds are long.
 #[test]
 fn a_short_lock_is_not_noticed() {
