@@ -146,7 +146,7 @@ impl<'tx, 'a> Rows<'tx, 'a> {
         let [r, f, m] = change.scores.map_or([None; 3], |scores| scores.map(Some));
         let moved = change.moved();
         let segment = match change.new {
-            Some(name) if moved => Some(self.names.number(self.tx, name)?),
+            Some(name) if moved || change.action == Action::Insert => Some(self.names.number(self.tx, name)?),
             _ => None,
         };
         let written = match change.action {
