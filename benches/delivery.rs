@@ -2,11 +2,14 @@
 //! client alone reaches in the same run. The receiver is a process on the same cores; it counts
 //! which events it was told of, and every figure fails that loses or repeats one.
 
+#[path = "shared/folder.rs"]
+mod folder;
 #[path = "delivery/receiver.rs"]
 mod receiver;
+#[path = "shared/table.rs"]
+mod table;
 
 use std::{
-    path::Path,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -26,6 +29,7 @@ use quintile::{
     outbox::{self, Cause, Claims, Disposition, Ids, Places, Route, SegmentChange, Shop, Slice},
 };
 use receiver::Receiver;
+use table::Table;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -47,59 +51,30 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut table = Table::begin();
     if !only("--batches") {
         let alone = runtime.block_on(client_alone())?;
-        table.row("the HTTP client alone, no database", alone, "requests/s", None);
+        table.row("the HTTP client alone, no database", alone, "requests/s");
         let single = runtime.block_on(drained(1))?;
-        table.row("single events, each a request", single, "deliveries/s", Some((single >= 5000.0, "≥ 5,000/s")));
-        table.row(
-            "- as a share of the client alone",
-            single / alone * 100.0,
-            "%",
-            Some((single / alone >= 0.3, "≥ 30 %")),
-        );
+        table.bound("single events, each a request", single, "deliveries/s", single >= 5000.0, "≥ 5,000/s");
+        let share = single / alone;
+        table.bound("- as a share of the client alone", share * 100.0, "%", share >= 0.3, "≥ 30 %");
     }
     if !only("--singles") {
         let batched = 100_000.0 / runtime.block_on(drained(100))?;
-        table.row("100,000 changes in batches of 100", batched, "s", Some((batched < 3.0, "< 3 s")));
+        table.bound("100,000 changes in batches of 100", batched, "s", batched < 3.0, "< 3 s");
     }
     if only("--batches") || only("--singles") {
         return Ok(table.verdict());
     }
     let (p50, p99) = runtime.block_on(idle(false))?;
-    table.row("idle: commit to receiver, median", p50, "ms", None);
-    table.row("- p99", p99, "ms", Some((p99 < 20.0, "< 20 ms")));
+    table.row("idle: commit to receiver, median", p50, "ms");
+    table.bound("- p99", p99, "ms", p99 < 20.0, "< 20 ms");
     let (p50, p99) = runtime.block_on(idle(true))?;
-    table.row("the same beside a destination that never answers, median", p50, "ms", None);
-    table.row("- p99", p99, "ms", Some((p99 < 20.0, "< 20 ms")));
+    table.row("the same beside a destination that never answers, median", p50, "ms");
+    table.bound("- p99", p99, "ms", p99 < 20.0, "< 20 ms");
     let empty = empty_claim()?;
-    table.row("empty claim, 50,000 behind one failing customer", empty, "ms", Some((empty < 1.0, "< 1 ms")));
+    table.bound("empty claim, 50,000 behind one failing customer", empty, "ms", empty < 1.0, "< 1 ms");
     let grown = runtime.block_on(backlog())?;
-    table.row("memory that a backlog of 1,000,000 takes", grown, "MiB", Some((grown < 64.0, "< 64 MiB")));
+    table.bound("memory that a backlog of 1,000,000 takes", grown, "MiB", grown < 64.0, "< 64 MiB");
     Ok(table.verdict())
-}
-
-/// What is printed, and whether every bound was met.
-struct Table {
-    met: bool,
-}
-
-impl Table {
-    #[expect(clippy::print_stdout, reason = "this is the output")]
-    fn begin() -> Self {
-        println!("| figure | measured | bound | |\n| --- | ---: | ---: | --- |");
-        Self { met: true }
-    }
-
-    #[expect(clippy::print_stdout, reason = "this is the output")]
-    fn row(&mut self, what: &str, value: f64, unit: &str, bound: Option<(bool, &str)>) {
-        let digits = if value < 10.0 { 3 } else { 0 };
-        let (text, verdict) = bound.map_or(("", ""), |(met, text)| (text, if met { "ok" } else { "MISSED" }));
-        println!("| {what} | {value:.digits$} {unit} | {text} | {verdict} |");
-        self.met &= bound.is_none_or(|(met, _)| met);
-    }
-
-    const fn verdict(&self) -> ExitCode {
-        if self.met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-    }
 }
 
 /// A shop with customers 1 to `customers` and one destination.
@@ -122,7 +97,7 @@ impl Bench {
             batch,
             ..Destination::default()
         }];
-        let folder = tempfile::tempdir_in(Path::new(env!("CARGO_MANIFEST_DIR")).join("target"))?;
+        let folder = folder::new()?;
         let database = Database::open(&folder.path().join("quintile.db"), "bench")?;
         database.writer().write_blocking(move |tx| {
             let mut insert = tx.prepare(

@@ -1,7 +1,7 @@
 //! `cargo bench`: the figures of a nightly run, beside the limit measured in the same run.
 //!
 //! ```text
-//! cargo bench --bench figures          three sizes (ten minutes, most of it to make the data)
+//! cargo bench --bench figures          three sizes (a minute, most of it to make the data)
 //! … -- --size 100k                     100,000 customers, 400,000 orders
 //! … -- --size 1m --keep DIR            keep the generated shop in DIR and use it again
 //! ```
@@ -11,15 +11,14 @@
 
 #[path = "figures/data.rs"]
 mod data;
+#[path = "shared/folder.rs"]
+mod folder;
 #[path = "figures/measure.rs"]
 mod measure;
 #[path = "figures/report.rs"]
 mod report;
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 /// What the arguments ask for.
 struct Options {
@@ -36,8 +35,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let options = parse(&arguments)?;
     let (mut measured, mut met) = (Vec::new(), true);
     for customers in options.sizes {
-        // A temporary one may be in memory.
-        let folder = tempfile::tempdir_in(Path::new(env!("CARGO_MANIFEST_DIR")).join("target"))?;
+        let folder = folder::new()?;
         let folder = options.keep.as_deref().unwrap_or(folder.path());
         let figures = measure::all(customers, folder)?;
         met &= report::print(customers, &figures);

@@ -17,6 +17,8 @@
 
 #[path = "intake/files.rs"]
 mod files;
+#[path = "shared/folder.rs"]
+mod folder;
 #[path = "intake/processor.rs"]
 mod processor;
 #[path = "intake/sender.rs"]
@@ -25,8 +27,12 @@ mod sender;
 mod server;
 #[path = "intake/sync.rs"]
 mod sync;
+#[path = "shared/table.rs"]
+mod table;
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
+
+use table::Table;
 
 /// Measures one part and prints its rows.
 type Measure = fn(&mut Table) -> anyhow::Result<()>;
@@ -51,19 +57,14 @@ fn main() -> anyhow::Result<ExitCode> {
             measure(&mut table)?;
         }
     }
-    Ok(if table.missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// A folder on the disk that the build is on: a temporary one may be in memory.
-fn folder() -> anyhow::Result<tempfile::TempDir> {
-    Ok(tempfile::tempdir_in(Path::new(env!("CARGO_MANIFEST_DIR")).join("target"))?)
+    Ok(table.verdict())
 }
 
 fn measure_files(table: &mut Table) -> anyhow::Result<()> {
     const ORDERS: u32 = 1_000_000;
-    let small = folder()?;
+    let small = folder::new()?;
     let tenth = files::import(small.path(), &files::shop(small.path(), ORDERS / 10)?)?;
-    let large = folder()?;
+    let large = folder::new()?;
     let shop = files::shop(large.path(), ORDERS)?;
     let whole = files::import(large.path(), &shop)?;
     let rate = f64::from(ORDERS) / whole.seconds;
@@ -120,33 +121,4 @@ fn measure_sync(table: &mut Table) -> anyhow::Result<()> {
     let own = pulled.pages.objects / pulled.pages.processor;
     table.bound("- by its own processor time alone", own, "objects/s", own >= 10.0 * allowed, "≥ 10 x as many");
     Ok(())
-}
-
-/// What is printed, and how many bounds were missed.
-struct Table {
-    missed: usize,
-}
-
-impl Table {
-    #[expect(clippy::print_stdout, reason = "this is the output")]
-    fn begin() -> Self {
-        println!("| figure | measured | bound | |\n| --- | ---: | ---: | --- |");
-        Self { missed: 0 }
-    }
-
-    fn row(&mut self, what: &str, value: f64, unit: &str) {
-        self.add(what, value, unit, None);
-    }
-
-    fn bound(&mut self, what: &str, value: f64, unit: &str, met: bool, bound: &str) {
-        self.add(what, value, unit, Some((met, bound)));
-    }
-
-    #[expect(clippy::print_stdout, reason = "this is the output")]
-    fn add(&mut self, what: &str, value: f64, unit: &str, bound: Option<(bool, &str)>) {
-        let (bound, verdict) = bound.map_or(("", ""), |(met, bound)| (bound, if met { "ok" } else { "MISSED" }));
-        self.missed += usize::from(verdict == "MISSED");
-        let digits = if value < 100.0 { 2 } else { 0 };
-        println!("| {what} | {value:.digits$} {unit} | {bound} | {verdict} |");
-    }
 }

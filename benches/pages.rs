@@ -12,15 +12,14 @@
 
 #[path = "figures/data.rs"]
 mod data;
+#[path = "shared/folder.rs"]
+mod folder;
 #[path = "pages/server.rs"]
 mod server;
 #[path = "pages/shop.rs"]
 mod shop;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, ensure};
 use server::{Answer, Server};
@@ -41,8 +40,7 @@ struct Options {
 
 fn main() -> anyhow::Result<()> {
     let options = parse()?;
-    // A temporary one may be in memory.
-    let folder = tempfile::tempdir_in(Path::new(env!("CARGO_MANIFEST_DIR")).join("target"))?;
+    let folder = folder::new()?;
     let folder = options.keep.as_deref().unwrap_or(folder.path());
     shop::make(folder, options.customers)?;
     let server = Server::start(folder)?;

@@ -43,7 +43,7 @@ pub struct Measured {
 pub fn measure(commits: Commits) -> anyhow::Result<Measured> {
     // A commit for each is slow enough to be measured with fewer.
     let orders = if commits == Commits::Shared { ORDERS } else { ORDERS / 5 };
-    let folder = super::folder()?;
+    let folder = super::folder::new()?;
     let path = folder.path().join("quintile.db");
     let server = Server::start(&path, commits, None)?;
     let measured = run(&server, orders, || Ok(()))?;
@@ -61,7 +61,7 @@ pub struct Beside {
 /// Sends new orders while the server imports a file as it does one that was uploaded.
 pub fn beside_an_upload() -> anyhow::Result<Beside> {
     const FILE: u32 = 100_000;
-    let folder = super::folder()?;
+    let folder = super::folder::new()?;
     let shop = super::files::shop(folder.path(), FILE)?;
     let path = folder.path().join("quintile.db");
     let mut server = Server::start(&path, Commits::Shared, Some(shop.path()))?;

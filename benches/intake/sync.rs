@@ -59,7 +59,7 @@ pub struct Pulled {
 
 /// Pulls everything, then everything again since all of it changed.
 pub fn measure() -> anyhow::Result<Pulled> {
-    let folder = super::folder()?;
+    let folder = super::folder::new()?;
     let mut shop = Shop::start()?;
     let mut config = Config::default();
     admin::DOMAIN.clone_into(&mut config.shop.id);
