@@ -95,7 +95,7 @@ impl Nightly {
             }
             Err(error) => {
                 self.database.condition().notice(&error);
-                tracing::error!(error = format!("{error:#}"), "no backup was made; tried again within an hour");
+                tracing::error!(error = format!("{error:#}"), "the backup failed; tried again within an hour");
             }
         }
     }
