@@ -300,7 +300,8 @@ fn is_same(one: &Path, other: &Path, ending: &Ending) -> io::Result<bool> {
     }
 }
 
-/// What to do about a damaged database: the command that puts the newest verified backup in its place.
+/// What to do about a damaged database: the command that puts the newest verified backup in its place, and the one
+/// that keeps what came before the damage where only the log is damaged.
 #[must_use]
 pub fn advice(config: &Config, config_path: &Path, now: Timestamp) -> String {
     let option = if config_path == Path::new("config.toml") {
@@ -309,22 +310,27 @@ pub fn advice(config: &Config, config_path: &Path, now: Timestamp) -> String {
         format!(" --config {}", config_path.display())
     };
     let backups = Backups::from_config(config);
-    match (backups.newest(now), backups.folder()) {
+    let database = config.database.path.display();
+    let kept_part = if db::lost(&config.database.path).is_ok_and(|lost| lost.is_some()) {
+        format!("`quintile{option} restore {database}` goes on with what was stored before the damage; ")
+    } else {
+        String::new()
+    };
+    let backup = match (backups.newest(now), backups.folder()) {
         (Some(kept), _) => format!(
-            "{} stays as it is; `quintile{option} restore {}` puts the newest verified backup in its place, made {}",
-            config.database.path.display(),
+            "`quintile{option} restore {}` puts the newest verified backup in its place, made {}",
             kept.path.display(),
             kept.taken_at
         ),
         (None, folder) => format!(
-            "{} stays as it is; there is no verified backup in {}; if you have a copy elsewhere, `quintile{option} restore FILE` puts it in its place (schema {SCHEMA_VERSION} or older)",
-            config.database.path.display(),
+            "there is no verified backup in {}; if you have a copy elsewhere, `quintile{option} restore FILE` puts it in its place (schema {SCHEMA_VERSION} or older)",
             folder.map_or_else(
                 || "any folder, [backup] folder is empty".to_owned(),
                 |folder| folder.display().to_string()
             ),
         ),
-    }
+    };
+    format!("{database} stays as it is; {kept_part}{backup}")
 }
 
 #[cfg(all(test, unix))]

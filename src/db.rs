@@ -11,6 +11,7 @@ mod holder;
 mod key;
 mod lock;
 mod log;
+mod lost;
 mod migrate;
 mod place;
 mod private;
@@ -38,6 +39,7 @@ pub use condition::{Condition, Damaged, tells_of_damage};
 pub use ending::{Ending, Stopped};
 pub use key::{make_private_key, private_key};
 pub use lock::{Lock, LockError};
+pub use lost::{Lost, lost};
 pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
 pub use private::{create_private_file, hand_over, private_file};
 pub use restore::{Staged, is_set_aside, note_restored, restored_at};
@@ -102,6 +104,7 @@ impl Database {
         plan: migrate::Plan<'_>,
     ) -> anyhow::Result<Self> {
         let lock = Lock::acquire(path, command)?;
+        lost::refuse_lost(path)?;
         let connection = migrate::open_and_migrate(path, plan)?;
         let readers = Readers::open(path)?;
         let writer = Writer::start(connection, writes_per_commit, Pace::OWNER, readers.condition.clone())
@@ -178,6 +181,10 @@ impl Readers {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         if !path.exists() {
             bail!("there is no database at {}; `quintile init` makes one, or set [database] path", path.display());
+        }
+        // Whoever has it has read its log, and writes it.
+        if lock::holder(path).is_none() {
+            lost::refuse_lost(path)?;
         }
         migrate::check_readable(path)?;
         let condition = Condition::default();

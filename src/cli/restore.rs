@@ -17,7 +17,8 @@ use crate::{
 /// Below the options in `--help`.
 const HELP: &str = "\
 The backup is read from end to end first; when it is not whole, nothing is changed. The present \
-database is kept beside the new one. What waited to be sent when the backup was made may have been \
+database is kept beside the new one. A database that `serve` refuses because its log is damaged can \
+be named itself: it goes on with what was stored before the damage. What waited to be sent when the backup was made may have been \
 sent since, so it is held until you say which: `quintile deliveries release --restored` sends it, \
 `quintile deliveries discard --restored` does not.";
 
@@ -48,7 +49,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         }
         _ => error,
     })?;
-    let contents = staged.contents;
+    let Staged { contents, is_rescue, .. } = staged;
     let violations = staged.violations.clone();
     let held = {
         let copy = staged.open()?;
@@ -91,8 +92,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
                     "`quintile deliveries release --restored`, or give them up with `… discard --restored`."
                 )?;
             }
-            writeln!(out, "What came in after the backup was made is missing: run `quintile sync` for Shopify,")?;
-            writeln!(out, "or import the orders since then. Then start `quintile serve` again.")?;
+            let since = if is_rescue { "after the damage" } else { "after the backup was made" };
+            writeln!(out, "What came in {since} is missing: run `quintile sync` for Shopify, or import the orders")?;
+            writeln!(out, "since then. Then start `quintile serve` again.")?;
             for violation in &violations {
                 writeln!(out, "Its contents do not agree: {violation}; please report this.")?;
             }

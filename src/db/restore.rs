@@ -18,6 +18,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use super::{
     Database, Lock,
     backup::{Contents, copy_into, open_to_look, sync_folder_of, verify, with_suffix},
+    lost::lost,
     migrate::{CURRENT, Plan},
 };
 use crate::model::Timestamp;
@@ -40,6 +41,8 @@ pub struct Staged {
     copy: PathBuf,
     /// Nobody else opens the database meanwhile.
     _lock: Lock,
+    /// The backup is the database itself, as far as its damaged log can be read.
+    pub is_rescue: bool,
     /// What the backup holds.
     pub contents: Contents,
     /// What does not agree in it.
@@ -58,17 +61,19 @@ pub fn is_set_aside(rest: &str) -> bool {
 }
 
 impl Staged {
-    /// Verifies `backup` and copies it beside `database`, which nobody may have open.
+    /// Verifies `backup` and copies it beside `database`, which nobody may have open. A database whose log is
+    /// damaged is the backup of itself: it holds what was stored before.
     ///
     /// # Errors
     /// [`LockError::Held`](super::LockError::Held) while a program has the database; the backup is not
     /// whole, not quintile's or newer than this program; the disk is full.
     pub fn new(backup: &Path, database: &Path) -> anyhow::Result<Self> {
         let lock = Lock::acquire(database, "quintile restore")?;
-        ensure!(!is_same_file(backup, database), "{} is the database itself; name a backup", backup.display());
+        let is_rescue = is_same_file(backup, database);
+        ensure!(!is_rescue || lost(database)?.is_some(), "{} is the database itself; name a backup", backup.display());
         let (contents, violations) = verify(backup)?;
         let copy = with_suffix(database, ".restoring");
-        let staged = Self { database: database.to_owned(), copy, _lock: lock, contents, violations };
+        let staged = Self { database: database.to_owned(), copy, _lock: lock, is_rescue, contents, violations };
         copy_into(&open_to_look(backup)?, &staged.copy)?;
         let (copied, _) = verify(&staged.copy)?;
         ensure!(copied == contents, "{} holds something else than {}", staged.copy.display(), backup.display());

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::{NOWHERE, get, import, named, post};
+use super::{NOWHERE, count, get, import, named, post};
 use crate::support::{
     http,
     merchant::Merchant,
@@ -133,4 +133,57 @@ fn damage_that_shows_while_running_ends_the_program() {
     let server = Server::start(merchant.path());
     assert_eq!(get(&server, "/customers").status, 200);
     assert_eq!(post(&server, 2).status, 200);
+}
+
+/// The log of a program that was killed, damaged in its middle: what came before can be gone on with, what came
+/// after was answered and is not let go of without a word.
+#[test]
+fn a_log_that_is_damaged_in_its_middle_is_refused_and_what_came_before_can_be_kept() {
+    let merchant = shop();
+    let path = merchant.path().join("quintile.db");
+    let log_path = merchant.path().join("quintile.db-wal");
+    let server = Server::start(merchant.path());
+    let before = count(&merchant, "orders");
+    for number in 1..=40 {
+        assert_eq!(post(&server, number).status, 200);
+    }
+    server.kill();
+    let whole = fs::read(&log_path).unwrap();
+    let mut log = whole.clone();
+    let middle = log.len() / 2;
+    log[middle] ^= 1;
+    fs::write(&log_path, &log).unwrap();
+    let file = fs::read(&path).unwrap();
+
+    let keep = "`quintile restore quintile.db` goes on with what was stored before the damage";
+    for command in [&["serve"][..], &["score"], &["customers"], &["backup", "copy.db"], &["export", "--to", "out"]] {
+        let output = run(merchant.path(), command);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+        assert!(said.contains("quintile.db-wal cannot be read from byte"), "{command:?}: {said}");
+        assert!(said.contains(keep) && said.contains(RESTORE), "{command:?}: {said}");
+    }
+    let check = run(merchant.path(), &["check"]);
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(check.status.code() == Some(1) && said.contains(keep), "{said}");
+    assert_eq!((fs::read(&path).unwrap(), fs::read(&log_path).unwrap()), (file.clone(), log.clone()), "left as it was");
+
+    let output = run(merchant.path(), &["restore", "quintile.db"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("What came in after the damage is missing"), "{said}");
+    let kept = named(merchant.path(), "quintile.db.before-restore-");
+    assert_eq!(kept.len(), 2, "the file and its log: {kept:?}");
+    assert_eq!(fs::read(merchant.path().join(&kept[0])).unwrap(), file);
+    assert_eq!(fs::read(merchant.path().join(&kept[1])).unwrap(), log);
+    let left = count(&merchant, "orders") - before;
+    assert!((1..40).contains(&left), "{left} of 40");
+    merchant.run(&["check", "--deep"]);
+    let refused = run(merchant.path(), &["restore", "quintile.db"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is the database itself; name a backup"));
+    // What the shop sends again is taken as if it never came, and what it does not comes with a sync.
+    let server = Server::start(merchant.path());
+    for number in 1..=40 {
+        assert_eq!(post(&server, number).status, 200);
+    }
+    assert_eq!(count(&merchant, "orders") - before, 40);
 }

@@ -1,9 +1,10 @@
 //! A log that was cut or damaged at any place, as by a power cut in the middle of a write or by a bad
-//! disk: what is found is whole transactions up to some point, or nothing is gone on with.
+//! disk: what is found is whole transactions up to some point; where others are behind that point, nothing is gone
+//! on with.
 
 use std::{fs, path::Path};
 
-use quintile::db::Database;
+use quintile::db::{Database, tells_of_damage};
 
 use crate::support::folder::Folder;
 
@@ -41,7 +42,13 @@ fn lived() -> Moment {
 
 /// What is found: how many transactions, all of them whole; `None`: it was refused.
 fn found(path: &Path) -> Option<i64> {
-    let database = Database::open(path, "test").ok()?;
+    let database = match Database::open(path, "test") {
+        Ok(database) => database,
+        Err(error) => {
+            assert!(tells_of_damage(&error), "{error:#}");
+            return None;
+        }
+    };
     let reader = database.readers().get().unwrap();
     let whole: String = reader.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(whole, "ok");
@@ -91,17 +98,91 @@ fn a_damaged_log_gives_a_prefix_of_whole_transactions_1000_times() {
         // Each under its own name: connections of the case before may be closed only now.
         let path = folder.path().join(format!("{case}.db"));
         fs::write(&path, &moment.file).unwrap();
-        fs::write(folder.path().join(format!("{case}.db-wal")), &log).unwrap();
+        let log_path = folder.path().join(format!("{case}.db-wal"));
+        fs::write(&log_path, &log).unwrap();
         let found = found(&path);
-        fs::remove_file(&path).unwrap();
-        match found {
-            Some(prefix) => {
-                assert!((0..=TRANSACTIONS).contains(&prefix));
-                prefixes.insert(prefix);
-            }
-            None => refused += 1,
+        let is_cut = case % 4 < 2;
+        if let Some(prefix) = found {
+            // Damage in the last one looks as if it had not been written to its end, and so may damage in the last
+            // but one that hides where it ends.
+            assert!(is_cut || prefix >= TRANSACTIONS - 2, "case {case} at {at} goes on with {prefix}");
+            prefixes.insert(prefix);
+        } else {
+            assert!(!is_cut, "case {case} at {at}: nothing is behind it");
+            assert_eq!(fs::read(&log_path).unwrap(), log, "nothing is deleted");
+            refused += 1;
         }
+        fs::remove_file(&path).unwrap();
     }
     eprintln!("{} different prefixes, {refused} refused", prefixes.len());
-    assert!(prefixes.len() > 40, "the damage was all over the log: {prefixes:?}");
+    assert!(prefixes.len() > 40 && refused > 400, "the damage was all over the log: {prefixes:?}, {refused}");
+}
+
+/// Power cuts one after the other, each in a transaction that is larger than the one before it or smaller, so that
+/// pieces of it stay behind what is written next.
+#[test]
+fn a_torn_end_is_never_taken_for_damage() {
+    const SECTOR: usize = 512;
+    let seed = fastrand::u64(..);
+    eprintln!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let folder = Folder::new();
+    let origin = folder.path().join("0.db");
+    drop(Database::open(&origin, "test").unwrap());
+    let (mut file, mut log) = (fs::read(&origin).unwrap(), Vec::new());
+    let (mut stored, mut pieces) = (Vec::<i64>::new(), 0);
+    for cut in 1..=300 {
+        let name = |what: &str| folder.path().join(format!("{cut}.db{what}"));
+        fs::write(name(""), &file).unwrap();
+        fs::write(name("-wal"), &log).unwrap();
+        let database = Database::open(&name(""), "test").unwrap_or_else(|error| panic!("cut {cut}: {error:#}"));
+        let found: Vec<i64> = {
+            let reader = database.readers().get().unwrap();
+            let mut select = reader.prepare("SELECT id FROM customers ORDER BY id").unwrap();
+            select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        // What was stored, and the last one if its end came to the disk.
+        assert!(found.starts_with(&stored) && found.len() <= stored.len() + 1, "cut {cut}: {found:?}, {stored:?}");
+        stored = found;
+        let write = |id: i64, bytes: usize| {
+            let write = database.writer().write_blocking(move |tx| {
+                tx.execute("INSERT INTO customers (id, source, created_at) VALUES (?1, 'csv', ?1)", [id])?;
+                tx.execute("INSERT OR REPLACE INTO meta VALUES ('large', hex(zeroblob(?1)))", [bytes / 2])?;
+                // Some of it comes into the log before its end, and again at its end.
+                if bytes.is_multiple_of(3) {
+                    tx.cache_flush()?;
+                    tx.execute("UPDATE meta SET value = ?1 || value WHERE key = 'large'", [id])?;
+                }
+                // Or never comes to an end.
+                anyhow::ensure!(!bytes.is_multiple_of(5), "taken back");
+                Ok(())
+            });
+            write.is_ok()
+        };
+        for step in 0..random.i64(0..4) {
+            let id = cut * 10 + step;
+            if write(id, random.usize(..40_000)) {
+                stored.push(id);
+            }
+        }
+        if random.u8(..20) == 0 {
+            database.readers().empty_log().unwrap();
+        }
+        let before = (fs::read(name("")).unwrap(), fs::read(name("-wal")).unwrap());
+        write(cut * 10 + 9, random.usize(..40_000));
+        file = fs::read(name("")).unwrap();
+        let whole = fs::read(name("-wal")).unwrap();
+        // Of what was written last, each sector came to the disk or did not.
+        log = before.1;
+        assert_eq!(file, before.0, "all of it went into the log");
+        log.resize(whole.len().max(log.len()), 0);
+        for at in (0..whole.len()).step_by(SECTOR) {
+            let end = (at + SECTOR).min(whole.len());
+            if log[at..end] != whole[at..end] && random.bool() {
+                log[at..end].copy_from_slice(&whole[at..end]);
+                pieces += 1;
+            }
+        }
+    }
+    assert!(pieces > 1_000 && stored.len() > 200, "{pieces} pieces, {} stored", stored.len());
 }
