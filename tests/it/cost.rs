@@ -3,10 +3,7 @@
 //! benchmark that somebody runs later. A bound that is far above what is counted fails too: it would let
 //! the next regression pass.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use quintile::{
     config::{Baseline, Config},
@@ -16,30 +13,20 @@ use quintile::{
     scoring::{self, Request, Silent, Summary, Trigger},
 };
 use rusqlite::{
-    Connection, StatementStatus, params,
+    Connection, params,
     trace::{TraceEvent, TraceEventCodes},
 };
 use serde_json::json;
 
-use crate::support::scored_shop::{DAY, Shop, add_order, config, customer_id, noon};
+use crate::support::{
+    counters::{Counters, Work},
+    scored_shop::{DAY, Shop, add_order, config, customer_id, noon},
+};
 
-/// What was counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Cost {
-    /// Instructions of SQLite's machine.
-    steps: i64,
-    /// Rows that a full scan of a table passed.
-    scanned: i64,
-    sorts: i64,
-    /// Statements that were run.
-    runs: i64,
-}
-
-/// A statement's counters grow as long as it stays prepared: its last ones, by its text, with how often it
-/// had been run.
+#[derive(Default)]
 struct Tally {
-    total: Cost,
-    last: HashMap<String, (i64, Cost)>,
+    total: Work,
+    counters: Counters,
 }
 
 /// One at a time: a callback of SQLite's can carry nothing with it.
@@ -50,21 +37,8 @@ fn count(event: TraceEvent<'_>) {
     let TraceEvent::Profile(statement, _) = event else { return };
     let mut tally = TALLY.lock().unwrap();
     let Some(tally) = tally.as_mut() else { return };
-    let status = |which| i64::from(statement.get_status(which));
-    let now = Cost {
-        steps: status(StatementStatus::VmStep),
-        scanned: status(StatementStatus::FullscanStep),
-        sorts: status(StatementStatus::Sort),
-        runs: 0,
-    };
-    let run = status(StatementStatus::Run);
-    let before = tally.last.insert(statement.sql().into_owned(), (run, now));
-    // Otherwise it was prepared anew.
-    let before = before.filter(|(last, _)| last + 1 == run).map(|(_, cost)| cost).unwrap_or_default();
-    tally.total.steps += now.steps - before.steps;
-    tally.total.scanned += now.scanned - before.scanned;
-    tally.total.sorts += now.sorts - before.sorts;
-    tally.total.runs += 1;
+    // One connection writes and one reads, and they run statements of their own.
+    tally.total += tally.counters.grown("both", &statement);
 }
 
 /// From here on nothing is prepared that was run unheard.
@@ -74,10 +48,10 @@ fn listen(connection: &Connection) {
 }
 
 /// Counts what `work` makes SQLite do, on the writer and the first reader.
-fn cost_of<T>(shop: &Shop, work: impl FnOnce() -> T) -> (Cost, T) {
+fn cost_of<T>(shop: &Shop, work: impl FnOnce() -> T) -> (Work, T) {
     shop.write(|tx| listen(tx));
     listen(&shop.db.readers().get().unwrap());
-    *TALLY.lock().unwrap() = Some(Tally { total: Cost::default(), last: HashMap::new() });
+    *TALLY.lock().unwrap() = Some(Tally::default());
     let done = work();
     let total = TALLY.lock().unwrap().as_ref().unwrap().total;
     (total, done)

@@ -1,6 +1,7 @@
 //! What the tests share: one file per area. Fixtures make a test read like a use case.
 
 pub mod browser;
+pub mod counters;
 pub mod folder;
 pub mod http;
 pub mod merchant;

@@ -2,17 +2,17 @@
 //! machine and at every load.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use quintile::db::{READERS, Reader};
 use rusqlite::{
-    Connection, StatementStatus,
+    Connection,
     trace::{TraceEvent, TraceEventCodes},
 };
 
-use crate::support::pages::Shop;
+use crate::support::{counters::Counters, pages::Shop};
 
 /// The steps of a statement while one address was served.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,9 +28,7 @@ pub type Costs = BTreeMap<String, Cost>;
 #[derive(Default)]
 struct Seen {
     costs: Costs,
-    /// A statement's counter grows as long as it stays prepared: how often it had been run and its last state, by
-    /// who prepared it and its text.
-    counters: HashMap<(&'static str, String), (i64, i64)>,
+    counters: Counters,
 }
 
 /// A callback of SQLite's can carry nothing with it.
@@ -44,13 +42,8 @@ fn note(by: &'static str, event: &TraceEvent<'_>) {
     let TraceEvent::Profile(statement, _) = event else { return };
     let mut seen = seen();
     let seen = seen.get_or_insert_default();
-    let status = |which| i64::from(statement.get_status(which));
-    let (text, run, now) =
-        (statement.sql().into_owned(), status(StatementStatus::Run), status(StatementStatus::VmStep));
-    let before = seen.counters.insert((by, text.clone()), (run, now));
-    // Otherwise it was prepared anew.
-    let steps = now - before.filter(|(last, _)| last + 1 == run).map_or(0, |(_, steps)| steps);
-    let cost = seen.costs.entry(text).or_default();
+    let steps = seen.counters.grown(by, statement).steps;
+    let cost = seen.costs.entry(statement.sql().into_owned()).or_default();
     cost.all += steps;
     cost.longest = cost.longest.max(steps);
 }
