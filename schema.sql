@@ -15,7 +15,8 @@ CREATE TABLE meta (
 ) STRICT, WITHOUT ROWID;
 
 -- What the shop sent, byte for byte, and what became of it. Of an erased person only what an order
--- is worth stays in a body. Written by intake.
+-- is worth stays in a body, and 90 days after it came nothing at all, unless it is quarantined: then
+-- body is empty. Written by intake.
 CREATE TABLE inbox (
   id           INTEGER PRIMARY KEY,
   source       TEXT    NOT NULL CHECK (source = 'shopify' OR source = 'woocommerce' OR source = 'api'),

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     intake::{
         Rules,
-        inbox::{self, Filter, Replayed, State, Stored, replay},
+        inbox::{self, Filter, KEPT_DAYS, Replayable, Replayed, State, Stored, replay},
         privacy,
     },
     model::{Source, Timestamp},
@@ -185,27 +185,39 @@ fn read_again(args: &ReplayArgs, filter: &Filter, format: Format, context: &Cont
     Ok(if replayed.quarantined > 0 { Outcome::Partly } else { Outcome::Done })
 }
 
-fn print(matched: i64, replayed: Replayed, dry_run: bool, format: Format) -> io::Result<()> {
+fn print(matched: Replayable, replayed: Replayed, dry_run: bool, format: Format) -> io::Result<()> {
+    let Replayable { kept: matched, forgotten } = matched;
     let Replayed { done, stale, ignored, quarantined } = replayed;
     let mut out = io::stdout().lock();
     match format {
         Format::Json => {
             drop(out);
             print_json(&json!({
-                "matched": matched, "done": done, "stale": stale, "ignored": ignored, "quarantined": quarantined
+                "matched": matched, "done": done, "stale": stale, "ignored": ignored, "quarantined": quarantined,
+                "forgotten": forgotten
             }))
         }
         Format::Csv => write!(
             out,
-            "matched,done,stale,ignored,quarantined\r\n{matched},{done},{stale},{ignored},{quarantined}\r\n"
+            "matched,done,stale,ignored,quarantined,forgotten\r\n{matched},{done},{stale},{ignored},{quarantined},{forgotten}\r\n"
         ),
-        Format::Table if matched == 0 => writeln!(out, "No message that was quarantined or ignored matches."),
-        Format::Table if dry_run => writeln!(out, "Messages that match: {matched}; none was read again."),
         Format::Table => {
-            writeln!(
-                out,
-                "Read again: {matched}. Used: {done}, known better already: {stale}, still ignored: {ignored}, still not usable: {quarantined}."
-            )?;
+            if matched == 0 && forgotten == 0 {
+                writeln!(out, "No message that was quarantined or ignored matches.")?;
+            } else if dry_run {
+                writeln!(out, "Messages that match: {matched}; none was read again.")?;
+            } else if matched > 0 {
+                writeln!(
+                    out,
+                    "Read again: {matched}. Used: {done}, known better already: {stale}, still ignored: {ignored}, still not usable: {quarantined}."
+                )?;
+            }
+            if forgotten > 0 {
+                writeln!(
+                    out,
+                    "Ignored messages that cannot be read again: {forgotten}. What they said is not kept any more: {KEPT_DAYS} days, and not at all of customers who were erased."
+                )?;
+            }
             if quarantined > 0 {
                 writeln!(out, "`quintile inbox --state quarantined` says why.")?;
             }

@@ -1,8 +1,11 @@
 //! The record of what was sent to us and what became of it.
 
+mod retention;
+
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params};
 use serde_json::Value;
 
+pub use self::retention::{Expired, KEPT_DAYS, forget};
 use super::{Decided, Message, Prepared, Received, Rules, api};
 use crate::model::{Source, Timestamp, text_enum};
 
@@ -115,8 +118,8 @@ pub struct Stored {
     pub state: State,
     pub reason: Option<String>,
     pub duplicates: i64,
-    /// Of its body.
-    pub bytes: i64,
+    /// Of its body; `None`: it is not kept any more.
+    pub bytes: Option<i64>,
     pub received_at: Timestamp,
 }
 
@@ -132,7 +135,7 @@ pub fn list(connection: &Connection, filter: &Filter, before: i64, limit: usize)
     params.extend([&before as &dyn ToSql, &limit]);
     connection
         .prepare_cached(&format!(
-            "SELECT id, source, topic, state, reason, duplicates, length(body), received_at
+            "SELECT id, source, topic, state, reason, duplicates, nullif(length(body), 0), received_at
              FROM inbox WHERE {state} AND {MATCHING} AND id < ?6 ORDER BY id DESC LIMIT ?7"
         ))?
         .query_map(&params[..], |row| {
@@ -159,15 +162,31 @@ pub struct Replayed {
     pub quarantined: u64,
 }
 
-/// How many messages [`replay`] would read again.
+/// What a filter means for [`replay`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Replayable {
+    /// Messages that would be read again.
+    pub kept: i64,
+    /// Ignored ones of which there is nothing to read any more: their bodies are not kept.
+    pub forgotten: i64,
+}
+
+/// How many messages [`replay`] would read again, and how many it would pass over.
 ///
 /// # Errors
 /// Those of SQLite.
-pub fn count_replayable(connection: &Connection, filter: &Filter) -> rusqlite::Result<i64> {
+pub fn count_replayable(connection: &Connection, filter: &Filter) -> rusqlite::Result<Replayable> {
     connection
-        .prepare_cached(&format!("SELECT count(*) FROM inbox WHERE {} AND {MATCHING}", replayable(filter)))?
-        .query_row(&filter.params()[..], |row| row.get(0))
+        .prepare_cached(&format!(
+            "SELECT count(*) FILTER (WHERE {KEPT}), count(*) FILTER (WHERE NOT {KEPT})
+             FROM inbox WHERE {} AND {MATCHING}",
+            replayable(filter)
+        ))?
+        .query_row(&filter.params()[..], |row| Ok(Replayable { kept: row.get(0)?, forgotten: row.get(1)? }))
 }
+
+/// There is something to read again. Of a quarantined message even an empty body is what was sent.
+const KEPT: &str = "(state = 'quarantined' OR length(body) > 0)";
 
 fn replayable(filter: &Filter) -> String {
     let states = State::AGAIN.iter().filter(|state| filter.state.is_none_or(|wanted| wanted == **state));
@@ -176,7 +195,7 @@ fn replayable(filter: &Filter) -> String {
 }
 
 /// Reads quarantined and ignored messages again, under the rules of today: `limit` at most, with ids
-/// above `after`, the oldest first. Each takes its place by its version, as if it came only now, and
+/// above `after`, the oldest first; those whose body is not kept any more are passed over. Each takes its place by its version, as if it came only now, and
 /// its row says what became of it. Adds to `replayed`; returns the last id, `None` when none was left.
 ///
 /// # Errors
@@ -196,7 +215,7 @@ pub fn replay(
     let found: Vec<(i64, Message)> = tx
         .prepare_cached(&format!(
             "SELECT id, source, topic, delivery_key, headers, body, received_at FROM inbox
-             WHERE {} AND {MATCHING} AND id > ?6 ORDER BY id LIMIT ?7",
+             WHERE {} AND {KEPT} AND {MATCHING} AND id > ?6 ORDER BY id LIMIT ?7",
             replayable(filter)
         ))?
         .query_map(&params[..], |row| Ok((row.get(0)?, message(row)?)))?

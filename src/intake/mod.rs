@@ -3,7 +3,7 @@
 //! A signed message is stored in `inbox` byte for byte and applied to the ledger, in one
 //! transaction; only then is the sender answered. What cannot be used is quarantined with a reason
 //! a merchant can read. Reading a body is pure and is done before the transaction ([`Prepared`]).
-//! What was stored can be read again ([`inbox`]), and who is to be forgotten is ([`privacy`]).
+//! What was stored can be read again for a while ([`inbox`]), and who is to be forgotten is ([`privacy`]).
 
 pub mod api;
 pub mod bulk;

@@ -2,35 +2,40 @@
 
 use std::time::Duration;
 
+use rusqlite::{Connection, Transaction};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
     db::{Readers, Writer},
+    intake::inbox,
     model::Timestamp,
-    outbox::{self, Expired},
+    outbox,
     scoring::clock_suspect,
 };
 
-/// Deliveries per transaction: orders get in between.
+/// Rows per transaction: orders get in between.
 const SLICE: usize = 1000;
 const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Forgets at start and then once a day, until `shutdown`. A failure is logged and tried again the
 /// next day: nothing depends on it.
 pub(super) async fn run(readers: Readers, writer: Writer, clock: Clock, shutdown: CancellationToken) {
+    let store = Store { readers, writer };
     loop {
         let now = clock.now();
         let swept = tokio::select! {
-            swept = sweep(&readers, &writer, now) => swept,
+            swept = store.sweep(now) => swept,
             () = shutdown.cancelled() => return,
         };
         match swept {
-            Ok(0) => {}
-            Ok(forgotten) => tracing::info!(forgotten, "forgot the bodies of old deliveries"),
+            Ok(Forgotten { deliveries: 0, messages: 0 }) => {}
+            Ok(Forgotten { deliveries, messages }) => {
+                tracing::info!(deliveries, messages, "forgot the bodies of old deliveries and messages");
+            }
             Err(error) => {
                 let error = format!("{error:#}");
-                tracing::error!(error, "old deliveries were not forgotten; tried again tomorrow");
+                tracing::error!(error, "what is old was not all forgotten; tried again tomorrow");
             }
         }
         tokio::select! {
@@ -40,24 +45,57 @@ pub(super) async fn run(readers: Readers, writer: Writer, clock: Clock, shutdown
     }
 }
 
-/// Forgets everything whose time is over at `now`. Returns how many deliveries there were: none under a clock
-/// that is not believed.
-async fn sweep(readers: &Readers, writer: &Writer, now: Timestamp) -> anyhow::Result<usize> {
-    if readers.read(move |connection| Ok(clock_suspect(connection, now)?)).await?.is_some() {
-        return Ok(0);
+/// How many bodies were forgotten.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Forgotten {
+    /// Of what was sent.
+    deliveries: usize,
+    /// Of what the shop sent.
+    messages: usize,
+}
+
+struct Store {
+    readers: Readers,
+    writer: Writer,
+}
+
+impl Store {
+    /// Forgets everything whose time is over at `now`: nothing under a clock that is not believed.
+    async fn sweep(&self, now: Timestamp) -> anyhow::Result<Forgotten> {
+        if self.readers.read(move |connection| Ok(clock_suspect(connection, now)?)).await?.is_some() {
+            return Ok(Forgotten::default());
+        }
+        let next = move |walk: &mut outbox::Expired, connection: &Connection| walk.next(connection, now, SLICE);
+        let deliveries = self.walk(next, outbox::forget).await?;
+        let next = move |walk: &mut inbox::Expired, connection: &Connection| walk.next(connection, now, SLICE);
+        let messages = self.walk(next, inbox::forget).await?;
+        Ok(Forgotten { deliveries, messages })
     }
-    let (mut expired, mut forgotten) = (Expired::default(), 0);
-    loop {
-        let (next, ids) = readers
-            .read(move |connection| {
-                let ids = expired.next(connection, now, SLICE)?;
-                Ok((expired, ids))
-            })
-            .await?;
-        expired = next;
-        let Some(ids) = ids else { return Ok(forgotten) };
-        if !ids.is_empty() {
-            forgotten += writer.write(move |tx| Ok(outbox::forget(tx, &ids)?)).await?;
+
+    /// Takes slices from a walk, until `next` has no other, and forgets each. Returns how many rows that were.
+    async fn walk<W, N>(
+        &self,
+        next: N,
+        forget: fn(&Transaction<'_>, &[i64]) -> rusqlite::Result<usize>,
+    ) -> anyhow::Result<usize>
+    where
+        W: Default + Send + 'static,
+        N: Fn(&mut W, &Connection) -> rusqlite::Result<Option<Vec<i64>>> + Copy + Send + 'static,
+    {
+        let (mut walk, mut forgotten) = (W::default(), 0);
+        loop {
+            let (walked, ids) = self
+                .readers
+                .read(move |connection| {
+                    let ids = next(&mut walk, connection)?;
+                    Ok((walk, ids))
+                })
+                .await?;
+            walk = walked;
+            let Some(ids) = ids else { return Ok(forgotten) };
+            if !ids.is_empty() {
+                forgotten += self.writer.write(move |tx| Ok(forget(tx, &ids)?)).await?;
+            }
         }
     }
 }
@@ -72,7 +110,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(&folder.path().join("shop.db"), "test").unwrap();
         let now = Timestamp::parse_rfc3339("2026-11-26T12:00:00Z").unwrap();
-        let old = now.plus_millis(-40 * Timestamp::DAY);
+        let old = now.plus_millis(-100 * Timestamp::DAY);
         database
             .writer()
             .write(move |tx| {
@@ -90,14 +128,20 @@ mod tests {
                      VALUES (zeroblob(16), 'tool', 1, 'delivered', x'7b7d', ?1, ?1)",
                     [old],
                 )?;
+                tx.execute(
+                    "INSERT INTO inbox (source, topic, body_hash, headers, body, state, received_at)
+                     VALUES ('shopify', 'orders/create', zeroblob(32), '{}', x'7b7d', 'done', ?1)",
+                    [old],
+                )?;
                 Ok(())
             })
             .await
             .unwrap();
-        let sweep = |at| sweep(database.readers(), database.writer(), at);
+        let store = Store { readers: database.readers().clone(), writer: database.writer().clone() };
         for wrong in [now.plus_millis(500 * Timestamp::DAY), now.plus_millis(-Timestamp::DAY)] {
-            assert_eq!(sweep(wrong).await.unwrap(), 0);
+            assert_eq!(store.sweep(wrong).await.unwrap(), Forgotten::default());
         }
-        assert_eq!(sweep(now.plus_millis(Timestamp::DAY)).await.unwrap(), 1);
+        let tomorrow = now.plus_millis(Timestamp::DAY);
+        assert_eq!(store.sweep(tomorrow).await.unwrap(), Forgotten { deliveries: 1, messages: 1 });
     }
 }

@@ -334,7 +334,7 @@ pub(super) const TABLES: &[Table] = &[
             ("topic", Text, "i.topic"),
             ("delivery_key", Text, "i.delivery_key"),
             ("headers", Text, "i.headers"),
-            ("body", Text, "i.body"),
+            ("body", Text, "CASE WHEN length(i.body) > 0 THEN i.body END"),
             ("state", Text, "i.state"),
             ("reason", Text, "i.reason"),
             ("duplicates", Number, "i.duplicates"),

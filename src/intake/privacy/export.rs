@@ -131,6 +131,9 @@ fn messages(connection: &Connection, person: &Cluster, last: i64) -> rusqlite::R
 }
 
 fn theirs(search: &Search<'_>, source: Source, topic: &str, body: &[u8]) -> Value {
+    if body.is_empty() {
+        return Value::Null; // not kept any more
+    }
     let Ok(mut body) = serde_json::from_slice::<Value>(body) else {
         return String::from_utf8_lossy(body).into_owned().into();
     };

@@ -139,12 +139,19 @@ fn messages_are_listed_and_read_again_while_serve_runs() {
         let output = process::run(merchant.path(), &[&["inbox", "replay"], more, &["--format", "json"]].concat());
         (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default())
     };
-    let none = json!({ "matched": 1, "done": 0, "stale": 0, "ignored": 0, "quarantined": 0 });
+    let none = json!({ "matched": 1, "done": 0, "stale": 0, "ignored": 0, "quarantined": 0, "forgotten": 0 });
     assert_eq!(replay(&["--state", "quarantined", "--dry-run"]), (Some(0), none));
-    let still = json!({ "matched": 1, "done": 0, "stale": 0, "ignored": 0, "quarantined": 1 });
+    let still = json!({ "matched": 1, "done": 0, "stale": 0, "ignored": 0, "quarantined": 1, "forgotten": 0 });
     assert_eq!(replay(&["--state", "quarantined"]), (Some(3), still), "it is in dollars still");
-    let ignored = json!({ "matched": 1, "done": 0, "stale": 0, "ignored": 1, "quarantined": 0 });
+    let ignored = json!({ "matched": 1, "done": 0, "stale": 0, "ignored": 1, "quarantined": 0, "forgotten": 0 });
     assert_eq!(replay(&["--topic", "products/update"]), (Some(0), ignored));
+    merchant.sql().execute("UPDATE inbox SET body = x'' WHERE state = 'ignored'", []).unwrap();
+    let gone = json!({ "matched": 0, "done": 0, "stale": 0, "ignored": 0, "quarantined": 0, "forgotten": 1 });
+    assert_eq!(replay(&["--topic", "products/update"]), (Some(0), gone));
+    let told = process::run(merchant.path(), &["inbox", "replay", "--topic", "products/update"]);
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.starts_with("Ignored messages that cannot be read again: 1.") && told.contains("90 days"), "{told}");
+    assert_eq!(merchant.json(&["inbox", "--state", "ignored"])[0]["bytes"], Value::Null);
     assert_eq!(replay(&[]).0, Some(2), "which are meant is not said");
     assert_eq!(replay(&["--state", "done"]).0, Some(2));
     let csv = process::run(merchant.path(), &["inbox", "--format", "csv", "--message", "2"]);

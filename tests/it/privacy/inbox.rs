@@ -3,13 +3,15 @@
 use quintile::{
     intake::{
         Rules,
-        inbox::{Filter, Replayed, State, count_replayable, replay},
+        inbox::{Expired, Filter, KEPT_DAYS, Replayable, Replayed, State, count_replayable, forget, replay},
+        privacy,
     },
-    model::{Currency, Timestamp},
+    ledger::Who,
+    model::{Currency, Source, Timestamp},
 };
 use serde_json::json;
 
-use super::{ANNA, holds, redact};
+use super::{ANNA, holds, invariants_hold, redact};
 use crate::support::shop::{Shop, Webhook, customer, order};
 
 /// Reads again, one message to a transaction.
@@ -32,8 +34,23 @@ async fn again(shop: &Shop, filter: &Filter) -> Replayed {
     replayed
 }
 
-fn matching(shop: &Shop, filter: &Filter) -> i64 {
+fn counted(shop: &Shop, filter: &Filter) -> Replayable {
     count_replayable(&shop.database.readers().get().unwrap(), filter).unwrap()
+}
+
+fn matching(shop: &Shop, filter: &Filter) -> i64 {
+    counted(shop, filter).kept
+}
+
+/// Forgets what is not kept any more; returns how many messages that was.
+async fn sweep(shop: &Shop) -> usize {
+    let (mut expired, mut forgotten) = (Expired::default(), 0);
+    let now = Timestamp::from_millis(shop.now());
+    loop {
+        let ids = expired.next(&shop.database.readers().get().unwrap(), now, 100).unwrap();
+        let Some(ids) = ids else { return forgotten };
+        forgotten += shop.database.writer().write(move |tx| Ok(forget(tx, &ids)?)).await.unwrap();
+    }
 }
 
 /// A shop whose currency was set wrongly at first: three orders are in quarantine.
@@ -90,7 +107,7 @@ async fn only_what_is_meant_is_read_again() {
         (0, with(|filter| filter.state = Some(State::Done))),
         (1, with(|filter| filter.id = Some(2))),
         (2, with(|filter| filter.topic = Some("orders/updated".into()))),
-        (1, with(|filter| filter.source = Some(quintile::model::Source::Api))),
+        (1, with(|filter| filter.source = Some(Source::Api))),
         (0, with(|filter| filter.since = Some(Timestamp::from_millis(i64::MAX)))),
         (0, with(|filter| filter.until = Some(Timestamp::from_millis(0)))),
     ] {
@@ -119,4 +136,47 @@ async fn an_order_of_somebody_erased_meanwhile_counts_without_a_name() {
     assert_eq!(replayed, Replayed { done: 2, stale: 1, ignored: 1, quarantined: 0 });
     assert_eq!(shop.counters(), ["guest:bert@example.com | 1 | 500", "shopify:7001 | 1 | 990"]);
     assert!(!holds(&shop, ANNA));
+}
+
+#[tokio::test]
+async fn what_is_forgotten_is_still_known_to_have_come() {
+    let mut shop = quarantined().await;
+    let order = order(2).by(&customer(7002, "berta@example.com")).set("currency", "USD").json().to_string();
+    let known = shop.webhook("orders/create", order.clone());
+    shop.deliver(known.clone()).await;
+    let till = json!({ "id": "p2", "customer": { "email": "berta@example.com" }, "currency": "JPY",
+        "orderedAt": "2026-11-20T10:00:00Z", "total": "5", "status": "paid" });
+    shop.post_orders("m2", &till.to_string()).await;
+    shop.later(KEPT_DAYS * Timestamp::DAY);
+    assert_eq!(sweep(&shop).await, 2, "the order and what was ignored");
+    assert!(!holds(&shop, &order[..60]), "nothing of it is left in the files");
+    let bodies = "SELECT state, length(body) > 0 FROM inbox ORDER BY id";
+    let kept = ["quarantined | 1", "quarantined | 1", "quarantined | 1", "ignored | 0", "done | 0", "quarantined | 1"];
+    assert_eq!(shop.rows(bodies), kept);
+
+    // A copy is answered as before, and changes nothing.
+    let counters = shop.counters();
+    shop.deliver(known).await;
+    assert_eq!(shop.row("SELECT count(*), max(duplicates) FROM inbox"), "6 | 1");
+    assert_eq!(shop.counters(), counters);
+
+    // What was ignored cannot be read again, and that is said; what is quarantined can.
+    let ignored = Filter { state: Some(State::Ignored), ..Filter::default() };
+    assert_eq!(counted(&shop, &ignored), Replayable { kept: 0, forgotten: 1 });
+    assert_eq!(counted(&shop, &Filter::default()), Replayable { kept: 4, forgotten: 1 });
+    assert_eq!(again(&shop, &ignored).await, Replayed::default());
+    shop.config.shop.currency = Currency::EUR;
+    assert_eq!(
+        again(&shop, &Filter::default()).await,
+        Replayed { done: 2, stale: 1, quarantined: 1, ..Replayed::default() }
+    );
+    assert_eq!((sweep(&shop).await, sweep(&shop).await), (3, 0), "it became something, long after it came");
+
+    // Of whom only the ledger knows, no message is looked for in vain.
+    let who = Who { external_id: Some((Source::Shopify, "7002".to_owned())), ..Who::default() };
+    let now = Timestamp::from_millis(shop.now());
+    let erased = shop.database.writer().write(move |tx| Ok(privacy::erase(tx, &who, now)?)).await.unwrap();
+    assert_eq!((erased.erased.customers.len(), erased.messages, erased.goes_on), (1, 1, false), "the till's alone");
+    assert!(!holds(&shop, "berta@example.com"));
+    invariants_hold(&shop);
 }
