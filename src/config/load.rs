@@ -219,15 +219,23 @@ fn unknown_key(key: &str, entry: &Entry, section: &str, keys: &[KnownKey], more:
     let foreign = |known: &KnownKey| {
         section == "destination" && (known.section() == shopify::SECTION || known.path == "dashboard.token")
     };
-    let elsewhere = keys.iter().find(|known| known.name() == key && known.section() != section && !foreign(known));
+    let others = || keys.iter().filter(|known| known.section() != section && !foreign(known));
+    let elsewhere = others().find(|known| known.name() == key);
     let near = nearest(key, siblings.iter().copied().chain(more.iter().map(String::as_str)));
+    let near_elsewhere = || {
+        let name = nearest(key, others().filter(|known| !known.section().is_empty()).map(KnownKey::name))?;
+        others().find(|known| known.name() == name)
+    };
     let remedy = match (near, elsewhere) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, Some(known)) if known.section().is_empty() => {
             format!("write [{key}] on a line of its own, outside of [{section}]")
         }
         (None, Some(known)) => format!("it belongs into [{}]", known.section()),
-        (None, None) => choose(key, &siblings).replace('"', "`"),
+        (None, None) => near_elsewhere().map_or_else(
+            || choose(key, &siblings).replace('"', "`"),
+            |known| format!("did you mean `{}` in [{}]?", known.name(), known.section()),
+        ),
     };
     let what = if section.is_empty() { "section" } else { "key" };
     Problem::new(Path::from([key.into()]), format!("there is no such {what}; {remedy}")).at(&entry.key)

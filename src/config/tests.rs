@@ -108,6 +108,14 @@ fn a_wrong_key_names_the_line_and_the_right_one() {
         ("[dashbord]\n", "config.toml:1:2: dashbord: there is no such section; did you mean `dashboard`?"),
         ("[shop]\ncron = \"0 2 * * *\"", "config.toml:2:1: shop.cron: there is no such key; it belongs into [scoring]"),
         (
+            "[shop]\nkeep_dialy = 3",
+            "config.toml:2:1: shop.keep_dialy: there is no such key; did you mean `keep_daily` in [backup]?",
+        ),
+        (
+            "keep_dialy = 3",
+            "config.toml:1:1: keep_dialy: there is no such section; did you mean `keep_daily` in [backup]?",
+        ),
+        (
             "[shop]\nscoring = 1",
             "config.toml:2:1: shop.scoring: there is no such key; write [scoring] on a line of its own, outside of [shop]",
         ),
