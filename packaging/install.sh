@@ -24,13 +24,15 @@ while [ $# -gt 0 ]; do
   esac
   case $1 in
     --binary) binary=$2; shift 2 ;;
-    --shop) shop=$2; shift 2 ;;
+    --shop) [ -n "$2" ] || fail "--shop wants a name"; shop=$2; shift 2 ;;
     -h | --help) sed -n '2,/^set -eu/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
     *) fail "unknown argument $1; see --help" ;;
   esac
 done
 case $shop in
   *[!a-z0-9-]*) fail "--shop $shop: small letters, digits and - only" ;;
+  -*) fail "--shop $shop: begin with a small letter or a digit" ;;
+  quintile) fail "--shop quintile: the shop without a name has /etc/quintile/quintile.env; choose another, like the shop's town" ;;
 esac
 if [ -z "$binary" ]; then
   for candidate in "$here/quintile" "$here/../target/release/quintile"; do

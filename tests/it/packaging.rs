@@ -18,13 +18,14 @@ use crate::support::process::{QUINTILE, kill, quintile};
 const PACKAGING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging");
 
 /// `packaging/install.sh` with its files below a folder of their own.
+fn installing(root: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(format!("{PACKAGING}/install.sh"));
+    command.args(["--binary", QUINTILE]).args(arguments).env("DESTDIR", root);
+    command
+}
+
 fn install(root: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(format!("{PACKAGING}/install.sh"))
-        .args(["--binary", QUINTILE])
-        .args(arguments)
-        .env("DESTDIR", root)
-        .output()
-        .expect("the script starts");
+    let output = installing(root, arguments).output().expect("the script starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -61,12 +62,22 @@ fn each_shop_has_a_folder_of_its_own_where_its_unit_looks() {
         let config = exec_start(&unit, root.path(), shop).pop().unwrap();
         assert!(Path::new(&config).is_file(), "{config}");
     }
-    let bad = Command::new(format!("{PACKAGING}/install.sh"))
-        .args(["--binary", QUINTILE, "--shop", "../etc"])
-        .env("DESTDIR", root.path())
-        .output()
-        .unwrap();
-    assert!(!bad.status.success());
+}
+
+#[test]
+fn a_shop_cannot_have_a_name_that_leads_elsewhere() {
+    let root = TempDir::new().unwrap();
+    for (name, says) in [
+        ("../etc", "small letters, digits and - only"),
+        ("-n", "begin with a small letter or a digit"),
+        ("", "wants a name"),
+        ("quintile", "has /etc/quintile/quintile.env; choose another"),
+    ] {
+        let output = installing(root.path(), &["--shop", name]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(says), "{name}: {said}");
+    }
+    assert!(fs::read_dir(root.path()).unwrap().next().is_none(), "nothing was laid out");
 }
 
 /// The command of a unit, its paths below `root`.
