@@ -4,6 +4,7 @@
 //! A file has its name only once it was read back whole, so the folder itself says what there is: no
 //! table remembers it, which a damaged database could not answer from.
 
+mod modes;
 mod rotation;
 
 use std::{

@@ -9,6 +9,7 @@ use crate::db::Database;
 
 fn shop() -> (TempDir, Config, Database) {
     let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let mut config = Config::default();
     config.database.path = folder.path().join("shop.db");
     config.backup.folder = folder.path().join("kept/nightly");
@@ -156,4 +157,42 @@ fn the_advice_names_the_command() {
     fs::remove_dir_all(&config.backup.folder).unwrap();
     let second = config.backup.copy_to.join("shop-20261102T020512Z.db");
     assert!(advice(&config, path, night(3)).contains(&second.display().to_string()));
+}
+
+#[test]
+fn what_others_may_read_is_named_and_a_folder_of_somebody_else_is_not() {
+    let (folder, config, _database) = shop();
+    let backups = Backups::from_config(&config);
+    assert_eq!(backups.open_to_others(), [""; 0]);
+    let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    open(folder.path(), 0o1777);
+    assert_eq!(backups.open_to_others(), [""; 0], "as /tmp is");
+    open(folder.path(), 0o711);
+    let path = folder.path().display();
+    assert_eq!(
+        backups.open_to_others(),
+        [format!("others are let into the folder {path} (mode 711); unless they need it, run chmod 700 {path}")]
+    );
+    open(folder.path(), 0o700);
+    fs::create_dir(&config.backup.copy_to).unwrap();
+    open(&config.backup.copy_to, 0o700);
+    for name in ["shop-20261102T020512Z.db", "shop-by-hand.db", "other-20261102T020512Z.db"] {
+        fs::write(config.backup.copy_to.join(name), "").unwrap();
+        open(&config.backup.copy_to.join(name), 0o604);
+    }
+    fs::write(folder.path().join("shop.db.before-restore-1"), "").unwrap();
+    open(&folder.path().join("shop.db.before-restore-1"), 0o644);
+    assert_eq!(
+        backups.open_to_others(),
+        [format!(
+            "others are let into {path}/shop.db.before-restore-1 (mode 644) and 1 more like it; run chmod 600 \
+             {path}/shop.db* {path}/second/shop-20261102T020512Z.db"
+        )]
+    );
+    open(&folder.path().join("shop.db.before-restore-1"), 0o600);
+    let elsewhere = folder.path().join("it's here");
+    fs::rename(&config.backup.copy_to, &elsewhere).unwrap();
+    let moved = Backups { copy_to: Some(elsewhere), ..backups };
+    let said = moved.open_to_others();
+    assert!(said[0].ends_with(&format!("run chmod 600 '{path}/it'\\''s here/shop-20261102T020512Z.db'")), "{said:?}");
 }

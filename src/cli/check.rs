@@ -69,6 +69,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     // Reaching this line means that the configuration was loaded.
     let mut findings = vec![Finding::ok("configuration", context.config_path.display().to_string())];
     findings.push(surroundings::permissions(&context.config_path));
+    findings.extend(surroundings::file_permissions(&context.config));
     findings.push(surroundings::shop(&context.config));
     findings.extend(database::check(context, args.deep));
     findings.push(surroundings::disk_space(&context.config.database.path));

@@ -10,6 +10,7 @@ use super::{
     signal::{listen_for_nudges, stop_signal},
 };
 use crate::{
+    backups::Backups,
     config::advice,
     serve::{Listeners, Serving, serve},
 };
@@ -27,6 +28,9 @@ pub struct Args {}
 pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     if let Some(advice) = advice::permissions(&context.config_path) {
         tracing::warn!("{}", advice.text);
+    }
+    for open in Backups::from_config(&context.config).open_to_others() {
+        tracing::warn!("{open}");
     }
     let database = Arc::new(context.open_database("quintile serve")?);
     let runtime = tokio::runtime::Runtime::new()?;

@@ -15,6 +15,8 @@ pub struct Advice {
 }
 
 pub const PERMISSIONS: &str = "permissions";
+/// Of the database and its backups, which [`crate::backups`] knows.
+pub const FILE_PERMISSIONS: &str = "file permissions";
 pub const SHOP: &str = "shop";
 pub const DESTINATION: &str = "destination";
 pub const SECRETS: &str = "shop secrets";

@@ -10,6 +10,7 @@ use std::{
 
 use super::{Context, Finding};
 use crate::{
+    backups::Backups,
     config::{
         Config, Destination,
         advice::{self, Advice},
@@ -35,6 +36,21 @@ pub fn permissions(path: &Path) -> Finding {
         format!("not looked at on this system: {}", path.display())
     };
     judge(advice::PERMISSIONS, advice::permissions(path), ok)
+}
+
+/// The database and its backups name customers: others on this computer should not read them.
+pub fn file_permissions(config: &Config) -> Vec<Finding> {
+    const CHECK: &str = advice::FILE_PERMISSIONS;
+    let open = Backups::from_config(config).open_to_others();
+    if open.is_empty() {
+        let ok = if cfg!(unix) {
+            "only their owner can read the database and its backups"
+        } else {
+            "not looked at on this system"
+        };
+        return vec![Finding::ok(CHECK, ok)];
+    }
+    open.into_iter().map(|said| Finding::warn(CHECK, said)).collect()
 }
 
 /// What the configuration alone can tell.

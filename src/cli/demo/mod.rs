@@ -103,8 +103,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 async fn demo(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
-    let folder =
-        tempfile::Builder::new().prefix("quintile-demo-").tempdir().context("cannot make a temporary folder")?;
+    let mut private = tempfile::Builder::new();
+    #[cfg(unix)]
+    private.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    let folder = private.prefix("quintile-demo-").tempdir().context("cannot make a temporary folder")?;
     let time = Time::default();
     let clock = time.clock(context.clock.clone());
     let stop = stop_signal()?;

@@ -92,11 +92,13 @@ pub async fn page(State(app): State<Arc<App>>) -> Result<Response, PageError> {
             Ok((chrome, File::look(connection)?, BackupCard::look(&reader, now)))
         })
         .await?;
+    let open = app.backups.open_to_others().into_iter();
+    let open = open.map(|text| advice::Advice { subject: advice::FILE_PERMISSIONS, text });
     let name = app.config_path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     view::html(&Settings {
         chrome,
         config_path: app.config_path.display().to_string(),
-        advice: advice::all(&app.config, &app.config_path),
+        advice: advice::all(&app.config, &app.config_path).into_iter().chain(open).collect(),
         sections: app
             .config
             .effective()

@@ -29,6 +29,7 @@ fn check_says_what_is_wrong() {
         [
             "configuration",
             "permissions",
+            "file permissions",
             "shop",
             "database",
             "schema",
@@ -64,6 +65,9 @@ fn check_says_what_is_wrong() {
         fs::set_permissions(home.path("config.toml"), fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(state_of(&states(&home, &["check"], 0), "permissions"), "warn");
         assert!(home.ok(&["check"]).contains("run chmod 600 config.toml"));
+        fs::set_permissions(home.path("quintile.db"), fs::Permissions::from_mode(0o644)).unwrap();
+        let out = home.ok(&["check"]);
+        assert!(out.contains("others are let into ./quintile.db (mode 644); run chmod 600 quintile.db*\n"), "{out}");
     }
 
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=";
@@ -130,4 +134,53 @@ fn check_sees_a_damaged_database() {
     fs::remove_file(&path).unwrap();
     let done = home.run(&["check"]);
     assert!(done.code == 1 && done.out.contains("`quintile init` makes one"), "{}", done.out);
+}
+
+/// By a copy, a restore or a backup made by other means.
+#[cfg(unix)]
+#[test]
+fn files_that_others_may_read_are_named_with_what_to_run() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let home = Home(Folder::new().spoilt());
+    home.ok(&["init", "shop"]);
+    let command = |args: &[&str]| home.run(&[&["--config", "shop/config.toml"], args].concat());
+    assert!(command(&["check"]).out.contains("ok    file permissions: only their owner"));
+    fs::create_dir(home.path("shop/backups")).unwrap();
+    fs::copy(home.path("shop/quintile.db"), home.path("shop/backups/quintile-20261123T020512Z.db")).unwrap();
+    let open = |name: &str, mode| fs::set_permissions(home.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    open("shop/quintile.db", 0o640);
+    open("shop/backups/quintile-20261123T020512Z.db", 0o644);
+    open("shop/backups", 0o755);
+    let named = || -> Vec<String> {
+        let said = command(&["check"]);
+        assert_eq!(said.code, 0, "it works");
+        said.out.lines().filter_map(|line| line.strip_prefix("warn  file permissions: ")).map(str::to_owned).collect()
+    };
+    let first = named();
+    assert_eq!(
+        first,
+        [
+            "others are let into shop/quintile.db (mode 640) and 1 more like it; run chmod 600 shop/quintile.db* shop/backups/quintile-20261123T020512Z.db",
+            "others are let into the folder shop/backups (mode 755); unless they need it, run chmod 700 shop/backups",
+        ]
+    );
+    let mode = fs::metadata(home.path("shop/quintile.db")).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o640, "nothing is changed");
+    let close = |line: &String| {
+        let command = &line[line.find("run ").unwrap() + 4..];
+        let done = std::process::Command::new("sh").args(["-c", command]).current_dir(home.0.path()).status();
+        assert!(done.unwrap().success(), "{command}");
+    };
+    first.iter().for_each(close);
+    // A log that `check` itself left there has the mode that the database had.
+    named().iter().for_each(close);
+    assert_eq!(named(), [""; 0]);
+
+    // `serve` says so first, whatever comes of it.
+    open("shop/quintile.db", 0o640);
+    fs::write(home.path("shop/quintile.db"), "no database").unwrap();
+    let served = command(&["serve"]);
+    assert_eq!(served.code, 1);
+    assert!(served.err.contains("WARN others are let into shop/quintile.db"), "{}", served.err);
 }

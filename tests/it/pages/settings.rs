@@ -133,4 +133,12 @@ fn what_should_be_looked_at_stands_on_top() {
     assert!(said[2].starts_with("shop secrets demo.myshopify.com has none"), "{said:?}");
     let _folder = configured(&mut shop);
     assert_eq!(notices(&shop), Vec::<String>::new());
+    #[cfg(unix)]
+    {
+        let copy = std::path::PathBuf::from(format!("{}.before-restore-1", shop.config.database.path.display()));
+        std::fs::write(&copy, "").unwrap();
+        std::fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        let said = notices(&shop);
+        assert!(said.len() == 1 && said[0].starts_with("file permissions others are let into /"), "{said:?}");
+    }
 }

@@ -48,7 +48,11 @@ pub const RUNS: [&str; 6] = [
 
 impl Folder {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), excepted: Mutex::default(), spoilt: false }
+        let folder = tempfile::tempdir().unwrap();
+        // As `quintile init DIR` makes one.
+        #[cfg(unix)]
+        fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        Self { folder, excepted: Mutex::default(), spoilt: false }
     }
 
     /// For a fixture that writes tables by hand and leaves out what it is not about: violations that
