@@ -125,7 +125,6 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     };
     let next_night = night.clone();
     let news = wake.clone();
-    let database_writer = writer.clone();
     let rules = Rules::from_config(&config);
     let limits = Limits::default();
     let refusals = Refusals::default();
@@ -140,7 +139,8 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         metrics: metrics.clone(),
         limits,
     });
-    let forgetting = retention::run(readers.clone(), database_writer, clock.clone(), shutdown.clone());
+    let store = retention::Store { readers: readers.clone(), writer: writer.clone(), uploads: uploads.clone() };
+    let forgetting = retention::run(store, clock.clone(), shutdown.clone());
     let dashboard = dashboard::router(DashboardState {
         config,
         config_path,
@@ -169,7 +169,8 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     }
     let stopping = shutdown.clone();
     parts.spawn(async move {
-        tend(&uploads, &stopping).await;
+        stopping.cancelled().await;
+        uploads.stop(GRACE).await;
         Ok(())
     });
     parts.spawn(watch(night, asked, shutdown.clone()));
@@ -241,17 +242,6 @@ async fn all(mut parts: JoinSet<anyhow::Result<()>>, shutdown: &CancellationToke
 async fn too_late(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     tokio::time::sleep(CUT_OFF).await;
-}
-
-/// Forgets old imports once a day; tells one that runs when to stop.
-async fn tend(uploads: &Uploads, shutdown: &CancellationToken) {
-    const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
-    while shutdown.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-        if let Err(error) = uploads.forget_old().await {
-            tracing::error!(error = format!("{error:#}"), "old imports were not forgotten; tried again tomorrow");
-        }
-    }
-    uploads.stop(GRACE).await;
 }
 
 /// The night watch, and the runs that people ask for.

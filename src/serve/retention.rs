@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     db::{Readers, Writer},
-    intake::inbox,
+    intake::{inbox, uploads::Uploads},
     model::Timestamp,
     outbox,
     scoring::clock_suspect,
@@ -20,8 +20,7 @@ const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Forgets at start and then once a day, until `shutdown`. A failure is logged and tried again the
 /// next day: nothing depends on it.
-pub(super) async fn run(readers: Readers, writer: Writer, clock: Clock, shutdown: CancellationToken) {
-    let store = Store { readers, writer };
+pub(super) async fn run(store: Store, clock: Clock, shutdown: CancellationToken) {
     loop {
         let now = clock.now();
         let swept = tokio::select! {
@@ -54,9 +53,11 @@ struct Forgotten {
     messages: usize,
 }
 
-struct Store {
-    readers: Readers,
-    writer: Writer,
+/// What has something to forget.
+pub(super) struct Store {
+    pub readers: Readers,
+    pub writer: Writer,
+    pub uploads: Uploads,
 }
 
 impl Store {
@@ -69,6 +70,7 @@ impl Store {
         let deliveries = self.walk(next, outbox::forget).await?;
         let next = move |walk: &mut inbox::Expired, connection: &Connection| walk.next(connection, now, SLICE);
         let messages = self.walk(next, inbox::forget).await?;
+        self.uploads.forget_old(now).await?;
         Ok(Forgotten { deliveries, messages })
     }
 
@@ -102,6 +104,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::db::Database;
 
@@ -133,15 +137,26 @@ mod tests {
                      VALUES ('shopify', 'orders/create', zeroblob(32), '{}', x'7b7d', 'done', ?1)",
                     [old],
                 )?;
+                tx.execute(
+                    "INSERT INTO imports (file_name, state, report, created_at, finished_at)
+                     VALUES ('old.csv', 'done', '{}', ?1, ?1)",
+                    [old],
+                )?;
                 Ok(())
             })
             .await
             .unwrap();
-        let store = Store { readers: database.readers().clone(), writer: database.writer().clone() };
+        let uploads = Uploads::new(Arc::default(), &database, Clock::system());
+        let store = Store { readers: database.readers().clone(), writer: database.writer().clone(), uploads };
+        let imports = || {
+            let reader = database.readers().get().unwrap();
+            reader.query_row("SELECT count(*) FROM imports", [], |row| row.get::<_, i64>(0)).unwrap()
+        };
         for wrong in [now.plus_millis(500 * Timestamp::DAY), now.plus_millis(-Timestamp::DAY)] {
-            assert_eq!(store.sweep(wrong).await.unwrap(), Forgotten::default());
+            assert_eq!((store.sweep(wrong).await.unwrap(), imports()), (Forgotten::default(), 1));
         }
         let tomorrow = now.plus_millis(Timestamp::DAY);
-        assert_eq!(store.sweep(tomorrow).await.unwrap(), Forgotten { deliveries: 1, messages: 1 });
+        let forgotten = Forgotten { deliveries: 1, messages: 1 };
+        assert_eq!((store.sweep(tomorrow).await.unwrap(), imports()), (forgotten, 0));
     }
 }

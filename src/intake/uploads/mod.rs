@@ -99,24 +99,23 @@ impl Uploads {
         }))
     }
 
-    /// Says of what an earlier process left in the middle that it was left, and clears away what
+    /// Says of what an earlier process left in the middle that it was left, and clears away files that
     /// nobody needs any more. Once, before anything else.
     ///
     /// # Errors
     /// The database could not be written, or the folder not be read.
     pub async fn recover(&self) -> anyhow::Result<()> {
-        self.forget_old().await?;
         let kept = self.0.writer.write(|tx| Ok(table::recover(tx)?)).await?;
         self.0.remove_all_but(&kept).context("files of earlier uploads could not be removed")
     }
 
-    /// Forgets imports that were over, or have waited, for 30 days, with their files. What they
-    /// stored stays.
+    /// Forgets imports that at `now` were over, or have waited, for 30 days, with their files. What they
+    /// stored stays. Whether the clock is believed is the caller's to know.
     ///
     /// # Errors
     /// The database could not be written, or a file not be removed.
-    pub async fn forget_old(&self) -> anyhow::Result<()> {
-        let before = self.0.clock.now().plus_millis(-KEPT);
+    pub async fn forget_old(&self, now: Timestamp) -> anyhow::Result<()> {
+        let before = now.plus_millis(-KEPT);
         for id in self.0.writer.write(move |tx| Ok(table::forget(tx, before)?)).await? {
             self.0.remove(id).context("the files of an old import could not be removed")?;
         }

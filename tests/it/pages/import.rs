@@ -400,6 +400,7 @@ async fn after_a_restart_the_page_says_where_it_stopped() {
 
     let uploads = shop.uploads();
     uploads.recover().await.unwrap();
+    uploads.forget_old(quintile::clock::now()).await.unwrap();
     assert_eq!(files(&shop), ["quintile.db.upload-1", "quintile.db.upload-x"]);
     assert!(others.iter().all(|other| other.exists()));
     let (_, list) = ask(&router, get("/import")).await;
