@@ -42,11 +42,21 @@ pub struct Backups {
     ending: Ending,
 }
 
-/// Why the last one could not be made.
+/// Why the last one could not be made or finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub at: Timestamp,
+    pub step: Step,
     pub reason: String,
+}
+
+/// What is to be done for a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// [`Backups::make`]
+    Make,
+    /// [`Backups::finish`]: the backup itself is there.
+    Finish,
 }
 
 /// A backup that was whole when it was made.
@@ -143,7 +153,7 @@ impl Backups {
         found
     }
 
-    /// Why the last attempt of this process failed, until one succeeds.
+    /// Why the last attempt of this process failed, and what is to be tried again, until it succeeds.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -158,32 +168,52 @@ impl Backups {
             })
     }
 
-    /// Makes one, copies it to the second folder, and removes those whose time is over. `None`: none are
-    /// made here.
+    /// Makes one, which is to be [`finish`](Self::finish)ed. `None`: none are made here.
     ///
     /// # Errors
-    /// The database is damaged, or a folder cannot be written. A failed copy leaves the backup.
+    /// The database is damaged, or the folder cannot be written.
     pub fn make(&self, now: Timestamp) -> anyhow::Result<Option<Backup>> {
         let Some(folder) = &self.folder else { return Ok(None) };
-        let made = self.try_make(folder, now);
-        let failure = made.as_ref().err().map(|error| Failure { at: now, reason: format!("{error:#}") });
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
-        made.map(Some)
+        self.noting(Step::Make, now, || {
+            db::make_private_folder(folder)?;
+            self.remove_half_written(folder);
+            db::back_up(&self.database, &folder.join(self.name(now)), &self.ending).map(Some)
+        })
     }
 
-    fn try_make(&self, folder: &Path, now: Timestamp) -> anyhow::Result<Backup> {
-        db::make_private_folder(folder)?;
-        self.remove_half_written(folder);
-        let backup = db::back_up(&self.database, &folder.join(self.name(now)), &self.ending)?;
-        self.remove_old(folder, now)?;
-        if let Some(second) = &self.copy_to {
-            self.remove_half_written(second);
-            copy(&backup.path, second, &self.ending).with_context(|| {
-                format!("the backup {} could not be copied to {}", backup.path.display(), second.display())
-            })?;
-            self.remove_old(second, now)?;
-        }
-        Ok(backup)
+    /// Copies the newest to the second folder, and removes those whose time is over. Does nothing where that is
+    /// done.
+    ///
+    /// # Errors
+    /// A folder cannot be written. The backup stays.
+    pub fn finish(&self, now: Timestamp) -> anyhow::Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        self.noting(Step::Finish, now, || {
+            // First here: a drive that is away for weeks does not let them pile up.
+            let removed = self.remove_old(folder, now);
+            if let Some(second) = &self.copy_to {
+                self.copy_newest(folder, second, now)?;
+                self.remove_old(second, now)?;
+            }
+            removed
+        })
+    }
+
+    /// Remembers why a step failed, for [`failure`](Self::failure).
+    fn noting<T>(&self, step: Step, now: Timestamp, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let worked = work();
+        let failure = worked.as_ref().err().map(|error| Failure { at: now, step, reason: format!("{error:#}") });
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        worked
+    }
+
+    fn copy_newest(&self, folder: &Path, second: &Path, now: Timestamp) -> anyhow::Result<()> {
+        let kept = self.list(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        let Some(newest) = kept.into_iter().find(|kept| kept.taken_at <= now) else { return Ok(()) };
+        self.remove_half_written(second);
+        copy(&newest.path, second, &self.ending).with_context(|| {
+            format!("the backup {} could not be copied to {}", newest.path.display(), second.display())
+        })
     }
 
     /// Those of a wrong clock stay until it is their time: beside them the one just made would be the oldest.
@@ -249,12 +279,15 @@ fn folder_of(file: &Path) -> &Path {
 }
 
 /// Copies a backup into `folder`, which has to be there: a drive that is not plugged in must not become a
-/// folder on this one. The copy is read back before it gets its name.
+/// folder on this one. The copy is read back before it gets its name; one that has its name is whole.
 fn copy(backup: &Path, folder: &Path, ending: &Ending) -> anyhow::Result<()> {
     if !folder.is_dir() {
         bail!("the folder is not there; is its drive connected?");
     }
     let to = folder.join(backup.file_name().context("a backup has a name")?);
+    if to.exists() {
+        return Ok(());
+    }
     let partial = PathBuf::from(format!("{}{}", to.display(), db::PARTIAL));
     let copied = (|| {
         let mut target = db::create_private_file(&partial)?;

@@ -22,6 +22,13 @@ fn night(number: i64) -> Timestamp {
     Timestamp::parse_rfc3339("2026-11-02T02:05:12Z").unwrap().plus_millis((number - 2) * Timestamp::DAY)
 }
 
+/// Makes one and finishes it.
+fn whole(backups: &Backups, now: Timestamp) -> Backup {
+    let made = backups.make(now).unwrap().unwrap();
+    backups.finish(now).unwrap();
+    made
+}
+
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -40,7 +47,7 @@ fn a_backup_is_private_whole_and_in_both_folders() {
     assert_eq!((backups.newest(night(2)), backups.is_overdue(night(2))), (None, true));
     fs::create_dir(&config.backup.copy_to).unwrap();
     database.writer().write_blocking(|tx| Ok(tx.execute("INSERT INTO meta VALUES ('a', 'in the log')", [])?)).unwrap();
-    let backup = backups.make(night(2)).unwrap().unwrap();
+    let backup = whole(&backups, night(2));
     assert_eq!((backup.contents.schema, backup.violations.as_slice()), (SCHEMA_VERSION, &[][..]));
 
     for folder in [&config.backup.folder, &config.backup.copy_to] {
@@ -74,7 +81,7 @@ fn old_ones_go_and_what_is_not_ours_stays() {
     }
     fs::write(config.backup.folder.join("shop-20200101T000000Z.db.partial"), "half").unwrap();
     for number in 2..=5 {
-        backups.make(night(number)).unwrap();
+        whole(&backups, night(number));
     }
     let kept = ["shop-20261104T020512Z.db", "shop-20261105T020512Z.db"];
     assert_eq!(names(&config.backup.copy_to), kept);
@@ -94,13 +101,13 @@ fn those_of_a_clock_that_was_ahead_stand_in_nobodys_way() {
     });
     let path = Path::new("config.toml");
     for ahead in 20..=24 {
-        backups.make(night(ahead)).unwrap();
+        whole(&backups, night(ahead));
     }
     // There is no other.
     assert!(backups.is_overdue(night(3)));
     assert!(advice(&config, path, night(3)).contains("shop-20261124T020512Z.db"));
     for number in 3..=6 {
-        let made = backups.make(night(number)).unwrap().unwrap();
+        let made = whole(&backups, night(number));
         assert!(made.path.exists() && !backups.is_overdue(night(number)));
         assert_eq!(backups.newest(night(number)).unwrap().path, made.path);
         assert!(advice(&config, path, night(number)).contains(&made.path.display().to_string()));
@@ -108,7 +115,7 @@ fn those_of_a_clock_that_was_ahead_stand_in_nobodys_way() {
     let kept = ["05", "06", "23", "24"].map(|day| format!("shop-202611{day}T020512Z.db"));
     assert_eq!((names(&config.backup.folder), names(&config.backup.copy_to)), (kept.to_vec(), kept.to_vec()));
     // It is their time.
-    backups.make(night(25)).unwrap();
+    whole(&backups, night(25));
     assert_eq!(names(&config.backup.folder), ["24", "25"].map(|day| format!("shop-202611{day}T020512Z.db")));
 }
 
@@ -126,17 +133,44 @@ fn what_a_crash_left_goes_though_the_next_one_fails_too() {
 }
 
 #[test]
-fn what_cannot_be_made_is_told_until_it_can() {
+fn what_cannot_be_made_or_copied_is_told_until_it_can() {
     let (_folder, config, _database) = shop();
     let backups = Backups::from_config(&config);
-    let error = backups.make(night(2)).unwrap_err();
+    fs::create_dir(config.backup.folder.parent().unwrap()).unwrap();
+    fs::write(&config.backup.folder, "no folder").unwrap();
+    let error = backups.make(night(1)).unwrap_err();
+    let failed = Failure { at: night(1), step: Step::Make, reason: format!("{error:#}") };
+    assert_eq!(backups.failure(), Some(failed));
+    fs::remove_file(&config.backup.folder).unwrap();
+    backups.make(night(2)).unwrap();
+    assert_eq!(backups.failure(), None);
+
+    let error = backups.finish(night(2)).unwrap_err();
     let said = format!("{error:#}");
     assert!(said.ends_with("the folder is not there; is its drive connected?"), "{said}");
-    assert_eq!(backups.clone().failure(), Some(Failure { at: night(2), reason: said }));
-    assert_eq!(names(&config.backup.folder), ["shop-20261102T020512Z.db"], "the backup itself is there");
+    assert_eq!(backups.clone().failure(), Some(Failure { at: night(2), step: Step::Finish, reason: said }));
     fs::create_dir(&config.backup.copy_to).unwrap();
-    backups.make(night(3)).unwrap();
-    assert_eq!(backups.failure(), None);
+    for later in [night(2), night(3)] {
+        backups.finish(later).unwrap();
+        assert_eq!(backups.failure(), None);
+        for folder in [&config.backup.folder, &config.backup.copy_to] {
+            assert_eq!(names(folder), ["shop-20261102T020512Z.db"], "the one that was made, and no other");
+        }
+    }
+}
+
+#[test]
+fn old_ones_go_though_the_second_folder_is_away() {
+    let (_folder, config, _database) = shop();
+    let backups = Backups::from_config(&Config {
+        backup: crate::config::Backup { keep_daily: 1, keep_weekly: 1, ..config.backup.clone() },
+        ..config.clone()
+    });
+    for number in [3, 4] {
+        backups.make(night(number)).unwrap();
+        backups.finish(night(number)).unwrap_err();
+    }
+    assert_eq!(names(&config.backup.folder), ["shop-20261104T020512Z.db"]);
 }
 
 #[test]
@@ -150,7 +184,7 @@ fn the_advice_names_the_command() {
         "{said}"
     );
     fs::create_dir(&config.backup.copy_to).unwrap();
-    let backup = Backups::from_config(&config).make(night(2)).unwrap().unwrap();
+    let backup = whole(&Backups::from_config(&config), night(2));
     let command = format!("`quintile restore {}`", backup.path.display());
     assert!(advice(&config, Path::new("config.toml"), night(3)).contains(&command));
     // The first disk is lost.

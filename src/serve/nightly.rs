@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    backups::Backups,
+    backups::{Backups, Step},
     bug::NoResult,
     clock::Clock,
     db::{self, Database},
@@ -41,8 +41,12 @@ impl Nightly {
             let worked = tokio::task::spawn_blocking(move || {
                 if night_is_over || worker.backups.is_overdue(now) {
                     worker.tend(now);
-                } else if worker.backups.failure().is_some() {
-                    worker.back_up(now);
+                } else {
+                    match worker.backups.failure().map(|failure| failure.step) {
+                        Some(Step::Make) => worker.back_up(now),
+                        Some(Step::Finish) => worker.finish(now),
+                        None => {}
+                    }
                 }
             });
             if let Err(error) = worked.await {
@@ -87,6 +91,7 @@ impl Nightly {
                     tracing::error!(violation, "what the database holds does not agree; please report this");
                 }
                 tracing::info!(path = %backup.path.display(), bytes = backup.bytes, "made a verified backup");
+                self.finish(now);
             }
             Ok(None) => {}
             Err(error) if self.database.ending().is_near() => {
@@ -98,5 +103,89 @@ impl Nightly {
                 tracing::error!(error = format!("{error:#}"), "the backup failed; tried again within an hour");
             }
         }
+    }
+
+    /// What follows a backup, alone: where the second folder is away for a day, there are not 24 of them.
+    fn finish(&self, now: Timestamp) {
+        if let Err(error) = self.backups.finish(now)
+            && !self.database.ending().is_near()
+        {
+            let error = format!("{error:#}");
+            tracing::error!(error, "a backup was made, but not all that follows; that is tried again within an hour");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::config::Config;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// A program whose clock goes as the test's does, which passes an hour at once when nothing is left to do.
+    #[tokio::test(start_paused = true)]
+    async fn each_hour_what_failed_is_tried_again_and_nothing_else() {
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.database.path = folder.path().join("shop.db");
+        config.backup.folder = folder.path().join("nights");
+        config.backup.copy_to = folder.path().join("second");
+        let [nights, second] = [&config.backup.folder, &config.backup.copy_to];
+        let database = Arc::new(Database::open(&config.database.path, "test").unwrap());
+        let (noon, start) = (Timestamp::parse_rfc3339("2026-11-02T12:00:00Z").unwrap(), Instant::now());
+        let over = Arc::new(Notify::new());
+        let nightly = Nightly {
+            database: Arc::clone(&database),
+            backups: Backups::from_config(&config).until(database.ending()),
+            clock: Clock::from_fn(move || noon.plus_millis(i64::try_from(start.elapsed().as_millis()).unwrap())),
+            over: Arc::clone(&over),
+            litestream: false,
+        };
+        let (backups, shutdown) = (nightly.backups.clone(), CancellationToken::new());
+        let running = tokio::spawn(nightly.run(shutdown.clone()));
+        sleep(HOUR / 2).await;
+
+        // None can be made.
+        fs::write(nights, "no folder").unwrap();
+        sleep(HOUR).await;
+        assert_eq!(backups.failure().unwrap().step, Step::Make);
+        fs::remove_file(nights).unwrap();
+        sleep(HOUR).await;
+        // It is made, and cannot be copied: from then on only that is tried.
+        let made = ["shop-20261102T140000Z.db"];
+        for _ in 0..3 {
+            assert_eq!(
+                (backups.failure().unwrap().step, names(nights)),
+                (Step::Finish, made.map(str::to_owned).to_vec())
+            );
+            sleep(HOUR).await;
+        }
+        fs::create_dir(second).unwrap();
+        sleep(HOUR).await;
+        assert_eq!(
+            (backups.failure(), names(nights), names(second)),
+            (None, names(second), made.map(str::to_owned).to_vec())
+        );
+        // All is well: nothing is done until the night is over, or a day has none.
+        sleep(15 * HOUR).await;
+        assert_eq!(names(nights), made);
+        over.notify_one();
+        sleep(HOUR / 100).await;
+        assert_eq!(names(nights).len(), 2);
+        sleep(27 * HOUR).await;
+        assert_eq!((names(nights).len(), names(second)), (3, names(nights)));
+        shutdown.cancel();
+        running.await.unwrap();
     }
 }

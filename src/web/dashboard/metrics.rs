@@ -54,7 +54,7 @@ fn file(text: &mut Text, writable: bool, newest: Option<&Kept>, failed: bool) {
     if let Some(kept) = newest {
         text.sample("quintile_last_backup_size_bytes", &[], kept.bytes);
     }
-    text.head("quintile_backup_failed", "gauge", "1 while the last attempt to make one failed.");
+    text.head("quintile_backup_failed", "gauge", "1 while the last attempt to make one, or to copy it, failed.");
     text.sample("quintile_backup_failed", &[], u8::from(failed));
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use rusqlite::Connection;
 
 use super::{App, definitions, deliveries::visible, nights::Deliveries, statistics::Run, words};
-use crate::{config::Baseline, model::Timestamp, outbox::DestinationState, scoring::clock_suspect};
+use crate::{backups::Step, config::Baseline, model::Timestamp, outbox::DestinationState, scoring::clock_suspect};
 
 /// How long after "Score now" the page says so, when no run has shown up yet.
 const ASKED_MS: i64 = 30_000;
@@ -100,7 +100,11 @@ pub fn notices(
         let reason = words::capital(&words::sentence(&failure.reason));
         notices.push(Notice {
             tone: "bad",
-            title: "Backup failed".to_owned(),
+            title: match failure.step {
+                Step::Make => "Backup failed",
+                Step::Finish => "Backup not finished",
+            }
+            .to_owned(),
             text: format!("{reason} It is tried again every hour."),
             commands: Vec::new(),
             link: Some(("/settings".to_owned(), "See the backups")),

@@ -88,19 +88,20 @@ fn the_card_of_backups_tells_the_last_one_and_what_failed() {
     let backups = Backups::from_config(&shop.config);
     shop.backups = Some(backups.clone());
     let noon = Timestamp::from_millis(NOW);
-    backups.make(noon.plus_millis(-60_000)).unwrap_err(); // there is no second folder
+    backups.make(noon.plus_millis(-60_000)).unwrap();
+    backups.finish(noon.plus_millis(-60_000)).unwrap_err(); // there is no second folder
     let said = card(&shop);
     assert!(said.contains("Failed today at 11:59: ") && said.contains("is its drive connected?"), "{said}");
     let notices = shop.get("/").texts(".notice").join(" ");
-    assert!(notices.contains("Backup failed") && notices.contains("tried again every hour"), "{notices}");
+    assert!(notices.contains("Backup not finished") && notices.contains("tried again every hour"), "{notices}");
     std::fs::create_dir(shop.folder.path().join("second")).unwrap();
-    backups.make(noon).unwrap();
-    assert!(!shop.get("/").body.contains("Backup failed"));
+    backups.finish(noon).unwrap();
+    assert!(!shop.get("/").body.contains("Backup not finished"));
     let said = card(&shop);
-    assert!(!said.contains("Failed") && said.contains("today at 12:00"), "{said}");
-    assert!(said.contains("quintile-20261123T110000Z.db"), "{said}");
+    assert!(!said.contains("Failed") && said.contains("today at 11:59"), "{said}");
+    assert!(said.contains("quintile-20261123T105900Z.db"), "{said}");
     let metrics = shop.get("/metrics").body;
-    let seconds = NOW / 1000;
+    let seconds = NOW / 1000 - 60;
     assert!(metrics.contains(&format!("\nquintile_last_backup_timestamp_seconds {seconds}\n")), "{metrics}");
 }
 
