@@ -15,7 +15,7 @@ use super::{
 use crate::{
     backups::Backups,
     db::Database,
-    intake::privacy::{self, Forgotten},
+    intake::privacy::{self, Forgotten, Worked},
     ledger::Who,
     outbox::Route,
     scoring,
@@ -82,13 +82,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         scoring::note_decided(tx)?;
         Ok(forgotten)
     })?;
-    // Before the search, which may take a while: what is on its way to the tools stops now.
-    database.nudge();
-    let folder = database.path().parent().unwrap_or(Path::new(""));
-    let worked = privacy::work_off(database.readers(), database.writer(), folder, &|| false)?;
-    if worked.customers > 0 {
-        database.nudge();
-    }
+    let worked = work_off(&database)?;
     forgotten.messages += worked.messages;
     forgotten.erased.orders += worked.orders;
     let (told, by_hand) = Route::by_erasure(&routes);
@@ -100,6 +94,18 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     };
     print(&report, args, &Backups::from_config(&context.config))?;
     Ok(Outcome::Done)
+}
+
+/// Does at once what was just asked for on somebody's behalf, and hands `serve` what there is to send.
+pub(super) fn work_off(database: &Database) -> anyhow::Result<Worked> {
+    // Before the search, which may take a while: what is on its way to the tools stops now.
+    database.nudge();
+    let folder = database.path().parent().unwrap_or(Path::new(""));
+    let worked = privacy::work_off(database.readers(), database.writer(), folder, &|| false)?;
+    if worked.customers > 0 {
+        database.nudge();
+    }
+    Ok(worked)
 }
 
 fn who(whom: &Whom, database: &Database) -> anyhow::Result<Who> {

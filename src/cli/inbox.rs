@@ -1,23 +1,19 @@
 //! `quintile inbox`: what the shop sent, what became of it, and trying it again. Works beside a
 //! running `serve`.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::io::{self, Write};
 
 use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 
 use super::{
-    Context, Outcome, UsageError,
+    Context, Outcome, UsageError, erase,
     output::{Column, Format, List, print_json},
 };
 use crate::{
     intake::{
         Rules,
         inbox::{self, Filter, KEPT_DAYS, Replayable, Replayed, State, Stored, replay},
-        privacy,
     },
     model::{Source, Timestamp},
 };
@@ -174,13 +170,8 @@ fn read_again(args: &ReplayArgs, filter: &Filter, format: Format, context: &Cont
             Ok((replayed, after))
         })?;
     }
-    database.nudge();
     // A request about somebody's data may have been among them.
-    let folder = database.path().parent().unwrap_or(Path::new(""));
-    let worked = privacy::work_off(database.readers(), database.writer(), folder, &|| false)?;
-    if worked.customers > 0 {
-        database.nudge();
-    }
+    erase::work_off(&database)?;
     print(matched, replayed, false, format)?;
     Ok(if replayed.quarantined > 0 { Outcome::Partly } else { Outcome::Done })
 }
