@@ -195,8 +195,9 @@ fn replayable(filter: &Filter) -> String {
 }
 
 /// Reads quarantined and ignored messages again, under the rules of today: `limit` at most, with ids
-/// above `after`, the oldest first; those whose body is not kept any more are passed over. Each takes its place by its version, as if it came only now, and
-/// its row says what became of it. Adds to `replayed`; returns the last id, `None` when none was left.
+/// above `after`, the oldest first; those whose body is not kept any more are passed over. Each takes its place
+/// by its version, as if it came only now, and its row says what became of it. Adds to `replayed`; returns the
+/// last id, `None` when none was left.
 ///
 /// # Errors
 /// Those of the database; then the caller's transaction must not be committed.
