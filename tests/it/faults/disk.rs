@@ -1,76 +1,94 @@
-//! A disk that takes nothing more: full, or not to be written at all.
+//! A disk that takes nothing more: full, failing, or not to be written at all.
+
+mod failing;
+mod root;
 
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
-
-use quintile::db::Database;
 
 use super::{NOWHERE, count, get, post};
 use crate::support::{
-    folder::{Folder, violations},
     http,
     merchant::{Merchant, score_and_wait},
-    process::{QUINTILE, Server, eventually, quintile, run},
-    receiver::{Answer, Receiver},
+    process::{QUINTILE, Server, Starting, eventually, quintile, signal},
+    receiver::Receiver,
 };
 
-/// What the system does to a process.
-fn system(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).status().is_ok_and(|status| status.success())
-}
-
 /// A server that is told of a file too large instead of being killed for it, as it would be on a disk
-/// that is full.
-fn server_to_be_limited(merchant: &Merchant) -> Server {
+/// that is full. `before` is what the shell does first.
+pub fn limited(merchant: &Merchant, before: &str) -> Starting {
     let mut command = quintile(merchant.path(), &[]);
     let mut shell = Command::new("sh");
-    shell.current_dir(merchant.path()).args(["-c", "trap '' XFSZ; exec \"$0\" serve", QUINTILE]);
+    shell.current_dir(merchant.path()).args(["-c", &format!("trap '' XFSZ; {before}; exec \"$0\" serve"), QUINTILE]);
     shell.stdin(std::process::Stdio::null());
     shell.envs(command.env("LC_ALL", "C").get_envs().filter_map(|(name, value)| Some((name, value?))));
-    Server::try_start_as(shell).unwrap()
+    Starting::by(shell)
 }
 
-/// No file of the server can grow, or be written at all beyond its first byte.
-fn limit(server: &Server, limit: &str) {
-    assert!(system("prlimit", &["--pid", &server.id().to_string(), &format!("--fsize={limit}:")]), "prlimit failed");
+fn server_to_be_limited(merchant: &Merchant) -> Server {
+    limited(merchant, ":").serves().expect("it starts")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_stops_what_writes_and_nothing_else_and_heals_by_itself() {
+/// No file of the process can grow, or be written at all beyond its first byte.
+pub fn limit(process: u32, limit: &str) {
+    let set = Command::new("prlimit").args(["--pid", &process.to_string(), &format!("--fsize={limit}:")]).status();
+    assert!(set.expect("prlimit runs").success());
+}
+
+/// A server that `start` started stops writing while `fail` keeps its disk from taking anything, and nothing
+/// else; `heal` ends that, and it goes on. Returns what it said.
+async fn waits_and_heals<F>(
+    start: impl FnOnce(&Merchant) -> Server,
+    fail: impl FnOnce(&Merchant, &Server) -> F,
+    heal: impl FnOnce(F, &Server),
+) -> String {
     let receiver = Receiver::start().await;
     let merchant = Merchant::new(receiver.url());
     tokio::task::block_in_place(|| {
-        let server = server_to_be_limited(&merchant);
-        for number in 0..10 {
+        let server = start(&merchant);
+        // So few that the tool does not count as failing, which would be left alone for longer than this takes.
+        for number in 0..3 {
             assert_eq!(post(&server, number).status, 200);
         }
-        // The tool is to be tried again while the disk is full.
-        receiver.answers(Answer::from(503).header("retry-after", "2"));
+        receiver.answers(503);
         score_and_wait(&merchant, &server);
-        eventually("the refusals", || (!receiver.received().is_empty()).then_some(()));
+        eventually("the refusals", || (count(&merchant, "deliveries WHERE state = 'retrying'") == 3).then_some(()));
         receiver.answers(200);
-        limit(&server, "1");
+        // Due in a minute otherwise: they are to come due while the disk takes nothing.
+        let soon = "UPDATE deliveries SET due_at = CAST(unixepoch('subsec') * 1000 AS INTEGER) + 3000";
+        assert_eq!(merchant.sql().execute(soon, []).unwrap(), 3);
+        signal(server.id(), "WINCH"); // as commands beside it tell that they wrote something
+        let fault = fail(&merchant, &server);
         everything_waits(&server);
         let sent = eventually("the end of requests under way", || {
             let before = receiver.received().len();
             std::thread::sleep(Duration::from_millis(500));
             (receiver.received().len() == before).then_some(before)
         });
-        std::thread::sleep(Duration::from_secs(6)); // long after the next try was due
+        std::thread::sleep(Duration::from_secs(6)); // long after they came due
         assert_eq!(receiver.received().len(), sent, "nothing is sent whose outcome could not be stored");
         assert!(count(&merchant, "deliveries WHERE state <> 'delivered'") > 0);
 
-        limit(&server, "unlimited");
+        let healed = Instant::now();
+        heal(fault, &server);
         eventually("a stored order", || (post(&server, 11).status == 200).then_some(()));
         everything_goes_on(&merchant, &server);
+        assert!(healed.elapsed() < Duration::from_secs(30), "they had come due: {:?}", healed.elapsed());
+        let said = server.said();
         assert!(server.terminate().success());
         merchant.run(&["check", "--deep"]);
-    });
+        said
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_stops_what_writes_and_nothing_else_and_heals_by_itself() {
+    let fill = |_: &Merchant, server: &Server| limit(server.id(), "1");
+    waits_and_heals(server_to_be_limited, fill, |(), server| limit(server.id(), "unlimited")).await;
 }
 
 #[test]
@@ -78,7 +96,7 @@ fn a_full_disk_is_said_once_and_then_counted() {
     let merchant = Merchant::new(NOWHERE);
     let server = server_to_be_limited(&merchant);
     assert_eq!(post(&server, 1).status, 200);
-    limit(&server, "1");
+    limit(server.id(), "1");
     for number in 2..22 {
         assert_eq!(post(&server, number).status, 503);
         assert_eq!(http::get(&format!("{}/healthz", server.webhooks)).unwrap().status, 503);
@@ -89,7 +107,7 @@ fn a_full_disk_is_said_once_and_then_counted() {
     assert!(lines.len() == 1 && lines[0].contains("the database cannot be written"), "{said}");
     assert!(lines[0].contains("the disk is full"), "it says why: {said}");
 
-    limit(&server, "unlimited");
+    limit(server.id(), "unlimited");
     eventually("a stored order", || (post(&server, 22).status == 200).then_some(()));
     let healed = eventually("the end of it", || {
         server.said().lines().find(|line| line.contains("the database can be written again")).map(str::to_owned)
@@ -125,107 +143,6 @@ fn everything_goes_on(merchant: &Merchant, server: &Server) {
     assert!(!get(server, "/").body.contains("Nothing can be stored"));
     eventually("the deliveries", || (count(merchant, "deliveries WHERE finished_at IS NULL") == 0).then_some(()));
     assert_eq!(count(merchant, "deliveries WHERE state = 'delivered'"), count(merchant, "deliveries"));
-}
-
-/// A small disk of its own, which only root can make.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(at: &Path, size: &str) -> Option<Self> {
-        fs::create_dir(at).unwrap();
-        let path = at.to_str().unwrap();
-        let is_root =
-            fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0);
-        (is_root && system("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", path]))
-            .then(|| Self(at.to_owned()))
-    }
-
-    fn remount(&self, how: &str) -> bool {
-        system("mount", &["-o", &format!("remount,{how}"), self.0.to_str().unwrap()])
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        system("umount", &["-l", self.0.to_str().unwrap()]);
-    }
-}
-
-/// As [`a_full_disk_stops_what_writes_and_nothing_else_and_heals_by_itself`], with the real thing; for
-/// whoever may mount one.
-#[test]
-fn a_disk_that_is_filled_and_emptied_again() {
-    let merchant = Merchant::new(NOWHERE);
-    let at = merchant.path().join("disk");
-    let Some(disk) = Disk::mount(&at, "4m") else { return };
-    merchant.configure("[webhooks]", "[database]\npath = \"disk/quintile.db\"\n[webhooks]");
-    let server = Server::start(merchant.path());
-    assert_eq!(post(&server, 1).status, 200);
-    let _ = fs::write(at.join("filler"), vec![0; 8 << 20]); // as much as there is room for
-    let mut number = 1;
-    let refused = eventually("the refusal", || {
-        number += 1;
-        let answer = post(&server, number);
-        (answer.status != 200).then_some(answer)
-    });
-    assert_eq!(refused.status, 503, "{}", refused.body);
-    everything_waits(&server);
-    fs::remove_file(at.join("filler")).unwrap();
-    eventually("a stored order", || (post(&server, number).status == 200).then_some(()));
-    eventually("readiness", || (get(&server, "/readyz").status == 200).then_some(()));
-    assert!(server.terminate().success());
-    assert_eq!(violations(&at.join("quintile.db")), Vec::<String>::new());
-    let orders: u64 = rusqlite::Connection::open(at.join("quintile.db"))
-        .unwrap()
-        .query_row("SELECT count(*) FROM orders", [], |row| row.get(0))
-        .unwrap();
-    assert!(orders >= number - 1, "{orders} of {number}");
-    drop(disk);
-}
-
-#[test]
-fn a_write_of_nothing_heals_nothing() {
-    let folder = Folder::new();
-    let at = folder.path().join("disk");
-    let Some(_disk) = Disk::mount(&at, "2m") else { return };
-    let database = Database::open(&at.join("quintile.db"), "test").unwrap();
-    let note = |key: &'static str| {
-        database.writer().write_blocking(move |tx| Ok(tx.execute("INSERT INTO meta VALUES (?1, 'x')", [key])?))
-    };
-    let write_nothing = || database.writer().write_blocking(|_| Ok(()));
-    let _ = fs::write(at.join("filler"), vec![0; 4 << 20]); // as much as there is room for
-    note("one").unwrap_err();
-    let trouble = database.condition().trouble();
-    assert!(trouble.is_some());
-    write_nothing().unwrap_err();
-    assert_eq!(database.condition().trouble(), trouble);
-    fs::remove_file(at.join("filler")).unwrap();
-    write_nothing().unwrap();
-    assert_eq!(database.condition().trouble(), None);
-    note("two").unwrap();
-}
-
-#[test]
-fn a_disk_that_becomes_read_only_while_running() {
-    let merchant = Merchant::new(NOWHERE);
-    let at = merchant.path().join("disk");
-    let Some(disk) = Disk::mount(&at, "16m") else { return };
-    merchant.configure("[webhooks]", "[database]\npath = \"disk/quintile.db\"\n[webhooks]");
-    let server = Server::start(merchant.path());
-    assert_eq!(post(&server, 1).status, 200);
-    // The system refuses that while a file is open for writing, so a program is not met by it there;
-    // where it is forced, the disk answers as a full one does.
-    if disk.remount("ro") {
-        everything_waits(&server);
-        assert!(disk.remount("rw"));
-        eventually("a stored order", || (post(&server, 2).status == 200).then_some(()));
-    }
-    assert!(server.terminate().success());
-    assert!(disk.remount("ro"));
-    let output = run(merchant.path(), &["serve"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("disk/quintile.db") && said.contains("writable"), "{said}");
 }
 
 #[test]

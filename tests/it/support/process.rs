@@ -41,24 +41,15 @@ pub fn run_json(folder: &Path, arguments: &[&str]) -> serde_json::Value {
         .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", String::from_utf8_lossy(&output.stdout)))
 }
 
-/// A running `quintile serve`. Killed when dropped.
-pub struct Server {
+/// A `quintile serve` that may not serve yet.
+pub struct Starting {
     child: Child,
     /// Its standard error so far.
     errors: Arc<Mutex<String>>,
-    pub dashboard: String,
-    pub webhooks: String,
 }
 
-impl Server {
-    /// Starts `quintile serve` and waits until it has said where it listens; `None` when it ended
-    /// before that (its standard error says why).
-    pub fn try_start(folder: &Path) -> Option<Self> {
-        Self::try_start_as(quintile(folder, &["serve"]))
-    }
-
-    /// [`Self::try_start`] by a command of one's own.
-    pub fn try_start_as(mut command: Command) -> Option<Self> {
+impl Starting {
+    pub fn by(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         // Drained on a thread of its own, so that a talkative child never blocks.
         let lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
@@ -72,25 +63,7 @@ impl Server {
                 said.push('\n');
             });
         });
-        let (mut dashboard, mut webhooks) = (None, None);
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        while dashboard.is_none() || webhooks.is_none() {
-            let Some(Ok(line)) = lines.next() else {
-                let _ = child.wait();
-                return None;
-            };
-            match line.split_once(char::is_whitespace).map(|(name, address)| (name, address.trim().to_owned())) {
-                Some(("dashboard", address)) => dashboard = Some(address),
-                Some(("webhooks", address)) => webhooks = Some(address),
-                _ => {}
-            }
-        }
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Some(Self { child, errors, dashboard: dashboard?, webhooks: webhooks? })
-    }
-
-    pub fn start(folder: &Path) -> Self {
-        Self::try_start(folder).expect("serve starts")
+        Self { child, errors }
     }
 
     pub fn id(&self) -> u32 {
@@ -102,36 +75,96 @@ impl Server {
         self.errors.lock().unwrap().clone()
     }
 
+    /// Waits until it has said where it listens; `None` when it ended before that.
+    pub fn serves(mut self) -> Option<Server> {
+        let (mut dashboard, mut webhooks) = (None, None);
+        let mut lines = BufReader::new(self.child.stdout.take().expect("piped")).lines();
+        while dashboard.is_none() || webhooks.is_none() {
+            let Some(Ok(line)) = lines.next() else {
+                let _ = self.child.wait();
+                return None;
+            };
+            match line.split_once(char::is_whitespace).map(|(name, address)| (name, address.trim().to_owned())) {
+                Some(("dashboard", address)) => dashboard = Some(address),
+                Some(("webhooks", address)) => webhooks = Some(address),
+                _ => {}
+            }
+        }
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        Some(Server { process: self, dashboard: dashboard?, webhooks: webhooks? })
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        kill(&mut self.child);
+    }
+}
+
+/// A running `quintile serve`. Killed when dropped.
+pub struct Server {
+    process: Starting,
+    pub dashboard: String,
+    pub webhooks: String,
+}
+
+impl Server {
+    /// Starts `quintile serve` and waits until it has said where it listens; `None` when it ended
+    /// before that (its standard error says why).
+    pub fn try_start(folder: &Path) -> Option<Self> {
+        Self::try_start_as(quintile(folder, &["serve"]))
+    }
+
+    /// [`Self::try_start`] by a command of one's own.
+    pub fn try_start_as(command: Command) -> Option<Self> {
+        Starting::by(command).serves()
+    }
+
+    pub fn start(folder: &Path) -> Self {
+        Self::try_start(folder).expect("serve starts")
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it has written to its standard error.
+    pub fn said(&self) -> String {
+        self.process.said()
+    }
+
     /// Waits until it ends by itself; returns how, and what it said.
     pub fn end(&mut self) -> (ExitStatus, String) {
-        let status = wait(&mut self.child);
+        let status = wait(&mut self.process.child);
         std::thread::sleep(Duration::from_millis(50)); // for the thread that reads what it said
         (status, self.said())
     }
 
     /// SIGTERM, as a service manager sends it; returns how the process ended.
     pub fn terminate(mut self) -> ExitStatus {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill runs");
-        assert!(sent.success());
-        wait(&mut self.child)
+        terminate(&mut self.process.child)
     }
 
     /// SIGKILL: no instruction of the process runs after this.
     pub fn signal_kill(&self) {
-        let sent = Command::new("kill").args(["-KILL", &self.child.id().to_string()]).status().expect("kill runs");
-        assert!(sent.success());
+        signal(self.id(), "KILL");
     }
 
     /// [`Self::signal_kill`], and waits until the process is gone.
     pub fn kill(mut self) {
-        kill(&mut self.child);
+        kill(&mut self.process.child);
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        kill(&mut self.child);
-    }
+fn terminate(child: &mut Child) -> ExitStatus {
+    signal(child.id(), "TERM");
+    wait(child)
+}
+
+/// Sends a signal by its name ("TERM").
+pub fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().expect("kill runs");
+    assert!(sent.success());
 }
 
 /// SIGKILL, and waits until the process is gone.
