@@ -30,6 +30,7 @@ mod signal;
 mod sync;
 mod token;
 mod verify;
+mod waiting;
 
 use std::{
     path::{Path, PathBuf},
@@ -97,6 +98,7 @@ enum Command {
 }
 
 /// What every command gets: the checked configuration and the clock.
+#[derive(Clone)]
 pub struct Context {
     pub config: Config,
     pub config_path: PathBuf,
@@ -127,10 +129,14 @@ impl Context {
     /// holds another currency than the configuration.
     pub fn open_database(&self, command: &str) -> anyhow::Result<Database> {
         let database = Database::open(&self.config.database.path, command)?;
+        self.check_database(&database)?;
+        Ok(database)
+    }
+
+    fn check_database(&self, database: &Database) -> anyhow::Result<()> {
         // Not by a reader, which would stay: a bulk write goes straight into a new file that nobody reads.
         let stored = database.writer().write_blocking(|tx| Ok(stored_currency(tx)?))?;
-        self.check_stored(stored)?;
-        Ok(database)
+        self.check_stored(stored)
     }
 
     /// Opens the database for a small write, beside a running `serve` if there is one: call

@@ -8,6 +8,7 @@ use super::{
     Context, Outcome,
     service_manager::keep_told,
     signal::{listen_for_nudges, stop_signal},
+    waiting,
 };
 use crate::{
     backups::Backups,
@@ -23,8 +24,8 @@ const REST: Duration = Duration::from_secs(3);
 pub struct Args {}
 
 /// # Errors
-/// The database is in use or cannot be written, an address is taken, the configuration cannot be
-/// served.
+/// The database is in use by another quintile, damaged, or may not be written; an address is taken; the
+/// configuration cannot be served.
 pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     if let Some(advice) = advice::permissions(&context.config_path) {
         tracing::warn!("{}", advice.text);
@@ -32,10 +33,14 @@ pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     for open in Backups::from_config(&context.config).open_to_others() {
         tracing::warn!("{open}");
     }
-    let database = Arc::new(context.open_database("quintile serve")?);
     let runtime = tokio::runtime::Runtime::new()?;
+    let stop = runtime.block_on(async { stop_signal() })?;
+    let Some(database) = runtime.block_on(waiting::open(context, &stop))? else {
+        runtime.shutdown_background(); // it may be trying at this moment
+        return Ok(Outcome::Done);
+    };
+    let database = Arc::new(database);
     let served = runtime.block_on(async {
-        let stop = stop_signal()?;
         let wake = Arc::new(Notify::new());
         listen_for_nudges(wake.clone())?;
         let listeners = Listeners::bind(&context.config).await?;

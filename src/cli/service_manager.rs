@@ -21,6 +21,14 @@ pub async fn keep_told(status: &str, started: &Notify, writer: &Writer, stop: &C
     tell(&[NotifyState::Stopping]);
 }
 
+/// Tells why it is not ready yet, and that the service manager is to wait for that as well.
+pub fn keep_waiting(reason: &str) {
+    /// As `TimeoutStartSec=` of the units: what comes then may take as long as without.
+    const AS_LONG: Duration = Duration::from_secs(30 * 60);
+    let extended = u32::try_from(AS_LONG.as_micros()).unwrap_or(u32::MAX);
+    tell(&[NotifyState::Status(reason), NotifyState::ExtendTimeoutUsec(extended)]);
+}
+
 /// Twice in each period that the service manager waits for a sign of life, or nearly so.
 async fn stay_alive(writer: &Writer) {
     let Some(period) = sd_notify::watchdog_enabled() else { return };

@@ -45,10 +45,19 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        file.set_len(0).map_err(io)?;
-        file.rewind().map_err(io)?;
-        writeln!(file, "process {} ({command})", std::process::id()).map_err(io)?;
-        Ok(Self { file })
+        let lock = Self { file };
+        // A full disk has no room for it, and the lock holds without.
+        if let Err(error) = lock.note(command) {
+            tracing::debug!(%error, "the lock file does not say who holds it");
+        }
+        Ok(lock)
+    }
+
+    /// Writes who holds it.
+    fn note(&self, command: &str) -> std::io::Result<()> {
+        self.file.set_len(0)?;
+        (&self.file).rewind()?;
+        writeln!(&self.file, "process {} ({command})", std::process::id())
     }
 }
 

@@ -114,7 +114,8 @@ impl Log {
     }
 }
 
-fn open(database: &Path) -> rusqlite::Result<Connection> {
+/// A connection beside the writer's.
+pub(super) fn open(database: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(database, flags)?;
     super::configure(&connection)?;

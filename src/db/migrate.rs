@@ -8,7 +8,11 @@ use std::{
 use anyhow::{Context, bail};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi};
 
-use super::{create_private_file, holder, place};
+use super::{
+    create_private_file,
+    passing::{NotKept, Unshared},
+    place,
+};
 
 /// "QTLE": tells `file` and us that this is a quintile database.
 pub const APPLICATION_ID: i32 = 0x5154_4c45;
@@ -289,8 +293,7 @@ fn migrate(connection: &mut Connection, path: &Path, plan: Plan<'_>) -> anyhow::
     }
     if current > 0 && plan.keeps_old {
         let kept = super::restore::before_migration(path, current);
-        super::back_up(path, &kept, &super::Ending::default())
-            .context("the database could not be backed up first, so nothing was changed")?;
+        super::back_up(path, &kept, &super::Ending::default()).context(NotKept)?;
         tracing::info!(path = %kept.display(), schema = current, "kept the database as it was");
     }
     // A step that rebuilds a table drops the old one, which must not empty those that refer to it.
@@ -358,11 +361,9 @@ pub(super) fn read_header(path: &Path) -> anyhow::Result<Header> {
             read(OpenFlags::SQLITE_OPEN_READ_WRITE)
         }
         Err(error) if place::shares_no_memory(&error) => return Err(place::refusal(path)),
-        Err(rusqlite::Error::SqliteFailure(error, _)) if error.code == ErrorCode::DatabaseBusy => bail!(
-            "{} is written by {}, which shares it with nobody, as the first import of a shop; try again when that is done",
-            path.display(),
-            holder::writing_elsewhere(path).unwrap_or_else(|| "another program".to_owned())
-        ),
+        Err(rusqlite::Error::SqliteFailure(error, _)) if error.code == ErrorCode::DatabaseBusy => {
+            return Err(Unshared::now(path).into());
+        }
         // SQLite says no more than that it cannot open it. Opening it here would free the locks of this process.
         #[cfg(unix)]
         Err(_) if rustix::fs::access(path, rustix::fs::Access::READ_OK) == Err(rustix::io::Errno::ACCESS) => {

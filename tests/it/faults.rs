@@ -11,6 +11,7 @@ mod restore;
 mod stop;
 mod sweep;
 mod turns;
+mod waiting;
 
 use std::path::Path;
 

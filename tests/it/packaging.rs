@@ -105,6 +105,10 @@ impl Manager {
     fn start(watchdog: Option<Duration>) -> Self {
         let root = TempDir::new().unwrap();
         install(root.path(), &[]);
+        Self::start_installed(root, watchdog)
+    }
+
+    fn start_installed(root: TempDir, watchdog: Option<Duration>) -> Self {
         let unit = fs::read_to_string(root.path().join("etc/systemd/system/quintile.service")).unwrap();
         assert!(unit.contains("Type=notify"));
         let address: PathBuf = root.path().join("notify");
@@ -176,6 +180,27 @@ fn the_sign_of_life_ends_when_the_database_answers_nothing() {
     held.execute_batch("ROLLBACK").unwrap();
     manager.socket.set_read_timeout(Some(Manager::PATIENCE)).unwrap();
     assert_eq!(manager.hear().trim(), "WATCHDOG=1");
+}
+
+#[test]
+fn a_service_manager_hears_what_a_start_waits_for() {
+    let root = TempDir::new().unwrap();
+    install(root.path(), &[]);
+    let held = rusqlite::Connection::open(root.path().join("var/lib/quintile/quintile.db")).unwrap();
+    held.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let manager = Manager::start_installed(root, None);
+    for _ in 0..2 {
+        let waits = manager.hear();
+        let reason = "STATUS=not started yet: another program is writing to the file: ";
+        assert!(waits.starts_with(reason), "{waits}");
+        assert!(waits.contains("\nEXTEND_TIMEOUT_USEC=1800000000"), "as TimeoutStartSec= of the unit: {waits}");
+    }
+    held.execute_batch("ROLLBACK").unwrap();
+    let mut told = manager.hear();
+    while told.starts_with("STATUS=not started yet") {
+        told = manager.hear();
+    }
+    assert!(told.starts_with("READY=1\nSTATUS=dashboard http://127.0.0.1:"), "{told}");
 }
 
 #[test]

@@ -122,6 +122,55 @@ class Watchdog(unittest.TestCase):
         self.assertEqual(service.show("NRestarts"), "0")
 
 
+class Waiting(unittest.TestCase):
+    def test_a_start_waits_for_a_database_that_somebody_else_holds(self):
+        # For longer than a start may take that says nothing.
+        service = serving("TimeoutStartSec=15s")
+        self.assertEqual(send_order(service, 1), 200)
+        service.stop()
+        other = machine.begin("sqlite3", f"{service.folder}/quintile.db")
+        self.addCleanup(other.kill)
+        other.stdin.write("BEGIN IMMEDIATE;\n")
+        other.stdin.flush()
+        run("systemctl", "reset-failed", service.name, check=False)
+        run("systemctl", "start", "--no-block", service.name)
+        wanted = "not started yet: another program is writing to the file"
+        eventually("the reason", lambda: wanted in service.show("StatusText"))
+        time.sleep(25)
+        self.assertEqual((service.show("ActiveState"), service.show("NRestarts")), ("activating", "0"))
+        said = [text for priority, text in service.journal() if priority == 3 and wanted in text]
+        self.assertEqual(len(said), 1, said)
+
+        # Who wants it to stop is not kept waiting either.
+        self.assertLess(service.stop(), 2)
+        self.assertEqual((service.show("Result"), service.show("ExecMainStatus")), ("success", "0"))
+        run("systemctl", "start", "--no-block", service.name)
+        eventually("the reason", lambda: wanted in service.show("StatusText"))
+        other.communicate("ROLLBACK;\n")
+        eventually("the start", service.is_well)
+        self.assertEqual(service.show("NRestarts"), "0")
+        self.assertEqual(send_order(service, 2), 200)
+        self.assertEqual(customers(service), 2)
+
+    def test_a_start_waits_for_room_on_a_full_disk(self):
+        service = serving()
+        self.assertEqual(send_order(service, 1), 200)
+        service.stop()
+        disk = f"cp -a {service.folder} /tmp/shop && mount -t tmpfs -o size=4m tmpfs {service.folder}"
+        run("sh", "-c", f"{disk} && cp -a /tmp/shop/. {service.folder} && rm -r /tmp/shop")
+        self.addCleanup(run, "umount", service.folder)
+        self.addCleanup(service.stop)
+        run("dd", "if=/dev/zero", f"of={service.folder}/filler", check=False)
+        run("systemctl", "start", "--no-block", service.name)
+        wanted = "not started yet: the disk is full"
+        eventually("the reason", lambda: service.show("StatusText") == wanted)
+        run("rm", f"{service.folder}/filler")
+        eventually("the start", service.is_well)
+        self.assertEqual(service.show("NRestarts"), "0")
+        self.assertEqual(send_order(service, 2), 200)
+        self.assertEqual(customers(service), 2)
+
+
 class Stopped(unittest.TestCase):
     def test_in_the_middle_of_a_run(self):
         service = large_shop()

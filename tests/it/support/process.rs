@@ -75,6 +75,11 @@ impl Starting {
         self.errors.lock().unwrap().clone()
     }
 
+    /// SIGTERM; returns how the process ended.
+    pub fn terminate(mut self) -> ExitStatus {
+        terminate(&mut self.child)
+    }
+
     /// Waits until it has said where it listens; `None` when it ended before that.
     pub fn serves(mut self) -> Option<Server> {
         let (mut dashboard, mut webhooks) = (None, None);

@@ -11,11 +11,11 @@ use quintile::db::Database;
 
 use super::everything_waits;
 use crate::{
-    faults::{NOWHERE, get, post},
+    faults::{NOWHERE, get, post, waiting::waits},
     support::{
         folder::{Folder, violations},
         merchant::Merchant,
-        process::{Server, eventually, run},
+        process::{Server, Starting, eventually, quintile, run},
     },
 };
 
@@ -92,8 +92,16 @@ impl Disk {
         let _ = fs::write(self.at.join("filler"), vec![0; 8 << 20]);
     }
 
+    /// Makes as many files as there is room for.
+    fn crowd(&self) {
+        fs::create_dir(self.at.join("filler")).unwrap();
+        let full = (0..1000).find(|name| File::create(self.at.join(format!("filler/{name}"))).is_err());
+        assert!(full.is_some());
+    }
+
     fn clear(&self) {
-        fs::remove_file(self.at.join("filler")).unwrap();
+        let filler = self.at.join("filler");
+        if filler.is_dir() { fs::remove_dir_all(filler) } else { fs::remove_file(filler) }.unwrap();
     }
 }
 
@@ -171,6 +179,25 @@ fn a_write_of_nothing_heals_nothing() {
     assert_eq!(database.condition().trouble(), None);
     note("two").unwrap();
     drop(database);
+}
+
+#[test]
+#[ignore = "needs root: tests/run runs it where it may"]
+fn a_start_waits_for_room() {
+    let (merchant, at) = merchant();
+    let disk = Disk::in_memory(&at, "size=4m,nr_inodes=64");
+    for (number, occupy) in [(1, Disk::fill as fn(&Disk)), (2, Disk::crowd)] {
+        assert!(Server::start(merchant.path()).terminate().success());
+        occupy(&disk);
+        let start = Starting::by(quintile(merchant.path(), &["serve"]));
+        let line = eventually("the reason", || waits(&start));
+        assert!(line.contains("not started yet: the disk is full; "), "{line}");
+        disk.clear();
+        let server = start.serves().expect("it starts");
+        assert_eq!(post(&server, number).status, 200);
+        assert!(server.terminate().success());
+        assert_eq!(orders(&at), number);
+    }
 }
 
 /// As Linux does it when it finds that something is wrong: from then on nothing is written to that disk, until
