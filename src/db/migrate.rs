@@ -291,11 +291,6 @@ fn migrate(connection: &mut Connection, path: &Path, plan: Plan<'_>) -> anyhow::
     if current == plan.version() {
         return Ok(());
     }
-    if current > 0 && plan.keeps_old {
-        let kept = super::restore::before_migration(path, current);
-        super::back_up(path, &kept, &super::Ending::default()).context(NotKept)?;
-        tracing::info!(path = %kept.display(), schema = current, "kept the database as it was");
-    }
     // A step that rebuilds a table drops the old one, which must not empty those that refer to it.
     // This cannot be set inside the transaction; what refers to nothing is found before the commit.
     connection.pragma_update(None, "foreign_keys", false)?;
@@ -303,6 +298,12 @@ fn migrate(connection: &mut Connection, path: &Path, plan: Plan<'_>) -> anyhow::
     connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    // In here: what is kept is what is migrated, and a file that somebody else writes is not copied for nothing.
+    if version > 0 && plan.keeps_old {
+        let kept = super::restore::before_migration(path, version);
+        super::back_up(path, &kept, &super::Ending::default()).context(NotKept)?;
+        tracing::info!(path = %kept.display(), schema = version, "kept the database as it was");
+    }
     if version == 0 {
         transaction.execute_batch(plan.schema)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;

@@ -148,8 +148,14 @@ fn an_older_backup_is_brought_up_and_stays_as_it_was() {
 fn before_a_migration_the_file_is_kept_as_it_was() {
     let merchant = Merchant::new(NOWHERE);
     fs::copy(fixture(2), merchant.path().join("quintile.db")).unwrap();
-    merchant.run(&["deliver", "--until-idle"]);
     let kept = merchant.path().join("quintile.db.schema-2");
+    let other = rusqlite::Connection::open(merchant.path().join("quintile.db")).unwrap();
+    other.execute_batch("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE").unwrap();
+    let refused = run(merchant.path(), &["deliver", "--until-idle"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(!kept.exists(), "nothing is copied while somebody else writes it");
+    drop(other);
+    merchant.run(&["deliver", "--until-idle"]);
     let (contents, _) = quintile::db::verify(&kept).unwrap();
     assert_eq!((contents.schema, contents.orders, contents.customers), (2, 1, 1));
     merchant.run(&["check", "--deep"]);
