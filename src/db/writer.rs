@@ -356,6 +356,9 @@ fn run_bulk(connection: &mut Connection, group: &mut Vec<Job>, condition: &Condi
 
 fn set_for_bulk(connection: &Connection, bulk: bool) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", !bulk)?;
+    // Past the log, a commit is the removal of a journal. Only EXTRA waits until that is on the disk too: before
+    // it is, a power cut takes back what was answered for.
+    connection.pragma_update(None, "synchronous", if bulk { "EXTRA" } else { "FULL" })?;
     connection.pragma_update(None, "cache_size", -if bulk { BULK_CACHE_KIB } else { CACHE_KIB })?;
     if !bulk {
         return connection.pragma_update(None, "journal_mode", "WAL");
