@@ -6,18 +6,19 @@
 //! it, [`Staged::put_in_place`] keeps the old file under another name and swaps.
 
 use std::{
-    fs, io,
+    fs::{self, OpenOptions},
+    io,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
-use rusqlite::{Connection, OptionalExtension, Transaction};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, ffi};
 
 use super::{
     Database, Lock,
-    backup::{Contents, copy_into, open_to_look, sync_folder_of, verify, with_suffix},
+    backup::{Contents, Depth, copy_into, faults, open_to_look, sync_folder_of, verify, with_suffix},
     lost::lost,
     migrate::{CURRENT, Plan},
 };
@@ -109,10 +110,9 @@ impl Staged {
         let had_one = self.database.exists();
         if had_one {
             let cannot = || format!("cannot keep {} as {}", self.database.display(), kept.display());
+            take_in_log(&self.database)?;
             // A second name first: at every instant there is a database under the first one.
-            fs::hard_link(&self.database, &kept)
-                .or_else(|_| fs::copy(&self.database, &kept).map(drop))
-                .with_context(cannot)?;
+            fs::hard_link(&self.database, &kept).or_else(|_| copy(&self.database, &kept)).with_context(cannot)?;
             // Under the new database they would be taken for its own. The index is made anew from the log.
             let _ = fs::remove_file(with_suffix(&self.database, "-shm"));
             for companion in ["-wal", "-journal"] {
@@ -132,6 +132,53 @@ impl Staged {
         sync_folder_of(&self.database)?;
         Ok(had_one.then_some(kept))
     }
+}
+
+/// Brings what stands in the log, or is half written, into the file: between two renames there is a file without
+/// its log. One that is damaged, which it is restored for, stays as it is with what stands beside it.
+///
+/// # Errors
+/// Somebody reads or writes it.
+fn take_in_log(database: &Path) -> anyhow::Result<()> {
+    let is_free = match looks_whole(database).and_then(|whole| if whole { copy_log(database) } else { Ok(true) }) {
+        Ok(is_free) => is_free,
+        Err(error) => sqlite_error(&error).is_none_or(|error| error.code != ErrorCode::DatabaseBusy),
+    };
+    ensure!(is_free, "another program is using {}; stop it, then restore", database.display());
+    Ok(())
+}
+
+fn looks_whole(database: &Path) -> anyhow::Result<bool> {
+    let look = || anyhow::Ok(faults(&open_to_look(database)?, Depth::Pages)?);
+    match look() {
+        Ok(faults) => Ok(faults.is_empty() && lost(database)?.is_none()),
+        // Half written, which only a connection that writes takes back.
+        Err(error) if sqlite_error(&error).is_some_and(|it| it.extended_code == ffi::SQLITE_READONLY_ROLLBACK) => {
+            Ok(true)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether nobody kept it from copying all.
+fn copy_log(database: &Path) -> anyhow::Result<bool> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(database, flags)?;
+    super::configure(&connection)?;
+    Ok(connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| {
+        let (all, copied): (i64, i64) = (row.get(1)?, row.get(2)?);
+        Ok(all == copied)
+    })?)
+}
+
+fn sqlite_error(error: &anyhow::Error) -> Option<ffi::Error> {
+    error.downcast_ref::<rusqlite::Error>()?.sqlite_error().copied()
+}
+
+/// For a disk that knows no second names.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    OpenOptions::new().write(true).open(to)?.sync_all()
 }
 
 impl Drop for Staged {
