@@ -198,16 +198,18 @@ pub fn sync_folder_of(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A folder that only its owner can look into, with those above it that are missing.
+/// A folder that only its owner can look into, with those above it that are missing. It is there after a power
+/// cut too, which what is synced in it does not promise.
 ///
 /// # Errors
 /// It cannot be made.
 pub fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     hand_over(folder);
-    Ok(())
+    missing.into_iter().filter(|made| !made.as_os_str().is_empty()).try_for_each(sync_folder_of)
 }

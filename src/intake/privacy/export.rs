@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{search::Search, traces::Traces};
 use crate::{
-    db::private_file,
+    db::{private_file, sync_folder_of},
     ledger::Cluster,
     model::{Source, Timestamp},
 };
@@ -78,7 +78,9 @@ pub fn write(connection: &Connection, person: &Cluster, last: i64, path: &Path) 
     serde_json::to_writer_pretty(&mut out, &known)?;
     out.write_all(b"\n")?;
     out.into_inner()?.sync_all()?;
-    Ok(fs::rename(&partial, path)?)
+    fs::rename(&partial, path)?;
+    // From now on nobody remembers that it was asked for.
+    sync_folder_of(path)
 }
 
 /// For its owner alone from its first moment on.

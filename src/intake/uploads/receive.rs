@@ -9,7 +9,10 @@ use std::{
 use anyhow::Context;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use crate::{bug::NoResult, db::private_file};
+use crate::{
+    bug::NoResult,
+    db::{private_file, sync_folder_of},
+};
 
 use super::{Inner, Occupied, State, UploadError, Uploads, remove_if_there, table};
 
@@ -142,6 +145,7 @@ fn write(path: &Path, limit: u64, arriving: &mut mpsc::Receiver<Piece>, progress
             Some(Piece::End) => {
                 // A file that the table calls ready is whole, also after a power cut.
                 file.sync_all()?;
+                sync_folder_of(path).map_err(io::Error::other)?;
                 return Ok(Written::Whole(size));
             }
             None => return Ok(Written::BrokenOff(size)),
