@@ -7,6 +7,7 @@ mod disk;
 mod locks;
 mod log;
 mod network;
+mod power;
 mod restore;
 mod stop;
 mod sweep;
@@ -34,14 +35,18 @@ fn get(server: &Server, path: &str) -> Answer {
     http::get(&format!("{}{path}", server.dashboard)).unwrap()
 }
 
-/// `count` orders, imported from a file.
+/// Orders imported from a file.
 fn import(merchant: &Merchant, name: &str, numbers: std::ops::Range<u32>) {
+    merchant.write(name, &orders_csv(numbers));
+    merchant.run(&["import", name]);
+}
+
+fn orders_csv(numbers: std::ops::Range<u32>) -> String {
     let row = |n: u32| {
         format!("o{n},c{n},c{n}@example.com,2026-{:02}-01T10:00:00Z,{}.50,EUR,paid\n", 1 + n % 9, 5 + n * 7 % 200)
     };
     let head = "order_id,customer_id,email,ordered_at,total,currency,status\n";
-    merchant.write(name, &(head.to_owned() + &numbers.map(row).collect::<String>()));
-    merchant.run(&["import", name]);
+    head.to_owned() + &numbers.map(row).collect::<String>()
 }
 
 fn count(merchant: &Merchant, what: &str) -> i64 {

@@ -2,6 +2,8 @@
 
 pub mod browser;
 pub mod counters;
+#[cfg(target_os = "linux")]
+pub mod disk;
 pub mod folder;
 pub mod http;
 pub mod merchant;
@@ -12,3 +14,5 @@ pub mod receiver;
 pub mod scored_shop;
 pub mod shop;
 pub mod text;
+#[cfg(target_os = "linux")]
+pub mod write_log;

@@ -55,6 +55,13 @@ impl Folder {
         Self { folder, excepted: Mutex::default(), spoilt: false }
     }
 
+    /// Where waiting for a disk would show nothing.
+    #[cfg(target_os = "linux")]
+    pub fn in_memory() -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        Self { folder, excepted: Mutex::default(), spoilt: false }
+    }
+
     /// For a fixture that writes tables by hand and leaves out what it is not about: violations that
     /// begin like these are none.
     pub fn except(&self, violations: &[&'static str]) {
