@@ -190,13 +190,17 @@ impl Readers {
         }
         migrate::check_readable(path)?;
         let condition = Condition::default();
-        let ending = condition.ending().clone();
+        let (ending, noticed) = (condition.ending().clone(), condition.clone());
         let manager = SqliteConnectionManager::file(path)
             .with_flags(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .with_init(move |connection| {
-                configure(connection)?;
-                ending.cut_off(connection)?;
-                connection.pragma_update(None, "query_only", true)
+                let set = || -> rusqlite::Result<()> {
+                    configure(connection)?;
+                    ending.cut_off(connection)?;
+                    connection.pragma_update(None, "query_only", true)
+                };
+                // The pool tries again, and says no more than that none came free.
+                set().inspect_err(|error| noticed.notice_sqlite(error))
             });
         let pool = r2d2::Pool::builder()
             .max_size(READERS)

@@ -50,6 +50,13 @@ impl Condition {
         }
     }
 
+    /// [`Self::notice`] before somebody makes words of it.
+    pub(super) fn notice_sqlite(&self, error: &Error) {
+        if is_damage(error) {
+            self.note_damage(error.to_string());
+        }
+    }
+
     /// Looks whether an error of a write tells of damage, or that nothing can be written.
     pub(super) fn notice_write(&self, error: &anyhow::Error) {
         self.notice(error);

@@ -7,6 +7,8 @@ use std::{
     path::Path,
 };
 
+use quintile::db::{self, Database};
+
 use super::{NOWHERE, count, get, import, named, post};
 use crate::support::{
     http,
@@ -94,7 +96,7 @@ fn no_broken_page_is_overlooked() {
         // What kind of page it is, its first free block, its cells.
         spoilt[number * page..number * page + 8].fill(0xA5);
         fs::write(&path, &spoilt).unwrap();
-        if quintile::db::Database::open(&path, "test").is_ok() {
+        if Database::open(&path, "test").is_ok() {
             overlooked.push(number + 1);
         }
     }
@@ -102,6 +104,21 @@ fn no_broken_page_is_overlooked() {
     fs::write(&path, &whole).unwrap();
     let free: usize = merchant.sql().pragma_query_value(None, "freelist_count", |row| row.get(0)).unwrap();
     assert!(overlooked.len() <= free, "pages {overlooked:?} of {used}, {free} are free");
+}
+
+/// A pool that cannot open a connection tries again, and says no more than that none came free.
+#[test]
+fn damage_that_lets_no_reader_be_opened_is_noticed() {
+    let merchant = shop();
+    let path = merchant.path().join("quintile.db");
+    let database = Database::open(&path, "test").unwrap();
+    // The first page alone is in the log, and whole.
+    database.writer().write_blocking(|tx| Ok(db::touch(tx)?)).unwrap();
+    let length = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+    overwrite(&path, 0, &vec![b'x'; length]);
+    assert!(database.condition().damage().is_none());
+    assert!(database.readers().get().is_err());
+    assert!(database.condition().damage().is_some());
 }
 
 #[test]
