@@ -134,12 +134,15 @@ fn pair(bytes: &[u8], at: usize) -> (u32, u32) {
 }
 
 /// Of `bytes` behind those that gave `seed`.
-fn checksum((mut one, mut two): (u32, u32), bytes: &[u8], big_endian: bool) -> (u32, u32) {
-    for eight in bytes.chunks_exact(8) {
-        let (first, second) = pair(eight, 0);
-        let (first, second) = if big_endian { (first, second) } else { (first.swap_bytes(), second.swap_bytes()) };
-        one = one.wrapping_add(first).wrapping_add(two);
-        two = two.wrapping_add(second).wrapping_add(one);
-    }
-    (one, two)
+fn checksum(seed: (u32, u32), bytes: &[u8], big_endian: bool) -> (u32, u32) {
+    let sum = if big_endian { sum::<true> } else { sum::<false> };
+    sum(seed, bytes)
+}
+
+fn sum<const BIG_ENDIAN: bool>(seed: (u32, u32), bytes: &[u8]) -> (u32, u32) {
+    let number = if BIG_ENDIAN { u32::from_be_bytes } else { u32::from_le_bytes };
+    bytes.as_chunks().0.iter().fold(seed, |(one, two), &[a, b, c, d, e, f, g, h]| {
+        let one = one.wrapping_add(number([a, b, c, d])).wrapping_add(two);
+        (one, two.wrapping_add(number([e, f, g, h])).wrapping_add(one))
+    })
 }
