@@ -7,7 +7,10 @@ use anyhow::Context;
 use rusqlite::{Connection, Transaction};
 
 use super::{UPLOAD, table};
-use crate::intake::{csv, privacy::emails_in};
+use crate::{
+    db::sync_folder_of,
+    intake::{csv, privacy::emails_in},
+};
 
 /// Takes the reasons that quote one of `emails` out of all reports. Whether there are files of rejected
 /// rows, for [`in_files`].
@@ -72,6 +75,8 @@ fn rewrite(path: &Path, emails: &BTreeSet<String>) -> anyhow::Result<()> {
     if dropped {
         kept.as_file().sync_all()?;
         kept.persist(path)?;
+        // After a power cut the old one must not be back: nobody looks for them again.
+        sync_folder_of(path)?;
     }
     Ok(())
 }
