@@ -279,13 +279,18 @@ fn folder_of(file: &Path) -> &Path {
 }
 
 /// Copies a backup into `folder`, which has to be there: a drive that is not plugged in must not become a
-/// folder on this one. The copy is read back before it gets its name; one that has its name is whole.
+/// folder on this one. The copy is read back before it gets its name.
 fn copy(backup: &Path, folder: &Path, ending: &Ending) -> anyhow::Result<()> {
     if !folder.is_dir() {
         bail!("the folder is not there; is its drive connected?");
     }
     let to = folder.join(backup.file_name().context("a backup has a name")?);
     if to.exists() {
+        ensure!(
+            is_same(backup, &to, ending)?,
+            "{} is there and differs; does another shop copy there too?",
+            to.display()
+        );
         return Ok(());
     }
     let partial = PathBuf::from(format!("{}{}", to.display(), db::PARTIAL));

@@ -160,6 +160,19 @@ fn what_cannot_be_made_or_copied_is_told_until_it_can() {
 }
 
 #[test]
+fn what_another_shop_copied_under_the_same_name_is_no_copy() {
+    let (_folder, config, _database) = shop();
+    let backups = Backups::from_config(&config);
+    fs::create_dir(&config.backup.copy_to).unwrap();
+    let theirs = config.backup.copy_to.join("shop-20261102T020512Z.db");
+    fs::write(&theirs, "another shop").unwrap();
+    backups.make(night(2)).unwrap();
+    let said = format!("{:#}", backups.finish(night(2)).unwrap_err());
+    assert!(said.ends_with("is there and differs; does another shop copy there too?"), "{said}");
+    assert_eq!(fs::read(&theirs).unwrap(), b"another shop");
+}
+
+#[test]
 fn old_ones_go_though_the_second_folder_is_away() {
     let (_folder, config, _database) = shop();
     let backups = Backups::from_config(&Config {

@@ -12,7 +12,7 @@ from machine import ROOT, Service, eventually, run
 from shop import TAKES_ORDERS, customers, send_order
 
 # Customers of a shop whose first run writes for seconds.
-MANY = 1_000_000
+MANY = 2_000_000
 
 
 def setUpModule():

@@ -111,10 +111,10 @@ class Night(unittest.TestCase):
         allowed, forbidden, tool = Service(), Service("elsewhere"), Tool()
         self.addCleanup(forbidden.remove)
         self.addCleanup(tool.close)
-        for service in (allowed, forbidden):
+        for service, copies in ((allowed, "/srv/copies"), (forbidden, "/srv/others")):
             service.install()
-            service.configure({**TAKES_ORDERS, **SENDS, "backup.copy_to": '"/srv/copies"'})
-        run("install", "-d", "-o", "quintile", "-m", "0700", "/srv/copies")
+            service.configure({**TAKES_ORDERS, **SENDS, "backup.copy_to": f'"{copies}"'})
+            run("install", "-d", "-o", "quintile", "-m", "0700", copies)
         allowed.set("ReadWritePaths=/srv/copies")
         allowed.configure(also=tool.section())
         for service in (allowed, forbidden):
@@ -137,7 +137,7 @@ class Night(unittest.TestCase):
         self.assertEqual([line for line in allowed.journal() if line[0] <= 4], [], "warnings and errors")
 
         # The other's unit has no leave to write there, which must not go by in silence.
-        eventually("word of it", lambda: forbidden.says("/srv/copies", "Read-only file system"))
+        eventually("word of it", lambda: forbidden.says("/srv/others", "Read-only file system"))
 
 
 class Secrets(unittest.TestCase):
