@@ -18,6 +18,7 @@ mod place;
 mod private;
 mod restore;
 mod sessions;
+mod swap;
 mod turns;
 mod undone;
 mod writer;
@@ -106,6 +107,8 @@ impl Database {
         plan: migrate::Plan<'_>,
     ) -> anyhow::Result<Self> {
         let lock = Lock::acquire(path, command)?;
+        swap::finish(path)?;
+        restore::clear_away(path);
         lost::refuse_lost(path)?;
         let connection = migrate::open_and_migrate(path, plan)?;
         let readers = Readers::open(path)?;
@@ -181,12 +184,16 @@ impl Readers {
     /// # Errors
     /// There is no file, or it is not quintile's, or its schema is not this program's.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
+        // Whoever has it has done that, has read its log, and writes it.
+        if lock::holder(path).is_none() {
+            if swap::unfinished(path)?.is_some() {
+                let _lock = Lock::acquire(path, "quintile restore")?;
+                swap::finish(path)?;
+            }
+            lost::refuse_lost(path)?;
+        }
         if !path.exists() {
             bail!("there is no database at {}; `quintile init` makes one, or set [database] path", path.display());
-        }
-        // Whoever has it has read its log, and writes it.
-        if lock::holder(path).is_none() {
-            lost::refuse_lost(path)?;
         }
         migrate::check_readable(path)?;
         let condition = Condition::default();

@@ -49,7 +49,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         }
         _ => error,
     })?;
-    let Staged { contents, is_rescue, .. } = staged;
+    let Staged { contents, lost, .. } = staged;
     let violations = staged.violations.clone();
     let held = {
         let copy = staged.open()?;
@@ -63,7 +63,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         Format::Json => print_json(&json!({
             "file": args.file.display().to_string(), "schema": contents.schema, "orders": contents.orders,
             "customers": contents.customers, "runs": contents.runs, "held": held, "kept": kept,
-            "violations": violations,
+            "logWasDamaged": lost.is_some(), "violations": violations,
         }))?,
         Format::Csv => {
             writeln!(out, "orders,customers,runs,held,kept")?;
@@ -92,7 +92,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
                     "`quintile deliveries release --restored`, or give them up with `… discard --restored`."
                 )?;
             }
-            let since = if is_rescue { "after the damage" } else { "after the backup was made" };
+            let since = if lost.is_some() { "after the log was damaged" } else { "after the backup was made" };
             writeln!(out, "What came in {since} is missing: run `quintile sync` for Shopify, or import the orders")?;
             writeln!(out, "since then. Then start `quintile serve` again.")?;
             for violation in &violations {

@@ -6,7 +6,10 @@
 //! gone without a word. So a log is read before SQLite does: a whole transaction behind the first bad frame that
 //! follows upon another one was written after that one was on the disk, so the bad frame was whole once.
 //!
-//! Format: <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>.
+//! What was copied into the file may go on standing in the log, and what is left of a shorter one would be laid over
+//! newer pages. How much was copied stands in the index beside it, unless the computer itself went down.
+//!
+//! Formats: <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>, <https://www.sqlite.org/walformat.html>.
 
 use std::{
     fs::File,
@@ -33,6 +36,8 @@ pub struct Lost {
     pub at: u64,
     /// Transactions from there on, at least.
     pub transactions: u64,
+    /// All that can be read, and more, is in the file already, which is whole without its log.
+    pub is_in_file: bool,
 }
 
 /// Refuses a database whose log is damaged before its end. For whoever opens a database that no other
@@ -41,13 +46,14 @@ pub struct Lost {
 /// # Errors
 /// [`Damaged`]; the log cannot be read.
 pub(super) fn refuse_lost(database: &Path) -> anyhow::Result<()> {
-    let Some(Lost { at, transactions }) = lost(database)? else { return Ok(()) };
-    let log = log_of(database);
-    Err(Damaged(format!(
-        "{} cannot be read from byte {at} on, and {transactions} or more changes with it",
-        log.display()
-    )))
-    .with_context(|| format!("cannot go on with {}", database.display()))
+    let Some(Lost { at, transactions, is_in_file }) = lost(database)? else { return Ok(()) };
+    let what = if is_in_file {
+        "the file is ahead of it".to_owned()
+    } else {
+        format!("and {transactions} or more changes with it")
+    };
+    Err(Damaged(format!("{} cannot be read from byte {at} on, {what}", log_of(database).display())))
+        .with_context(|| format!("cannot go on with {}", database.display()))
 }
 
 /// What of the log of `database` was stored and would not be read again; `None`: the log is whole, or ends
@@ -57,7 +63,8 @@ pub(super) fn refuse_lost(database: &Path) -> anyhow::Result<()> {
 /// The log cannot be read.
 pub fn lost(database: &Path) -> anyhow::Result<Option<Lost>> {
     let path = log_of(database);
-    let look = || look(&path).with_context(|| format!("cannot read {}", path.display()));
+    let look =
+        || look(&path, &with_suffix(database, "-shm")).with_context(|| format!("cannot read {}", path.display()));
     // Somebody else may write it meanwhile, the end after the middle was read: then the next look finds something
     // else.
     let mut seen = look()?;
@@ -75,7 +82,8 @@ fn log_of(database: &Path) -> PathBuf {
     with_suffix(database, "-wal")
 }
 
-fn look(path: &Path) -> std::io::Result<Option<Lost>> {
+fn look(path: &Path, index: &Path) -> std::io::Result<Option<Lost>> {
+    let copied = copied(index); // before the log, which only grows meanwhile
     let file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file?,
@@ -99,7 +107,7 @@ fn look(path: &Path) -> std::io::Result<Option<Lost>> {
     // Where the first bad frame is, once there was one.
     let mut bad = (!is_whole).then_some(0);
     let mut before = (pair(&header, 24), false);
-    let (mut is_next, mut transactions) = (false, 0);
+    let (mut is_next, mut transactions, mut whole_frames) = (false, 0, 0);
     while fill(&mut log, &mut frame)? {
         let ends_transaction = number(&frame, 4) != 0;
         let (stored, (seed, after_transaction)) = (pair(&frame, 16), before);
@@ -108,13 +116,28 @@ fn look(path: &Path) -> std::io::Result<Option<Lost>> {
         if bad.is_some() {
             is_next = follows && (is_next || after_transaction);
             transactions += u64::from(is_next && ends_transaction);
-        } else if !follows {
+        } else if follows {
+            whole_frames += 1;
+        } else {
             bad = Some(at);
         }
         before = (stored, ends_transaction);
         at += frame.len() as u64;
     }
-    Ok(bad.filter(|_| transactions > 0).map(|at| Lost { at, transactions: transactions + 1 }))
+    let is_in_file = copied.is_some_and(|(of, frames)| salts.is_none_or(|salts| salts == of) && frames > whole_frames);
+    let is_lost = is_in_file || transactions > 0;
+    Ok(is_lost.then(|| Lost { at: bad.unwrap_or(at), transactions: transactions + 1, is_in_file }))
+}
+
+/// The salts of the log and how many of its frames are in the file, by the index that its users share; `None`:
+/// there is none, or not a whole one.
+fn copied(index: &Path) -> Option<((u32, u32), u32)> {
+    const VERSION: u32 = 3_007_000;
+    let mut bytes = [0; 136];
+    File::open(index).ok()?.read_exact(&mut bytes).ok()?;
+    let native = |at: usize| u32::from_ne_bytes(std::array::from_fn(|place| bytes[at + place]));
+    let is_whole = native(0) == VERSION && bytes[..48] == bytes[48..96];
+    is_whole.then(|| (pair(&bytes, 32), native(96)))
 }
 
 /// Whether there was as much; less is the end of what was written.

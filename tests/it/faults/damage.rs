@@ -187,7 +187,7 @@ fn a_log_that_is_damaged_in_its_middle_is_refused_and_what_came_before_can_be_ke
 
     let output = run(merchant.path(), &["restore", "quintile.db"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("What came in after the damage is missing"), "{said}");
+    assert!(said.contains("What came in after the log was damaged is missing"), "{said}");
     let kept = named(merchant.path(), "quintile.db.before-restore-");
     assert_eq!(kept.len(), 2, "the file and its log: {kept:?}");
     assert_eq!(fs::read(merchant.path().join(&kept[0])).unwrap(), file);
@@ -197,6 +197,9 @@ fn a_log_that_is_damaged_in_its_middle_is_refused_and_what_came_before_can_be_ke
     merchant.run(&["check", "--deep"]);
     let refused = run(merchant.path(), &["restore", "quintile.db"]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("is the database itself; name a backup"));
+    let output = run(merchant.path(), &["restore", &kept[0]]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("What came in after the log was damaged is missing"), "a backup may have a log too: {said}");
     // What the shop sends again is taken as if it never came, and what it does not comes with a sync.
     let server = Server::start(merchant.path());
     for number in 1..=40 {

@@ -6,7 +6,7 @@
 
 mod recording;
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{cell::Cell, collections::BTreeSet, fs, path::Path};
 
 use quintile::{
     db::{self, Database, Reader},
@@ -213,6 +213,37 @@ fn a_restore_leaves_the_old_database_with_its_log_or_the_new_one() {
     server.kill();
     assert_eq!(named(merchant.path(), "quintile.db-wal").len(), 1, "they are in the log alone");
     restore_over(&merchant, ORDERS + SINCE);
+}
+
+/// It is never gone on with as if its log had never been.
+#[test]
+fn a_restore_over_a_damaged_log_leaves_it_damaged_or_the_new_one() {
+    let merchant = Merchant::new(NOWHERE).spoilt();
+    let server = Server::start(merchant.path());
+    (0..40).for_each(|number| assert_eq!(post(&server, number).status, 200));
+    server.kill();
+    let log = merchant.path().join("quintile.db-wal");
+    let mut bytes = fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let refused = Cell::new(0);
+    Recording::of(&merchant, &["restore", "quintile.db"]).cut(60, |cut| {
+        match Database::open(&cut.folder.join("quintile.db"), "test") {
+            Ok(database) => {
+                let reader = database.readers().get().unwrap();
+                assert!(db::restored_at(&reader).unwrap().is_some());
+                assert!((1..40).contains(&rows(&reader, "orders")));
+                assert_eq!(named(cut.folder, "quintile.db.before-restore-").len(), 2, "the old one and its log");
+            }
+            Err(error) => {
+                assert!(db::tells_of_damage(&error) && !cut.has_reported(), "{error:#}");
+                refused.set(refused.get() + 1);
+            }
+        }
+        assert_eq!(named(cut.folder, "quintile.db.restoring"), Vec::<String>::new(), "half a copy");
+    });
+    assert!(refused.get() > 0);
 }
 
 #[test]

@@ -4,12 +4,17 @@
 
 use std::{fs, path::Path};
 
-use quintile::db::{Database, tells_of_damage};
+use quintile::{
+    db::{Database, Staged, tells_of_damage},
+    model::Timestamp,
+};
 
 use crate::support::folder::Folder;
 
 const CASES: u64 = 1_000;
 const TRANSACTIONS: i64 = 60;
+/// Of them, those that are in the file as well.
+const COPIED: i64 = 40;
 
 /// A file and its log, as they lie on the disk while the program runs.
 struct Moment {
@@ -38,6 +43,31 @@ fn lived() -> Moment {
     assert_eq!(fs::read(&path).unwrap(), file, "all of it is in the log");
     assert!(log.len() > 300_000, "{}", log.len());
     Moment { file, log }
+}
+
+/// The same, while all of the log but the last transactions is in the file already, and the index says so.
+fn copied() -> (Moment, Vec<u8>) {
+    let folder = Folder::new();
+    let path = folder.path().join("quintile.db");
+    let database = Database::open(&path, "test").unwrap();
+    let write = |number: i64| {
+        let write = database.writer().write_blocking(move |tx| {
+            tx.execute("INSERT OR REPLACE INTO meta VALUES ('latest', ?1)", [number])?;
+            tx.execute("INSERT INTO meta VALUES ('a ' || ?1, hex(randomblob(?2)))", (number, 40 * number))?;
+            tx.execute("INSERT INTO customers (id, source, created_at) VALUES (?1, 'csv', ?1)", [number])?;
+            Ok(())
+        });
+        write.unwrap();
+    };
+    (1..=COPIED).for_each(write);
+    // Who reads what is in the log keeps it from beginning anew.
+    let mut reader = database.readers().get().unwrap();
+    let reading = reader.transaction().unwrap();
+    let _: i64 = reading.query_row("SELECT count(*) FROM meta", [], |row| row.get(0)).unwrap();
+    database.readers().checkpoint().unwrap();
+    (COPIED + 1..=TRANSACTIONS).for_each(write);
+    let read = |what: &str| fs::read(folder.path().join(format!("quintile.db{what}"))).unwrap();
+    (Moment { file: read(""), log: read("-wal") }, read("-shm"))
 }
 
 /// What is found: how many transactions, all of them whole; `None`: it was refused.
@@ -116,6 +146,42 @@ fn a_damaged_log_gives_a_prefix_of_whole_transactions_1000_times() {
     }
     eprintln!("{} different prefixes, {refused} refused", prefixes.len());
     assert!(prefixes.len() > 40 && refused > 400, "the damage was all over the log: {prefixes:?}, {refused}");
+}
+
+/// What is left of the log would be laid over newer pages of the file.
+#[test]
+fn a_log_that_ends_before_what_the_file_has_of_it_is_refused_and_the_file_is_kept() {
+    let (moment, index) = copied();
+    let mut random = fastrand::Rng::new();
+    let folder = Folder::new();
+    let mut kept = 0;
+    for case in 0..200 {
+        let mut log = moment.log.clone();
+        let at = random.usize(..log.len());
+        match case % 3 {
+            0 => log.truncate(at),
+            1 => log[at..].fill(0),
+            _ => log[at] ^= 1 << random.u8(..8),
+        }
+        let name = |what: &str| folder.path().join(format!("{case}.db{what}"));
+        for (what, bytes) in [("", &moment.file), ("-wal", &log), ("-shm", &index)] {
+            fs::write(name(what), bytes).unwrap();
+        }
+        if let Some(prefix) = found(&name("")) {
+            assert!(prefix >= COPIED, "case {case} at {at} goes on with {prefix}");
+        } else {
+            let lost = quintile::db::lost(&name("")).unwrap().unwrap();
+            let staged = Staged::new(&name(""), &name("")).unwrap();
+            staged.put_in_place(Timestamp::from_millis(case)).unwrap();
+            let found = found(&name("")).unwrap();
+            assert!(if lost.is_in_file { found == COPIED } else { found >= COPIED }, "case {case} at {at}: {found}");
+            kept += 1;
+        }
+        for file in fs::read_dir(folder.path()).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+    assert!(kept > 80, "{kept} were refused");
 }
 
 /// Power cuts one after the other, each in a transaction that is larger than the one before it or smaller, so that
