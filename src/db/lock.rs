@@ -5,9 +5,16 @@ use std::{
     fs::{File, TryLockError},
     io::{Read, Seek, Write},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{hand_over, private_file};
+
+/// Whoever only looks ([`holder`]) is done by then.
+const LOOKS: Duration = Duration::from_millis(200);
+/// Between two tries to take what somebody looks at.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Held as long as this value lives.
 #[derive(Debug)]
@@ -34,7 +41,7 @@ impl Lock {
         let io = |error| LockError::Io { path: path.display().to_string(), error };
         let mut file = private_file().read(true).create(true).truncate(false).open(&path).map_err(io)?;
         hand_over(&path);
-        match file.try_lock() {
+        match take(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
@@ -69,6 +76,26 @@ impl Drop for Lock {
     }
 }
 
+/// Who looks whether the lock is held has it for that moment, and must not be taken for its holder.
+fn take(file: &File) -> Result<(), TryLockError> {
+    let until = Instant::now() + LOOKS;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < until && is_only_looked_at(file)? => thread::sleep(PAUSE),
+            taken => return taken,
+        }
+    }
+}
+
+/// Those who look share it, with us as well; its holder does not.
+fn is_only_looked_at(file: &File) -> Result<bool, TryLockError> {
+    match file.try_lock_shared() {
+        Ok(()) => file.unlock().map(|()| true).map_err(TryLockError::Error),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// The process that holds the lock of `database`, if one does.
 pub fn holder(database: &Path) -> Option<u32> {
     let file = File::open(lock_path(database)).ok()?;
@@ -86,4 +113,37 @@ fn lock_path(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(".lock");
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn who_only_looks_is_waited_for_and_who_holds_it_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("shop.db");
+        drop(Lock::acquire(&database, "quintile erase").unwrap());
+        let (looks, looked_at) = mpsc::channel();
+        let file = File::open(lock_path(&database)).unwrap();
+        let looking = thread::spawn(move || {
+            file.lock_shared().unwrap();
+            looks.send(()).unwrap();
+            thread::sleep(Duration::from_millis(50));
+            file.unlock().unwrap();
+        });
+        looked_at.recv().unwrap();
+        let lock = Lock::acquire(&database, "quintile serve").expect("nobody holds it");
+        looking.join().unwrap();
+
+        assert_eq!(holder(&database), Some(std::process::id()));
+        let asked = Instant::now();
+        let refused = Lock::acquire(&database, "quintile serve").unwrap_err();
+        assert!(asked.elapsed() < LOOKS, "{:?}", asked.elapsed());
+        assert!(refused.to_string().contains("(quintile serve); stop it first"), "{refused}");
+        drop(lock);
+        assert_eq!(holder(&database), None);
+    }
 }
