@@ -25,6 +25,7 @@ mod writer;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -74,7 +75,7 @@ pub struct Database {
     writer: Writer,
     readers: Readers,
     /// `None`: opened beside the process that has it.
-    lock: Option<Lock>,
+    lock: Option<Arc<Lock>>,
 }
 
 impl Database {
@@ -100,13 +101,30 @@ impl Database {
         Self::open_sharing(path, command, 1, migrate::CURRENT)
     }
 
+    /// [`Self::open`] under its lock, taken before: whoever tries again keeps others out meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_under(lock: Arc<Lock>, path: &Path) -> anyhow::Result<Self> {
+        lock.sign();
+        Self::open_locked(lock, path, writer::GROUP, migrate::CURRENT)
+    }
+
     fn open_sharing(
         path: &Path,
         command: &str,
         writes_per_commit: usize,
         plan: migrate::Plan<'_>,
     ) -> anyhow::Result<Self> {
-        let lock = Lock::acquire(path, command)?;
+        Self::open_locked(Arc::new(Lock::acquire(path, command)?), path, writes_per_commit, plan)
+    }
+
+    fn open_locked(
+        lock: Arc<Lock>,
+        path: &Path,
+        writes_per_commit: usize,
+        plan: migrate::Plan<'_>,
+    ) -> anyhow::Result<Self> {
         swap::finish(path)?;
         restore::clear_away(path);
         lost::refuse_lost(path)?;

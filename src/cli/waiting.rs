@@ -2,14 +2,17 @@
 //! program is writing to it, its disk is full or failing. A service manager gives up after a few starts, on a
 //! machine that nobody looks at; so it is waited here, for as long as it takes.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, service_manager::keep_waiting};
 use crate::{
     bug::NoResult,
-    db::{self, Database},
+    db::{self, Database, Lock},
 };
 
 /// Between two tries. Each waits for a lock by itself, as long as any statement does.
@@ -24,9 +27,10 @@ const EVERY: Duration = Duration::from_secs(60);
 pub async fn open(context: &Context, stop: &CancellationToken) -> anyhow::Result<Option<Database>> {
     let begun = Instant::now();
     let mut said: Option<(Instant, String)> = None;
+    let lock = Arc::default();
     loop {
-        let trying = context.clone();
-        let tried = tokio::task::spawn_blocking(move || try_to_open(&trying));
+        let (trying, lock) = (context.clone(), Arc::clone(&lock));
+        let tried = tokio::task::spawn_blocking(move || try_to_open(&trying, &lock));
         let Some(tried) = stop.run_until_cancelled(tried).await else { return Ok(None) };
         let error = match tried.map_err(NoResult::from)? {
             Ok(database) => {
@@ -49,8 +53,16 @@ pub async fn open(context: &Context, stop: &CancellationToken) -> anyhow::Result
     }
 }
 
-fn try_to_open(context: &Context) -> anyhow::Result<Database> {
-    let database = Database::open(&context.config.database.path, "quintile serve")?;
+/// Keeps the `lock` once it was taken, so that whoever comes meanwhile finds that somebody waits.
+fn try_to_open(context: &Context, lock: &OnceLock<Arc<Lock>>) -> anyhow::Result<Database> {
+    let path = &context.config.database.path;
+    let lock = if let Some(lock) = lock.get() {
+        lock
+    } else {
+        let taken = Lock::acquire(path, "quintile serve")?;
+        lock.get_or_init(|| Arc::new(taken))
+    };
+    let database = Database::open_under(lock.clone(), path)?;
     database.try_out()?;
     context.check_database(&database)?;
     Ok(database)

@@ -20,6 +20,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Lock {
     file: File,
+    command: String,
 }
 
 /// Why the lock was not taken.
@@ -46,25 +47,29 @@ impl Lock {
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 let _ = file.read_to_string(&mut holder);
-                let holder =
-                    if holder.trim().is_empty() { "another process".to_owned() } else { holder.trim().to_owned() };
+                let holder = holder.lines().next().unwrap_or("another process").to_owned();
                 return Err(LockError::Held { database: database.display().to_string(), holder });
             }
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        let lock = Self { file };
-        // A full disk has no room for it, and the lock holds without.
-        if let Err(error) = lock.note(command) {
-            tracing::debug!(%error, "the lock file does not say who holds it");
-        }
+        let lock = Self { file, command: command.to_owned() };
+        lock.sign();
         Ok(lock)
     }
 
-    /// Writes who holds it.
-    fn note(&self, command: &str) -> std::io::Result<()> {
-        self.file.set_len(0)?;
-        (&self.file).rewind()?;
-        writeln!(&self.file, "process {} ({command})", std::process::id())
+    /// Writes who holds it. A full disk has no room for that, and the lock holds without: then somebody may do it
+    /// again later.
+    pub(super) fn sign(&self) {
+        let note = format!("process {} ({})\n", std::process::id(), self.command);
+        // Over what stands there: whoever reads it meanwhile finds a first line.
+        let write = || {
+            (&self.file).rewind()?;
+            (&self.file).write_all(note.as_bytes())?;
+            self.file.set_len(note.len() as u64)
+        };
+        if let Err(error) = write() {
+            tracing::debug!(%error, "the lock file does not say who holds it");
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::support::{
     merchant::Merchant,
-    process::{Server, Starting, eventually, quintile, run},
+    process::{QUINTILE, Server, Starting, eventually, quintile, quintile_by, run},
 };
 
 /// A shop that took an order, and does not run.
@@ -95,6 +95,32 @@ fn a_disk_that_is_full_before_there_is_a_database() {
     let process = start.id();
     goes_on_after(&merchant, start, 4, || limit(process, "unlimited"));
     assert_eq!(count(&merchant, "orders"), 1);
+}
+
+#[test]
+fn nobody_takes_the_place_of_one_that_waits() {
+    let merchant = shop();
+    let other = merchant.sql();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let start = Starting::by(quintile(merchant.path(), &["serve"]));
+    let holder = format!("is in use by process {} (quintile serve); stop it first", start.id());
+    eventually("the reason", || waits(&start));
+    // In the pause between two tries, and while it tries.
+    for _ in 0..8 {
+        let asked = Instant::now();
+        let second = quintile_by("timeout", &["20", QUINTILE], merchant.path(), &["serve"]).output().unwrap();
+        let said = String::from_utf8_lossy(&second.stderr).into_owned();
+        assert!(second.status.code() == Some(1) && said.contains(&holder), "{said}");
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+        sleep(Duration::from_secs(1));
+    }
+    // What works beside one that serves does so here, and is told who writes.
+    let erased = run(merchant.path(), &["erase", "--email", "anna@example.com"]);
+    let said = String::from_utf8_lossy(&erased.stderr).into_owned();
+    assert!(!erased.status.success() && said.contains("another program is writing to the file"), "{said}");
+    let server = goes_on_after(&merchant, start, 0, || drop(other));
+    assert_eq!(count(&merchant, "orders"), 2);
+    assert!(server.terminate().success());
 }
 
 #[test]
