@@ -56,21 +56,32 @@ mod unix {
         said
     }
 
-    /// The database with what lies beside it and is called after it, and backups.
+    /// The database with what lies beside it: what is called after it, and files about one person; and backups.
     fn files_in(folder: &Path, backups: &Backups) -> Vec<PathBuf> {
         let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
         let paths = entries.map(|entry| folder.join(entry.file_name()));
         let is_backup =
             |path: &Path| path.file_name().is_some_and(|name| backups.time_in(&name.to_string_lossy()).is_some());
-        let mut found: Vec<PathBuf> =
-            paths.filter(|path| (is_beside(path, backups) || is_backup(path)) && path.is_file()).collect();
+        let is_named = |path: &Path| is_beside(path, backups) || is_answer(path, backups) || is_backup(path);
+        let mut found: Vec<PathBuf> = paths.filter(|path| is_named(path) && path.is_file()).collect();
         found.sort();
         found
     }
 
     fn is_beside(path: &Path, backups: &Backups) -> bool {
-        let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         path.parent() == Some(folder_of(&backups.database)) && name(path).starts_with(&name(&backups.database))
+    }
+
+    /// Whether it is what a request for somebody's data was answered with: `data-request-7.json`.
+    fn is_answer(path: &Path, backups: &Backups) -> bool {
+        let name = name(path);
+        let number = name.strip_prefix("data-request-").and_then(|rest| rest.strip_suffix(".json"));
+        path.parent() == Some(folder_of(&backups.database))
+            && number.is_some_and(|number| number.parse::<u64>().is_ok())
+    }
+
+    fn name(path: &Path) -> String {
+        path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
     /// Whether the folder was made by whoever has `file` in it.

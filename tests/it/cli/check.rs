@@ -152,6 +152,10 @@ fn files_that_others_may_read_are_named_with_what_to_run() {
     open("shop/quintile.db", 0o640);
     open("shop/backups/quintile-20261123T020512Z.db", 0o644);
     open("shop/backups", 0o755);
+    for (name, text) in [("shop/data-request-7.json", "{}"), ("shop/data-request-form.json", "{}")] {
+        fs::write(home.path(name), text).unwrap();
+        open(name, 0o644);
+    }
     let named = || -> Vec<String> {
         let said = command(&["check"]);
         assert_eq!(said.code, 0, "it works");
@@ -161,7 +165,7 @@ fn files_that_others_may_read_are_named_with_what_to_run() {
     assert_eq!(
         first,
         [
-            "others are let into shop/quintile.db (mode 640) and 1 more like it; run chmod 600 shop/quintile.db* shop/backups/quintile-20261123T020512Z.db",
+            "others are let into shop/data-request-7.json (mode 644) and 2 more like it; run chmod 600 shop/quintile.db* shop/data-request-7.json shop/backups/quintile-20261123T020512Z.db",
             "others are let into the folder shop/backups (mode 755); unless they need it, run chmod 700 shop/backups",
         ]
     );

@@ -1,6 +1,6 @@
 //! `customers/data_request`: the file that answers it.
 
-use quintile::intake::privacy::work_off;
+use quintile::{backups::Backups, intake::privacy::work_off};
 use serde_json::{Value, json};
 
 use super::{ANNA, redact};
@@ -20,6 +20,13 @@ async fn answered(shop: &Shop, request: &Value) -> (String, Value) {
     {
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
+        let open = |mode| {
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+            Backups::from_config(&shop.config).open_to_others().concat()
+        };
+        let said = open(0o644);
+        assert!(said.contains(path.file_name().unwrap().to_str().unwrap()), "{said}");
+        assert_eq!(open(0o600), "");
     }
     (path.file_name().unwrap().to_str().unwrap().to_owned(), serde_json::from_str(&text).unwrap())
 }
