@@ -7,13 +7,33 @@
 # --shop    a shop of its own beside others: /var/lib/quintile-NAME, service quintile@NAME
 #
 # Makes the user `quintile`, /usr/local/bin/quintile, the service, and with `quintile init` the shop's folder
-# with its configuration and database. Never overwrites a configuration or a database. Starts nothing that was
-# not running: a shop's configuration is first looked at by somebody.
+# with its configuration and database. Never overwrites a configuration or a database. The program is one for
+# all shops, so it restarts the service of each that runs. Starts nothing that was not running: a shop's
+# configuration is first looked at by somebody.
 #
 # With DESTDIR set it only lays the files out below that folder (for packages and tests): no user, no service.
 set -eu
 
 fail() { echo "install.sh: $*" >&2; exit 1; }
+
+# `running STATE`: the services of all shops that are in it, a line each.
+running() {
+  systemctl list-units --plain --no-legend --state="$1" quintile.service 'quintile@*.service' |
+    awk '{ sub(/\.service$/, "", $1); print $1 }'
+}
+
+# All at once, so that one that does not start keeps no other from it. Whatever still waits at its start for its
+# database is not waited for.
+restart_running() {
+  waiting=$(running activating)
+  active=$(running active)
+  # shellcheck disable=SC2086 # a word for each
+  {
+    [ -z "$waiting" ] || systemctl --no-block restart $waiting
+    [ -z "$active" ] || systemctl restart $active
+    [ -z "$waiting$active" ] || printf 'restarted %s\n' $waiting $active
+  }
+}
 
 here=$(cd "$(dirname "$0")" && pwd)
 binary=
@@ -92,11 +112,9 @@ echo "installed $("$root/usr/local/bin/quintile" --version) as $service"
 
 if command -v systemctl >/dev/null 2>&1 && [ -d /run/systemd/system ]; then
   systemctl daemon-reload
-  if systemctl --quiet is-active "$service"; then
-    systemctl restart "$service"
-    echo "restarted $service"
-    exit 0
-  fi
+  restarted=$(restart_running)
+  [ -z "$restarted" ] || echo "$restarted"
+  if echo "$restarted" | grep -qxF "restarted $service"; then exit 0; fi
   echo "next      edit $folder/config.toml, then: systemctl enable --now $service"
 else
   echo "next      edit $folder/config.toml, then: quintile serve --config $folder/config.toml"

@@ -80,6 +80,63 @@ fn a_shop_cannot_have_a_name_that_leads_elsewhere() {
     assert!(fs::read_dir(root.path()).unwrap().next().is_none(), "nothing was laid out");
 }
 
+/// What the script restarts for the shop `service` where `systemctl` lists `units`, a state and a name each; a
+/// machine with a real one is in tests/systemd.
+fn restarts(units: &[(&str, &str)], service: &str) -> (String, String) {
+    let bin = TempDir::new().unwrap();
+    let systemctl = bin.path().join("systemctl");
+    let listed: String = units.iter().map(|(state, name)| format!("{state} {name}.service\n")).collect();
+    fs::write(bin.path().join("units"), listed).unwrap();
+    let text = r#"#!/bin/sh
+here=${0%/*}
+case $* in
+  *list-units*--state=*) state=${*#*--state=}
+    awk -v state="${state%% *}" '$1 == state { print $2, "loaded", $1, "running A shop" }' "$here/units" ;;
+  *) echo "$*" >>"$here/asked" ;;
+esac
+"#;
+    fs::write(&systemctl, text).unwrap();
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = fs::read_to_string(format!("{PACKAGING}/install.sh")).unwrap();
+    let functions = &script[script.find("\nrunning() {").unwrap()..script.find("\nhere=").unwrap()];
+    let end = &script[script.find("\n  systemctl daemon-reload").unwrap()..script.rfind("\nelse").unwrap()];
+    let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap());
+    let output = Command::new("sh")
+        .args(["-euc", &format!("{functions}\nfolder=/shop service={service}\n{end}")])
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    (fs::read_to_string(bin.path().join("asked")).unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn an_update_restarts_every_shop_that_runs_and_starts_none() {
+    let all = [
+        ("active", "quintile"),
+        ("active", "quintile@berlin"),
+        ("activating", "quintile@rom"),
+        ("failed", "quintile@wien"),
+    ];
+    assert_eq!(
+        restarts(&all, "quintile@berlin"),
+        (
+            "daemon-reload\n--no-block restart quintile@rom\nrestart quintile quintile@berlin\n".to_owned(),
+            "restarted quintile@rom\nrestarted quintile\nrestarted quintile@berlin\n".to_owned(),
+        )
+    );
+    // Another one's name that begins like it is not it.
+    let (asked, said) = restarts(&[("active", "quintile@wien")], "quintile");
+    assert_eq!(asked, "daemon-reload\nrestart quintile@wien\n");
+    assert_eq!(
+        said,
+        "restarted quintile@wien\nnext      edit /shop/config.toml, then: systemctl enable --now quintile\n"
+    );
+    let (asked, said) = restarts(&[], "quintile");
+    assert_eq!(asked, "daemon-reload\n");
+    assert!(said.starts_with("next "), "{said}");
+}
+
 /// The command of a unit, its paths below `root`.
 fn exec_start(unit: &str, root: &Path, shop: &str) -> Vec<String> {
     let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("a unit starts something");

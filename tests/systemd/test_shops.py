@@ -28,9 +28,17 @@ class Shops(unittest.TestCase):
         self.assertEqual(berlin.ask("/healthz")[0], 0)
         self.assertEqual(send_order(paris, 3), 200)
         self.assertEqual((paris.pid(), paris.show("NRestarts")), (before, "0"))
-        # An update of one leaves the other to its own time.
-        self.assertIn("restarted quintile@paris", paris.install())
+        # The program is one for both: an update of either restarts whichever runs, and starts nothing else.
+        said = berlin.install()
+        self.assertIn("restarted quintile@paris\n", said)
+        self.assertIn("systemctl enable --now quintile@berlin\n", said)
         self.assertEqual(berlin.show("ActiveState"), "inactive")
+        berlin.start()
+        before = (berlin.pid(), paris.pid())
+        said = berlin.install()
+        self.assertIn("restarted quintile@berlin\nrestarted quintile@paris\n", said)
+        self.assertNotIn("next", said)
+        self.assertFalse({*before} & {berlin.pid(), paris.pid()})
         for shop in (berlin, paris):
             shop.remove()
 
