@@ -85,8 +85,8 @@ fn a_shop_cannot_have_a_name_that_leads_elsewhere() {
 fn restarts(units: &[(&str, &str)], service: &str) -> (String, String) {
     let bin = TempDir::new().unwrap();
     let systemctl = bin.path().join("systemctl");
-    let listed: String = units.iter().map(|(state, name)| format!("{state} {name}.service\n")).collect();
-    fs::write(bin.path().join("units"), listed).unwrap();
+    let listed: Vec<String> = units.iter().map(|(state, name)| format!("{state} {name}.service\n")).collect();
+    fs::write(bin.path().join("units"), listed.concat()).unwrap();
     let text = r#"#!/bin/sh
 here=${0%/*}
 case $* in
@@ -100,10 +100,9 @@ esac
     let script = fs::read_to_string(format!("{PACKAGING}/install.sh")).unwrap();
     let functions = &script[script.find("\nrunning() {").unwrap()..script.find("\nhere=").unwrap()];
     let end = &script[script.find("\n  systemctl daemon-reload").unwrap()..script.rfind("\nelse").unwrap()];
-    let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap());
     let output = Command::new("sh")
-        .args(["-euc", &format!("{functions}\nfolder=/shop service={service}\n{end}")])
-        .env("PATH", path)
+        .args(["-euc", &format!("PATH=$0:$PATH\n{functions}\nfolder=/shop service={service}\n{end}")])
+        .arg(bin.path())
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
