@@ -27,6 +27,20 @@ pub(super) fn count_duplicate(tx: &Transaction<'_>, message: &Message, body_hash
     Ok(earlier.is_some())
 }
 
+/// When the first copy of a message's body was sent, by its headers: this one, if none came before.
+pub(super) fn first_sent(
+    tx: &Transaction<'_>,
+    message: &Message,
+    body_hash: &[u8; 32],
+) -> rusqlite::Result<Option<Timestamp>> {
+    let source = message.source;
+    let first = tx
+        .prepare_cached("SELECT headers FROM inbox WHERE body_hash = ?1 AND source = ?2 ORDER BY id LIMIT 1")?
+        .query_row(params![body_hash, source], |row| Ok(triggered_at(source, &headers(row.get_ref(0)?.as_str()?))))
+        .optional()?;
+    Ok(first.unwrap_or(message.triggered_at))
+}
+
 /// Stores a message with what became of it; returns its id.
 pub(super) fn insert(
     tx: &Transaction<'_>,
@@ -247,7 +261,7 @@ pub fn replay(
 /// A message as it came, from columns 1 to 6.
 fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
     let source: Source = row.get(1)?;
-    let headers: Value = serde_json::from_str(row.get_ref(4)?.as_str()?).unwrap_or_default();
+    let headers = headers(row.get_ref(4)?.as_str()?);
     Ok(Message {
         source,
         topic: row.get(2)?,
@@ -257,6 +271,10 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         body: row.get(5)?,
         received_at: row.get(6)?,
     })
+}
+
+fn headers(stored: &str) -> Value {
+    serde_json::from_str(stored).unwrap_or_default()
 }
 
 /// When the source sent a message, by the headers that were kept of it.

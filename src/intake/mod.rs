@@ -4,6 +4,12 @@
 //! transaction; only then is the sender answered. What cannot be used is quarantined with a reason
 //! a merchant can read. Reading a body is pure and is done before the transaction ([`Prepared`]).
 //! What was stored can be read again for a while ([`inbox`]), and who is to be forgotten is ([`privacy`]).
+//!
+//! The shop's signature covers the body alone: whoever has seen a message can send its body again under
+//! other headers. So a body counts as sent when its first copy was, whatever later copies say, and one that
+//! comes again is what has been applied already. The price: of two states with one `updated_at`, where one
+//! was sent both before and after the other, byte for byte the same (the shop went back within a second, or
+//! told of it late under another topic), the copy that comes first decides, until the next change or pull.
 
 pub mod api;
 pub mod bulk;
@@ -109,6 +115,18 @@ impl Event {
             _ => None,
         }
     }
+
+    /// The same state as told by a message that was sent at another time; `None`: it has no versions.
+    fn sent_at(&self, triggered_at: Option<Timestamp>) -> Option<Self> {
+        let of = |person: &Person| Person { triggered_at, ..person.clone() };
+        match self {
+            Self::Order(order) => {
+                Some(Self::Order(Order { triggered_at, person: order.person.as_ref().map(of), ..order.clone() }))
+            }
+            Self::Person(person) => Some(Self::Person(of(person))),
+            _ => None,
+        }
+    }
 }
 
 /// A message with its body read, ready for the transaction.
@@ -153,6 +171,8 @@ impl Prepared {
         let message = &self.message;
         let (received, note) = match &self.reading {
             Reading::Event { event, note } => {
+                let as_first = self.as_first_sent(tx, event)?;
+                let event = as_first.as_ref().unwrap_or(event);
                 let done = undoable(tx, || apply(tx, rules, event, message.source, now));
                 (received(done)?, note.clone())
             }
@@ -161,6 +181,16 @@ impl Prepared {
             Reading::Unreadable(reason) => (Received::Quarantined(reason.clone()), None),
         };
         Ok(Decided { received, note, stripped: self.stripped(tx)? })
+    }
+
+    /// What the first copy of this body told; `None`: the same.
+    fn as_first_sent(&self, tx: &Transaction<'_>, event: &Event) -> rusqlite::Result<Option<Event>> {
+        let message = &self.message;
+        if message.source != Source::Shopify || !matches!(event, Event::Order(_) | Event::Person(_)) {
+            return Ok(None); // other sources sign when they sent it, or do not say
+        }
+        let sent = inbox::first_sent(tx, message, &self.body_hash)?;
+        Ok(if sent == message.triggered_at { None } else { event.sent_at(sent) })
     }
 
     /// What alone may be kept of the body, if it is about somebody who was erased.

@@ -1,6 +1,14 @@
 //! A signature covers the body alone: whoever has seen one can send it again under other headers. That
 //! must change nothing.
 
+use quintile::{
+    intake::{
+        Rules,
+        inbox::{self, Filter, Replayed},
+    },
+    model::{Currency, Timestamp},
+};
+use rusqlite::Transaction;
 use serde_json::{Value, json};
 
 use crate::support::shop::{DOMAIN, Shop, consent, customer, merge, order};
@@ -92,6 +100,98 @@ async fn a_body_under_another_topic_changes_nothing() {
             assert_eq!(state(&shop), before, "{own} again as {topic}: {:?}", shop.last());
         }
     }
+}
+
+/// Two states with one `updated_at`, the earlier first.
+fn pairs() -> Vec<(&'static [&'static str], Value, Value)> {
+    const ORDERS: [&str; 4] = ["orders/create", "orders/updated", "orders/paid", "orders/cancelled"];
+    const CUSTOMERS: [&str; 2] = ["customers/create", "customers/update"];
+    let mut anna = customer(7001, "anna@example.com");
+    anna["updated_at"] = json!("2026-11-23T11:59:01Z");
+    let mut moved = anna.clone();
+    moved["email"] = json!("a@example.com");
+    moved["first_name"] = Value::Null;
+    let placed = order(1).by(&anna).total("100.00");
+    let refunded = placed.clone().status("partially_refunded").refund("60.00").current("40.00");
+    // Not further along by itself: only that it was sent later tells that it is the truth.
+    let larger = placed.clone().total("120.00");
+    let of_moved = placed.clone().by(&moved);
+    vec![
+        (&ORDERS, placed.json(), refunded.json()),
+        (&ORDERS, placed.json(), larger.json()),
+        (&ORDERS, placed.json(), of_moved.json()),
+        (&CUSTOMERS, anna, moved),
+    ]
+}
+
+#[tokio::test]
+async fn a_body_under_another_time_of_sending_changes_nothing() {
+    const SENT: [&str; 2] = ["2026-11-23T11:59:01.100Z", "2026-11-23T11:59:01.200Z"];
+    const FORGED: [Option<&str>; 5] = [
+        Some("2099-01-01T00:00:00Z"),
+        Some("2026-11-23T11:59:01.300Z"),
+        Some("1999-01-01T00:00:00Z"),
+        Some("soon"),
+        None,
+    ];
+    for (topics, before, after) in pairs() {
+        let told = [&before, &after];
+        for first in [0, 1] {
+            let shop = Shop::open();
+            let tell = async |which: usize, topic: &str, at: Option<&str>| {
+                let webhook = shop.webhook(topic, told[which].to_string());
+                shop.deliver(at.map_or(webhook.clone(), |at| webhook.triggered(at))).await;
+            };
+            let again = async |which: &[usize]| {
+                let known = state(&shop);
+                for which in which {
+                    for topic in topics {
+                        for at in FORGED {
+                            tell(*which, topic, at).await;
+                            assert_eq!(state(&shop), known, "{} again as {topic} sent {at:?}", told[*which]);
+                        }
+                    }
+                }
+            };
+            tell(first, topics[0], Some(SENT[first])).await;
+            again(&[first]).await;
+            // What comes for the first time is believed.
+            tell(1 - first, topics[1], Some(SENT[1 - first])).await;
+            assert_eq!(shop.last().0, if first == 0 { "done" } else { "stale" }, "{after}");
+            again(&[0, 1]).await;
+            tell(1, topics[1], Some(SENT[1])).await;
+            assert_eq!(shop.last().0, "done", "the truth again: {after}");
+
+            // As if the later state alone had come.
+            let alone = Shop::open();
+            alone.deliver(alone.webhook(topics[0], after.to_string()).triggered(SENT[1])).await;
+            let what = "SELECT status, net, refunded, email, triggered_at FROM orders
+                UNION ALL SELECT email, first_name, total_spent, order_count, email_version FROM customers";
+            assert_eq!(shop.rows(what), alone.rows(what));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_inbox_reads_again_was_sent_when_it_was_first_sent() {
+    let (topics, before, after) = pairs().swap_remove(0);
+    let mut shop = Shop::open_with(|config| config.shop.currency = Currency::new("USD").unwrap());
+    for (body, at) in
+        [(&before, "2026-11-23T11:59:01.100Z"), (&after, "2026-11-23T11:59:01.200Z"), (&before, "2099-01-01T00:00:00Z")]
+    {
+        shop.deliver(shop.webhook(topics[1], body.to_string()).triggered(at)).await;
+        assert_eq!(shop.last().0, "quarantined");
+    }
+    shop.config.shop.currency = Currency::EUR;
+    let (rules, now) = (Rules::from_config(&shop.config), Timestamp::from_millis(shop.now()));
+    let replay = move |tx: &Transaction<'_>| {
+        let mut replayed = Replayed::default();
+        inbox::replay(tx, &rules, &Filter::default(), 0, 100, now, &mut replayed)?;
+        Ok(replayed)
+    };
+    let replayed = shop.database.writer().write(replay).await.unwrap();
+    assert_eq!(replayed, Replayed { done: 2, stale: 1, ..Replayed::default() });
+    assert_eq!(shop.row("SELECT net FROM orders"), "4000");
 }
 
 #[tokio::test]
