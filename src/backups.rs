@@ -140,7 +140,7 @@ impl Backups {
     /// brought up to a newer schema, or before another was restored.
     #[must_use]
     pub fn set_aside(&self) -> Vec<PathBuf> {
-        let folder = folder_of(&self.database);
+        let folder = db::folder_of(&self.database);
         let name = self.database.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let mut found: Vec<PathBuf> = fs::read_dir(folder)
             .into_iter()
@@ -273,10 +273,6 @@ impl Backups {
 }
 
 const JOURNAL_OF_PARTIAL: &str = ".partial-journal";
-
-fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
-}
 
 /// Copies a backup into `folder`, which has to be there: a drive that is not plugged in must not become a
 /// folder on this one. The copy is read back before it gets its name.

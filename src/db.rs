@@ -36,7 +36,8 @@ use rusqlite::{Connection, OpenFlags, backup::StepResult, config::DbConfig};
 use self::turns::Pace;
 
 pub use backup::{
-    Backup, Contents, Depth, PARTIAL, back_up, faults, look_through, make_private_folder, sync_folder_of, verify,
+    Backup, Contents, Depth, PARTIAL, back_up, faults, folder_of, look_through, make_private_folder, sync_folder_of,
+    verify,
 };
 pub use condition::{Condition, Damaged, tells_of_damage};
 pub use ending::{Ending, Stopped};

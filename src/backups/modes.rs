@@ -24,7 +24,8 @@ mod unix {
         path::{Path, PathBuf},
     };
 
-    use super::{super::folder_of, Backups};
+    use super::Backups;
+    use crate::db::folder_of;
 
     const OTHERS: u32 = 0o077;
     /// Everybody may put something there, as into /tmp: that folder is nobody's own.

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use super::{Context, Outcome, UsageError, load_config};
 use crate::{
     config::{Missing, Secret},
-    db::{Database, hand_over, make_private_folder, private_file},
+    db::{Database, folder_of, hand_over, make_private_folder, private_file},
 };
 
 /// The shipped file: every key with its default and why.
@@ -25,7 +25,7 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let path = args.dir.as_ref().map_or_else(|| context.config_path.clone(), |dir| dir.join("config.toml"));
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let folder = folder_of(&path);
     make_private_folder(folder)?;
     let wrote_config = write_config(&path)?;
     let config = load_config(&path, Missing::Allow)?;

@@ -18,7 +18,8 @@ use crate::{
 const HELP: &str = "\
 The backup is read from end to end first; when it is not whole, nothing is changed. The present \
 database is kept beside the new one. A database that `serve` refuses because its log is damaged can \
-be named itself: it goes on with what was stored before the damage. What waited to be sent when the backup was made may have been \
+be named itself: it goes on with what was stored before the damage. What waited to be sent when the \
+backup was made may have been \
 sent since, so it is held until you say which: `quintile deliveries release --restored` sends it, \
 `quintile deliveries discard --restored` does not.";
 

@@ -181,6 +181,12 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// The folder that `path` is in.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
 /// What was renamed in a folder survives a power cut only when the folder itself is on the disk.
 ///
 /// # Errors
@@ -188,7 +194,7 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 pub fn sync_folder_of(path: &Path) -> anyhow::Result<()> {
     #[cfg(unix)]
     {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let folder = folder_of(path);
         File::open(folder)
             .and_then(|folder| folder.sync_all())
             .with_context(|| format!("cannot write {}", folder.display()))?;

@@ -9,7 +9,9 @@ use std::{
 use anyhow::Context;
 use rusqlite::{Error, ErrorCode, TransactionBehavior};
 
-use super::{Database, LockError, condition::obstacle, holder, log, make_private_key, tells_of_damage, touch};
+use super::{
+    Database, LockError, condition::obstacle, folder_of, holder, log, make_private_key, tells_of_damage, touch,
+};
 
 /// Another program has the file and shares it with nobody.
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +88,7 @@ fn of_system(error: &io::Error) -> Option<&'static str> {
 
 /// A file without a name in the folder of the database, gone at once.
 fn write_beside(database: &Path) -> io::Result<()> {
-    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    tempfile::tempfile_in(folder)?.write_all(&[0; 4096])
+    tempfile::tempfile_in(folder_of(database))?.write_all(&[0; 4096])
 }
 
 impl Database {

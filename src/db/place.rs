@@ -42,7 +42,7 @@ pub(super) fn shares_no_memory(error: &rusqlite::Error) -> bool {
 /// The name of the file system that has `path`, or will have it; where the system tells.
 #[cfg(target_os = "linux")]
 fn file_system(path: &Path) -> Option<String> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let folder = super::folder_of(path);
     let device = rustix::fs::stat(path).or_else(|_| rustix::fs::stat(folder)).ok()?.st_dev;
     let device = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
     // See proc_pid_mountinfo(5): the third word is the device; the name is the first after " - ".

@@ -35,7 +35,7 @@ pub fn hand_over(path: &Path) {
     {
         use std::os::unix::fs::{MetadataExt, lchown};
         const ROOT: u32 = 0;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let folder = super::folder_of(path);
         if let (Ok(made), Ok(folder)) = (fs::symlink_metadata(path), fs::metadata(folder))
             && made.uid() == ROOT
             && folder.uid() != ROOT

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 
-use super::backup::{sync_folder_of, with_suffix};
+use super::backup::{folder_of, sync_folder_of, with_suffix};
 
 /// What SQLite keeps beside a database; without them it may lack what was written last.
 pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
@@ -58,7 +58,7 @@ pub(super) fn finish(database: &Path) -> anyhow::Result<()> {
 
 /// Which database is to come into the place of `database`, and its time.
 pub(super) fn unfinished(database: &Path) -> anyhow::Result<Option<(PathBuf, String)>> {
-    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let folder = folder_of(database);
     let start = format!("{}{COMING}", database.file_name().unwrap_or_default().to_string_lossy());
     let entries = match fs::read_dir(folder) {
         // Whoever opens it says so in better words.

@@ -15,6 +15,7 @@ use crate::{
         Config, Destination,
         advice::{self, Advice},
     },
+    db::folder_of,
     delivery::{guard::Guard, plan::Plan},
     sync::{self, Timer},
 };
@@ -61,7 +62,7 @@ fn judge(check: &'static str, advice: Option<Advice>, ok: impl Into<String>) -> 
 /// Room for the database to grow, and for a copy of it.
 pub fn disk_space(database: &Path) -> Finding {
     const CHECK: &str = "disk space";
-    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let folder = folder_of(database);
     let size = std::fs::metadata(database).map_or(0, |meta| meta.len());
     #[cfg(unix)]
     match rustix::fs::statvfs(folder) {

@@ -29,7 +29,7 @@ use super::csv::{self, Input, Preview, Settings, Unusable};
 use crate::{
     clock::Clock,
     config::Config,
-    db::{Database, Readers, Writer},
+    db::{Database, Readers, Writer, folder_of},
     ledger::Rules,
     model::Timestamp,
 };
@@ -223,7 +223,7 @@ impl Inner {
 
     /// Removes files of uploads whose import is not among `kept`.
     fn remove_all_but(&self, kept: &[i64]) -> io::Result<()> {
-        let folder = self.database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder_of(&self.database);
         let name = self.database.file_name().unwrap_or_default().to_string_lossy().into_owned();
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
