@@ -19,7 +19,7 @@ use chrono::NaiveDateTime;
 
 use crate::{
     config::Config,
-    db::{self, Backup, Ending, SCHEMA_VERSION},
+    db::{self, Backup, Ending, Left, SCHEMA_VERSION},
     model::Timestamp,
 };
 
@@ -346,7 +346,8 @@ pub fn advice(config: &Config, config_path: &Path, now: Timestamp) -> String {
     };
     let backups = Backups::from_config(config);
     let database = config.database.path.display();
-    let kept_part = if db::lost(&config.database.path).is_ok_and(|lost| lost.is_some()) {
+    let lost = db::lost(&config.database.path).ok().flatten();
+    let kept_part = if lost.is_some_and(|lost| lost.left != Left::Nowhere) {
         format!("`quintile{option} restore {database}` goes on with what was stored before the damage; ")
     } else {
         String::new()

@@ -43,7 +43,7 @@ pub use condition::{Condition, Damaged, tells_of_damage};
 pub use ending::{Ending, Stopped};
 pub use key::{make_private_key, private_key};
 pub use lock::{Lock, LockError};
-pub use lost::{Lost, lost};
+pub use lost::{Left, Lost, lost};
 pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
 pub use passing::passing;
 pub use private::{create_private_file, hand_over, private_file};

@@ -7,7 +7,8 @@
 //! follows upon another one was written after that one was on the disk, so the bad frame was whole once.
 //!
 //! What was copied into the file may go on standing in the log, and what is left of a shorter one would be laid over
-//! newer pages. How much was copied stands in the index beside it, unless the computer itself went down.
+//! newer pages; cut off in the middle of the copying, only the whole log makes the file whole. How much was stored and
+//! how much copied stands in the index beside it, unless the computer itself went down.
 //!
 //! Formats: <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>, <https://www.sqlite.org/walformat.html>.
 
@@ -36,8 +37,18 @@ pub struct Lost {
     pub at: u64,
     /// Transactions from there on, at least.
     pub transactions: u64,
-    /// All that can be read, and more, is in the file already, which is whole without its log.
-    pub is_in_file: bool,
+    pub left: Left,
+}
+
+/// Where whole transactions are left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// In the file under what can be read of the log.
+    InBoth,
+    /// In the file alone: it has more of the log than can be read.
+    InFile,
+    /// Nowhere: the file has some pages of what cannot be read, and not all.
+    Nowhere,
 }
 
 /// Refuses a database whose log is damaged before its end. For whoever opens a database that no other
@@ -46,11 +57,11 @@ pub struct Lost {
 /// # Errors
 /// [`Damaged`]; the log cannot be read.
 pub(super) fn refuse_lost(database: &Path) -> anyhow::Result<()> {
-    let Some(Lost { at, transactions, is_in_file }) = lost(database)? else { return Ok(()) };
-    let what = if is_in_file {
-        "the file is ahead of it".to_owned()
-    } else {
-        format!("and {transactions} or more changes with it")
+    let Some(Lost { at, transactions, left }) = lost(database)? else { return Ok(()) };
+    let what = match left {
+        Left::InBoth => format!("and {transactions} or more changes with it"),
+        Left::InFile => "the file is ahead of it".to_owned(),
+        Left::Nowhere => "and only a part of what it said is in the file".to_owned(),
     };
     Err(Damaged(format!("{} cannot be read from byte {at} on, {what}", log_of(database).display())))
         .with_context(|| format!("cannot go on with {}", database.display()))
@@ -83,20 +94,21 @@ fn log_of(database: &Path) -> PathBuf {
 }
 
 fn look(path: &Path, index: &Path) -> std::io::Result<Option<Lost>> {
-    let copied = copied(index); // before the log, which only grows meanwhile
+    let told = Told::by(index); // before the log, which has at least as much then
     let file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(told.and_then(Told::without_log)),
         file => file?,
     };
     let mut log = BufReader::with_capacity(BUFFER, file);
     let mut header = [0; HEADER];
     if !fill(&mut log, &mut header)? {
-        return Ok(None);
+        return Ok(told.and_then(Told::without_log));
     }
-    let is_whole = number(&header, 0) & !1 == MAGIC;
-    let big_endian = if is_whole { number(&header, 0) & 1 == 1 } else { cfg!(target_endian = "big") };
-    let sum = |seed, bytes: &[u8]| checksum(seed, bytes, big_endian);
-    let is_whole = is_whole && sum((0, 0), &header[..24]) == pair(&header, 24);
+    // What the header says of its own order counts if it is whole in that order.
+    let says_big_endian = number(&header, 0) & 1 == 1;
+    let is_whole =
+        number(&header, 0) & !1 == MAGIC && checksum((0, 0), &header[..24], says_big_endian) == pair(&header, 24);
+    let big_endian = if is_whole { says_big_endian } else { cfg!(target_endian = "big") };
     // Without the header nothing says which frames are those of this log and which are left of earlier ones.
     let salts = is_whole.then(|| pair(&header, 16));
     let page = number(&header, 8) as usize;
@@ -106,38 +118,74 @@ fn look(path: &Path, index: &Path) -> std::io::Result<Option<Lost>> {
     let mut at = HEADER as u64;
     // Where the first bad frame is, once there was one.
     let mut bad = (!is_whole).then_some(0);
-    let mut before = (pair(&header, 24), false);
-    let (mut is_next, mut transactions, mut whole_frames) = (false, 0, 0);
+    // The checksum of the frame before, as it is stored and, of a bad one, as it should be.
+    let mut before = ([pair(&header, 24); 2], false);
+    let (mut is_next, mut transactions, mut frames) = (false, 0, 0);
     while fill(&mut log, &mut frame)? {
         let ends_transaction = number(&frame, 4) != 0;
-        let (stored, (seed, after_transaction)) = (pair(&frame, 16), before);
+        let (stored, (seeds, after_transaction)) = (pair(&frame, 16), before);
+        let sum = |seed| {
+            let seed = checksum(seed, &frame[..8], big_endian);
+            checksum(seed, &frame[FRAME_HEADER..], big_endian)
+        };
+        let computed = sum(seeds[0]);
         let follows = salts.is_none_or(|salts| salts == pair(&frame, 8))
-            && sum(sum(seed, &frame[..8]), &frame[FRAME_HEADER..]) == stored;
+            && (computed == stored || (seeds[0] != seeds[1] && sum(seeds[1]) == stored));
         if bad.is_some() {
             is_next = follows && (is_next || after_transaction);
             transactions += u64::from(is_next && ends_transaction);
         } else if follows {
-            whole_frames += 1;
+            frames += 1;
         } else {
             bad = Some(at);
         }
-        before = (stored, ends_transaction);
+        before = ([stored, computed], ends_transaction);
         at += frame.len() as u64;
     }
-    let is_in_file = copied.is_some_and(|(of, frames)| salts.is_none_or(|salts| salts == of) && frames > whole_frames);
-    let is_lost = is_in_file || transactions > 0;
-    Ok(is_lost.then(|| Lost { at: bad.unwrap_or(at), transactions: transactions + 1, is_in_file }))
+    let told = told.filter(|told| salts.is_none_or(|salts| salts == told.salts));
+    let left = told.map_or(Left::InBoth, |told| told.left(frames));
+    let is_lost = transactions > 0 || left != Left::InBoth || told.is_some_and(|told| frames < told.stored);
+    Ok(is_lost.then(|| Lost { at: bad.unwrap_or(at), transactions: transactions + 1, left }))
 }
 
-/// The salts of the log and how many of its frames are in the file, by the index that its users share; `None`:
-/// there is none, or not a whole one.
-fn copied(index: &Path) -> Option<((u32, u32), u32)> {
-    const VERSION: u32 = 3_007_000;
-    let mut bytes = [0; 136];
-    File::open(index).ok()?.read_exact(&mut bytes).ok()?;
-    let native = |at: usize| u32::from_ne_bytes(std::array::from_fn(|place| bytes[at + place]));
-    let is_whole = native(0) == VERSION && bytes[..48] == bytes[48..96];
-    is_whole.then(|| (pair(&bytes, 32), native(96)))
+/// What the index that the users of a log share says of it. Numbers of frames.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    salts: (u32, u32),
+    /// Of whole transactions. Noted after they came to the disk.
+    stored: u32,
+    /// Copied into the file.
+    copied: u32,
+    /// Up to where pages were being copied.
+    tried: u32,
+}
+
+impl Told {
+    /// `None`: there is no index, or not a whole one.
+    fn by(index: &Path) -> Option<Self> {
+        const VERSION: u32 = 3_007_000;
+        let mut bytes = [0; 136];
+        File::open(index).ok()?.read_exact(&mut bytes).ok()?;
+        let native = |at: usize| u32::from_ne_bytes(std::array::from_fn(|place| bytes[at + place]));
+        let is_whole = native(0) == VERSION && bytes[..48] == bytes[48..96];
+        is_whole.then(|| Self { salts: pair(&bytes, 32), stored: native(16), copied: native(96), tried: native(128) })
+    }
+
+    /// Where whole transactions are if so many `frames` of the log can be read.
+    fn left(self, frames: u32) -> Left {
+        if frames >= self.copied.max(self.tried) {
+            Left::InBoth
+        } else if self.tried > self.copied {
+            Left::Nowhere
+        } else {
+            Left::InFile
+        }
+    }
+
+    /// If there is no log at all: a file that has all of it needs none.
+    fn without_log(self) -> Option<Lost> {
+        (self.stored > self.copied).then(|| Lost { at: 0, transactions: 1, left: self.left(0) })
+    }
 }
 
 /// Whether there was as much; less is the end of what was written.

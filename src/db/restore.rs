@@ -18,7 +18,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction};
 use super::{
     Database, Lock,
     backup::{Contents, copy_into, open_to_look, verify, with_suffix},
-    lost::{Lost, lost},
+    lost::{Left, Lost, lost},
     migrate::{CURRENT, Plan},
     swap::{BEFORE_RESTORE, COMPANIONS, finish, swap},
 };
@@ -76,6 +76,11 @@ impl Staged {
             "{} is the database itself; name a backup",
             backup.display()
         );
+        ensure!(
+            lost.is_none_or(|lost| lost.left != Left::Nowhere),
+            "{} is not whole, and the log beside it, which would make it so, is damaged; name another backup",
+            backup.display()
+        );
         let copy = with_suffix(database, RESTORING);
         let (contents, violations) = copy_verified(backup, &copy, lost).inspect_err(|_| clear_away(database))?;
         Ok(Self { database: database.to_owned(), copy, _lock: lock, lost, contents, violations })
@@ -127,7 +132,7 @@ pub(super) fn clear_away(database: &Path) {
 
 /// What the backup holds, and what does not agree in it.
 fn copy_verified(backup: &Path, copy: &Path, lost: Option<Lost>) -> anyhow::Result<(Contents, Vec<String>)> {
-    if lost.is_some_and(|lost| lost.is_in_file) {
+    if lost.is_some_and(|lost| lost.left == Left::InFile) {
         copy_into(&open_without_log(backup)?, copy)?;
         return verify(copy);
     }

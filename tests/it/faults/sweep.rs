@@ -5,11 +5,16 @@
 use std::{fs, path::Path};
 
 use quintile::{
-    db::{Database, Staged, tells_of_damage},
+    db::{Database, Left, Staged, lost, tells_of_damage},
     model::Timestamp,
 };
 
-use crate::support::folder::Folder;
+use super::NOWHERE;
+use crate::support::{
+    folder::Folder,
+    merchant::Merchant,
+    process::{QUINTILE, quintile_by},
+};
 
 const CASES: u64 = 1_000;
 const TRANSACTIONS: i64 = 60;
@@ -133,8 +138,8 @@ fn a_damaged_log_gives_a_prefix_of_whole_transactions_1000_times() {
         let found = found(&path);
         let is_cut = case % 4 < 2;
         if let Some(prefix) = found {
-            // Damage in the last one looks as if it had not been written to its end, and so may damage in the last
-            // but one that hides where it ends.
+            // Without the index, damage in the last one looks as if it had not been written to its end, and so may
+            // damage in the last but one that hides where it ends.
             assert!(is_cut || prefix >= TRANSACTIONS - 2, "case {case} at {at} goes on with {prefix}");
             prefixes.insert(prefix);
         } else {
@@ -148,40 +153,101 @@ fn a_damaged_log_gives_a_prefix_of_whole_transactions_1000_times() {
     assert!(prefixes.len() > 40 && refused > 400, "the damage was all over the log: {prefixes:?}, {refused}");
 }
 
-/// What is left of the log would be laid over newer pages of the file.
+/// Each bit of the header: without it nothing of the log would be read.
 #[test]
-fn a_log_that_ends_before_what_the_file_has_of_it_is_refused_and_the_file_is_kept() {
-    let (moment, index) = copied();
+fn a_damaged_header_is_refused() {
+    let moment = lived();
+    let folder = Folder::new();
+    let path = folder.path().join("quintile.db");
+    fs::write(&path, &moment.file).unwrap();
+    for bit in 0..32 * 8 {
+        let mut log = moment.log.clone();
+        log[bit / 8] ^= 1 << (bit % 8);
+        fs::write(folder.path().join("quintile.db-wal"), &log).unwrap();
+        assert_eq!(found(&path), None, "bit {bit}");
+    }
+}
+
+/// Cases of a log with an index beside it, which was cut or damaged, each with the place: none is gone on with.
+/// What is [`Left`] is what a restore of the file out of itself gives: whole transactions of at least so many, or
+/// nothing.
+fn refused_with_an_index(moment: &Moment, index: &[u8], at_least: i64) -> Vec<Left> {
     let mut random = fastrand::Rng::new();
     let folder = Folder::new();
-    let mut kept = 0;
-    for case in 0..200 {
+    let refused = (0..200).filter_map(|case| {
         let mut log = moment.log.clone();
         let at = random.usize(..log.len());
-        match case % 3 {
+        match case % 4 {
             0 => log.truncate(at),
             1 => log[at..].fill(0),
-            _ => log[at] ^= 1 << random.u8(..8),
+            2 => log[at] ^= 1 << random.u8(..8),
+            _ => log.clear(),
         }
         let name = |what: &str| folder.path().join(format!("{case}.db{what}"));
-        for (what, bytes) in [("", &moment.file), ("-wal", &log), ("-shm", &index)] {
+        for (what, bytes) in [("", &moment.file[..]), ("-wal", &log), ("-shm", index)] {
             fs::write(name(what), bytes).unwrap();
         }
-        if let Some(prefix) = found(&name("")) {
-            assert!(prefix >= COPIED, "case {case} at {at} goes on with {prefix}");
-        } else {
-            let lost = quintile::db::lost(&name("")).unwrap().unwrap();
-            let staged = Staged::new(&name(""), &name("")).unwrap();
-            staged.put_in_place(Timestamp::from_millis(case)).unwrap();
-            let found = found(&name("")).unwrap();
-            assert!(if lost.is_in_file { found == COPIED } else { found >= COPIED }, "case {case} at {at}: {found}");
-            kept += 1;
+        if case % 8 == 7 {
+            fs::remove_file(name("-wal")).unwrap();
         }
+        let left = if let Some(all) = found(&name("")) {
+            assert_eq!(all, TRANSACTIONS, "case {case} at {at}");
+            None
+        } else {
+            let lost = lost(&name("")).unwrap().unwrap();
+            let restored = Staged::new(&name(""), &name("")).and_then(|staged| {
+                staged.put_in_place(Timestamp::from_millis(case))?;
+                Ok(found(&name("")).unwrap())
+            });
+            match (lost.left, restored) {
+                (Left::Nowhere, restored) => assert!(restored.unwrap_err().to_string().contains("name another backup")),
+                (Left::InFile, restored) => assert_eq!(restored.unwrap(), at_least, "case {case} at {at}"),
+                (Left::InBoth, restored) => {
+                    let restored = restored.unwrap();
+                    assert!((at_least..=TRANSACTIONS).contains(&restored), "case {case} at {at}: {restored}");
+                }
+            }
+            Some(lost.left)
+        };
         for file in fs::read_dir(folder.path()).unwrap() {
             fs::remove_file(file.unwrap().path()).unwrap();
         }
-    }
-    assert!(kept > 80, "{kept} were refused");
+        left
+    });
+    refused.collect()
+}
+
+/// What is left of the log would be laid over newer pages of the file.
+#[test]
+fn a_log_that_ends_before_what_was_stored_is_refused_and_what_is_left_is_kept() {
+    let (moment, index) = copied();
+    let refused = refused_with_an_index(&moment, &index, COPIED);
+    let in_file = refused.iter().filter(|left| **left == Left::InFile).count();
+    assert!(refused.len() > 190 && in_file > 80 && in_file < 190, "{in_file} of {refused:?}");
+}
+
+/// Killed in the middle of the copying: the file has some pages of what the log says, and not all.
+#[test]
+fn a_log_that_was_being_copied_is_read_whole_or_refused() {
+    let moment = lived();
+    let merchant = Merchant::new(NOWHERE);
+    let name = |what: &str| merchant.path().join(format!("quintile.db{what}"));
+    fs::write(name(""), &moment.file).unwrap();
+    fs::write(name("-wal"), &moment.log).unwrap();
+    let path = name("").display().to_string();
+    let kill = "inject=pwrite64:signal=KILL:when=20";
+    let strace = ["-f", "-o", "/dev/null", "-P", &path, "-e", "trace=pwrite64", "-e", kill, QUINTILE];
+    // It copies when it closes.
+    let ended = quintile_by("strace", &strace, merchant.path(), &["score"]).output();
+    let ended = ended.expect("this test wants strace: `apt-get install strace`, or tests/run");
+    assert!(!ended.status.success(), "{ended:?}");
+    let [file, log, index] = ["", "-wal", "-shm"].map(|what| fs::read(name(what)).unwrap());
+    assert!(file != moment.file && log.len() >= moment.log.len());
+    assert_eq!(lost(&name("")).unwrap(), None, "nothing is lost as it is");
+
+    let refused = refused_with_an_index(&Moment { file, log }, &index, 0);
+    assert!(refused.len() > 190 && refused.iter().all(|left| *left == Left::Nowhere), "{refused:?}");
+    assert_eq!(found(&name("")), Some(TRANSACTIONS));
 }
 
 /// Power cuts one after the other, each in a transaction that is larger than the one before it or smaller, so that
