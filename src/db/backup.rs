@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
     condition::Damaged,
@@ -169,6 +169,7 @@ pub(super) fn open_to_look(path: &Path) -> anyhow::Result<Connection> {
     let connection =
         Connection::open_with_flags(path, flags).with_context(|| format!("cannot read {}", path.display()))?;
     super::turns::wait_for_locks(&connection)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     Ok(connection)

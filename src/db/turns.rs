@@ -11,12 +11,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::BUSY_TIMEOUT;
 
 /// Between two questions whether a lock is free.
 const ASK: Duration = Duration::from_millis(1);
+
+thread_local! {
+    static SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+    static UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
+}
 
 /// Makes the statements of `connection` wait for a lock of another process, [`BUSY_TIMEOUT`] at most.
 pub(super) fn wait_for_locks(connection: &Connection) -> rusqlite::Result<()> {
@@ -25,17 +30,40 @@ pub(super) fn wait_for_locks(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Whether to ask again, after `asked` times for the same lock.
 fn ask_again(asked: i32) -> bool {
-    thread_local! {
-        static SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
-    }
     let now = Instant::now();
     let since = SINCE.get().filter(|_| asked > 0).unwrap_or(now);
     SINCE.set(Some(since));
-    if now.saturating_duration_since(since) >= BUSY_TIMEOUT {
+    if now >= UNTIL.get().unwrap_or(since + BUSY_TIMEOUT) {
         return false;
     }
     thread::sleep(ASK);
     true
+}
+
+/// How long the writer waits for the lock: a write that came while others waited for it has waited with them, and
+/// is told as soon as it would be alone.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    /// Since when every transaction has found it held.
+    held_since: Option<Instant>,
+}
+
+impl Patience {
+    /// Runs `begin`, which takes the lock for a write that came at `came`.
+    pub fn wait<T>(&mut self, came: Instant, begin: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let now = Instant::now();
+        UNTIL.set(Some(self.until(came, now)));
+        let begun = begin();
+        UNTIL.set(None);
+        let is_held = matches!(&begun, Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy));
+        self.held_since = is_held.then_some(self.held_since.unwrap_or(now));
+        begun
+    }
+
+    /// What was written by us before it came to the lock does not count.
+    fn until(&self, came: Instant, now: Instant) -> Instant {
+        self.held_since.map_or(now, |held| came.max(held)) + BUSY_TIMEOUT
+    }
 }
 
 /// When the writer leaves the lock to others. Pure.
@@ -86,6 +114,27 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_came_while_others_waited_has_waited_too() {
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        let mut patience = Patience::default();
+        assert_eq!(patience.until(at(0), at(8)), at(13), "it was not the lock that it waited for");
+        patience.held_since = Some(at(8));
+        assert_eq!(patience.until(at(7), at(13)), at(13), "it came before the lock was asked for");
+        assert_eq!(patience.until(at(12), at(13)), at(17));
+        assert_eq!(patience.until(at(20), at(20)), at(25));
+
+        let held = || Err::<(), _>(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(5), None));
+        patience.held_since = None;
+        patience.wait(at(0), held).unwrap_err();
+        let since = patience.held_since.expect("it was held");
+        patience.wait(at(0), held).unwrap_err();
+        assert_eq!(patience.held_since, Some(since), "and still is");
+        patience.wait(at(0), || Ok(())).unwrap();
+        assert_eq!((patience.held_since, UNTIL.get()), (None, None));
+    }
 
     #[test]
     fn who_writes_without_a_break_makes_one() {

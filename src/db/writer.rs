@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::anyhow;
+use anyhow::{anyhow, ensure};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
@@ -24,7 +24,7 @@ use super::{
     ending::Stopped,
     log::Log,
     touch,
-    turns::{Pace, Turns},
+    turns::{Pace, Patience, Turns},
     undone::{Undone, tells_of_trouble},
 };
 
@@ -58,6 +58,7 @@ struct Room<'a, 'conn> {
 
 /// One write in the queue.
 struct Job {
+    came: Instant,
     company: Company,
     work: Work,
 }
@@ -214,7 +215,7 @@ impl Writer {
             }
             answer(sender, result, condition)
         });
-        (Job { company: Company::Any, work }, receiver)
+        (Job { came: Instant::now(), company: Company::Any, work }, receiver)
     }
 
     fn write_by_itself<T, F>(&self, company: Company, job: F) -> anyhow::Result<T>
@@ -304,6 +305,7 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize, 
     let mut group = Vec::with_capacity(most);
     let mut log = Log::of(&connection);
     let mut turns = Turns::new(pace, Instant::now());
+    let mut patience = Patience::default();
     let mut next = None;
     while let Some(first) = next.take().or_else(|| queue.blocking_recv()) {
         let company = first.company;
@@ -323,9 +325,9 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize, 
         }
         turns.begin(Instant::now());
         if company == Company::Bulk {
-            run_bulk(&mut connection, &mut group, condition);
+            run_bulk(&mut connection, &mut group, &mut patience, condition);
         } else {
-            run_group(&mut connection, &mut group, condition);
+            run_group(&mut connection, &mut group, &mut patience, condition);
         }
         if let Some(gap) = turns.end(Instant::now()) {
             std::thread::sleep(gap);
@@ -344,24 +346,26 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize, 
 }
 
 /// [`run_group`] with the settings of a bulk job. They cannot be changed inside a transaction.
-fn run_bulk(connection: &mut Connection, group: &mut Vec<Job>, condition: &Condition) {
+fn run_bulk(connection: &mut Connection, group: &mut Vec<Job>, patience: &mut Patience, condition: &Condition) {
     if let Err(error) = set_for_bulk(connection, true) {
         tracing::warn!(%error, "a bulk write goes on with the usual settings, and will be slow");
     }
-    run_group(connection, group, condition);
+    run_group(connection, group, patience, condition);
     if let Err(error) = set_for_bulk(connection, false) {
         tracing::error!(%error, "the usual settings could not be restored after a bulk write; restart quintile");
     }
 }
 
-fn set_for_bulk(connection: &Connection, bulk: bool) -> rusqlite::Result<()> {
+fn set_for_bulk(connection: &Connection, bulk: bool) -> anyhow::Result<()> {
     connection.pragma_update(None, "foreign_keys", !bulk)?;
     // Past the log, a commit is the removal of a journal. Only EXTRA waits until that is on the disk too: before
     // it is, a power cut takes back what was answered for.
     connection.pragma_update(None, "synchronous", if bulk { "EXTRA" } else { "FULL" })?;
     connection.pragma_update(None, "cache_size", -if bulk { BULK_CACHE_KIB } else { CACHE_KIB })?;
     if !bulk {
-        return connection.pragma_update(None, "journal_mode", "WAL");
+        let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        ensure!(mode == "wal", "the journal mode is {mode}");
+        return Ok(());
     }
     let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
     if pages <= NEW_PAGES {
@@ -374,12 +378,15 @@ fn set_for_bulk(connection: &Connection, bulk: bool) -> rusqlite::Result<()> {
 }
 
 /// Runs all jobs in one transaction, commits, then answers each.
-fn run_group(connection: &mut Connection, group: &mut Vec<Job>, condition: &Condition) {
+fn run_group(connection: &mut Connection, group: &mut Vec<Job>, patience: &mut Patience, condition: &Condition) {
     let mut answers: Vec<Answer> = Vec::with_capacity(group.len());
     let shared = group.len() > 1;
+    let came = group.first().map_or_else(Instant::now, |first| first.came);
     let mut waiting = group.drain(..);
     condition.begin_writes();
-    match commit_together(connection, &mut waiting, shared, &mut answers, condition) {
+    let done = begin(connection, came, patience, condition)
+        .and_then(|transaction| commit_together(transaction, &mut waiting, shared, &mut answers, condition));
+    match done {
         Ok(()) => {
             condition.end_writes();
             for answer in answers {
@@ -404,16 +411,24 @@ fn run_group(connection: &mut Connection, group: &mut Vec<Job>, condition: &Cond
     }
 }
 
+fn begin<'conn>(
+    connection: &'conn mut Connection,
+    came: Instant,
+    patience: &mut Patience,
+    condition: &Condition,
+) -> anyhow::Result<Transaction<'conn>> {
+    refuse_damage(condition)?;
+    refuse_the_end(condition)?;
+    Ok(patience.wait(came, || connection.transaction_with_behavior(TransactionBehavior::Immediate))?)
+}
+
 fn commit_together(
-    connection: &mut Connection,
+    transaction: Transaction<'_>,
     waiting: &mut dyn Iterator<Item = Job>,
     shared: bool,
     answers: &mut Vec<Answer>,
     condition: &Condition,
 ) -> anyhow::Result<()> {
-    refuse_damage(condition)?;
-    refuse_the_end(condition)?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for job in waiting {
         answers.push((job.work)(Ok(Room { transaction: &transaction, shared })));
         if transaction.is_autocommit() {

@@ -38,6 +38,20 @@ fn a_foreign_lock_is_waited_for_then_the_shop_is_told_to_come_again() {
     let refused = post(&server, 2);
     assert_eq!(refused.status, 503, "{}", refused.body);
     assert!(start.elapsed() >= Duration::from_secs(5), "{:?}", start.elapsed());
+    // Nobody waits for those who came before as well.
+    std::thread::scope(|threads| {
+        for order in 3..=5 {
+            threads.spawn({
+                let server = &server;
+                move || {
+                    std::thread::sleep(Duration::from_millis(300) * (order - 3));
+                    let asked = Instant::now();
+                    assert_eq!(post(server, order.into()).status, 503);
+                    assert!(asked.elapsed() < Duration::from_secs(7), "{:?}", asked.elapsed());
+                }
+            });
+        }
+    });
     let holder = format!("process {}", std::process::id());
     eventually("the reason in the log", || {
         let said = server.said();
