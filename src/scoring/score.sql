@@ -1,7 +1,7 @@
 -- Who is ranked, with which values, and how NTILE(5) ranks them.
 --
 -- Portable on purpose: standard window functions, integers only, named parameters, NULLs placed
--- explicitly, and a total order in every window (the value, then the customer's id), so that the
+-- explicitly, and a total order in every window that ranks (the value, then the customer's id), so that the
 -- same rows come out again on any day and on any engine: `tests/parity` runs this file on PostgreSQL,
 -- DuckDB and Apache Spark. Where an engine has no named parameters, numbers are written in their place;
 -- nothing else changes.

@@ -136,6 +136,52 @@ fn an_update_restarts_every_shop_that_runs_and_starts_none() {
     assert!(said.starts_with("next "), "{said}");
 }
 
+/// What `packaging/Dockerfile` sets and calls, the program takes.
+#[test]
+fn the_container_has_no_shell_is_not_root_and_is_asked_how_it_is() {
+    let file = fs::read_to_string(format!("{PACKAGING}/Dockerfile")).unwrap().replace("\\\n", " ");
+    let (_, image) = file.rsplit_once("\nFROM ").expect("it is built elsewhere");
+    assert!(image.starts_with("gcr.io/distroless/cc-debian12:nonroot\n"), "{image}");
+    assert!(!image.contains("\nUSER ") && !image.contains("\nRUN "), "{image}");
+    let after = |name: &str| {
+        let line =
+            image.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name} in {image}"));
+        line.trim().to_owned()
+    };
+
+    let shop = TempDir::new().unwrap();
+    let run = |command: &mut Command| {
+        let output = command.output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(output.status.success(), "{command:?}: {said}");
+        said
+    };
+    run(&mut quintile(shop.path(), &["init", "."]));
+    fs::write(shop.path().join("password"), "correct horse battery\n").unwrap();
+    let password = fs::File::open(shop.path().join("password")).unwrap();
+    let hash = run(quintile(shop.path(), &["hash-password"]).stdin(password));
+    let settings: Vec<_> =
+        after("ENV ").split_whitespace().map(|pair| pair.split_once('=').unwrap()).map(own).collect();
+    let mut check = quintile(shop.path(), &["check"]);
+    check.envs(settings.clone()).env("QUINTILE_CONFIG", shop.path().join("config.toml"));
+    check.env("QUINTILE_DASHBOARD__PASSWORD_HASH", hash.lines().last().unwrap());
+    run(&mut check);
+    assert!(settings.contains(&own(("QUINTILE_WEBHOOKS__LISTEN", "0.0.0.0:8788"))), "{settings:?}");
+
+    let health = after("HEALTHCHECK ");
+    let (_, health) = health.split_once(" CMD ").unwrap();
+    for command in [health, &after("CMD ")] {
+        let mut command: Vec<String> = serde_json::from_str(command).unwrap();
+        command.retain(|word| word != "quintile");
+        command.push("--help".to_owned());
+        run(&mut quintile(shop.path(), &command.iter().map(String::as_str).collect::<Vec<_>>()));
+    }
+}
+
+fn own((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
 /// The command of a unit, its paths below `root`.
 fn exec_start(unit: &str, root: &Path, shop: &str) -> Vec<String> {
     let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("a unit starts something");

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::Home;
 use crate::support::{
     http,
-    process::{Server, quintile},
+    merchant::{Merchant, SHOP, post_orders, post_shopify, score_and_wait, shopify_order},
+    process::{Server, eventually, quintile, signal},
 };
 
 const PASSWORD: &str = "correct horse battery";
@@ -173,6 +174,46 @@ fn no_secret_is_in_the_log_or_in_a_file() {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{secret} is in {file}");
         }
+    }
+}
+
+/// The log at its most talkative names ids, while people come in, cannot be read, are looked for and are forgotten.
+#[test]
+fn nobody_is_named_in_the_log() {
+    let merchant = Merchant::new("http://127.0.0.1:9/");
+    let mut command = quintile(merchant.path(), &["serve"]);
+    command.env("QUINTILE_LOG", "trace");
+    let mut server = Server::try_start_as(command).unwrap();
+    let umask = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    assert!(umask.contains("\nUmask:\t0077\n"), "whatever it makes is its own: {umask}");
+
+    let send = |topic: &str, id: &str, body: &Value| {
+        assert_eq!(post_shopify(&server, topic, id, body).unwrap().status, 200);
+    };
+    let mut order = shopify_order(1, 99, "10.00", "2026-10-01T10:00:00Z");
+    order["shipping_address"] = json!({"name": "Zoë Núñez", "address1": "Privet Drive 4", "phone": "+4915112345"});
+    send("orders/create", "w-1", &order);
+    (order["id"], order["processed_at"], order["created_at"]) = (json!(2), json!("c99@example.com"), json!("Privet"));
+    send("orders/create", "w-2", &order);
+    let generic = json!({"id": "x1", "orderedAt": "c99@example.com", "total": "Núñez", "email": "c99@example.com"});
+    post_orders(&server, "m-1", &generic).unwrap();
+    score_and_wait(&merchant, &server);
+    for page in ["/customers?q=c99%40example.com", "/customers", "/deliveries", "/inbox"] {
+        http::get(&format!("{}{page}", server.dashboard)).unwrap();
+    }
+    send("customers/redact", "w-3", &json!({"shop_domain": SHOP, "customer": {"id": 99, "email": "c99@example.com"}}));
+    eventually("the erasure", || {
+        let left: i64 = merchant
+            .sql()
+            .query_row("SELECT count(*) FROM customers WHERE email IS NOT NULL", [], |row| row.get(0))
+            .unwrap();
+        (left == 0).then_some(())
+    });
+    signal(server.id(), "TERM");
+    let (_, log) = server.end();
+    assert!(log.contains("TRACE") && log.contains("quarantined"), "{log}");
+    for word in ["c99@", "c99%40", "Núñez", "Zoë", "Privet", "4915112345"] {
+        assert!(!log.contains(word), "{word} is in the log:\n{log}");
     }
 }
 

@@ -39,6 +39,12 @@ fn client(limits: Limits) -> Client {
     Client::new(loopback(), 4, limits).unwrap()
 }
 
+/// The failures name them.
+#[test]
+fn how_long_a_receiver_is_waited_for() {
+    assert_eq!([LIMITS.connect, LIMITS.whole].map(|limit| limit.as_secs()), [5, 15]);
+}
+
 fn impatient() -> Client {
     client(Limits { connect: Duration::from_millis(400), whole: Duration::from_millis(400) })
 }

@@ -1,14 +1,20 @@
 //! Told to stop in the middle of something long.
 
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use quintile::db::{self, Stopped};
 
-use super::log::fill;
-use crate::support::scored_shop::Shop;
+use super::{NOWHERE, count, log::fill, post};
+use crate::support::{
+    merchant::Merchant,
+    process::{Server, eventually, signal},
+    scored_shop::Shop,
+};
 
 /// Goes on until somebody ends it.
 const ENDLESS: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
@@ -40,6 +46,31 @@ fn a_statement_that_takes_too_long_is_cut_off_and_nothing_is_half_done() {
     let kept: i64 =
         shop.outside().query_row("SELECT count(*) FROM meta WHERE key = 'half'", [], |row| row.get(0)).unwrap();
     assert_eq!(kept, 0);
+}
+
+/// Somebody who does not want to wait for what is in flight.
+#[test]
+fn a_second_signal_ends_the_program_at_once() {
+    let merchant = Merchant::new(NOWHERE);
+    let mut server = Server::start(merchant.path());
+    assert_eq!(post(&server, 1).status, 200);
+    let address = server.webhooks.strip_prefix("http://").unwrap().to_owned();
+    let mut slow = TcpStream::connect(&address).unwrap();
+    let head = "POST /webhooks/shopify HTTP/1.1\r\nhost: localhost\r\nx-shopify-hmac-sha256: Z3Vlc3M=\r\n\
+                content-length: 100\r\nexpect: 100-continue\r\n\r\n";
+    slow.write_all(head.as_bytes()).unwrap();
+    let mut told = [0; 12];
+    slow.read_exact(&mut told).unwrap();
+    assert_eq!(&told, b"HTTP/1.1 100", "its body is waited for, which may take ten seconds");
+
+    signal(server.id(), "TERM");
+    eventually("the end of listening", || TcpStream::connect(&address).is_err().then_some(()));
+    let asked = Instant::now();
+    signal(server.id(), "TERM");
+    let (status, said) = server.end();
+    assert_eq!(status.code(), Some(130), "{said}");
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    assert_eq!(count(&merchant, "orders"), 1, "nothing that was answered for is lost");
 }
 
 #[test]

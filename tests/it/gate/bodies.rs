@@ -70,6 +70,16 @@ async fn large_bodies_wait_for_room_and_small_ones_do_not() {
     assert!(first_line(stream).await.starts_with("HTTP/1.1 401"), "there is room again");
 }
 
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_before_it_comes() {
+    let shop = shop::Shop::open_within(Limits::default());
+    let served = serve(shop.router.clone(), Limits::default()).await;
+    let begun = Instant::now();
+    let told = served.send(webhook_head(8 * 1024 * 1024 + 1).as_bytes()).await;
+    assert!(first_line(told).await.starts_with("HTTP/1.1 413"));
+    assert!(begun.elapsed() < Limits::default().body, "nothing of it was waited for: {:?}", begun.elapsed());
+}
+
 async fn first_line(stream: TcpStream) -> String {
     let mut line = String::new();
     tokio::io::AsyncBufReadExt::read_line(&mut tokio::io::BufReader::new(stream), &mut line).await.unwrap();

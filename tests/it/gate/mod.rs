@@ -21,6 +21,14 @@ use tokio_util::sync::CancellationToken;
 const PATIENCE: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(250);
 
+/// What the tests beside this one set shorter is what README.md says.
+#[test]
+fn what_the_listeners_allow_by_themselves() {
+    let Limits { connections, of_one_client, head, head_bytes, answer, body } = Limits::default();
+    assert_eq!((connections, of_one_client, head_bytes), (256, 64, 16 * 1024));
+    assert_eq!([head, answer, body].map(|limit| limit.as_secs()), [5, 15, 10]);
+}
+
 /// A router on a real socket.
 struct Served {
     address: SocketAddr,

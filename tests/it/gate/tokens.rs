@@ -56,12 +56,19 @@ async fn who_guesses_signatures_is_told_to_wait_and_others_are_not() {
     let refused = until_refused(&shop, "203.0.113.7", None).await;
     assert!((BUCKET..BUCKET + 100).contains(&refused), "{refused}");
     assert_eq!(good(&shop, "203.0.113.8", None).await, 200, "another address");
+    // Asked before the signature is looked at; a token may just have come back.
+    let mut tries = 0;
+    while good(&shop, "203.0.113.7", None).await != 429 {
+        tries += 1;
+        assert!(tries < 100, "a good signature is looked at without a token");
+        until_refused(&shop, "203.0.113.7", None).await;
+    }
     // A name that the client gives itself is nobody's.
     assert!(until_refused(&shop, "203.0.113.7", Some("198.51.100.1")).await < BUCKET);
     let refused = until_refused(&shop, "2001:db8:1:2::1", None).await;
     assert!((BUCKET..BUCKET + 100).contains(&refused), "{refused}");
     assert_eq!(bad(&shop, "2001:db8:1:2:9::9", None).await, 429, "the same network");
-    assert_eq!(shop.inbox().len(), 1);
+    assert!((1..=1 + tries).contains(&shop.inbox().len()));
 }
 
 #[tokio::test]

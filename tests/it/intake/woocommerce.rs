@@ -39,8 +39,12 @@ impl Hook {
         Self { headers, body }
     }
 
-    fn header(mut self, name: &'static str, value: &str) -> Self {
-        self = self.without(name);
+    fn header(self, name: &'static str, value: &str) -> Self {
+        self.without(name).beside(name, value)
+    }
+
+    /// Adds a header beside one of that name.
+    fn beside(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
     }
@@ -290,6 +294,7 @@ async fn who_may_send() {
         ("another secret", hook().header("X-WC-Webhook-Signature", &signed_by("guess")), StatusCode::UNAUTHORIZED),
         ("an empty secret", hook().header("X-WC-Webhook-Signature", &signed_by("")), StatusCode::UNAUTHORIZED),
         ("no base64", hook().header("X-WC-Webhook-Signature", "sha256=abc"), StatusCode::UNAUTHORIZED),
+        ("two signatures", hook().beside("X-WC-Webhook-Signature", &signed_by(SECRET)), StatusCode::UNAUTHORIZED),
         ("an empty signature", hook().header("X-WC-Webhook-Signature", ""), StatusCode::UNAUTHORIZED),
         ("no topic", hook().without("X-WC-Webhook-Topic"), StatusCode::BAD_REQUEST),
     ] {
