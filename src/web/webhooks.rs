@@ -194,11 +194,12 @@ async fn shopify(
     let signature = shopify_header(&headers, "hmac-sha256")
         .map_err(|_| Problem::unauthorized("more than one signature"))?
         .ok_or_else(|| Problem::unauthorized("there is no X-Shopify-Hmac-Sha256 header"))?;
-    let (body, _place) = gate.read(request).await?;
-    if !signature::shopify(&state.config.webhooks.shopify.secrets, &body, signature) {
-        state.refusals.note(Source::Shopify, UNSIGNED, body.len());
+    let arrived = gate.read(request).await?;
+    if !signature::shopify(&state.config.webhooks.shopify.secrets, arrived.bytes(), signature) {
+        state.refusals.note(Source::Shopify, UNSIGNED, arrived.bytes().len());
         return Err(Problem::unauthorized("the signature does not match any accepted secret"));
     }
+    let (body, _place) = gate.signed_well(arrived);
 
     let required = |name: &str| {
         shopify_header(&headers, name)?
@@ -256,14 +257,15 @@ async fn orders(
         timestamp: signed("webhook-timestamp")?,
         signature: signed("webhook-signature")?,
     };
-    let (body, _place) = gate.read(request).await?;
+    let arrived = gate.read(request).await?;
     let now = state.clock.now();
-    let sent = signature::standard_webhooks(&state.config.webhooks.orders.secrets, standard, &body, now);
+    let sent = signature::standard_webhooks(&state.config.webhooks.orders.secrets, standard, arrived.bytes(), now);
     let sent = sent.map_err(|refused| {
         let reason = if refused == signature::Refused::NoMatch { UNSIGNED } else { OUT_OF_TIME };
-        state.refusals.note(Source::Api, reason, body.len());
+        state.refusals.note(Source::Api, reason, arrived.bytes().len());
         Problem::unauthorized(refused.to_string())
     })?;
+    let (body, _place) = gate.signed_well(arrived);
     let message = Message {
         source: Source::Api,
         topic: api::TOPIC.to_owned(),

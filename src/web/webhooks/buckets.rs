@@ -1,6 +1,6 @@
 //! Tokens by client. Pure.
 //!
-//! A message takes one, and whoever signed it well gets it back: so a shop never runs out, however many
+//! A message takes one, and only whoever signed it well gets it back: so a shop never runs out, however many
 //! orders it sends in one go, and everybody else soon pays with waiting for making us check.
 
 use std::{collections::HashMap, net::IpAddr, time::Instant};

@@ -20,7 +20,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Problem, buckets::Buckets};
+use super::{
+    Problem,
+    buckets::{Buckets, Client},
+};
 use crate::{
     intake::MAX_BODY,
     web::{Limits, peer},
@@ -31,6 +34,23 @@ use crate::{
 const SMALL: usize = 256 * 1024;
 /// Larger bodies that are in memory at a time: 64 MiB again.
 const LARGE: usize = 8;
+
+/// Whose token a request has taken.
+#[derive(Clone, Copy)]
+struct Paid(Client);
+
+/// A body that is there, and nothing is known of who signed it. Only [`Gate::signed_well`] hands it out.
+pub(super) struct Arrived {
+    body: Vec<u8>,
+    place: Option<OwnedSemaphorePermit>,
+    paid: Option<Paid>,
+}
+
+impl Arrived {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.body
+    }
+}
 
 /// One for all routes that take messages.
 pub(super) struct Gate {
@@ -45,17 +65,15 @@ impl Gate {
     }
 
     /// Middleware around what takes messages.
-    pub(super) async fn admit(State(gate): State<Arc<Self>>, request: Request, next: Next) -> Response {
-        let taken = match client(&request).map(|client| gate.buckets().take(client, Instant::now())).transpose() {
-            Ok(taken) => taken,
+    pub(super) async fn admit(State(gate): State<Arc<Self>>, mut request: Request, next: Next) -> Response {
+        match client(&request).map(|client| gate.buckets().take(client, Instant::now())).transpose() {
+            Ok(None) => {}
+            Ok(Some(client)) => {
+                request.extensions_mut().insert(Paid(client));
+            }
             Err(wait_s) => return Problem::too_many(wait_s).into_response(),
-        };
-        let response = next.run(request).await;
-        // Also where it was signed well, and we could not store it.
-        if let Some(client) = taken.filter(|_| !response.status().is_client_error()) {
-            gate.buckets().give_back(client);
         }
-        response
+        next.run(request).await
     }
 
     /// What a panic left behind is still good: every change here is one step.
@@ -63,13 +81,23 @@ impl Gate {
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The whole body, if it is small and quick enough. A large one comes with its place in memory, to
-    /// be kept as long as the body is.
-    pub(super) async fn read(&self, request: Request) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Problem> {
-        timeout(self.limits.body, self.read_all(request.into_body())).await.unwrap_or_else(|_| {
+    /// The whole body, if it is small and quick enough.
+    pub(super) async fn read(&self, request: Request) -> Result<Arrived, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let (body, place) = timeout(self.limits.body, self.read_all(body)).await.unwrap_or_else(|_| {
             let time = self.limits.body;
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body took longer than {time:?}")))
-        })
+        })?;
+        Ok(Arrived { body, place, paid: parts.extensions.remove() })
+    }
+
+    /// What is taken: its signature is good, so it cost nothing, whatever becomes of it. A large body comes
+    /// with its place in memory, to be kept as long as the body is.
+    pub(super) fn signed_well(&self, arrived: Arrived) -> (Vec<u8>, Option<OwnedSemaphorePermit>) {
+        if let Some(Paid(client)) = arrived.paid {
+            self.buckets().give_back(client);
+        }
+        (arrived.body, arrived.place)
     }
 
     async fn read_all(&self, body: Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Problem> {

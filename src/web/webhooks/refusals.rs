@@ -1,5 +1,5 @@
-//! What the log says of messages that are refused: whoever found the address can send as many as they
-//! like, and must not fill the disk with lines about it. The first is told at once, with what it was; from
+//! What the log says of messages that are refused, or not signed: whoever found the address can send as many
+//! as they like, and must not fill the disk with lines about it. The first is told at once, with what it was; from
 //! then on how many more there were, once a minute, for each reason. The metrics count every one.
 
 use std::{
@@ -19,6 +19,9 @@ pub(super) const OUT_OF_TIME: &str = "its webhook-timestamp is not the time of t
 /// Its signature is good, and its headers say that it is another shop's.
 pub(super) const ELSEWHERE: &str = "it is of another shop than the configuration names";
 
+/// Not refused, but nothing it announces will be taken.
+pub(super) const NO_SECRET: &str = "WooCommerce saved more webhooks, and [webhooks.woocommerce] secrets is empty";
+
 /// How often it is looked whether there is more to say.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -34,7 +37,7 @@ impl Refusals {
         }
     }
 
-    /// A message was refused; `reason` is one of a few. Whether to say so now.
+    /// A message came that there is something to say of; `reason` is one of a few. Whether to say so now.
     pub(super) fn comes(&self, source: Source, reason: &'static str) -> bool {
         self.refrains().entry((source, reason)).or_default().comes(Instant::now())
     }
@@ -50,8 +53,10 @@ impl Refusals {
 
     fn say(&self, mut unsaid: impl FnMut(&mut Refrain) -> Option<u64>) {
         for ((source, reason), refrain) in self.refrains().iter_mut() {
-            if let Some(refused) = unsaid(refrain) {
-                tracing::warn!(%source, refused, "refused more webhooks: {reason}");
+            match (unsaid(refrain), *reason) {
+                (None, _) => {}
+                (Some(came), NO_SECRET) => tracing::warn!(%source, came, "{reason}"),
+                (Some(refused), _) => tracing::warn!(%source, refused, "refused more webhooks: {reason}"),
             }
         }
     }

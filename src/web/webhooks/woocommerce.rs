@@ -14,10 +14,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Gate, Problem, WebhookState, keep, kept_headers, one,
-    refusals::{ELSEWHERE, UNSIGNED},
+    refusals::{ELSEWHERE, NO_SECRET, UNSIGNED},
 };
 use crate::{
-    config::WooCommerceWebhooks,
     intake::{Message, signature},
     model::Source,
 };
@@ -34,12 +33,13 @@ pub(super) async fn receive(
     let headers = request.headers().clone();
     let ours = &state.config.webhooks.woocommerce;
     let signature = wc_header(&headers, "Signature").map_err(|_| Problem::unauthorized("more than one signature"))?;
-    let Some(signature) = signature else { return answer_ping(ours, &gate, request).await };
-    let (body, _place) = gate.read(request).await?;
-    if !signature::woocommerce(&ours.secrets, &body, signature) {
-        state.refusals.note(Source::WooCommerce, UNSIGNED, body.len());
+    let Some(signature) = signature else { return answer_ping(&state, &gate, request).await };
+    let arrived = gate.read(request).await?;
+    if !signature::woocommerce(&ours.secrets, arrived.bytes(), signature) {
+        state.refusals.note(Source::WooCommerce, UNSIGNED, arrived.bytes().len());
         return Err(Problem::unauthorized("the signature does not match any accepted secret"));
     }
+    let (body, _place) = gate.signed_well(arrived);
 
     let topic = wc_header(&headers, "Topic")?
         .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "there is no X-WC-Webhook-Topic header"))?
@@ -63,18 +63,18 @@ pub(super) async fn receive(
     keep(&state, message).await
 }
 
-/// 200 to the message `webhook_id=N`, which is not stored.
-async fn answer_ping(ours: &WooCommerceWebhooks, gate: &Gate, request: Request) -> Result<StatusCode, Problem> {
+/// 200 to the message `webhook_id=N`, which is not stored. Anybody can send it, as often as they have tokens.
+async fn answer_ping(state: &WebhookState, gate: &Gate, request: Request) -> Result<StatusCode, Problem> {
     let unsigned = || Problem::unauthorized("there is no X-WC-Webhook-Signature header");
     if request.body().size_hint().upper().is_none_or(|size| size > LONGEST_PING) {
         return Err(unsigned());
     }
-    let (body, _) = gate.read(request).await?;
-    let id = body.strip_prefix(b"webhook_id=").ok_or_else(unsigned)?;
+    let arrived = gate.read(request).await?;
+    let id = arrived.bytes().strip_prefix(b"webhook_id=").ok_or_else(unsigned)?;
     if id.is_empty() || !id.iter().all(u8::is_ascii_digit) {
         return Err(unsigned());
     }
-    if ours.secrets.is_empty() {
+    if state.config.webhooks.woocommerce.secrets.is_empty() && state.refusals.comes(Source::WooCommerce, NO_SECRET) {
         tracing::warn!(
             "WooCommerce saved a webhook for this address; write its secret into [webhooks.woocommerce] secrets, or its messages are refused"
         );

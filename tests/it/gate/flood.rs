@@ -126,3 +126,26 @@ fn a_flood_is_a_few_lines_in_the_log_and_counted_to_the_last() {
         assert!(parts.iter().all(|part| line.contains(part)), "{parts:?}: {line}");
     }
 }
+
+/// The one message that is answered 200 without a signature.
+#[test]
+fn pings_of_saved_webhooks_are_two_lines_in_the_log() {
+    const SENT: usize = 600;
+    let merchant = Merchant::new("http://127.0.0.1:9");
+    let mut server = Server::start(merchant.path());
+    let url = format!("{}/webhooks/woocommerce", server.webhooks);
+    let answers: Vec<u16> = (0..SENT)
+        .map(|_| http::post(&url, &[("x-forwarded-for", "203.0.113.7")], b"webhook_id=1").unwrap().status)
+        .collect();
+    let taken = answers.iter().take_while(|status| **status == 200).count();
+    assert!((300..SENT).contains(&taken) && answers[taken] == 429, "{answers:?}");
+    let term = std::process::Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
+    assert!(term.success());
+    let (status, said) = server.end();
+    assert!(status.success());
+    let about: Vec<&str> = said.lines().filter(|line| line.contains("WooCommerce saved")).collect();
+    let taken = answers.iter().filter(|status| **status == 200).count();
+    assert_eq!(about.len(), 2, "{about:#?}");
+    assert!(about[0].contains("write its secret into [webhooks.woocommerce] secrets"), "{}", about[0]);
+    assert!(about[1].contains(&format!("came={}", taken - 1)), "{}", about[1]);
+}

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::{body::Body, extract::ConnectInfo, http::Request};
 
-use crate::support::shop::{Shop, Webhook, order};
+use crate::support::shop::{API_SECRET, Shop, Webhook, order, standard_request};
 
 const BUCKET: usize = 300;
 
@@ -99,4 +99,41 @@ async fn a_shop_never_runs_out() {
     // What is refused for another reason than its signature costs no more than a wrong one.
     let refused = until_refused(&shop, "203.0.113.8", None).await;
     assert!((BUCKET..BUCKET + 100).contains(&refused), "{refused}");
+}
+
+/// The message that WooCommerce sends when a webhook is saved: answered 200, and anybody can send it.
+#[tokio::test]
+async fn what_is_taken_without_a_signature_costs_as_much_as_a_wrong_one() {
+    let shop = Shop::open();
+    let mut taken = 0;
+    let refused = loop {
+        let ping = Request::post("/webhooks/woocommerce").body(Body::from("webhook_id=1")).unwrap();
+        let status = shop.request(from(ping, "203.0.113.7", None)).await.status;
+        if status != 200 || taken > 2 * BUCKET {
+            break status;
+        }
+        taken += 1;
+    };
+    assert_eq!(refused, 429);
+    assert!((BUCKET..BUCKET + 100).contains(&taken), "{taken}");
+    assert_eq!(good(&shop, "203.0.113.8", None).await, 200, "another address");
+}
+
+/// Neither is the sender's guess: what we could not store, and what it says.
+#[tokio::test]
+async fn what_is_signed_well_costs_nothing_whatever_becomes_of_it() {
+    let shop = Shop::open();
+    let other = rusqlite::Connection::open(&shop.config.database.path).unwrap();
+    other.execute_batch("CREATE TRIGGER full BEFORE INSERT ON inbox BEGIN SELECT RAISE(ABORT, 'full'); END").unwrap();
+    for _ in 0..BUCKET + 100 {
+        assert_eq!(good(&shop, "203.0.113.8", None).await, 503);
+    }
+    other.execute_batch("DROP TRIGGER full").unwrap();
+    for n in 0..BUCKET + 100 {
+        let unreadable = standard_request(API_SECRET, &n.to_string(), shop.now() / 1000, "{");
+        assert_eq!(shop.request(from(unreadable, "203.0.113.8", None)).await.status, 400);
+        let elsewhere = shop.webhook("orders/create", body()).header("X-Shopify-Shop-Domain", "pears.myshopify.com");
+        assert_eq!(shop.request(from(elsewhere.request(), "203.0.113.8", None)).await.status, 401);
+    }
+    assert_eq!(good(&shop, "203.0.113.8", None).await, 200);
 }
