@@ -32,11 +32,14 @@ pub fn is_near(address: IpAddr) -> bool {
     }
 }
 
-/// On whose behalf a tunnel or proxy on this machine asks: the last address of `X-Forwarded-For`, the
-/// one that it added itself. Those before it are what it was told, and can be made up.
+/// On whose behalf a tunnel or proxy nearby asks: the last address of `X-Forwarded-For` that is not
+/// near itself. Each adds whom it was asked by, so behind two of them the last address is one of theirs.
+/// What stands before the first that is not near is what it said, and can be made up.
 pub fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
-    let last = headers.get_all("x-forwarded-for").into_iter().next_back()?.to_str().ok()?;
-    last.rsplit(',').next()?.trim().parse().ok()
+    let lines = headers.get_all("x-forwarded-for").into_iter().rev();
+    let entries = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+    // One that is no address ends the search: nobody knows who wrote it.
+    entries.map(|entry| entry.trim().parse().ok()).find(|address| !address.is_some_and(is_near))?
 }
 
 #[cfg(test)]
@@ -53,14 +56,19 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_last_proxy_added_counts() {
+    fn only_what_the_proxies_nearby_added_counts() {
         for (lines, found) in [
             (vec![], None),
             (vec!["203.0.113.7"], Some("203.0.113.7")),
             (vec!["198.51.100.1, 203.0.113.7"], Some("203.0.113.7")),
             (vec!["198.51.100.1", "203.0.113.7"], Some("203.0.113.7")),
             (vec!["2001:db8::1"], Some("2001:db8::1")),
+            (vec!["198.51.100.1, 203.0.113.7, 127.0.0.1"], Some("203.0.113.7")),
+            (vec!["198.51.100.1, 203.0.113.7", "::1, 172.17.0.1"], Some("203.0.113.7")),
+            (vec!["::ffff:203.0.113.7, ::ffff:10.0.0.1"], Some("::ffff:203.0.113.7")),
+            (vec!["127.0.0.1", "192.168.1.5"], None),
             (vec!["203.0.113.7, unknown"], None),
+            (vec!["203.0.113.7, unknown, 127.0.0.1"], None),
             (vec![""], None),
         ] {
             let mut headers = HeaderMap::new();

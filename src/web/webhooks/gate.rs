@@ -126,8 +126,8 @@ impl Gate {
 ///
 /// Through a tunnel everybody comes from this machine, the shop as well as whoever found the address.
 /// If they shared a bucket, a stranger would empty it for the shop. So who comes from here pays out of
-/// the bucket of the address that the tunnel names; where it names none, nobody pays, and the number of
-/// connections and of large bodies has to be limit enough. The same holds for a proxy in the same
+/// the bucket of the address that the tunnel names; where it names none, or none from elsewhere, nobody
+/// pays, and the number of connections and of large bodies has to be limit enough. The same holds for a proxy in the same
 /// network. A stranger from elsewhere cannot choose a bucket: their own address counts.
 fn client(request: &Request) -> Option<IpAddr> {
     let peer = peer::address(request)?;

@@ -87,6 +87,10 @@ async fn behind_a_tunnel_a_stranger_does_not_keep_out_the_shop() {
         }
         assert_eq!(good(&shop, tunnel, Some("203.0.113.8")).await, 200, "the shop");
         assert_eq!(good(&shop, tunnel, None).await, 200, "and a tool on this machine");
+        // A proxy between the tunnel and the program adds the tunnel.
+        let attacker = format!("203.0.113.8, 198.51.100.{}, 127.0.0.1", n + 100);
+        assert!(until_refused(&shop, tunnel, Some(&attacker)).await <= BUCKET + 100);
+        assert_eq!(good(&shop, tunnel, Some("203.0.113.8, 127.0.0.1")).await, 200, "the shop behind both");
     }
 }
 
