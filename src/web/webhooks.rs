@@ -7,6 +7,7 @@
 mod buckets;
 mod gate;
 mod refusals;
+mod room;
 mod woocommerce;
 
 use std::sync::Arc;

@@ -80,6 +80,30 @@ async fn a_body_that_is_too_large_is_refused_before_it_comes() {
     assert!(begun.elapsed() < Limits::default().body, "nothing of it was waited for: {:?}", begun.elapsed());
 }
 
+#[tokio::test]
+async fn one_client_does_not_keep_all_room_for_large_bodies() {
+    let time = Duration::from_millis(1500);
+    let shop = shop::Shop::open_within(limits(time));
+    let served = serve(shop.router.clone(), limits(time)).await;
+    let forwarded = |head: &str, client: &str| head.replacen("\r\n", &format!("\r\nx-forwarded-for: {client}\r\n"), 1);
+    let mut holding = Vec::new();
+    for _ in 0..16 {
+        let head = forwarded(&webhook_head(1024 * 1024), "203.0.113.7");
+        let mut stream = served.send(head.as_bytes()).await;
+        stream.write_all(&vec![b' '; 300 * 1024]).await.unwrap();
+        holding.push(stream);
+    }
+    sleep(SHORT).await; // as many as are taken are read
+    let order = shop::order(1001).set("note", "a".repeat(300 * 1024)).json().to_string();
+    let signed = webhook_head(order.len()).replacen("Z3Vlc3M=", &shop::sign(shop::SECRET, order.as_bytes()), 1);
+    let rest = format!("\r\nx-shopify-topic: orders/create\r\nx-shopify-shop-domain: {}\r\n", shop::DOMAIN);
+    let signed = forwarded(&signed, "203.0.113.8").replacen("\r\n", &rest, 1);
+    let mut stream = served.send(signed.as_bytes()).await;
+    stream.write_all(order.as_bytes()).await.unwrap();
+    assert!(first_line(stream).await.starts_with("HTTP/1.1 200"), "the shop's");
+    drop(holding);
+}
+
 async fn first_line(stream: TcpStream) -> String {
     let mut line = String::new();
     tokio::io::AsyncBufReadExt::read_line(&mut tokio::io::BufReader::new(stream), &mut line).await.unwrap();

@@ -123,7 +123,7 @@ async fn what_is_taken_without_a_signature_costs_as_much_as_a_wrong_one() {
     assert_eq!(good(&shop, "203.0.113.8", None).await, 200, "another address");
 }
 
-/// Neither is the sender's guess: what we could not store, and what it says.
+/// Neither what we could not store nor what cannot be used was a guess.
 #[tokio::test]
 async fn what_is_signed_well_costs_nothing_whatever_becomes_of_it() {
     let shop = Shop::open();
