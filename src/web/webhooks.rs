@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 
 use self::{
     gate::Gate,
-    refusals::{ELSEWHERE, OUT_OF_TIME, UNSIGNED},
+    refusals::{ELSEWHERE, OUT_OF_TIME, QUARANTINED, UNSIGNED},
 };
 use crate::{
     clock::Clock,
@@ -229,11 +229,11 @@ async fn shopify(
 
 /// Stores a signed message and makes its change; 200 whatever it says.
 async fn keep(state: &WebhookState, message: Message) -> Result<StatusCode, Problem> {
-    let (topic, rules) = (message.topic.clone(), state.rules.clone());
+    let (source, topic, rules) = (message.source, message.topic.clone(), state.rules.clone());
     let prepared = intake::Prepared::new(message, &state.rules);
     let received = store(state, move |tx| prepared.store(tx, &rules)).await?;
-    if matches!(received, Received::Quarantined(_)) {
-        tracing::warn!(topic, "quarantined a signed webhook; its reason is in the inbox");
+    if matches!(received, Received::Quarantined(_)) && state.refusals.comes(source, QUARANTINED) {
+        tracing::warn!(%source, topic, "quarantined a signed webhook; its reason is in the inbox");
     }
     // A merge may erase somebody too.
     if matches!(topic.as_str(), "customers/redact" | "customers/data_request" | "customers/merge") {

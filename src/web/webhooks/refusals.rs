@@ -1,5 +1,5 @@
-//! What the log says of messages that are refused, or not signed: whoever found the address can send as many
-//! as they like, and must not fill the disk with lines about it. The first is told at once, with what it was; from
+//! What the log says of messages that are refused, not signed or unusable: whoever found the address, or has
+//! seen a message of the shop, can send as many as they like, and must not fill the disk with lines about it. The first is told at once, with what it was; from
 //! then on how many more there were, once a minute, for each reason. The metrics count every one.
 
 use std::{
@@ -21,6 +21,9 @@ pub(super) const ELSEWHERE: &str = "it is of another shop than the configuration
 
 /// Not refused, but nothing it announces will be taken.
 pub(super) const NO_SECRET: &str = "WooCommerce saved more webhooks, and [webhooks.woocommerce] secrets is empty";
+
+/// Not refused, and for the merchant to look at.
+pub(super) const QUARANTINED: &str = "quarantined more signed webhooks; their reasons are in the inbox";
 
 /// How often it is looked whether there is more to say.
 const LOOK: Duration = Duration::from_secs(5);
@@ -55,7 +58,7 @@ impl Refusals {
         for ((source, reason), refrain) in self.refrains().iter_mut() {
             match (unsaid(refrain), *reason) {
                 (None, _) => {}
-                (Some(came), NO_SECRET) => tracing::warn!(%source, came, "{reason}"),
+                (Some(came), NO_SECRET | QUARANTINED) => tracing::warn!(%source, came, "{reason}"),
                 (Some(refused), _) => tracing::warn!(%source, refused, "refused more webhooks: {reason}"),
             }
         }

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
+
 use crate::support::{
     http,
     merchant::{Merchant, post_shopify, shopify_order},
@@ -148,4 +150,22 @@ fn pings_of_saved_webhooks_are_two_lines_in_the_log() {
     assert_eq!(about.len(), 2, "{about:#?}");
     assert!(about[0].contains("write its secret into [webhooks.woocommerce] secrets"), "{}", about[0]);
     assert!(about[1].contains(&format!("came={}", taken - 1)), "{}", about[1]);
+}
+
+/// A shop whose bodies cannot be read sends them all, and whoever has seen one sends it again.
+#[test]
+fn what_is_quarantined_is_two_lines_in_the_log() {
+    let merchant = Merchant::new("http://127.0.0.1:9");
+    let mut server = Server::start(merchant.path());
+    for n in 0..5 {
+        let answer = post_shopify(&server, "orders/create", &n.to_string(), &json!([n])).unwrap();
+        assert_eq!(answer.status, 200);
+    }
+    let term = std::process::Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
+    assert!(term.success());
+    let (status, said) = server.end();
+    assert!(status.success());
+    let about: Vec<&str> = said.lines().filter(|line| line.contains("quarantined")).collect();
+    assert_eq!(about.len(), 2, "{about:#?}");
+    assert!(about[0].contains("orders/create") && about[1].contains("came=4"), "{about:#?}");
 }
