@@ -42,8 +42,25 @@ pub use self::refusals::Refusals;
 
 /// What a sender is told to wait when we cannot store, in seconds.
 const RETRY_AFTER: u64 = 5;
-/// Headers kept in the inbox, and nothing else: no signature, no cookie.
-const KEPT: [&str; 2] = ["content-type", "user-agent"];
+/// Headers kept in the inbox, and nothing else: no signature, no cookie, no token.
+const KEPT: [&str; 4] = ["content-type", "user-agent", "webhook-id", "webhook-timestamp"];
+/// What Shopify says about a message, as `X-Shopify-{name}` or `Shopify-{name}`.
+const KEPT_OF_SHOPIFY: [&str; 12] = [
+    "action",
+    "api-version",
+    "event-id",
+    "handle",
+    "name",
+    "order-id",
+    "shop-domain",
+    "sub-topic",
+    "test",
+    "topic",
+    "triggered-at",
+    "webhook-id",
+];
+/// What WooCommerce says about a message, as `X-WC-Webhook-{name}`.
+const KEPT_OF_WOOCOMMERCE: [&str; 6] = ["delivery-id", "event", "id", "resource", "source", "topic"];
 
 /// What the routes need.
 #[derive(Clone)]
@@ -330,9 +347,11 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Proble
 fn kept_headers(headers: &HeaderMap) -> Value {
     let kept = |name: &HeaderName| {
         let name = name.as_str();
-        let ours =
-            ["x-shopify-", "shopify-", "x-wc-webhook-", "webhook-"].iter().any(|family| name.starts_with(family));
-        (ours && !name.contains("hmac") && !name.contains("signature")) || KEPT.contains(&name)
+        let of = |family: &str, kept: &[&str]| name.strip_prefix(family).is_some_and(|rest| kept.contains(&rest));
+        KEPT.contains(&name)
+            || of("x-shopify-", &KEPT_OF_SHOPIFY)
+            || of("shopify-", &KEPT_OF_SHOPIFY)
+            || of("x-wc-webhook-", &KEPT_OF_WOOCOMMERCE)
     };
     headers
         .iter()

@@ -292,6 +292,9 @@ async fn the_inbox_keeps_the_bytes_and_no_signature() {
         .webhook("orders/create", odd.clone())
         .triggered("2026-11-23T11:59:59Z")
         .also("Cookie", "session=1")
+        .also("X-Shopify-Access-Token", "shpat_1")
+        .also("Shopify-Storefront-Private-Token", "shpat_2")
+        .also("Webhook-Note", "anna@example.com")
         .also("X-Shopify-API-Version", "2026-07");
     shop.deliver(webhook).await;
     let row = shop.row("SELECT CAST(body AS TEXT), source, received_at, length(body_hash) FROM inbox");
