@@ -140,6 +140,9 @@ impl Money {
         }
         if rest == std::cmp::Ordering::Greater || (rest == std::cmp::Ordering::Equal && minor % 2 == 1) {
             minor += 1;
+            if minor > Self::MAX {
+                return Err(too_large());
+            }
         }
         Ok(ParsedMoney { money: Self(if negative { -minor } else { minor }), rounded: !rest_is_zero })
     }
@@ -231,6 +234,8 @@ mod tests {
             ("1e-999999", "USD", 0, true),
             ("00000000000000000000000000012.50", "USD", 1250, false),
             ("9000000000000", "USD", Money::MAX, false),
+            ("9000000000000.005", "USD", Money::MAX, true),
+            ("-8999999999999.996", "USD", -Money::MAX, true),
         ] {
             assert_eq!(parse(text, code), Ok((minor, rounded)), "{text} {code}");
         }
@@ -257,7 +262,9 @@ mod tests {
         ] {
             assert!(matches!(parse(text, "EUR"), Err(MoneyError::NotANumber(_))), "{text:?}");
         }
-        for text in ["9000000000000.01", "1e400", "1e999999999", &"9".repeat(400)] {
+        for text in
+            ["9000000000000.01", "9000000000000.006", "-9000000000000.0051", "1e400", "1e999999999", &"9".repeat(400)]
+        {
             assert!(matches!(parse(text, "EUR"), Err(MoneyError::TooLarge(_))), "{text:?}");
         }
         assert!(parse(&"9".repeat(400), "EUR").unwrap_err().to_string().len() < 120);
