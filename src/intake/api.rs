@@ -4,7 +4,10 @@
 //! says which. A message sent again gets the answer again and changes nothing.
 
 use rusqlite::Transaction;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
@@ -166,22 +169,56 @@ fn read(message: &Message, rules: &Rules) -> Result<Vec<Result<Order, Rejected>>
     #[derive(Deserialize)]
     struct Envelope<'a> {
         #[serde(borrow)]
-        orders: Option<Vec<&'a RawValue>>,
+        orders: Option<List<'a>>,
     }
     let text = json::body(&message.body)?;
-    let orders = if text.trim_start().starts_with('[') {
+    let list = if text.trim_start().starts_with('[') {
         json::parse(text, "a list of orders")?
     } else {
         let envelope: Envelope<'_> = json::parse(text, "an order or {\"orders\": […]}")?;
         match envelope.orders {
-            Some(orders) => orders,
-            None => vec![json::parse(text, "an order")?],
+            Some(list) => list,
+            None => List { first: vec![json::parse(text, "an order")?], more: 0 },
         }
     };
-    if orders.len() > MAX_ORDERS {
-        return Err(format!("it holds {} orders; send at most {MAX_ORDERS} at a time", orders.len()));
+    if list.more > 0 {
+        let orders = list.first.len() + list.more;
+        return Err(format!("it holds {orders} orders; send at most {MAX_ORDERS} at a time"));
     }
-    Ok(orders.into_iter().map(|order| read_order(order.get(), message, rules)).collect())
+    Ok(list.first.into_iter().map(|order| read_order(order.get(), message, rules)).collect())
+}
+
+/// Orders, of which more than [`MAX_ORDERS`] are counted alone: a body has room for millions of `0`.
+struct List<'a> {
+    first: Vec<&'a RawValue>,
+    more: usize,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Listed;
+
+        impl<'de> Visitor<'de> for Listed {
+            type Value = List<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of orders")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut orders: A) -> Result<List<'de>, A::Error> {
+                let mut list = List { first: Vec::new(), more: 0 };
+                while list.first.len() < MAX_ORDERS {
+                    let Some(order) = orders.next_element()? else { return Ok(list) };
+                    list.first.push(order);
+                }
+                while orders.next_element::<IgnoredAny>()?.is_some() {
+                    list.more += 1;
+                }
+                Ok(list)
+            }
+        }
+        deserializer.deserialize_seq(Listed)
+    }
 }
 
 #[derive(Deserialize)]
@@ -305,5 +342,20 @@ impl Customer {
             triggered_at,
             ..Person::unknown(Source::Api)
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_list_that_is_too_long_little_is_kept() {
+        let text = format!("[{}0]", "0,".repeat(99_999));
+        let list: List<'_> = json::parse(&text, "a list of orders").unwrap();
+        assert_eq!((list.first.len(), list.more), (MAX_ORDERS, 90_000));
+        for wrong in ["[0,", "[0 0]", "{}", "7", &format!("{},]", &text[..text.len() - 1])] {
+            assert!(json::parse::<List<'_>>(wrong, "a list of orders").is_err(), "{wrong}");
+        }
     }
 }

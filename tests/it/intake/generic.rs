@@ -215,10 +215,13 @@ async fn what_is_signed_but_unreadable_is_400_and_kept() {
         assert!(reply.json()["detail"].as_str().unwrap().starts_with("the body is not"), "{}", reply.json());
         assert_eq!(shop.last().0, "quarantined");
     }
-    let many = json!(vec![0; 10_001]).to_string();
-    assert!(shop.post_orders("5", &many).await.json()["detail"].as_str().unwrap().contains("at most 10000"));
+    let many = json!(vec![0; 20_001]);
+    for (id, body) in [("5", many.to_string()), ("6", json!({ "orders": many }).to_string())] {
+        let detail = shop.post_orders(id, &body).await.json()["detail"].take();
+        assert_eq!(detail, "it holds 20001 orders; send at most 10000 at a time");
+    }
     assert_eq!(shop.post_orders("1", "{").await.status, StatusCode::BAD_REQUEST);
-    assert_eq!(shop.inbox().len(), 5);
+    assert_eq!(shop.inbox().len(), 6);
 }
 
 #[tokio::test]
