@@ -5,6 +5,7 @@ mod patient;
 mod places;
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     pin::pin,
     time::{Duration, Instant},
@@ -13,6 +14,7 @@ use std::{
 use axum::{
     Router,
     extract::{ConnectInfo, Request},
+    http::{HeaderValue, header::CONNECTION},
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -47,7 +49,8 @@ pub fn url(address: SocketAddr) -> String {
 }
 
 /// Answers requests until `shutdown`; then takes no new ones and waits up to `grace` for those in
-/// flight. A connection beyond the limit is closed at once: whoever sends webhooks sends them again.
+/// flight. A connection beyond the limit is closed at once: whoever sends webhooks sends them again. While
+/// there is no place for another, each connection ends with its next answer.
 pub async fn listen(
     listener: TcpListener,
     router: Router,
@@ -75,7 +78,7 @@ pub async fn listen(
         match accepted {
             Ok((stream, peer)) => match places.take(peer.ip(), &limits) {
                 Some(place) => {
-                    let conversation = converse(stream, peer, router.clone(), limits, shutdown.clone());
+                    let conversation = converse(stream, peer, router.clone(), limits, places.clone(), shutdown.clone());
                     connections.spawn(async move {
                         conversation.await;
                         drop(place);
@@ -101,11 +104,25 @@ pub async fn listen(
 }
 
 /// One connection, from its first byte to its last.
-async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, limits: Limits, shutdown: CancellationToken) {
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    limits: Limits,
+    places: Places,
+    shutdown: CancellationToken,
+) {
     let _ = stream.set_nodelay(true); // slower without, not wrong
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+        let (answer, places) = (router.clone().oneshot(request), places.clone());
+        async move {
+            let mut answer = answer.await?;
+            if places.are_taken(&limits) {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())

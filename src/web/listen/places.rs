@@ -42,6 +42,11 @@ impl Places {
         Some(Place { places: self.clone(), client })
     }
 
+    /// Whether nobody else would get one.
+    pub fn are_taken(&self, limits: &Limits) -> bool {
+        self.open().all >= limits.connections
+    }
+
     /// What a panic left behind is still good: every change here is one step.
     fn open(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

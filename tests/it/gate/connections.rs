@@ -120,6 +120,20 @@ async fn connections_beyond_the_limit_are_closed_at_once_and_others_go_on() {
     }
 }
 
+/// Else whoever has them, and asks something now and then, has them for good.
+#[tokio::test]
+async fn while_all_places_are_taken_an_answer_gives_its_place_up() {
+    let served = serve(router(), Limits { connections: 2, ..Limits::default() }).await;
+    let mut stays = served.connect().await;
+    for _ in 0..3 {
+        ask(&mut stays).await;
+    }
+    let leaves = said(served.send(GOOD).await).await;
+    assert!(leaves.contains("connection: close") && leaves.ends_with("hello"), "{leaves}");
+    assert!(served.get("/").await.ends_with("hello"), "there is room for another");
+    ask(&mut stays).await;
+}
+
 /// Reads an answer's head and body, and leaves the connection open.
 async fn ask(stream: &mut TcpStream) {
     stream.write_all(GOOD).await.unwrap();
