@@ -8,6 +8,9 @@ use crate::model::{Currency, Money, Timestamp};
 
 /// Nesting beyond which a body is refused; a shop's own stay below 10.
 const MAX_DEPTH: usize = 64;
+/// Values beyond which a body is refused: a `0,` of two bytes takes many times that when it is read. A shop's
+/// own have some twenty bytes each, so the largest body has less than half as many.
+const MAX_VALUES: usize = 1_000_000;
 /// Characters kept of any text: names and tags are shorter, and a hostile one fills no page.
 const MAX_TEXT: usize = 1000;
 /// Longest id; a shop's own have about 20 characters.
@@ -21,18 +24,22 @@ pub fn told<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> 
     T::deserialize(deserializer).map(Some)
 }
 
-/// The body as text, if it is UTF-8 and not nested beyond reason.
+/// The body as text, if it is UTF-8 and neither nested nor cut up beyond reason.
 pub fn body(bytes: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "the body is not UTF-8 text".to_owned())?;
-    if depth(bytes) > MAX_DEPTH {
+    let (depth, values) = extent(bytes);
+    if depth > MAX_DEPTH {
         return Err(format!("the body is nested more than {MAX_DEPTH} levels deep"));
+    }
+    if values > MAX_VALUES {
+        return Err(format!("the body holds more than {MAX_VALUES} values"));
     }
     Ok(text)
 }
 
-/// How deep brackets outside of strings nest.
-fn depth(bytes: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0usize, false, false);
+/// How deep brackets outside of strings nest, and how many values commas part.
+fn extent(bytes: &[u8]) -> (usize, usize) {
+    let (mut depth, mut deepest, mut values, mut in_string, mut escaped) = (0usize, 0usize, 1usize, false, false);
     for byte in bytes {
         match byte {
             _ if escaped => escaped = false,
@@ -43,10 +50,11 @@ fn depth(bytes: &[u8]) -> usize {
                 deepest = deepest.max(depth);
             }
             b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            b',' if !in_string => values += 1,
             _ => {}
         }
     }
-    deepest
+    (deepest, values)
 }
 
 /// Parses a body of the shape `T`; `what` names it ("an order").
@@ -145,10 +153,19 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn depth_counts_brackets_outside_strings() {
-        for (text, expected) in [("", 0), ("[]", 1), (r#"{"a":[{}]}"#, 3), (r#""[[[""#, 0), (r#"["\"[[",{}]"#, 2)] {
-            assert_eq!(depth(text.as_bytes()), expected, "{text}");
+    fn brackets_and_commas_outside_strings_are_counted() {
+        for (text, expected) in [
+            ("", (0, 1)),
+            ("[]", (1, 1)),
+            (r#"{"a":[{}],"b":1}"#, (3, 2)),
+            (r#""[[[,""#, (0, 1)),
+            (r#"["\"[[,",{}]"#, (2, 2)),
+        ] {
+            assert_eq!(extent(text.as_bytes()), expected, "{text}");
         }
+        let zeros = |values: usize| format!("[{}0]", "0,".repeat(values - 1));
+        assert!(body(zeros(MAX_VALUES).as_bytes()).is_ok());
+        assert!(body(zeros(MAX_VALUES + 1).as_bytes()).unwrap_err().contains("1000000 values"));
         assert!(body("[".repeat(64).as_bytes()).is_ok());
         assert!(body("[".repeat(100_000).as_bytes()).unwrap_err().contains("64 levels"));
         assert!(body(b"{\"a\":\"\xff\"}").unwrap_err().contains("UTF-8"));
