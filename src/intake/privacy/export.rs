@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, Row, types::ValueRef};
 use serde_json::{Map, Value, json};
 
-use super::{search::Search, traces::Traces};
+use super::{search::Search, strip::parts, traces::Traces};
 use crate::{
     db::{private_file, sync_folder_of},
     ledger::Cluster,
@@ -110,7 +110,11 @@ fn object(row: &Row<'_>, columns: &[String]) -> rusqlite::Result<Value> {
     Ok(members.into())
 }
 
-/// What the shop sent about the person; of a message with many orders theirs alone.
+/// Said of what is not given out.
+const LEFT_OUT: &str = "it is about somebody else, or cannot be read; it only mentions this person";
+
+/// What the shop sent about the person; of a message with many orders theirs alone, and of one that only mentions
+/// them no more than that: the file is sent to them.
 fn messages(connection: &Connection, person: &Cluster, last: i64) -> rusqlite::Result<Vec<Value>> {
     let search = Search::new(person);
     let mut select = connection.prepare("SELECT source, topic, received_at, body FROM inbox WHERE id = ?1")?;
@@ -120,8 +124,12 @@ fn messages(connection: &Connection, person: &Cluster, last: i64) -> rusqlite::R
         for hit in slice.hits {
             let message = select.query_row([hit.id], |row| {
                 let (source, topic, at): (Source, String, Timestamp) = (row.get(0)?, row.get(1)?, row.get(2)?);
-                let body = theirs(&search, source, &topic, row.get_ref(3)?.as_blob()?);
-                Ok(json!({ "source": source.as_str(), "topic": topic, "receivedAt": at, "body": body }))
+                let (body, is_whole) = theirs(&search, source, &topic, row.get_ref(3)?.as_blob()?);
+                let mut told = json!({ "source": source.as_str(), "topic": topic, "receivedAt": at, "body": body });
+                if !is_whole {
+                    told["leftOut"] = LEFT_OUT.into();
+                }
+                Ok(told)
             });
             found.push(message?);
         }
@@ -132,20 +140,26 @@ fn messages(connection: &Connection, person: &Cluster, last: i64) -> rusqlite::R
     }
 }
 
-fn theirs(search: &Search<'_>, source: Source, topic: &str, body: &[u8]) -> Value {
-    if body.is_empty() {
-        return Value::Null; // not kept any more
-    }
+/// What of a body is the person's, and whether that is all that speaks of them.
+fn theirs(search: &Search<'_>, source: Source, topic: &str, body: &[u8]) -> (Value, bool) {
     let Ok(mut body) = serde_json::from_slice::<Value>(body) else {
-        return String::from_utf8_lossy(body).into_owned().into();
+        return (Value::Null, body.is_empty()); // not kept any more, or nobody can tell whose it is
     };
-    let parts = match &mut body {
-        Value::Array(parts) => Some(parts),
-        Value::Object(members) => members.get_mut("orders").and_then(Value::as_array_mut),
-        _ => None,
+    let Some(parts) = parts(&mut body) else {
+        let is_whole = search.is_owner(source, &Traces::of_owner(topic, &body));
+        return (if is_whole { body } else { id_alone(&body) }, is_whole);
     };
-    if let Some(parts) = parts.filter(|_| topic == crate::intake::api::TOPIC) {
-        parts.retain(|part| search.is_meant(source, &Traces::of("orders", part)));
+    parts.retain(|part| search.is_meant(source, &Traces::of("orders", part)));
+    let mut is_whole = true;
+    for part in parts {
+        if !search.is_owner(source, &Traces::of_owner("orders", part)) {
+            *part = id_alone(part);
+            is_whole = false;
+        }
     }
-    body
+    (body, is_whole)
+}
+
+fn id_alone(body: &Value) -> Value {
+    json!({ "id": body.get("id") })
 }

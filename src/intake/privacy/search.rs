@@ -82,13 +82,24 @@ impl<'a> Search<'a> {
 
     /// Whether a part of a message means the person.
     pub fn is_meant(&self, source: Source, traces: &Traces) -> bool {
+        self.has_id(source, traces)
+            || traces.emails.iter().any(|email| self.person.emails.contains(email))
+            || traces.phones().any(|phone| self.person.phones.contains(phone))
+    }
+
+    /// Whether a part of a message is the person's own, by [whom it is about](Traces::of_owner): with the id of
+    /// somebody else, one e-mail among several or a phone that two share proves nothing.
+    pub fn is_owner(&self, source: Source, owner: &Traces) -> bool {
+        self.has_id(source, owner)
+            || (!owner.emails.is_empty() && owner.emails.is_subset(&self.person.emails))
+            || (owner.ids.is_empty() && owner.phones().any(|phone| self.person.phones.contains(phone)))
+    }
+
+    fn has_id(&self, source: Source, traces: &Traces) -> bool {
         let any = |known: &std::collections::BTreeSet<String>, told: &std::collections::BTreeSet<String>| {
             told.iter().any(|id| known.contains(&crate::ledger::sourced(source, id)))
         };
-        any(&self.person.ids, &traces.ids)
-            || any(&self.person.orders, &traces.orders)
-            || traces.emails.iter().any(|email| self.person.emails.contains(email))
-            || traces.phones().any(|phone| self.person.phones.contains(phone))
+        any(&self.person.ids, &traces.ids) || any(&self.person.orders, &traces.orders)
     }
 
     fn may_speak(&self, bytes: &[u8]) -> bool {

@@ -86,7 +86,7 @@ pub fn strip(
 }
 
 /// The orders of a body that holds many.
-fn parts(value: &mut Value) -> Option<&mut Vec<Value>> {
+pub fn parts(value: &mut Value) -> Option<&mut Vec<Value>> {
     match value {
         Value::Array(parts) => Some(parts),
         Value::Object(members) => members.get_mut("orders").and_then(Value::as_array_mut),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::model::phone_key;
 
@@ -20,6 +20,8 @@ pub struct Traces {
 }
 
 const CUSTOMER: &str = "gid://shopify/Customer/";
+/// Members about whom a message is for, in the words of all sources.
+const OWNER: &[&str] = &["customer", "billing", "billing_address", "default_address"];
 
 impl Traces {
     /// Of a JSON body, or of one element of a body with many.
@@ -34,6 +36,11 @@ impl Traces {
             };
         }
         traces
+    }
+
+    /// Of whom alone the message is about: what its notes, gifts and addresses to ship to name is left out.
+    pub fn of_owner(topic: &str, value: &Value) -> Self {
+        value.as_object().map_or_else(Self::default, |members| Self::of(topic, &owner(members).into()))
     }
 
     /// Of a body that is not JSON.
@@ -78,6 +85,24 @@ impl Traces {
     }
 }
 
+fn owner(members: &Map<String, Value>) -> Map<String, Value> {
+    let mut told = Map::new();
+    for (key, value) in members {
+        let value = match value {
+            Value::Object(inner) if OWNER.contains(&key.as_str()) => owner(inner).into(),
+            Value::String(_) | Value::Number(_) if names_owner(key) => value.clone(),
+            _ => continue,
+        };
+        told.insert(key.clone(), value);
+    }
+    told
+}
+
+fn names_owner(key: &str) -> bool {
+    let lower = key.to_ascii_lowercase();
+    key == "id" || key.ends_with("_id") || key.ends_with("Id") || lower.contains("email") || lower.contains("phone")
+}
+
 fn id(value: &Value) -> Option<String> {
     match value {
         Value::Number(number) => Some(number.to_string()),
@@ -117,6 +142,22 @@ mod tests {
         assert_eq!(traces.emails, set(&["anna@example.com", "joanna@example.com"]));
         assert_eq!(traces.orders, set(&["1001", "1002"]));
         assert_eq!(traces.phones().count(), 0, "an e-mail says more");
+    }
+
+    #[test]
+    fn a_gift_is_the_givers() {
+        let body = json!({
+            "id": 1002, "email": "bert@example.com", "note": "gift for anna@example.com", "landing_site": "/?email=anna@example.com",
+            "customer": { "id": 7002, "note": "anna@example.com's", "default_address": { "phone": "+49 30 123456" } },
+            "shipping_address": { "phone": "+49 30 5550123" },
+            "line_items": [{ "gift_card": { "recipient": { "email": "anna@example.com", "customer": { "id": 7001 } } } }],
+        });
+        let traces = Traces::of_owner("orders/create", &body);
+        assert_eq!(traces.emails, set(&["bert@example.com"]));
+        assert_eq!((traces.ids, traces.orders), (set(&["7002"]), set(&["1002"])));
+        assert_eq!(traces.all_phones, set(&["4930123456"]));
+        let woo = json!({ "id": 5, "customer_id": 0, "billing": { "email": "bert@example.com" }, "customer_note": "anna@example.com" });
+        assert_eq!(Traces::of_owner("order.created", &woo).emails, set(&["bert@example.com"]));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use quintile::{backups::Backups, intake::privacy::work_off};
 use serde_json::{Value, json};
 
-use super::{ANNA, redact};
+use super::{ANNA, PHONE, redact};
 use crate::support::shop::{Shop, customer, order};
 
 async fn answered(shop: &Shop, request: &Value) -> (String, Value) {
@@ -55,6 +55,44 @@ async fn everything_that_is_known_of_the_customer_is_in_it_and_nothing_of_others
     assert!(known.to_string().contains("192.0.2.7"), "what only the messages hold is in it too");
     assert!(!known.to_string().contains("bert@"), "{known}");
     assert_eq!(known["messages"].as_array().unwrap().len(), 4, "her request included");
+}
+
+#[tokio::test]
+async fn of_what_others_say_of_the_customer_no_more_is_in_it_than_that() {
+    let shop = Shop::open();
+    let (anna, bert) = (customer(7001, ANNA), customer(7002, "bert@example.com"));
+    let address = json!({ "name": "Bert Berg", "address1": "Hidden Street 5", "phone": PHONE });
+    let gift = order(2).by(&bert).set("note", "gift for anna@example.com").set("billing_address", address);
+    shop.tell("orders/create", &order(1).by(&anna).set("note", "ring at bert@example.com's").json()).await;
+    shop.tell("orders/create", &gift.json()).await;
+    // Nobody can tell whose this is, and of two e-mails beside another's id one is his.
+    shop.deliver(
+        shop.webhook("orders/create", r#"{"id":3,"billing_address":"Hidden Street 5","email":"anna@example.com""#),
+    )
+    .await;
+    shop.tell("orders/create", &order(4).by(&bert).set("email", ANNA).set("currency", "USD").json()).await;
+    let many = json!({ "orders": [
+        { "id": "p1", "customer": { "email": "bert@example.com", "firstName": "Hidden" }, "gift": { "to": ANNA },
+          "orderedAt": "2026-11-20T10:00:00Z", "total": "1.00", "status": "paid" },
+        { "id": "p2", "customer": { "email": "anna@example.com", "firstName": "Anne" },
+          "orderedAt": "2026-11-20T10:00:00Z", "total": "1.00", "status": "paid" },
+    ]});
+    shop.post_orders("m1", &many.to_string()).await;
+    let (_, known) = answered(&shop, &redact(Some(7001), Some(ANNA), None)).await;
+    let messages = known["messages"].as_array().unwrap();
+    let bodies: Vec<&Value> = messages.iter().map(|message| &message["body"]).collect();
+    assert_eq!(bodies[0]["note"], "ring at bert@example.com's", "what she wrote herself is hers");
+    assert_eq!(bodies[1..4], [&json!({ "id": 2 }), &Value::Null, &json!({ "id": 4 })]);
+    assert_eq!(bodies[4]["orders"], json!([{ "id": "p1" }, many["orders"][1]]));
+    let left_out: Vec<bool> = messages.iter().map(|message| message["leftOut"].is_string()).collect();
+    assert_eq!(left_out, [false, true, true, true, true, false], "{known}");
+    assert_eq!(
+        (&messages[1]["topic"], &messages[1]["receivedAt"]),
+        (&json!("orders/create"), &messages[0]["receivedAt"])
+    );
+    for his in ["Hidden", "Berg", "5550123"] {
+        assert!(!known.to_string().contains(his), "{known}");
+    }
 }
 
 #[tokio::test]
