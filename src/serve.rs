@@ -139,7 +139,12 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         metrics: metrics.clone(),
         limits,
     });
-    let store = retention::Store { readers: readers.clone(), writer: writer.clone(), uploads: uploads.clone() };
+    let store = retention::Store {
+        readers: readers.clone(),
+        writer: writer.clone(),
+        uploads: uploads.clone(),
+        database: database.path().to_owned(),
+    };
     let forgetting = retention::run(store, clock.clone(), shutdown.clone());
     let dashboard = dashboard::router(DashboardState {
         config,

@@ -69,6 +69,8 @@ struct Report {
     by_hand: Vec<String>,
     /// The log could not be emptied yet.
     log_is_full: bool,
+    /// Files of earlier requests for data that were deleted.
+    deleted: usize,
 }
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
@@ -89,6 +91,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let report = Report {
         told: if forgotten.erased.events > 0 { told } else { Vec::new() },
         by_hand: if forgotten.erased.customers.is_empty() { Vec::new() } else { by_hand },
+        deleted: worked.deleted,
         log_is_full: !database.readers().empty_log()?,
         forgotten,
     };
@@ -179,7 +182,10 @@ fn for_people(report: &Report, ids: &[String], backups: &Backups) -> io::Result<
     for line in backups.holding() {
         writeln!(out, "{line}")?;
     }
-    writeln!(out, "Imported files and files of earlier requests for data still hold what they held.")?;
+    if report.deleted > 0 {
+        writeln!(out, "What was beside the database to answer their requests for data is deleted.")?;
+    }
+    writeln!(out, "Imported files still hold what they held.")?;
     if report.log_is_full {
         writeln!(out, "Something reads the database at the moment; run this again in a minute to empty its log too.")?;
     }

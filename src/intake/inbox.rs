@@ -242,7 +242,7 @@ pub fn replay(
         } else {
             let prepared = Prepared::new(message, rules);
             let decided = prepared.decide(tx, rules, now)?;
-            prepared.follow_up(tx, id, now)?;
+            prepared.follow_up(tx, id, &decided, now)?;
             decided
         };
         let (state, reason) = decided.state();

@@ -162,7 +162,7 @@ impl Prepared {
         }
         let decided = self.decide(tx, rules, message.received_at)?;
         let id = inbox::insert(tx, message, &self.body_hash, &decided)?;
-        self.follow_up(tx, id, message.received_at)?;
+        self.follow_up(tx, id, &decided, message.received_at)?;
         Ok(decided.received)
     }
 
@@ -171,6 +171,12 @@ impl Prepared {
         let message = &self.message;
         let (received, note) = match &self.reading {
             Reading::Event { event, note } => {
+                if matches!(**event, Event::DataRequest(_))
+                    && let Some(first) = privacy::same_request(tx, &self.body_hash)?
+                {
+                    let note = format!("the same request as message {first}, which is answered by a file of its own");
+                    return Ok(Decided { received: Received::Ignored, note: Some(note), stripped: self.stripped(tx)? });
+                }
                 let as_first = self.as_first_sent(tx, event)?;
                 let event = as_first.as_ref().unwrap_or(event);
                 let done = undoable(tx, || apply(tx, rules, event, message.source, now));
@@ -208,9 +214,15 @@ impl Prepared {
     }
 
     /// What needs to know the row of the message.
-    fn follow_up(&self, tx: &Transaction<'_>, inbox_id: i64, now: Timestamp) -> rusqlite::Result<()> {
+    fn follow_up(
+        &self,
+        tx: &Transaction<'_>,
+        inbox_id: i64,
+        decided: &Decided,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
         match &self.reading {
-            Reading::Event { event, .. } => match &**event {
+            Reading::Event { event, .. } if decided.received == Received::Done => match &**event {
                 Event::DataRequest(who) => privacy::begin_export(tx, who, inbox_id, now),
                 _ => Ok(()),
             },

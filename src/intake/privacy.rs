@@ -8,8 +8,10 @@
 //! - [`strip`] leaves of it what an order is worth;
 //! - [`search`] finds the messages of one person;
 //! - [`export`] writes down what is known of one;
+//! - [`answers`] are the files it wrote, until they are deleted;
 //! - [`tasks`] remember what is still to be done.
 
+pub mod answers;
 mod export;
 mod search;
 mod strip;
@@ -23,8 +25,8 @@ use crate::{
     ledger::{self, Erased, LedgerError, Mark, Tombstones, Who},
     model::{Source, Timestamp},
 };
-pub(super) use tasks::begin_export;
 pub use tasks::{Worked, work_off};
+pub(super) use tasks::{begin_export, same_request};
 use traces::Traces;
 pub(super) use traces::emails_in;
 

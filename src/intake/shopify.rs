@@ -62,11 +62,14 @@ struct Privacy {
 
 impl Privacy {
     /// Whether the body has the shape of its topic: nobody is forgotten by an order or by a request for data
-    /// that comes again as a request to forget.
+    /// that comes again as a request to forget, nor told of by one to forget.
     fn is_of(&self, topic: &str) -> bool {
         let is_order = [&self.total_price, &self.line_items, &self.updated_at].iter().any(|field| field.is_some());
-        let asks_for_data = self.orders_requested.is_some() || self.data_request.is_some();
-        !is_order && (topic != "customers/redact" || !asks_for_data)
+        let is_other = match topic {
+            "customers/redact" => self.orders_requested.is_some() || self.data_request.is_some(),
+            _ => self.orders_to_redact.is_some(),
+        };
+        !is_order && !is_other
     }
 }
 

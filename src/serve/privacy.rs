@@ -30,7 +30,7 @@ pub(super) async fn run(database: Arc<Database>, asked: Arc<Notify>, wake: Arc<N
         match worked {
             Ok(Ok((worked, emptied))) => {
                 log_is_full &= !emptied;
-                let Worked { messages, customers, orders, files, erasures } = &worked;
+                let Worked { messages, customers, orders, files, deleted, erasures } = &worked;
                 if *customers > 0 {
                     wake.notify_one(); // destinations are told of them
                 }
@@ -40,6 +40,7 @@ pub(super) async fn run(database: Arc<Database>, asked: Arc<Notify>, wake: Arc<N
                         customers,
                         orders,
                         files = files.len(),
+                        deleted,
                         erasures,
                         "worked off requests about customers' data"
                     );

@@ -1,6 +1,6 @@
 //! Once a day, what is not kept for ever is forgotten.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use rusqlite::{Connection, Transaction};
 use tokio_util::sync::CancellationToken;
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     db::{Readers, Writer},
-    intake::{inbox, uploads::Uploads},
+    intake::{inbox, privacy::answers, uploads::Uploads},
     model::Timestamp,
     outbox,
     scoring::clock_suspect,
@@ -28,9 +28,9 @@ pub(super) async fn run(store: Store, clock: Clock, shutdown: CancellationToken)
             () = shutdown.cancelled() => return,
         };
         match swept {
-            Ok(Forgotten { deliveries: 0, messages: 0 }) => {}
-            Ok(Forgotten { deliveries, messages }) => {
-                tracing::info!(deliveries, messages, "forgot the bodies of old deliveries and messages");
+            Ok(Forgotten { deliveries: 0, messages: 0, answers: 0 }) => {}
+            Ok(Forgotten { deliveries, messages, answers }) => {
+                tracing::info!(deliveries, messages, answers, "forgot the bodies of old deliveries and messages");
             }
             Err(error) => {
                 let error = format!("{error:#}");
@@ -44,13 +44,15 @@ pub(super) async fn run(store: Store, clock: Clock, shutdown: CancellationToken)
     }
 }
 
-/// How many bodies were forgotten.
+/// How many bodies and files were forgotten.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Forgotten {
     /// Of what was sent.
     deliveries: usize,
     /// Of what the shop sent.
     messages: usize,
+    /// Files that answered requests for data.
+    answers: usize,
 }
 
 /// What has something to forget.
@@ -58,6 +60,8 @@ pub(super) struct Store {
     pub readers: Readers,
     pub writer: Writer,
     pub uploads: Uploads,
+    /// The database's file; answers lie beside it.
+    pub database: PathBuf,
 }
 
 impl Store {
@@ -71,7 +75,9 @@ impl Store {
         let next = move |walk: &mut inbox::Expired, connection: &Connection| walk.next(connection, now, SLICE);
         let messages = self.walk(next, inbox::forget).await?;
         self.uploads.forget_old(now).await?;
-        Ok(Forgotten { deliveries, messages })
+        let (writer, database) = (self.writer.clone(), self.database.clone());
+        let answers = tokio::task::spawn_blocking(move || answers::forget_old(&writer, &database, now)).await??;
+        Ok(Forgotten { deliveries, messages, answers })
     }
 
     /// Takes slices from a walk, until `next` has no other, and forgets each. Returns how many rows that were.
@@ -104,7 +110,7 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::SystemTime};
 
     use super::*;
     use crate::db::Database;
@@ -147,16 +153,28 @@ mod tests {
             .await
             .unwrap();
         let uploads = Uploads::new(Arc::default(), &database, Clock::system());
-        let store = Store { readers: database.readers().clone(), writer: database.writer().clone(), uploads };
+        let path = database.path().to_owned();
+        let store =
+            Store { readers: database.readers().clone(), writer: database.writer().clone(), uploads, database: path };
+        let answer = |number: i64, days: i64| {
+            let path = folder.path().join(format!("data-request-{number}.json"));
+            let made = SystemTime::UNIX_EPOCH
+                + Duration::from_millis(now.plus_millis(-days * Timestamp::DAY).millis().unsigned_abs());
+            std::fs::File::create(&path).unwrap().set_modified(made).unwrap();
+            path
+        };
+        let (old, new) = (answer(1, 30), answer(2, 28));
         let imports = || {
             let reader = database.readers().get().unwrap();
             reader.query_row("SELECT count(*) FROM imports", [], |row| row.get::<_, i64>(0)).unwrap()
         };
         for wrong in [now.plus_millis(500 * Timestamp::DAY), now.plus_millis(-Timestamp::DAY)] {
             assert_eq!((store.sweep(wrong).await.unwrap(), imports()), (Forgotten::default(), 1));
+            assert!(old.exists() && new.exists());
         }
         let tomorrow = now.plus_millis(Timestamp::DAY);
-        let forgotten = Forgotten { deliveries: 1, messages: 1 };
+        let forgotten = Forgotten { deliveries: 1, messages: 1, answers: 1 };
         assert_eq!((store.sweep(tomorrow).await.unwrap(), imports()), (forgotten, 0));
+        assert!(!old.exists() && new.exists());
     }
 }

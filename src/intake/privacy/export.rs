@@ -16,11 +16,6 @@ use crate::{
     model::{Source, Timestamp},
 };
 
-/// Of the file that answers the message `inbox_id`.
-pub fn file_name(inbox_id: i64) -> String {
-    format!("data-request-{inbox_id}.json")
-}
-
 /// What of the tables is told, by customer: the name in the file, and the query. Columns whose names
 /// end in `At` are times.
 const TABLES: [(&str, &str); 4] = [

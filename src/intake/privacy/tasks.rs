@@ -6,7 +6,7 @@ use anyhow::Context;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{
-    export,
+    answers, export,
     search::{Search, scrub},
 };
 use crate::{
@@ -32,6 +32,8 @@ pub struct Worked {
     pub orders: usize,
     /// Files that answer requests for data.
     pub files: Vec<PathBuf>,
+    /// Such files that were deleted, since the person was erased.
+    pub deleted: usize,
     /// Erasures whose search came to its end.
     pub erasures: usize,
 }
@@ -70,6 +72,16 @@ pub fn begin_export(tx: &Transaction<'_>, who: &Who, inbox_id: i64, now: Timesta
     insert(tx, "export", &person, 0, inbox_id, Some(inbox_id), now)
 }
 
+/// The message that asked the same, by its bytes, and was or will be answered. Each request of the shop has an id
+/// in its body: what comes again was sent again by somebody.
+pub fn same_request(tx: &Transaction<'_>, body_hash: &[u8; 32]) -> rusqlite::Result<Option<i64>> {
+    tx.prepare_cached(
+        "SELECT id FROM inbox WHERE body_hash = ?1 AND topic = 'customers/data_request' AND state = 'done' LIMIT 1",
+    )?
+    .query_row([body_hash], |row| row.get(0))
+    .optional()
+}
+
 fn newest(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("SELECT coalesce(max(id), 0) FROM inbox", [], |row| row.get(0))
 }
@@ -94,21 +106,22 @@ fn keys(person: &Cluster) -> String {
     serde_json::to_string(person).unwrap_or_default() // texts and numbers: nothing here can fail
 }
 
-/// Does what is still to be done: searches on for erased people, also in what imports left in `folder`,
-/// that of the database; writes the files that were asked for there; until `stop` says so. Empty the write-ahead log after an erasure: it holds the past.
+/// Does what is still to be done: searches on for erased people, also in what imports and answers to requests left
+/// in `folder`, that of the database; writes the files that were asked for there; until `stop` says so. Empty the write-ahead log after an erasure: it holds the past.
 /// Blocking, in short transactions; may run in two processes at a time.
 ///
 /// # Errors
 /// The database cannot be read or written, or a file not be written. What is left is done by the next
 /// call.
 pub fn work_off(readers: &Readers, writer: &Writer, folder: &Path, stop: &dyn Fn() -> bool) -> anyhow::Result<Worked> {
-    let mut worked = Worked::default();
+    let deleted = answers::forget_erased(readers, writer, folder)?;
+    let mut worked = Worked { deleted, ..Worked::default() };
     while let Some(mut task) = next(&*readers.get()?)? {
         if stop() {
             break;
         }
         if task.is_export {
-            let name = export::file_name(task.inbox_id.unwrap_or(task.id));
+            let name = answers::file_name(task.inbox_id.unwrap_or(task.id));
             let path = folder.join(&name);
             let mut reader = readers.get()?;
             let snapshot = reader.transaction()?;
@@ -136,6 +149,9 @@ pub fn work_off(readers: &Readers, writer: &Writer, folder: &Path, stop: &dyn Fn
             worked.messages += messages;
             worked.erasures += usize::from(ended);
         }
+    }
+    if !worked.files.is_empty() || worked.customers > 0 {
+        worked.deleted += answers::forget_erased(readers, writer, folder)?;
     }
     Ok(worked)
 }

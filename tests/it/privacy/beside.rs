@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ANNA, files_hold, redact};
+use super::{ANNA, data_request, files_hold, redact};
 use crate::support::{
     merchant::{Merchant, post_shopify, shopify_order},
     process::{self, Server, eventually},
@@ -63,7 +63,7 @@ async fn somebody_is_erased_while_serve_runs() {
         post(&server, "customers/redact", "w-4", &redact(Some(7002), None, None));
         eventually("the end of the search", || (!database_holds(&merchant, "c7002@example.com")).then_some(()));
         post(&server, "orders/create", "w-5", &shopify_order(4, 7003, "10.00", &quintile::clock::now().to_string()));
-        post(&server, "customers/data_request", "w-6", &redact(Some(7003), None, None));
+        post(&server, "customers/data_request", "w-6", &data_request(Some(7003), None, None));
         let file = eventually("the file", || {
             let messages = merchant.json(&["inbox", "--topic", "customers/data_request"]);
             let name = messages[0]["reason"].as_str()?.split(',').next()?.to_owned();
@@ -101,7 +101,7 @@ fn a_report_says_what_was_done_and_what_is_left_to_do() {
 Delete them by hand in: news.
 Nightly backups hold them for up to 28 more days, then the last that does is gone.
 Backups made by hand hold them until you delete those.
-Imported files and files of earlier requests for data still hold what they held.
+Imported files still hold what they held.
 "
         )
     );

@@ -25,6 +25,12 @@ fn redact(id: Option<u64>, email: Option<&str>, phone: Option<&str>) -> Value {
         "customer": { "id": id, "email": email, "phone": phone } })
 }
 
+/// A `customers/data_request` as Shopify sends it.
+fn data_request(id: Option<u64>, email: Option<&str>, phone: Option<&str>) -> Value {
+    json!({ "shop_id": 954_889, "shop_domain": "apples.myshopify.com", "orders_requested": [],
+        "customer": { "id": id, "email": email, "phone": phone }, "data_request": { "id": 9999 } })
+}
+
 /// Whether any file of the database holds this text, in upper or lower case. The log is emptied first.
 fn holds(shop: &Shop, text: &str) -> bool {
     assert!(shop.database.readers().empty_log().unwrap(), "nobody reads");

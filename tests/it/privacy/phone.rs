@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use quintile::intake::privacy::{Worked, work_off};
 use serde_json::{Value, json};
 
-use super::{ANNA, NAMES, PHONE, files_hold, invariants_hold, redact};
+use super::{ANNA, NAMES, PHONE, data_request, files_hold, invariants_hold, redact};
 use crate::support::shop::{Shop, customer, order};
 
 /// More than one slice of those who are looked through while others write.
@@ -129,7 +129,7 @@ async fn a_large_shop_ends_as_a_small_one_does() {
 #[tokio::test]
 async fn the_file_of_one_who_asks_holds_what_is_known_of_them() {
     let shop = shop_with(MORE_THAN_FEW).await;
-    shop.tell("customers/data_request", &redact(None, None, Some(PHONE))).await;
+    shop.tell("customers/data_request", &data_request(None, None, Some(PHONE))).await;
     let [path] = work(&shop, usize::MAX).await.files.try_into().unwrap();
     let known: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let ids: Vec<_> = known["customers"].as_array().unwrap().iter().map(|it| it["externalId"].clone()).collect();

@@ -1,19 +1,24 @@
 //! `customers/data_request`: the file that answers it.
 
-use quintile::{backups::Backups, intake::privacy::work_off};
+use quintile::{
+    backups::Backups,
+    intake::privacy::{Worked, work_off},
+};
 use serde_json::{Value, json};
 
-use super::{ANNA, PHONE, redact};
+use super::{ANNA, PHONE, data_request, redact};
 use crate::support::shop::{Shop, customer, order};
+
+async fn worked(shop: &Shop) -> Worked {
+    let folder = shop.config.database.path.parent().unwrap().to_owned();
+    let (readers, writer) = (shop.database.readers().clone(), shop.database.writer().clone());
+    tokio::task::spawn_blocking(move || work_off(&readers, &writer, &folder, &|| false)).await.unwrap().unwrap()
+}
 
 async fn answered(shop: &Shop, request: &Value) -> (String, Value) {
     shop.tell("customers/data_request", request).await;
     assert!(shop.last().1.contains("being written"));
-    let folder = shop.config.database.path.parent().unwrap().to_owned();
-    let (readers, writer) = (shop.database.readers().clone(), shop.database.writer().clone());
-    let worked =
-        tokio::task::spawn_blocking(move || work_off(&readers, &writer, &folder, &|| false)).await.unwrap().unwrap();
-    let [path] = worked.files.try_into().unwrap();
+    let [path] = worked(shop).await.files.try_into().unwrap();
     assert_eq!(shop.row("SELECT count(*) FROM privacy_tasks"), "0");
     let text = std::fs::read_to_string(&path).unwrap();
     #[cfg(unix)]
@@ -42,7 +47,7 @@ async fn everything_that_is_known_of_the_customer_is_in_it_and_nothing_of_others
         { "id": "p2", "customer": { "email": "bert@example.com" }, "orderedAt": "2026-11-20T10:00:00Z", "total": "1.00", "status": "paid" },
     ]});
     shop.post_orders("m1", &many.to_string()).await;
-    let (name, known) = answered(&shop, &redact(Some(7001), Some(ANNA), None)).await;
+    let (name, known) = answered(&shop, &data_request(Some(7001), Some(ANNA), None)).await;
     assert_eq!(
         shop.last().1,
         format!("{name}, beside the database, holds what is known of this customer; send it to them within 30 days")
@@ -78,7 +83,7 @@ async fn of_what_others_say_of_the_customer_no_more_is_in_it_than_that() {
           "orderedAt": "2026-11-20T10:00:00Z", "total": "1.00", "status": "paid" },
     ]});
     shop.post_orders("m1", &many.to_string()).await;
-    let (_, known) = answered(&shop, &redact(Some(7001), Some(ANNA), None)).await;
+    let (_, known) = answered(&shop, &data_request(Some(7001), Some(ANNA), None)).await;
     let messages = known["messages"].as_array().unwrap();
     let bodies: Vec<&Value> = messages.iter().map(|message| &message["body"]).collect();
     assert_eq!(bodies[0]["note"], "ring at bert@example.com's", "what she wrote herself is hers");
@@ -98,6 +103,69 @@ async fn of_what_others_say_of_the_customer_no_more_is_in_it_than_that() {
 #[tokio::test]
 async fn of_somebody_unknown_there_is_nothing_to_tell_but_that() {
     let shop = Shop::open();
-    let (_, known) = answered(&shop, &redact(Some(7001), Some(ANNA), None)).await;
+    let (_, known) = answered(&shop, &data_request(Some(7001), Some(ANNA), None)).await;
     assert_eq!((&known["customers"], &known["orders"]), (&json!([]), &json!([])));
+}
+
+/// Names of the answers beside the database.
+fn answers(shop: &Shop) -> Vec<String> {
+    let folder = std::fs::read_dir(shop.config.database.path.parent().unwrap()).unwrap();
+    let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut found: Vec<String> = names.filter(|name| name.starts_with("data-request-")).collect();
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn a_request_that_comes_again_is_answered_once() {
+    let shop = Shop::open();
+    let request = data_request(Some(7001), Some(ANNA), None);
+    shop.tell("customers/data_request", &request).await;
+    for is_answered in [false, true] {
+        shop.tell("customers/data_request", &request).await;
+        let (state, reason) = shop.last();
+        assert!(state == "ignored" && reason.contains("the same request as message 1"), "{state}: {reason}");
+        assert_eq!(worked(&shop).await.files.len(), usize::from(!is_answered));
+    }
+    assert_eq!(answers(&shop), ["data-request-1.json"]);
+    // Asked again by the customer, it has another id.
+    let mut next = request;
+    next["data_request"]["id"] = json!(10_000);
+    assert_eq!(answered(&shop, &next).await.0, "data-request-4.json");
+}
+
+#[tokio::test]
+async fn a_request_to_forget_is_none_for_data() {
+    let shop = Shop::open();
+    shop.tell("customers/data_request", &redact(Some(7001), Some(ANNA), None)).await;
+    let (state, reason) = shop.last();
+    assert!(state == "quarantined" && reason.contains("the body is not"), "{state}: {reason}");
+    assert_eq!(worked(&shop).await, Worked::default());
+}
+
+#[tokio::test]
+async fn who_is_erased_is_in_no_answer_any_more() {
+    let shop = Shop::open();
+    let bert = "bert@example.com";
+    shop.tell("orders/create", &order(1).by(&customer(7001, ANNA)).json()).await;
+    shop.tell("orders/create", &order(2).by(&customer(7002, bert)).set("note", "for Anna").json()).await;
+    for (id, email) in [(7001, ANNA), (7002, bert), (7003, "cora@example.com")] {
+        answered(&shop, &data_request(Some(id), Some(email), None)).await;
+    }
+    assert_eq!(answers(&shop).len(), 3);
+    shop.tell("customers/redact", &redact(Some(7001), None, None)).await;
+    assert_eq!(worked(&shop).await.deleted, 1);
+    assert!(!super::holds(&shop, ANNA));
+    assert_eq!(answers(&shop), ["data-request-4.json", "data-request-5.json"]);
+    let reasons = "SELECT reason FROM inbox WHERE id IN (3, 4)";
+    assert!(shop.rows(reasons)[0].contains("the customer was erased"), "{:?}", shop.rows(reasons));
+    assert!(shop.rows(reasons)[1].starts_with("data-request-4.json, beside the database"));
+    // Nobody knew her, and the file says no more than what her request did.
+    shop.tell("customers/redact", &redact(Some(7003), Some("cora@example.com"), None)).await;
+    assert_eq!(worked(&shop).await.deleted, 1);
+    assert_eq!(answers(&shop), ["data-request-4.json"]);
+    // What is known after it names nobody, and stays.
+    let (name, _) = answered(&shop, &data_request(Some(7001), None, None)).await;
+    assert_eq!(worked(&shop).await.deleted, 0);
+    assert_eq!(answers(&shop), ["data-request-4.json", name.as_str()]);
 }

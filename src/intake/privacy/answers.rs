@@ -1,0 +1,127 @@
+//! Files that answer requests for data, once they are written. None is kept for long, and none of a person who was
+//! erased.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use anyhow::Context;
+use rusqlite::{Connection, params};
+use serde_json::Value;
+
+use super::{Traces, is_erased};
+use crate::{
+    db::{Readers, Writer, folder_of},
+    ledger::Tombstones,
+    model::{Source, Timestamp},
+};
+
+/// How long a file is kept after it was made, in days: until then the merchant must have sent it.
+const KEPT_DAYS: i64 = 30;
+
+/// Of the file that answers the message `inbox_id`.
+pub(super) fn file_name(inbox_id: i64) -> String {
+    format!("data-request-{inbox_id}.json")
+}
+
+/// Deletes the files in `folder`, that of the database, about people who were erased since. Blocking; returns how
+/// many there were.
+///
+/// # Errors
+/// The database cannot be read or written, or a file not be removed.
+pub(super) fn forget_erased(readers: &Readers, writer: &Writer, folder: &Path) -> anyhow::Result<usize> {
+    let mut deleted = 0;
+    for (request, path) in all(folder)? {
+        let Ok(file) = serde_json::from_slice(&fs::read(&path).unwrap_or_default()) else { continue };
+        if is_about_erased(&*readers.get()?, &file)? {
+            delete(writer, request, &path, "the customer was erased, and with them the file that answered this")?;
+            deleted += 1;
+        }
+    }
+    Ok(deleted)
+}
+
+/// Deletes the files beside the database that were made [`KEPT_DAYS`] before `now`, or earlier. Blocking; returns
+/// how many there were.
+///
+/// # Errors
+/// The database cannot be written, or a file not be removed.
+pub fn forget_old(writer: &Writer, database: &Path, now: Timestamp) -> anyhow::Result<usize> {
+    let until = now.plus_millis(-KEPT_DAYS * Timestamp::DAY);
+    let mut deleted = 0;
+    for (request, path) in all(folder_of(database))? {
+        if made_at(&path).is_some_and(|at| at <= until) {
+            let why = format!("the file that answered this was deleted {KEPT_DAYS} days after it was made");
+            delete(writer, request, &path, &why)?;
+            deleted += 1;
+        }
+    }
+    Ok(deleted)
+}
+
+/// The files with the messages they answer.
+fn all(folder: &Path) -> anyhow::Result<Vec<(i64, PathBuf)>> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        let number = name.strip_prefix("data-request-").and_then(|rest| rest.strip_suffix(".json"));
+        if let Some(request) = number.and_then(|number| number.parse().ok())
+            && file_name(request) == name
+        {
+            found.push((request, folder.join(&*name)));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether the file tells of a customer who had a name then and has none now; of who was unknown, whether what the
+/// request says is of somebody erased.
+fn is_about_erased(connection: &Connection, file: &Value) -> rusqlite::Result<bool> {
+    let list = |name: &str| file[name].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut erased = connection.prepare_cached(
+        "SELECT 1 FROM customers WHERE id = ?1 AND source = ?2 AND external_id IS ?3 AND redacted_at IS NOT NULL",
+    )?;
+    for customer in list("customers") {
+        let who = ["id", "source", "externalId"].map(|name| customer[name].as_str());
+        if customer["erasedAt"].is_null() && erased.exists(who)? {
+            return Ok(true);
+        }
+    }
+    let request = list("messages").iter().rfind(|message| message["topic"] == "customers/data_request");
+    match request.filter(|_| list("customers").is_empty()) {
+        Some(request) => {
+            let traces = Traces::of("customers/data_request", &request["body"]);
+            is_erased(connection, &Tombstones::load(connection)?, Source::Shopify, &traces)
+        }
+        None => Ok(false),
+    }
+}
+
+/// `None`: nobody knows.
+fn made_at(path: &Path) -> Option<Timestamp> {
+    let made = fs::metadata(path).and_then(|seen| seen.modified()).ok()?;
+    let since = made.duration_since(UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_millis(i64::try_from(since.as_millis()).ok()?))
+}
+
+/// Deletes a file; the message it answered says `why`.
+fn delete(writer: &Writer, request: i64, path: &Path, why: &str) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+        }
+        _ => {}
+    }
+    let why = why.to_owned();
+    writer.write_blocking(move |tx| {
+        tx.execute(
+            "UPDATE inbox SET reason = ?2 WHERE id = ?1 AND topic = 'customers/data_request'",
+            params![request, why],
+        )?;
+        Ok(())
+    })
+}
