@@ -59,6 +59,8 @@ use crate::{
 /// What the merchant decided about orders and people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
+    /// The shop whose data this is, by its domain; a message that names another one is refused.
+    pub shop: String,
     /// The one currency of this database; orders in another one are refused, never converted.
     pub currency: Currency,
     /// Orders that are not paid yet count at their full price (cash on delivery).
@@ -75,6 +77,7 @@ impl Rules {
     #[must_use]
     pub fn from_config(config: &Config) -> Self {
         Self {
+            shop: config.shop.id.clone(),
             currency: config.shop.currency,
             count_pending: config.orders.count_pending,
             count_zero_value: config.orders.count_zero_value,

@@ -26,9 +26,9 @@ pub fn read(message: &Message, rules: &Rules) -> Reading {
         "bulk_operations/finish" => return noted(message, "kept; the pull from the shop asks for its result"),
         "app/uninstalled" => return noted(message, "stored; the shop has removed the app, so its webhooks end"),
         "customers/data_request" => {
-            return privacy(message, Event::DataRequest, "a file with this customer's data is being written");
+            return privacy(message, rules, Event::DataRequest, "a file with this customer's data is being written");
         }
-        "customers/redact" => return privacy(message, Event::Erasure, "the customer was forgotten"),
+        "customers/redact" => return privacy(message, rules, Event::Erasure, "the customer was forgotten"),
         "shop/redact" => return noted(message, "stored; to act on: the shop is gone, forget its customers"),
         topic => return Reading::Ignored(format!("nothing here acts on the topic {topic}")),
     };
@@ -46,11 +46,25 @@ fn noted(message: &Message, note: &'static str) -> Reading {
     }
 }
 
-/// `{"customer": {"id", "email", "phone"}, "orders_to_redact": []}`; each of them may be missing. A request
-/// for data has `orders_requested` and `data_request` instead of the orders to redact, an order a customer
+/// What stands for the shop in the messages that Shopify's own tools send to try an address out.
+const SAMPLE: &str = "{shop}.myshopify.com";
+
+const OTHER_SHOP: &str = "the body is about another shop than [shop] id";
+
+/// Whether a body names the shop whose messages are taken here: the signature covers no header, and an app may be
+/// in many shops.
+fn is_ours(domain: &Told, rules: &Rules) -> bool {
+    let told = json::some_text(domain);
+    told.is_some_and(|told| told.trim().eq_ignore_ascii_case(&rules.shop) || told == SAMPLE)
+}
+
+/// `{"shop_domain", "customer": {"id", "email", "phone"}, "orders_to_redact": []}`; each of them may be missing. A
+/// request for data has `orders_requested` and `data_request` instead of the orders to redact, an order a customer
 /// and much more.
 #[derive(Deserialize)]
 struct Privacy {
+    #[serde(default, deserialize_with = "json::told")]
+    shop_domain: Told,
     customer: Option<Customer>,
     orders_to_redact: Option<Vec<serde_json::Value>>,
     orders_requested: Option<Vec<serde_json::Value>>,
@@ -83,17 +97,20 @@ struct Customer {
     phone: Told,
 }
 
-fn privacy(message: &Message, event: fn(Who) -> Event, note: &'static str) -> Reading {
-    match whom(message) {
+fn privacy(message: &Message, rules: &Rules, event: fn(Who) -> Event, note: &'static str) -> Reading {
+    match whom(message, rules) {
         Ok(who) => Reading::Event { event: Box::new(event(who)), note: Some(note.to_owned()) },
         Err(reason) => Reading::Unreadable(reason),
     }
 }
 
-fn whom(message: &Message) -> Result<Who, String> {
+fn whom(message: &Message, rules: &Rules) -> Result<Who, String> {
     let body: Privacy = json::parse(json::body(&message.body)?, "a request about a customer's data")?;
     if !body.is_of(&message.topic) {
         return Err("the topic is about a customer's data, the body is not".to_owned());
+    }
+    if !matches!(body.shop_domain, None | Some(serde_json::Value::Null)) && !is_ours(&body.shop_domain, rules) {
+        return Err(OTHER_SHOP.to_owned());
     }
     let mut who = Who::default();
     if let Some(customer) = &body.customer {

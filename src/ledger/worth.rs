@@ -65,6 +65,7 @@ mod tests {
     #[test]
     fn what_was_received_goes_before_what_is_left() {
         let rules = Rules {
+            shop: String::new(),
             currency: Currency::EUR,
             count_pending: false,
             count_zero_value: false,

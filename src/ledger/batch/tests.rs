@@ -11,6 +11,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 
 fn rules() -> Rules {
     Rules {
+        shop: String::new(),
         currency: Currency::EUR,
         count_pending: false,
         count_zero_value: false,

@@ -70,7 +70,7 @@ async fn eventful_shop() -> Shop {
     shop.tell("customers/delete", &json!({ "id": 120 })).await;
     shop.tell("orders/delete", &json!({ "id": 43 })).await;
     shop.tell("orders/delete", &json!({ "id": 4711 })).await; // never seen
-    let redact = json!({ "shop_id": 1, "shop_domain": "x", "customer": { "id": 122, "email": "c122@example.com", "phone": null }, "orders_to_redact": [] });
+    let redact = json!({ "shop_id": 1, "shop_domain": "apples.myshopify.com", "customer": { "id": 122, "email": "c122@example.com", "phone": null }, "orders_to_redact": [] });
     shop.tell("customers/redact", &redact).await;
     shop
 }

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::redact;
-use crate::support::shop::{NOON, customer, order, rows};
+use crate::support::shop::{DOMAIN, NOON, customer, order, rows};
 
 const PEOPLE: u64 = 4;
 
@@ -37,6 +37,7 @@ fn receive(messages: &[(&'static str, Value)]) -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
     connection.execute_batch(SCHEMA).unwrap();
     connection.pragma_update(None, "foreign_keys", true).unwrap();
+    let rules = Rules { shop: DOMAIN.to_owned(), ..Rules::default() };
     for (second, (topic, body)) in (0..).zip(messages) {
         let tx = connection.transaction().unwrap();
         let message = Message {
@@ -48,7 +49,7 @@ fn receive(messages: &[(&'static str, Value)]) -> Connection {
             body: body.to_string().into_bytes(),
             received_at: Timestamp::from_millis(NOON + second * 1000),
         };
-        let received = intake::Prepared::new(message, &Rules::default()).store(&tx, &Rules::default()).unwrap();
+        let received = intake::Prepared::new(message, &rules).store(&tx, &rules).unwrap();
         assert_eq!(matches!(received, Received::Quarantined(_)), body["currency"] == "USD", "{topic}: {received:?}");
         tx.commit().unwrap();
     }

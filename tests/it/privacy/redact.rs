@@ -1,9 +1,12 @@
 //! `customers/redact`: what becomes of whom it names.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{ANNA, NAMES, PHONE, holds, invariants_hold, redact};
+use super::{ANNA, NAMES, PHONE, data_request, holds, invariants_hold, redact};
+
 use crate::support::shop::{Shop, customer, merge, order};
+
+type Body = fn(Option<u64>, Option<&str>, Option<&str>) -> Value;
 
 /// Anna with an id, a phone and an order; as a guest with another; and Bert.
 async fn shop_with_anna() -> Shop {
@@ -35,6 +38,31 @@ fn anna_is_gone(shop: &Shop) {
     assert!(!holds(shop, "5550123"));
     assert!(holds(shop, "bert@example.com"), "the search finds what is there");
     invariants_hold(shop);
+}
+
+#[tokio::test]
+async fn another_shop_forgets_nobody_here() {
+    let shop = Shop::open();
+    shop.tell("customers/create", &customer(7001, ANNA)).await;
+    let requests = [("customers/data_request", data_request as Body), ("customers/redact", redact)];
+    for (topic, body) in requests {
+        let tell = async |domain: Value| {
+            let mut body = body(Some(7001), Some(ANNA), None);
+            body["shop_domain"] = domain;
+            shop.tell(topic, &body).await;
+            shop.last()
+        };
+        for domain in [json!("pears.myshopify.com"), json!("apples.myshopify.com.example"), json!(""), json!(5)] {
+            let (state, reason) = tell(domain.clone()).await;
+            assert!(state == "quarantined" && reason.contains("another shop than [shop] id"), "{domain}: {reason}");
+        }
+        assert_eq!(shop.row("SELECT email FROM customers"), ANNA);
+        // As Shopify's own tools send it to try an address out, too.
+        for domain in [json!("Apples.MyShopify.com"), json!("{shop}.myshopify.com"), Value::Null] {
+            assert_eq!(tell(domain.clone()).await.0, "done", "{topic} {domain}");
+        }
+    }
+    assert_eq!(shop.row("SELECT email FROM customers"), "-");
 }
 
 #[tokio::test]
