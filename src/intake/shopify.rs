@@ -24,12 +24,14 @@ pub fn read(message: &Message, rules: &Rules) -> Reading {
         "customers_email_marketing_consent/update" => consent(message),
         "refunds/create" => return noted(message, "kept as a hint; the order's own message brings the new amounts"),
         "bulk_operations/finish" => return noted(message, "kept; the pull from the shop asks for its result"),
-        "app/uninstalled" => return noted(message, "stored; the shop has removed the app, so its webhooks end"),
+        "app/uninstalled" => {
+            return of_shop(message, rules, "stored; the shop has removed the app, so its webhooks end");
+        }
         "customers/data_request" => {
             return privacy(message, rules, Event::DataRequest, "a file with this customer's data is being written");
         }
         "customers/redact" => return privacy(message, rules, Event::Erasure, "the customer was forgotten"),
-        "shop/redact" => return noted(message, "stored; to act on: the shop is gone, forget its customers"),
+        "shop/redact" => return of_shop(message, rules, "stored; to act on: the shop is gone, forget its customers"),
         topic => return Reading::Ignored(format!("nothing here acts on the topic {topic}")),
     };
     match event {
@@ -42,6 +44,50 @@ pub fn read(message: &Message, rules: &Rules) -> Reading {
 fn noted(message: &Message, note: &'static str) -> Reading {
     match json::body(&message.body).and_then(|text| json::parse::<IgnoredAny>(text, "JSON")) {
         Ok(_) => Reading::Noted(note),
+        Err(reason) => Reading::Unreadable(reason),
+    }
+}
+
+/// What the shop says of itself: its id and domain when it asks to be forgotten, all of it when it removes the app.
+#[derive(Deserialize)]
+struct OfShop {
+    #[serde(default, deserialize_with = "json::told")]
+    shop_id: Told,
+    #[serde(default, deserialize_with = "json::told")]
+    shop_domain: Told,
+    #[serde(default, deserialize_with = "json::told")]
+    myshopify_domain: Told,
+    customer: Option<IgnoredAny>,
+    orders_to_redact: Option<IgnoredAny>,
+    orders_requested: Option<IgnoredAny>,
+    data_request: Option<IgnoredAny>,
+}
+
+impl OfShop {
+    /// Why the body has not the shape of its topic: no order, customer or request for data that comes again under
+    /// one of these makes the merchant believe that the shop is gone.
+    fn fault(&self, topic: &str, rules: &Rules) -> Option<&'static str> {
+        let about_people = [&self.customer, &self.orders_to_redact, &self.orders_requested, &self.data_request];
+        let (domain, has_shape) = match topic {
+            "shop/redact" => {
+                (&self.shop_domain, self.shop_id.is_some() && about_people.iter().all(|field| field.is_none()))
+            }
+            _ => (&self.myshopify_domain, self.myshopify_domain.is_some()),
+        };
+        if !has_shape {
+            return Some("the topic is about the shop, the body is not");
+        }
+        // Shopify's own tools leave it empty.
+        let is_sample = topic == "app/uninstalled" && *domain == Some(serde_json::Value::Null);
+        (!is_sample && !is_ours(domain, rules)).then_some(OTHER_SHOP)
+    }
+}
+
+fn of_shop(message: &Message, rules: &Rules, note: &'static str) -> Reading {
+    let body = json::body(&message.body).and_then(|text| json::parse::<OfShop>(text, "about the shop"));
+    match body.map(|body| body.fault(&message.topic, rules)) {
+        Ok(None) => Reading::Noted(note),
+        Ok(Some(fault)) => Reading::Unreadable(fault.to_owned()),
         Err(reason) => Reading::Unreadable(reason),
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::shop::{DOMAIN, Shop, consent, customer, merge, order};
 
-const TOPICS: [&str; 14] = [
+const TOPICS: [&str; 15] = [
     "orders/create",
     "orders/updated",
     "orders/paid",
@@ -28,6 +28,7 @@ const TOPICS: [&str; 14] = [
     "customers/data_request",
     "customers/redact",
     "shop/redact",
+    "app/uninstalled",
 ];
 
 /// What the shop has sent, each under its own topic.
@@ -62,6 +63,12 @@ fn sent() -> Vec<(&'static str, Value)> {
                 "customer": { "id": 7002, "email": "bert@example.com", "phone": null } }),
         ),
         ("customers/redact", redact(7005, "emma@example.com")),
+        ("shop/redact", json!({ "shop_id": 954_889, "shop_domain": DOMAIN })),
+        (
+            "app/uninstalled",
+            json!({ "id": 954_889, "myshopify_domain": DOMAIN, "email": "owner@apples.example",
+                "currency": "EUR", "created_at": "2026-11-02T10:00:00Z", "updated_at": "2026-11-02T10:00:00Z" }),
+        ),
     ]
 }
 
@@ -75,6 +82,8 @@ fn state(shop: &Shop) -> Vec<String> {
         "SELECT * FROM tombstones",
         "SELECT * FROM aliases",
         "SELECT kind, keys FROM privacy_tasks",
+        // What the merchant is told to act on.
+        "SELECT DISTINCT body FROM inbox WHERE topic IN ('shop/redact', 'app/uninstalled') AND state = 'done'",
     ]
     .into_iter()
     .flat_map(|sql| shop.rows(sql))

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::shop::{Shop, consent, customer, order};
+use crate::support::shop::{DOMAIN, Shop, consent, customer, order};
 
 #[tokio::test]
 async fn an_order_lives_its_life() {
@@ -162,8 +162,29 @@ async fn a_deleted_customer_stays_deleted() {
 async fn topics_that_are_only_kept() {
     let shop = Shop::open();
     for (topic, body, state, reason) in [
-        ("shop/redact", &json!({ "shop_id": 954_889 }), "done", "the shop is gone"),
-        ("app/uninstalled", &json!({ "id": 954_889 }), "done", "removed the app"),
+        ("shop/redact", &json!({ "shop_id": 954_889, "shop_domain": DOMAIN }), "done", "the shop is gone"),
+        (
+            "shop/redact",
+            &json!({ "shop_id": 954_889, "shop_domain": "{shop}.myshopify.com" }),
+            "done",
+            "the shop is gone",
+        ),
+        ("shop/redact", &json!({ "shop_id": 1, "shop_domain": "pears.myshopify.com" }), "quarantined", "another shop"),
+        ("shop/redact", &json!({ "shop_id": 1 }), "quarantined", "another shop"),
+        (
+            "app/uninstalled",
+            &json!({ "id": 954_889, "myshopify_domain": DOMAIN, "domain": null }),
+            "done",
+            "removed the app",
+        ),
+        ("app/uninstalled", &json!({ "id": 548_380_009, "myshopify_domain": null }), "done", "removed the app"),
+        (
+            "app/uninstalled",
+            &json!({ "id": 1, "myshopify_domain": "pears.myshopify.com" }),
+            "quarantined",
+            "another shop",
+        ),
+        ("app/uninstalled", &json!({ "id": 1 }), "quarantined", "the body is not"),
         (
             "bulk_operations/finish",
             &json!({ "admin_graphql_api_id": "gid://shopify/BulkOperation/1", "status": "completed" }),
