@@ -105,7 +105,8 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
     let forwarder = Forwarder::new(&config, writer.clone(), readers.clone(), clock.clone(), wake.clone())?
         .counting(metrics.clone());
     let asked_for_data = Arc::new(Notify::new());
-    let privacy = privacy::run(database.clone(), asked_for_data.clone(), wake.clone(), shutdown.clone());
+    let litestream = config.backup.litestream;
+    let privacy = privacy::run(database.clone(), litestream, asked_for_data.clone(), wake.clone(), shutdown.clone());
     let sync = config
         .shopify
         .is_configured()
@@ -121,7 +122,7 @@ pub async fn serve(serving: Serving, shutdown: CancellationToken) -> anyhow::Res
         backups: backups.clone(),
         clock: clock.clone(),
         over: night.over(),
-        litestream: config.backup.litestream,
+        litestream,
     };
     let next_night = night.clone();
     let news = wake.clone();

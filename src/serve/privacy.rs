@@ -20,10 +20,16 @@ use crate::{
 const AGAIN: Duration = Duration::from_secs(60 * 60);
 
 /// Works at start, where a crash may have left something, and whenever it is `asked`, until `shutdown`. Wakes the
-/// forwarder when there is something to tell.
-pub(super) async fn run(database: Arc<Database>, asked: Arc<Notify>, wake: Arc<Notify>, shutdown: CancellationToken) {
-    // Whether the log may hold somebody who was erased.
-    let mut log_is_full = false;
+/// forwarder when there is something to tell. `litestream`: at start it still copies the log, and is left alone.
+pub(super) async fn run(
+    database: Arc<Database>,
+    litestream: bool,
+    asked: Arc<Notify>,
+    wake: Arc<Notify>,
+    shutdown: CancellationToken,
+) {
+    // Whether the log may hold somebody who was erased: also behind a crash.
+    let mut log_is_full = !litestream;
     loop {
         let (worker, stop) = (Arc::clone(&database), shutdown.clone());
         let worked = tokio::task::spawn_blocking(move || work(&worker, log_is_full, &stop)).await;

@@ -81,6 +81,24 @@ async fn somebody_is_erased_while_serve_runs() {
 }
 
 #[test]
+fn a_crash_right_behind_an_erasure_leaves_nothing_of_the_person() {
+    let merchant = Merchant::sending("");
+    let server = Server::start(merchant.path());
+    post(&server, "orders/create", "w-1", &annas_order(1));
+    // Whoever reads keeps the log from being emptied; who may only read leaves it behind.
+    let file = merchant.path().join("quintile.db");
+    let reader = rusqlite::Connection::open_with_flags(file, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM customers").unwrap();
+    post(&server, "customers/redact", "w-2", &redact(Some(7001), Some(ANNA), None));
+    server.kill();
+    drop(reader);
+    assert!(database_holds(&merchant, ANNA));
+    let server = Server::start(merchant.path());
+    eventually("an empty log", || (!database_holds(&merchant, ANNA)).then_some(()));
+    assert!(server.terminate().success());
+}
+
+#[test]
 fn a_report_says_what_was_done_and_what_is_left_to_do() {
     let merchant = Merchant::sending("[[destination]]\nname = \"news\"\nkind = \"klaviyo\"\napi_key = \"k\"\n");
     merchant.write(
