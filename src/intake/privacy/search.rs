@@ -30,7 +30,12 @@ pub struct Hit {
     /// What may stay of it; `None`: all.
     body: Option<Vec<u8>>,
     headers: Option<String>,
+    /// What became of it is told in words that name the person.
+    is_named_in_reason: bool,
 }
+
+/// Instead of a reason that named somebody who was erased.
+const NAMELESS: &str = "the reason named a customer who was erased";
 
 /// A part of the inbox that was searched.
 #[derive(Debug, Default)]
@@ -56,7 +61,7 @@ impl<'a> Search<'a> {
     /// Those of SQLite.
     pub fn slice(&self, connection: &Connection, after: i64, last: i64) -> rusqlite::Result<Slice> {
         let mut select = connection.prepare_cached(
-            "SELECT id, source, topic, headers, body FROM inbox WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+            "SELECT id, source, topic, headers, body, reason FROM inbox WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
         )?;
         let mut rows = select.query(params![after, last, i64::try_from(ROWS).unwrap_or(i64::MAX)])?;
         let (mut slice, mut bytes) = (Slice::default(), 0);
@@ -64,13 +69,15 @@ impl<'a> Search<'a> {
             let id = row.get(0)?;
             slice.position = Some(id);
             let (headers, body) = (row.get_ref(3)?.as_str()?, row.get_ref(4)?.as_blob()?);
+            let reason = row.get_ref(5)?.as_str_or_null()?.unwrap_or_default();
             bytes += body.len();
-            if self.may_speak(body) || self.may_speak(headers.as_bytes()) {
+            if self.may_speak(body) || self.may_speak(headers.as_bytes()) || self.may_speak(reason.as_bytes()) {
                 let (source, topic): (Source, String) = (row.get(1)?, row.get(2)?);
                 let body = strip(&topic, body, &mut |traces| Ok(self.is_meant(source, traces)))?;
                 let headers = self.without_headers(headers);
-                if body.is_some() || headers.is_some() {
-                    slice.hits.push(Hit { id, topic, body, headers });
+                let is_named_in_reason = self.names(reason);
+                if body.is_some() || headers.is_some() || is_named_in_reason {
+                    slice.hits.push(Hit { id, topic, body, headers, is_named_in_reason });
                 }
             }
             if bytes >= BYTES {
@@ -107,13 +114,16 @@ impl<'a> Search<'a> {
             || self.person.phones.iter().any(|phone| has_digits(bytes, phone.as_bytes()))
     }
 
+    /// Whether an e-mail of theirs stands in the text.
+    fn names(&self, text: &str) -> bool {
+        emails_in(text).any(|email| self.person.emails.contains(&email))
+    }
+
     /// The headers but those that name the person; `None`: none does.
     fn without_headers(&self, headers: &str) -> Option<String> {
         let Ok(Value::Object(mut members)) = serde_json::from_str::<Value>(headers) else { return None };
         let count = members.len();
-        members.retain(|_, value| {
-            !emails_in(value.as_str().unwrap_or_default()).any(|email| self.person.emails.contains(&email))
-        });
+        members.retain(|_, value| !self.names(value.as_str().unwrap_or_default()));
         (members.len() < count).then(|| Value::Object(members).to_string())
     }
 }
@@ -123,10 +133,12 @@ impl<'a> Search<'a> {
 /// # Errors
 /// Those of SQLite; then the caller's transaction must not be committed.
 pub fn scrub(tx: &Transaction<'_>, hits: &[Hit]) -> rusqlite::Result<()> {
-    let mut update =
-        tx.prepare_cached("UPDATE inbox SET body = coalesce(?2, body), headers = coalesce(?3, headers) WHERE id = ?1")?;
+    let mut update = tx.prepare_cached(
+        "UPDATE inbox SET body = coalesce(?2, body), headers = coalesce(?3, headers), reason = coalesce(?4, reason)
+         WHERE id = ?1",
+    )?;
     for hit in hits {
-        update.execute(params![hit.id, hit.body, hit.headers])?;
+        update.execute(params![hit.id, hit.body, hit.headers, hit.is_named_in_reason.then_some(NAMELESS)])?;
     }
     Ok(())
 }
@@ -227,12 +239,21 @@ mod tests {
                 [headers],
             )
             .unwrap();
+        connection
+            .execute(
+                "INSERT INTO inbox (source, topic, body_hash, headers, body, state, reason, received_at)
+                 VALUES ('api', 'orders', x'', '{}', x'', 'done', 'order 1: \"Jürgen@example.com\" is not a time', 1)",
+                [],
+            )
+            .unwrap();
         let found = Search::new(&person).slice(&connection, 0, 100).unwrap();
         let hits: Vec<i64> = found.hits.iter().map(|hit| hit.id).collect();
         let expected: Vec<i64> =
-            (1..).zip(bodies).filter(|(_, (.., found))| *found).map(|(id, _)| id).chain([11]).collect();
-        assert_eq!((hits, found.position), (expected, Some(11)));
-        assert_eq!(found.hits.last().unwrap().headers.as_deref(), Some(r#"{"user-agent":"shop"}"#));
-        assert_eq!(Search::new(&person).slice(&connection, 11, 100).unwrap().position, None);
+            (1..).zip(bodies).filter(|(_, (.., found))| *found).map(|(id, _)| id).chain([11, 12]).collect();
+        assert_eq!((hits, found.position), (expected, Some(12)));
+        let [.., by_headers, by_reason] = &found.hits[..] else { panic!("{found:?}") };
+        assert_eq!(by_headers.headers.as_deref(), Some(r#"{"user-agent":"shop"}"#));
+        assert!(by_reason.is_named_in_reason && !by_headers.is_named_in_reason);
+        assert_eq!(Search::new(&person).slice(&connection, 12, 100).unwrap().position, None);
     }
 }

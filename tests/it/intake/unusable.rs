@@ -46,7 +46,7 @@ async fn fields_that_cannot_be_true() {
         (of("id", json!({ "a": 1 })), "not an id"),
         (of("id", json!("9".repeat(400))), "not an id"),
         (of("total_price", json!(null)), "no total_price"),
-        (of("total_price", json!("NaN")), "total_price is not usable: \"NaN\" is not an amount"),
+        (of("total_price", json!("NaN")), "total_price is not usable: it is not an amount"),
         (of("total_price", json!("1,50")), "write it like 1234.50"),
         (of("total_price", json!([])), "total_price is not an amount"),
         (of("total_price", json!("-1.00")), "its total -1.00 is negative"),

@@ -240,3 +240,17 @@ async fn nothing_of_many_neighbours_is_lost_and_nothing_is_left_on_pages_that_we
     assert_eq!(shop.row("SELECT count(*) FROM customers WHERE email IS NOT NULL"), "299");
     assert_eq!(shop.row("SELECT count(*) FROM inbox WHERE instr(body, '@') > 0"), "598");
 }
+
+#[tokio::test]
+async fn why_an_order_was_refused_repeats_nothing_of_it() {
+    let shop = Shop::open();
+    let order =
+        json!({ "id": "p1", "customer": { "email": ANNA }, "orderedAt": ANNA, "total": ANNA, "status": "paid" });
+    let dated = json!({ "id": "p2", "customer": { "email": ANNA }, "orderedAt": "2026-11-20T10:00:00Z", "total": ANNA, "status": "paid" });
+    shop.post_orders("m1", &json!({ "orders": [order, dated] }).to_string()).await;
+    shop.tell("orders/create", &crate::support::shop::order(1).set("updated_at", ANNA).json()).await;
+    assert!(holds(&shop, ANNA));
+    shop.tell("customers/redact", &redact(Some(7001), Some(ANNA), None)).await;
+    assert!(!holds(&shop, ANNA), "{:?}", shop.rows("SELECT reason FROM inbox"));
+    assert!(shop.row("SELECT reason FROM inbox WHERE id = 1").contains("total is not usable"));
+}
