@@ -1,6 +1,6 @@
 //! Whom a message speaks of: the ids, e-mails and phones in it. Pure.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -111,13 +111,60 @@ fn id(value: &Value) -> Option<String> {
     }
 }
 
-/// Every e-mail address in a text, normalised.
+/// How often a text may have been written into another: an address into one that leads to it, and once more.
+const WRITTEN: usize = 3;
+
+/// Every e-mail address in a text, normalised; also in the addresses of pages. Where a part of one would be an
+/// address too, such as behind `'`, that is among them.
 pub fn emails_in(text: &str) -> impl Iterator<Item = String> {
-    let apart = |c: char| c.is_whitespace() || c.is_control() || "<>()[]{},;:\"'\\|".contains(c);
-    text.split(apart)
-        .map(|word| word.trim_matches('.'))
-        .filter(|word| word.find('@').is_some_and(|at| at > 0 && at + 1 < word.len()))
-        .map(str::to_lowercase)
+    let (mut found, mut text) = (Vec::new(), Cow::Borrowed(text));
+    for _ in 0..WRITTEN {
+        if !text.contains('@') && !text.contains("40") {
+            break; // neither as it is nor as %40 or \u0040
+        }
+        collect(&text, &mut found);
+        let Some(decoded) = decoded(text.as_bytes()) else { break };
+        text = Cow::Owned(decoded);
+    }
+    found.into_iter()
+}
+
+fn collect(text: &str, found: &mut Vec<String>) {
+    let apart = |c: char| c.is_whitespace() || c.is_control() || "<>()[]{},;:\"\\|".contains(c);
+    let is_email = |word: &&str| word.find('@').is_some_and(|at| at > 0 && at + 1 < word.len());
+    for word in text.split(apart).map(|word| word.trim_matches(['.', '\''])).filter(is_email) {
+        found.push(word.to_lowercase());
+        // An address may have these in it.
+        let parts = word.split(['\'', '/', '?', '&', '=', '#']).map(|part| part.trim_matches('.'));
+        found.extend(parts.filter(|part| *part != word).filter(is_email).map(str::to_lowercase));
+    }
+}
+
+/// The text without the escapes of addresses (`%40`) and of JSON (`\u0040`); `None`: it has none.
+fn decoded(text: &[u8]) -> Option<String> {
+    let digits = |from: usize, count: usize| {
+        let digits = std::str::from_utf8(text.get(from..from + count)?).ok()?;
+        u32::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))
+    };
+    let (mut plain, mut place, mut changed) = (Vec::with_capacity(text.len()), 0, false);
+    while let Some(byte) = text.get(place) {
+        let in_address = if *byte == b'%' { digits(place + 1, 2) } else { None };
+        let is_json = *byte == b'\\' && text.get(place + 1) == Some(&b'u');
+        let in_json = if is_json { digits(place + 2, 4).and_then(char::from_u32) } else { None };
+        let length = if let Some(code) = in_address {
+            plain.extend(u8::try_from(code));
+            3
+        } else if let Some(c) = in_json {
+            plain.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            6
+        } else {
+            plain.push(*byte);
+            1
+        };
+        changed |= length > 1;
+        place += length;
+    }
+    changed.then(|| String::from_utf8_lossy(&plain).into_owned())
 }
 
 #[cfg(test)]
@@ -172,5 +219,26 @@ mod tests {
         assert_eq!(product, Traces::default());
         assert_eq!(Traces::of_text("{\"email\":\"Anna@example.com\",").emails, set(&["anna@example.com"]));
         assert_eq!(Traces::of_text("@ a@ @b me at home").emails, set(&[]));
+    }
+
+    #[test]
+    fn emails_are_found_in_addresses_of_pages() {
+        for (text, found) in [
+            ("/?email=zoe@example.com&utm=1", true),
+            ("https://shop.example/zoe@example.com#top", true),
+            ("/?email=Zoe%40example.com&utm=1", true),
+            ("https://shop.example/login?to=%2Faccount%3Femail%3Dzoe%2540example.com%26a%3D1", true),
+            (r#"{"email":"zoe\u0040example.com"}"#, true),
+            ("'zoe@example.com'", true),
+            ("/?email=joezoe@example.com", false),
+            ("%40", false),
+            ("100% of 40 \\u00 %", false),
+        ] {
+            assert_eq!(emails_in(text).any(|email| email == "zoe@example.com"), found, "{text}");
+        }
+        for whole in ["o'brien@example.com", "a=b/c@example.com", "jürgen@example.com"] {
+            assert!(emails_in(&format!("<{whole}>")).any(|email| email == whole), "{whole}");
+        }
+        assert!(emails_in("j%C3%BCrgen%40example.com").any(|email| email == "jürgen@example.com"));
     }
 }

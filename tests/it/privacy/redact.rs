@@ -254,3 +254,28 @@ async fn why_an_order_was_refused_repeats_nothing_of_it() {
     assert!(!holds(&shop, ANNA), "{:?}", shop.rows("SELECT reason FROM inbox"));
     assert!(shop.row("SELECT reason FROM inbox WHERE id = 1").contains("total is not usable"));
 }
+
+#[tokio::test]
+async fn what_stands_in_addresses_of_pages_goes_too() {
+    let shop = Shop::open();
+    let bert = customer(7002, "bert@example.com");
+    let written = [ANNA, "anna%40example.com", "anna%2540example.com", r"anna\u0040example.com"];
+    for (number, email) in (1..).zip(written) {
+        let site = format!("/login?email={email}&utm=1#top");
+        shop.tell("orders/create", &order(number).by(&bert).set("landing_site", site).json()).await;
+    }
+    // As other programs write JSON.
+    let body = order(9).by(&bert).set("note", "AT").json().to_string().replace("AT", r"/?email=anna\u0040example.com");
+    shop.deliver(shop.webhook("orders/create", body)).await;
+    let stored = [ANNA, written[1], written[2], written[3], r"anna\\u0040example.com"];
+    assert!(stored.iter().all(|email| holds(&shop, email)));
+    shop.tell("customers/redact", &redact(Some(7001), Some(ANNA), None)).await;
+    for email in stored {
+        assert!(!holds(&shop, email), "{email}");
+    }
+    assert_eq!(shop.counters(), ["shopify:7001 | 0 | 0", "shopify:7002 | 5 | 24950"]);
+    assert_eq!(shop.row("SELECT email FROM customers WHERE external_id = '7002'"), "bert@example.com");
+    // One that comes later is looked at when it comes.
+    shop.tell("orders/create", &order(10).by(&bert).set("landing_site", "/?email=anna%40example.com").json()).await;
+    assert!(!holds(&shop, "anna%40example.com"));
+}
