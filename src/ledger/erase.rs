@@ -1,8 +1,8 @@
 //! Forgetting a person: what names them goes, what they bought stays and counts for a customer
 //! without a name.
 //!
-//! The source's id of the customer stays in the row: it is the shop's number, later orders are
-//! counted by it, and destinations know by it whom to delete. Everything else by which the person was
+//! The source's id of the customer stays in the row, even where a program made it out of an e-mail: later
+//! orders are counted by it, and destinations know by it whom to delete. Everything else by which the person was
 //! known stays as a keyed hash alone ([`Tombstones`]).
 
 use std::collections::BTreeSet;
@@ -43,7 +43,9 @@ pub struct Erased {
 
 /// Forgets the person: in customers, in their orders and in aliases, and in the queue, from which what is about
 /// them is withdrawn. Who was told of them is told of this. Counters stay. Somebody never seen leaves
-/// tombstones, so that a late message does not bring them in. Whoever is still [`Cluster::sought`] is to be forgotten
+/// tombstones, so that a late message does not bring them in. One that comes before an earlier change of the
+/// person's e-mail takes a guest with the old one too, whom it would not mean behind that change: it errs on
+/// forgetting more. Whoever is still [`Cluster::sought`] is to be forgotten
 /// by [`erase_sought`](super::erase_sought).
 ///
 /// # Errors
