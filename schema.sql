@@ -30,7 +30,7 @@ CREATE TABLE inbox (
   duplicates   INTEGER NOT NULL DEFAULT 0, -- how many more copies came
   received_at  INTEGER NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX inbox_delivery ON inbox (delivery_key, topic, source) WHERE delivery_key IS NOT NULL;
+CREATE UNIQUE INDEX inbox_delivery ON inbox (delivery_key, topic, source, body_hash) WHERE delivery_key IS NOT NULL;
 CREATE INDEX inbox_body ON inbox (body_hash);
 -- Counted at every scrape of the metrics, so never from the bodies.
 CREATE INDEX inbox_state ON inbox (state);

@@ -50,6 +50,8 @@ const FROM_3: &str = "
 ALTER TABLE outbox ADD COLUMN lapsed_days INTEGER;
 CREATE UNIQUE INDEX outbox_first_order ON outbox (customer_id) WHERE type = 'customer/first_order';
 CREATE TABLE unqueued (seq INTEGER PRIMARY KEY REFERENCES outbox (seq)) STRICT;
+DROP INDEX inbox_delivery;
+CREATE UNIQUE INDEX inbox_delivery ON inbox (delivery_key, topic, source, body_hash) WHERE delivery_key IS NOT NULL;
 CREATE INDEX inbox_state ON inbox (state);
 ALTER TABLE deliveries ADD COLUMN step INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN replay_of BLOB;

@@ -10,12 +10,15 @@ use super::{Decided, Message, Prepared, Received, Rules, api};
 use crate::model::{Source, Timestamp, text_enum};
 
 /// Counts another copy of a message that is stored already; `false`: it is not. The sender's id
-/// tells copies apart from repetitions; a message without one is known by its bytes.
+/// tells copies apart from repetitions, and never makes a copy of other bytes: a shop's signature does not
+/// cover it. A message without one is known by its bytes.
 pub(super) fn count_duplicate(tx: &Transaction<'_>, message: &Message, body_hash: &[u8; 32]) -> rusqlite::Result<bool> {
     let earlier: Option<i64> = match &message.delivery_key {
         Some(key) => tx
-            .prepare_cached("SELECT id FROM inbox WHERE delivery_key = ?1 AND topic = ?2 AND source = ?3")?
-            .query_row(params![key, message.topic, message.source], |row| row.get(0)),
+            .prepare_cached(
+                "SELECT id FROM inbox WHERE delivery_key = ?1 AND topic = ?2 AND source = ?3 AND body_hash = ?4",
+            )?
+            .query_row(params![key, message.topic, message.source, body_hash], |row| row.get(0)),
         None => tx
             .prepare_cached("SELECT id FROM inbox WHERE body_hash = ?1 AND topic = ?2 AND source = ?3 LIMIT 1")?
             .query_row(params![body_hash, message.topic, message.source], |row| row.get(0)),

@@ -40,7 +40,8 @@ pub struct Message {
     pub source: Source,
     /// What it is about, in the source's words ("orders/create").
     pub topic: String,
-    /// The sender's id of this message, the same in every copy of it.
+    /// The sender's id of this message, the same in every copy of it. Only with the body is it an id: it may
+    /// be forged, and the orders of a bulk change in WooCommerce share one.
     pub delivery_key: Option<String>,
     /// When the source sent it; breaks ties between states of one order.
     pub triggered_at: Option<Timestamp>,

@@ -7,7 +7,6 @@ use axum::{
     http::{HeaderMap, header},
 };
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -43,8 +42,6 @@ pub async fn take(State(state): State<Api>, request: Request) -> Result<Json<Ans
     let headers = request.headers().clone();
     let key = key(&headers)?;
     let body: Vec<u8> = json_bytes(request, MAX_BODY).await?.into();
-    // With other orders under a name that was used before, it is another message: none is lost.
-    let key = format!("{key} {}", hex::encode(&Sha256::digest(&body)[..8]));
     let message = Message {
         source: Source::Api,
         topic: api::TOPIC.to_owned(),

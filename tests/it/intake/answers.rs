@@ -10,8 +10,9 @@ use quintile::{
     config::Secret,
     intake,
     ledger::Rules,
-    model::{Source, Timestamp},
+    model::{Currency, Source, Timestamp},
 };
+use rusqlite::Transaction;
 use serde_json::json;
 
 use crate::support::shop::{DOMAIN, NOON, OLD_SECRET, Shop, Webhook, order, sign};
@@ -282,6 +283,24 @@ async fn copies_are_counted_and_change_nothing() {
     );
     assert_eq!(shop.rows("SELECT source_id, net FROM orders"), ["1001 | 4990"]);
     assert_eq!(shop.counters(), ["guest:anna@example.com | 1 | 4990"]);
+}
+
+/// What is answered 200 is in the inbox: nobody signs the id that a shop gives a message.
+#[tokio::test]
+async fn another_body_under_the_id_of_a_message_is_no_copy_of_it() {
+    let shop = Shop::open();
+    let refunded = order(1001).guest("anna@example.com").refund("9.90").current("40.00");
+    let refunded = refunded.updated("2026-11-03T10:00:00Z").json();
+    for body in [body(), refunded.to_string()] {
+        let webhook = shop.webhook("orders/updated", body).id("of the refund");
+        shop.deliver(webhook.clone()).await;
+        shop.deliver(webhook).await;
+    }
+    assert_eq!(
+        shop.rows("SELECT delivery_key, state, duplicates FROM inbox"),
+        ["of the refund | done | 1", "of the refund | done | 1"]
+    );
+    assert_eq!(shop.counters(), ["guest:anna@example.com | 1 | 4000"]);
 }
 
 #[tokio::test]
