@@ -30,18 +30,36 @@ pub(super) fn count_duplicate(tx: &Transaction<'_>, message: &Message, body_hash
     Ok(earlier.is_some())
 }
 
-/// When the first copy of a message's body was sent, by its headers: this one, if none came before.
-pub(super) fn first_sent(
+/// The first message with the bytes of another.
+#[derive(Debug)]
+pub(super) struct First {
+    /// Its topic, where that is not the other's.
+    pub other_topic: Option<String>,
+    /// When it was sent, by its headers.
+    pub sent: Option<Timestamp>,
+    pub received_at: Timestamp,
+}
+
+/// The first message with these bytes from this source, among those with ids below `before`.
+pub(super) fn first(
     tx: &Transaction<'_>,
     message: &Message,
     body_hash: &[u8; 32],
-) -> rusqlite::Result<Option<Timestamp>> {
+    before: i64,
+) -> rusqlite::Result<Option<First>> {
     let source = message.source;
-    let first = tx
-        .prepare_cached("SELECT headers FROM inbox WHERE body_hash = ?1 AND source = ?2 ORDER BY id LIMIT 1")?
-        .query_row(params![body_hash, source], |row| Ok(triggered_at(source, &headers(row.get_ref(0)?.as_str()?))))
-        .optional()?;
-    Ok(first.unwrap_or(message.triggered_at))
+    tx.prepare_cached(
+        "SELECT nullif(topic, ?3), headers, received_at FROM inbox
+         WHERE body_hash = ?1 AND source = ?2 AND id < ?4 ORDER BY id LIMIT 1",
+    )?
+    .query_row(params![body_hash, source, message.topic, before], |row| {
+        Ok(First {
+            other_topic: row.get(0)?,
+            sent: triggered_at(source, &headers(row.get_ref(1)?.as_str()?)),
+            received_at: row.get(2)?,
+        })
+    })
+    .optional()
 }
 
 /// Stores a message with what became of it; returns its id.
@@ -244,7 +262,12 @@ pub fn replay(
             api::Prepared::new(message, rules).decide(tx, rules, now)?.0
         } else {
             let prepared = Prepared::new(message, rules);
-            let decided = prepared.decide(tx, rules, now)?;
+            let mut first = first(tx, &prepared.message, &prepared.body_hash, id)?;
+            // Whoever names one message has looked at it.
+            if let Some(first) = first.as_mut().filter(|_| filter.id.is_some()) {
+                first.other_topic = None;
+            }
+            let decided = prepared.decide(tx, rules, first.as_ref(), now)?;
             prepared.follow_up(tx, id, &decided, now)?;
             decided
         };

@@ -7,7 +7,8 @@
 //!
 //! The shop's signature covers the body alone: whoever has seen a message can send its body again under
 //! other headers. So a body counts as sent when its first copy was, whatever later copies say, and one that
-//! comes again is what has been applied already. The price: of two states with one `updated_at`, where one
+//! comes again is what has been applied already: it takes back nothing that was deleted since, and is no
+//! deletion of another kind. The price: of two states with one `updated_at`, where one
 //! was sent both before and after the other, byte for byte the same (the shop went back within a second, or
 //! told of it late under another topic), the copy that comes first decides, until the next change or pull.
 
@@ -25,10 +26,11 @@ mod woocommerce;
 use rusqlite::Transaction;
 use sha2::{Digest, Sha256};
 
+use self::inbox::First;
 pub use crate::ledger::Rules;
 use crate::{
     ledger::{self, Change, LedgerError, Who},
-    model::{Order, Person, Source, Timestamp},
+    model::{Order, OrderStatus, Person, Source, Timestamp},
 };
 
 /// Largest body that is read, in bytes.
@@ -117,16 +119,38 @@ impl Event {
         }
     }
 
-    /// The same state as told by a message that was sent at another time; `None`: it has no versions.
-    fn sent_at(&self, triggered_at: Option<Timestamp>) -> Option<Self> {
-        let of = |person: &Person| Person { triggered_at, ..person.clone() };
-        match self {
-            Self::Order(order) => {
-                Some(Self::Order(Order { triggered_at, person: order.person.as_ref().map(of), ..order.clone() }))
+    /// What is believed of it when its body came before, as `first`; `None`: all. `Err`: nothing, and why.
+    fn again(&self, source: Source, first: &First) -> Result<Option<Self>, String> {
+        let is_shopify = source == Source::Shopify; // others sign when they sent it, or do not say
+        let of = |person: &Person| Person { triggered_at: first.sent, ..person.clone() };
+        Ok(match self {
+            Self::Order(order) if is_shopify => {
+                let person = order.person.as_ref().map(of);
+                Some(Self::Order(Order { triggered_at: first.sent, person, ..order.clone() }))
             }
-            Self::Person(person) => Some(Self::Person(of(person))),
+            Self::Person(person) if is_shopify => Some(Self::Person(of(person))),
+            // What was deleted since it came is not taken back by the same bytes.
+            Self::LivingOrder { order, .. } if order.status == OrderStatus::Cancelled => {
+                Some(Self::Order(order.clone())) // it may well be in the bin
+            }
+            Self::LivingOrder { order, alive_at } => {
+                let told_at = order.updated_at.unwrap_or(order.ordered_at).max(first.received_at);
+                Some(Self::LivingOrder { order: order.clone(), alive_at: told_at.min(*alive_at) })
+            }
+            // WooCommerce's orders and customers have the same numbers.
+            Self::OrderDeleted { .. } | Self::CustomerDeleted { .. } if source == Source::WooCommerce => {
+                match &first.other_topic {
+                    Some(topic) => {
+                        return Err(format!(
+                            "the same bytes came as {topic} before, and nobody signs the topic; if this was deleted \
+                             as well, run `quintile inbox replay --message` with the id of this message"
+                        ));
+                    }
+                    None => None,
+                }
+            }
             _ => None,
-        }
+        })
     }
 }
 
@@ -161,15 +185,22 @@ impl Prepared {
         if inbox::count_duplicate(tx, message, &self.body_hash)? {
             return Ok(Received::Duplicate);
         }
-        let decided = self.decide(tx, rules, message.received_at)?;
+        let first = inbox::first(tx, message, &self.body_hash, i64::MAX)?;
+        let decided = self.decide(tx, rules, first.as_ref(), message.received_at)?;
         let id = inbox::insert(tx, message, &self.body_hash, &decided)?;
         self.follow_up(tx, id, &decided, message.received_at)?;
         Ok(decided.received)
     }
 
-    /// Makes the change, and says what is to be stored of the message.
-    fn decide(&self, tx: &Transaction<'_>, rules: &Rules, now: Timestamp) -> rusqlite::Result<Decided> {
-        let message = &self.message;
+    /// Makes the change, and says what is to be stored of the message. `first`: the one that brought its body.
+    fn decide(
+        &self,
+        tx: &Transaction<'_>,
+        rules: &Rules,
+        first: Option<&First>,
+        now: Timestamp,
+    ) -> rusqlite::Result<Decided> {
+        let source = self.message.source;
         let (received, note) = match &self.reading {
             Reading::Event { event, note } => {
                 if matches!(**event, Event::DataRequest(_))
@@ -178,26 +209,20 @@ impl Prepared {
                     let note = format!("the same request as message {first}, which is answered by a file of its own");
                     return Ok(Decided { received: Received::Ignored, note: Some(note), stripped: self.stripped(tx)? });
                 }
-                let as_first = self.as_first_sent(tx, event)?;
-                let event = as_first.as_ref().unwrap_or(event);
-                let done = undoable(tx, || apply(tx, rules, event, message.source, now));
-                (received(done)?, note.clone())
+                match first.map_or(Ok(None), |first| event.again(source, first)) {
+                    Ok(believed) => {
+                        let event = believed.as_ref().unwrap_or(event);
+                        let done = undoable(tx, || apply(tx, rules, event, source, now));
+                        (received(done)?, note.clone())
+                    }
+                    Err(reason) => (Received::Quarantined(reason), None),
+                }
             }
             Reading::Noted(note) => (Received::Done, Some((*note).to_owned())),
             Reading::Ignored(reason) => (Received::Ignored, Some(reason.clone())),
             Reading::Unreadable(reason) => (Received::Quarantined(reason.clone()), None),
         };
         Ok(Decided { received, note, stripped: self.stripped(tx)? })
-    }
-
-    /// What the first copy of this body told; `None`: the same.
-    fn as_first_sent(&self, tx: &Transaction<'_>, event: &Event) -> rusqlite::Result<Option<Event>> {
-        let message = &self.message;
-        if message.source != Source::Shopify || !matches!(event, Event::Order(_) | Event::Person(_)) {
-            return Ok(None); // other sources sign when they sent it, or do not say
-        }
-        let sent = inbox::first_sent(tx, message, &self.body_hash)?;
-        Ok(if sent == message.triggered_at { None } else { event.sent_at(sent) })
     }
 
     /// What alone may be kept of the body, if it is about somebody who was erased.

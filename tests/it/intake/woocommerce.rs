@@ -4,7 +4,15 @@ use axum::{
     body::Body,
     http::{Request, StatusCode, header},
 };
-use quintile::config::Secret;
+use quintile::{
+    config::Secret,
+    intake::{
+        Rules,
+        inbox::{self, Filter, Replayed},
+    },
+    model::Timestamp,
+};
+use rusqlite::Transaction;
 use serde_json::{Value, json};
 
 use crate::support::shop::{Reply, Shop, sign};
@@ -281,6 +289,65 @@ async fn the_bin_and_back() {
     tell(&shop, "order.deleted", &json!({ "id": 2 })).await;
     tell(&shop, "order.restored", &order(2).set("date_modified_gmt", "2026-11-23T12:02:00")).await;
     assert_eq!(counters(&shop), "2 | 5870");
+}
+
+/// Nobody signs the topic: whoever has seen a body can send it again as what it never was.
+#[tokio::test]
+async fn a_body_from_before_the_bin_takes_no_order_back() {
+    let shop = open();
+    let counters = |shop: &Shop| shop.row("SELECT order_count, total_spent FROM customers");
+    tell(&shop, "order.created", &order(1)).await;
+    let trashed = order(1).set("status", "trash").set("date_modified_gmt", "2026-11-23T12:01:00");
+    shop.later(60_000);
+    tell(&shop, "order.deleted", &json!({ "id": 1 })).await;
+    tell(&shop, "order.updated", &trashed).await;
+    shop.later(60_000);
+    for body in [&order(1), &trashed] {
+        tell(&shop, "order.restored", body).await;
+        assert_eq!(counters(&shop), "0 | 0", "{body}");
+        assert_eq!(shop.row("SELECT deleted_at IS NULL FROM orders"), "0", "{body}");
+    }
+
+    // The shop itself made a state of that moment, and tells of it twice; its clock is behind ours.
+    let back = order(1).set("date_modified_gmt", "2026-11-23T12:00:30").set("status", "completed");
+    tell(&shop, "order.updated", &back).await;
+    assert_eq!(counters(&shop), "0 | 0");
+    tell(&shop, "order.restored", &back).await;
+    assert_eq!(shop.row("SELECT deleted_at FROM orders"), "-");
+}
+
+#[tokio::test]
+async fn a_deletion_of_one_kind_is_none_of_the_other() {
+    for (topic, other, table) in
+        [("order.deleted", "customer.deleted", "customers"), ("customer.deleted", "order.deleted", "orders")]
+    {
+        let shop = open();
+        let deleted = || shop.row(&format!("SELECT deleted_at IS NOT NULL FROM {table}"));
+        let replay = async |filter: Filter| {
+            let (rules, now) = (Rules::from_config(&shop.config), Timestamp::from_millis(shop.now()));
+            let write =
+                move |tx: &Transaction<'_>| inbox::replay(tx, &rules, &filter, 0, 9, now, &mut Replayed::default());
+            shop.database.writer().write(write).await.unwrap();
+        };
+        tell(&shop, "order.created", &order(25)).await;
+        tell(&shop, topic, &json!({ "id": 25 })).await;
+        tell(&shop, other, &json!({ "id": 25 })).await;
+        let (state, reason) = shop.last();
+        assert_eq!((state.as_str(), deleted().as_str()), ("quarantined", "0"));
+        assert!(reason.contains(&format!("came as {topic} before")), "{reason}");
+
+        // The one that was true holds again.
+        shop.later(60_000);
+        tell(&shop, topic, &json!({ "id": 25 })).await;
+        assert_eq!(shop.last().0, "done");
+
+        // One number may well be of both: who has looked at the message says so.
+        replay(Filter::default()).await;
+        assert_eq!(deleted(), "0");
+        let id = shop.row("SELECT id FROM inbox WHERE state = 'quarantined'").parse().unwrap();
+        replay(Filter { id: Some(id), ..Filter::default() }).await;
+        assert_eq!(deleted(), "1");
+    }
 }
 
 #[tokio::test]
