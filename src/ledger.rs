@@ -133,10 +133,15 @@ pub const EARLIEST: Timestamp = Timestamp::from_millis(631_152_000_000); // 1990
 /// How far a shop's clock may be ahead of ours, in milliseconds.
 pub const CLOCK_AHEAD: i64 = 2 * Timestamp::DAY;
 
+/// Whether something of this shop can be of this instant.
+pub fn can_be(at: Timestamp, now: Timestamp) -> bool {
+    (EARLIEST..=now.plus_millis(CLOCK_AHEAD)).contains(&at)
+}
+
 /// Refuses an instant that no order of this shop can have.
 fn check_date(what: &str, at: Option<Timestamp>, now: Timestamp) -> Result<(), LedgerError> {
     match at {
-        Some(at) if at < EARLIEST || at > now.plus_millis(CLOCK_AHEAD) => Err(LedgerError::Rejected(format!(
+        Some(at) if !can_be(at, now) => Err(LedgerError::Rejected(format!(
             "its {what} {at} is not between 1990 and two days from now; correct the date in the shop"
         ))),
         _ => Ok(()),

@@ -8,8 +8,8 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{Event, Message, Reading, Rules, json, json::Told};
 use crate::{
-    ledger::Who,
-    model::{Person, Source, email_key, phone_key},
+    ledger::{Who, can_be},
+    model::{Person, Source, Timestamp, email_key, phone_key},
 };
 
 /// Reads a body by its topic. The signature does not cover the topic, so the body must also have
@@ -225,12 +225,17 @@ fn deleted_order(message: &Message) -> Result<Event, String> {
     if body.addresses.is_some() || body.first_name.is_some() {
         return Err("the topic is about an order, the body is not".to_owned());
     }
-    Ok(Event::OrderDeleted { source_id, at: message.triggered_at.unwrap_or(message.received_at) })
+    Ok(Event::OrderDeleted { source_id, at: deleted_at(message.triggered_at, message.received_at) })
 }
 
 fn deleted_customer(message: &Message) -> Result<Event, String> {
     let (_, external_id) = Deleted::read(message, "Customer")?;
-    Ok(Event::CustomerDeleted { external_id, at: message.triggered_at.unwrap_or(message.received_at) })
+    Ok(Event::CustomerDeleted { external_id, at: deleted_at(message.triggered_at, message.received_at) })
+}
+
+/// When something was deleted: when the message says that it was sent, which nobody signs, if that can be.
+fn deleted_at(sent: Option<Timestamp>, received_at: Timestamp) -> Timestamp {
+    sent.filter(|at| can_be(*at, received_at)).unwrap_or(received_at)
 }
 
 /// Whether a global id (`gid://shopify/Order/1`), where there is one, is of this kind.

@@ -11,7 +11,7 @@ use quintile::{
 use rusqlite::Transaction;
 use serde_json::{Value, json};
 
-use crate::support::shop::{DOMAIN, Shop, consent, customer, merge, order};
+use crate::support::shop::{DOMAIN, NOON, Shop, consent, customer, merge, order};
 
 const TOPICS: [&str; 15] = [
     "orders/create",
@@ -173,6 +173,21 @@ async fn a_body_under_another_time_of_sending_changes_nothing() {
             let what = "SELECT status, net, refunded, email, triggered_at FROM orders
                 UNION ALL SELECT email, first_name, total_spent, order_count, email_version FROM customers";
             assert_eq!(shop.rows(what), alone.rows(what));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_was_when_the_shop_told_of_it_if_that_can_be() {
+    const TOLD: &str = "2026-11-23T11:59:01Z";
+    for sent in [Some(TOLD), Some("1970-01-01T00:00:00Z"), Some("9999-12-31T00:00:00Z"), Some("soon"), None] {
+        for (topic, table) in [("orders/delete", "orders"), ("customers/delete", "customers")] {
+            let shop = Shop::open();
+            let webhook = shop.webhook(topic, json!({ "id": 1 }).to_string());
+            shop.deliver(sent.map_or(webhook.clone(), |sent| webhook.triggered(sent))).await;
+            let deleted_at = shop.row(&format!("SELECT deleted_at FROM {table}"));
+            let told = if sent == Some(TOLD) { NOON - 59_000 } else { NOON };
+            assert_eq!(deleted_at, told.to_string(), "{topic} sent {sent:?}");
         }
     }
 }
