@@ -62,7 +62,23 @@ pub(super) fn first(
     .optional()
 }
 
-/// Stores a message with what became of it; returns its id.
+/// Whether an earlier message keeps the bytes of one in this state. What is quarantined waits for those of its
+/// own topic that wait too; of what is ignored those of any topic do, of which there is no end.
+fn is_kept(tx: &Transaction<'_>, message: &Message, body_hash: &[u8; 32], state: State) -> rusqlite::Result<bool> {
+    if message.source == Source::Api {
+        return Ok(false); // who signs the ids sends nothing endlessly
+    }
+    let first: Option<State> = tx
+        .prepare_cached(
+            "SELECT state FROM inbox WHERE body_hash = ?1 AND source = ?2 AND (topic = ?3 OR ?4) ORDER BY id LIMIT 1",
+        )?
+        .query_row(params![body_hash, message.source, message.topic, state == State::Ignored], |row| row.get(0))
+        .optional()?;
+    Ok(first.is_some_and(|first| state != State::Quarantined || first == State::Quarantined))
+}
+
+/// Stores a message with what became of it; returns its id. Of a shop's bytes that come again under fresh ids,
+/// as anybody may send them who has seen them once, no second body is kept.
 pub(super) fn insert(
     tx: &Transaction<'_>,
     message: &Message,
@@ -70,6 +86,8 @@ pub(super) fn insert(
     decided: &Decided,
 ) -> rusqlite::Result<i64> {
     let (state, reason) = decided.state();
+    let body: &[u8] =
+        if is_kept(tx, message, body_hash, state)? { &[] } else { decided.stripped.as_ref().unwrap_or(&message.body) };
     tx.prepare_cached(
         "INSERT INTO inbox (source, topic, delivery_key, body_hash, headers, body, state, reason, received_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -80,7 +98,7 @@ pub(super) fn insert(
         message.delivery_key,
         body_hash,
         message.headers.to_string(),
-        decided.stripped.as_ref().unwrap_or(&message.body),
+        body,
         state,
         reason,
         message.received_at,
@@ -223,6 +241,11 @@ pub fn count_replayable(connection: &Connection, filter: &Filter) -> rusqlite::R
 /// There is something to read again. Of a quarantined message even an empty body is what was sent.
 const KEPT: &str = "(state = 'quarantined' OR length(body) > 0)";
 
+/// That of a message, be it kept by the first with its bytes and topic.
+const BODY: &str = "CASE WHEN length(body) > 0 THEN body ELSE
+    (SELECT body FROM inbox AS kept WHERE kept.body_hash = inbox.body_hash AND kept.topic = inbox.topic
+       AND kept.source = inbox.source ORDER BY id LIMIT 1) END";
+
 fn replayable(filter: &Filter) -> String {
     let states = State::AGAIN.iter().filter(|state| filter.state.is_none_or(|wanted| wanted == **state));
     let states: Vec<String> = states.map(|state| format!("'{state}'")).collect();
@@ -250,7 +273,7 @@ pub fn replay(
     params.extend([&after as &dyn ToSql, &limit]);
     let found: Vec<(i64, Message)> = tx
         .prepare_cached(&format!(
-            "SELECT id, source, topic, delivery_key, headers, body, received_at FROM inbox
+            "SELECT id, source, topic, delivery_key, headers, {BODY}, received_at FROM inbox
              WHERE {} AND {KEPT} AND {MATCHING} AND id > ?6 ORDER BY id LIMIT ?7",
             replayable(filter)
         ))?

@@ -8,7 +8,10 @@ use axum::{
 };
 use quintile::{
     config::Secret,
-    intake,
+    intake::{
+        self,
+        inbox::{self, Filter, Replayed},
+    },
     ledger::Rules,
     model::{Currency, Source, Timestamp},
 };
@@ -301,6 +304,56 @@ async fn another_body_under_the_id_of_a_message_is_no_copy_of_it() {
         ["of the refund | done | 1", "of the refund | done | 1"]
     );
     assert_eq!(shop.counters(), ["guest:anna@example.com | 1 | 4000"]);
+}
+
+/// Whoever has seen a body can send it again and again under fresh ids.
+#[tokio::test]
+async fn bytes_that_come_again_are_stored_once() {
+    let shop = Shop::open();
+    let good = body();
+    for topic in ["orders/create", "orders/paid", "products/update", "products/delete", "customers/update"] {
+        for body in [good.as_str(), "{"] {
+            for _ in 0..3 {
+                shop.deliver(shop.webhook(topic, body)).await;
+            }
+        }
+    }
+    assert_eq!(
+        shop.rows(
+            "SELECT topic, state, count(*), sum(length(body) > 0), sum(length(body)) > 1, sum(duplicates) FROM inbox
+             GROUP BY body_hash, topic ORDER BY min(id)"
+        ),
+        [
+            "orders/create | done | 3 | 1 | 1 | 0",
+            "orders/create | quarantined | 3 | 1 | 0 | 0",
+            "orders/paid | done | 3 | 1 | 1 | 0",
+            "orders/paid | quarantined | 3 | 1 | 0 | 0",
+            "products/update | ignored | 3 | 0 | 0 | 0",
+            "products/update | ignored | 3 | 0 | 0 | 0",
+            "products/delete | ignored | 3 | 0 | 0 | 0",
+            "products/delete | ignored | 3 | 0 | 0 | 0",
+            "customers/update | quarantined | 3 | 1 | 1 | 0",
+            "customers/update | quarantined | 3 | 1 | 0 | 0",
+        ]
+    );
+    assert_eq!(shop.counters(), ["guest:anna@example.com | 1 | 4990"]);
+
+    // What could not be used is read again, each of them.
+    let mut shop = Shop::open_with(|config| config.shop.currency = Currency::new("USD").unwrap());
+    for _ in 0..3 {
+        shop.deliver(shop.webhook("orders/create", good.as_str())).await;
+    }
+    shop.config.shop.currency = Currency::EUR;
+    let (rules, now) = (Rules::from_config(&shop.config), Timestamp::from_millis(shop.now()));
+    let replay = move |tx: &Transaction<'_>| {
+        let mut replayed = Replayed::default();
+        inbox::replay(tx, &rules, &Filter::default(), 0, 100, now, &mut replayed)?;
+        Ok(replayed)
+    };
+    let replayed = shop.database.writer().write(replay).await.unwrap();
+    assert_eq!(replayed, Replayed { done: 3, ..Replayed::default() });
+    assert_eq!(shop.counters(), ["guest:anna@example.com | 1 | 4990"]);
+    assert_eq!(shop.rows("SELECT state, length(body) > 0 FROM inbox"), ["done | 1", "done | 0", "done | 0"]);
 }
 
 #[tokio::test]
