@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
 
 /// An instant in Unix milliseconds, UTC. Prints as RFC 3339 with `Z`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,17 +56,15 @@ impl Timestamp {
     pub fn parse_rfc3339(text: &str) -> Result<Self, TimestampError> {
         let not_a_time = || TimestampError::NotATime(text.chars().take(40).collect());
         let parsed = DateTime::parse_from_rfc3339(text.trim()).map_err(|_| not_a_time())?;
-        let mut millis = parsed.timestamp_millis();
-        if parsed.timestamp_subsec_nanos() >= 1_000_000_000 {
-            millis -= 1000;
-        }
-        Ok(Self(millis))
+        Ok(parsed.into())
     }
 }
 
-impl From<DateTime<Utc>> for Timestamp {
-    fn from(instant: DateTime<Utc>) -> Self {
-        Self(instant.timestamp_millis())
+/// A leap second is the second before it.
+impl<Tz: TimeZone> From<DateTime<Tz>> for Timestamp {
+    fn from(instant: DateTime<Tz>) -> Self {
+        let leap = if instant.timestamp_subsec_nanos() >= 1_000_000_000 { 1000 } else { 0 };
+        Self(instant.timestamp_millis() - leap)
     }
 }
 

@@ -210,7 +210,7 @@ impl Dates {
         let text = offset_written.map_or(Cow::Borrowed(text), |text| format!("{text} +0000").into());
         for pattern in WITH_OFFSET {
             if let Ok(instant) = DateTime::parse_from_str(&text, pattern) {
-                return Some(Timestamp::from_millis(instant.timestamp_millis()));
+                return Some(instant.into());
             }
         }
         if !self.format.is_empty() {
@@ -242,7 +242,7 @@ fn by_pattern(text: &str, items: &[Item<'_>], zone: Zone) -> Option<Timestamp> {
     let mut parsed = Parsed::new();
     parse(&mut parsed, text, items.iter()).ok()?;
     if let Ok(instant) = parsed.to_datetime() {
-        return Some(Timestamp::from_millis(instant.timestamp_millis()));
+        return Some(instant.into());
     }
     let day = parsed.to_naive_date().ok()?;
     let local = parsed.to_naive_time().map_or_else(|_| day.and_hms_opt(0, 0, 0), |time| Some(day.and_time(time)))?;
@@ -260,7 +260,7 @@ fn in_zone(local: NaiveDateTime, zone: Zone) -> Option<Timestamp> {
             zone.from_local_datetime(&before).earliest()?.checked_add_signed(Duration::minutes(JUMP))?
         }
     };
-    Some(Timestamp::from_millis(instant.timestamp_millis()))
+    Some(instant.into())
 }
 
 /// Keeps a hostile cell out of messages.
@@ -370,6 +370,10 @@ mod tests {
             ("2025-12-01T10:11", "2025-12-01T09:11:00Z"),
             ("2025-12-01 10:11", "2025-12-01T09:11:00Z"),
             ("2025-12-01", "2025-11-30T23:00:00Z"),
+            ("2016-12-31 23:59:60 +0000", "2016-12-31T23:59:59Z"), // a leap second: the one before
+            ("2016-12-31 23:59:60.5 UTC", "2016-12-31T23:59:59.500Z"),
+            ("2016-12-31T23:59:60+0000", "2016-12-31T23:59:59Z"),
+            ("2017-01-01 00:59:60", "2016-12-31T23:59:59Z"),
             ("2025-10-26 02:30:00", "2025-10-26T00:30:00Z"), // comes twice: the first
             ("2025-03-30 02:30:00", "2025-03-30T01:30:00Z"), // never comes: 03:30
         ] {
@@ -389,6 +393,8 @@ mod tests {
             ("01.12.2025 10:11 +0000", "%d.%m.%Y %H:%M %z", Some("2025-12-01T10:11:00Z")),
             ("1764583872", "%s", Some("2025-12-01T10:11:12Z")),
             ("2025-12-01T10:11:12Z", "%d.%m.%Y", Some("2025-12-01T10:11:12Z")),
+            ("31.12.2016 23:59:60 +0000", "%d.%m.%Y %H:%M:%S %z", Some("2016-12-31T23:59:59Z")),
+            ("01.01.2017 00:59:60", "%d.%m.%Y %H:%M:%S", Some("2016-12-31T23:59:59Z")),
             ("2025-12-01", "%d.%m.%Y", None),
         ] {
             assert_eq!(instant(text, format).as_deref(), expected, "{text} as {format}");
