@@ -92,16 +92,25 @@ fn apply_one(root: &mut Node, name: &str, value: &str, keys: &[KnownKey], folder
     let in_map =
         |key: &KnownKey| key.kind == Kind::Map && path.strip_prefix(&key.path).is_some_and(|p| p.starts_with('.'));
 
+    // An empty one is more often a slip than a wish, and would do away with a good one of the file.
+    let holds_none = || refuse("this is set but holds no secret; put the secret there, or unset it".to_owned());
+
     if let [section, key] = parts.as_slice()
         && section == shopify::SECTION
         && let Some(keys) = shopify::forms_of(key)
     {
+        if is_blank(value) {
+            return Err(holds_none());
+        }
         // As below: the variable is the last word, whatever form it has.
         for key in keys {
             node.take_in(section, &key);
         }
         node.set(&parts, Value::Variable(value.to_owned()), &place);
         return Ok(());
+    }
+    if is_key(&path).is_some_and(|key| is_secret(key.name())) && is_blank(value) {
+        return Err(holds_none());
     }
     if is_key(&path).is_some() || keys.iter().any(in_map) {
         if matches!(rest[rest.len() - 1].as_str(), "secret" | "secret_env" | "secret_file") {
@@ -128,6 +137,12 @@ fn apply_one(root: &mut Node, name: &str, value: &str, keys: &[KnownKey], folder
         let file = folder.join(value);
         let text = fs::read_to_string(&file)
             .map_err(|error| refuse(format!("cannot read the file {}: {error}", file.display())))?;
+        if is_blank(&text) {
+            return Err(refuse(format!(
+                "the file {} holds no secret; put the secret there, or unset this",
+                file.display()
+            )));
+        }
         let mut rest = rest.to_vec();
         if let Some(last) = rest.last_mut() {
             secret.name().clone_into(last);
@@ -141,6 +156,11 @@ fn apply_one(root: &mut Node, name: &str, value: &str, keys: &[KnownKey], folder
 /// Keys whose values are never shown and may come from files.
 pub fn is_secret(key: &str) -> bool {
     matches!(key, "secret" | "secrets" | "password_hash")
+}
+
+/// Neither a secret nor the word `[]` that there is none.
+fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c == ',' || c.is_whitespace())
 }
 
 /// A file holds one secret, or for a list one per line.

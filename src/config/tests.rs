@@ -340,19 +340,50 @@ fn a_wrong_variable_is_named() {
             "destination.url: this is not a web address; write the one that your tool shows, like \"https://example.com/hooks/quintile\"",
         ),
         ("QUINTILE_DESTINATION__TOOL__BATCH", "0", "destination.batch: 0 is not possible; write 1 to 100"),
-        ("QUINTILE_WEBHOOKS__SHOPIFY__SECRETS", ",", ""),
     ] {
         let found = file.load([(name, value)]);
-        match found {
-            Ok(_) => assert_eq!(message, "", "{name}"),
-            Err(found) => assert_eq!(found, format!("{name}: {message}")),
-        }
+        assert_eq!(found.unwrap_err(), format!("{name}: {message}"));
     }
     let gone = file.load([("QUINTILE_WEBHOOKS__SHOPIFY__SECRETS_FILE", "/nowhere/at/all")]).unwrap_err();
     assert!(
         gone.starts_with("QUINTILE_WEBHOOKS__SHOPIFY__SECRETS_FILE: cannot read the file /nowhere/at/all"),
         "{gone}"
     );
+}
+
+#[test]
+fn a_variable_without_a_secret_does_not_do_away_with_one() {
+    let text = [
+        "[webhooks.shopify]\nsecrets = [\"a-good-secret-of-the-shop\"]",
+        "[shop]\nid = \"demo.myshopify.com\"\n[shopify]\ntoken = \"shpat_x\"",
+        "[dashboard]\npassword_hash = \"$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA\"",
+        &destination(""),
+    ];
+    let file = File::new(&text.join("\n"));
+    assert_eq!(file.load([]).map(|_| ()), Ok(()));
+    let empty = file.0.path().join("empty");
+    std::fs::write(&empty, "\n \r\n").unwrap();
+    for key in [
+        "WEBHOOKS__SHOPIFY__SECRETS",
+        "WEBHOOKS__WOOCOMMERCE__SECRETS",
+        "WEBHOOKS__ORDERS__SECRETS",
+        "SHOPIFY__TOKEN",
+        "SHOPIFY__CLIENT_SECRET",
+        "DASHBOARD__PASSWORD_HASH",
+        "DESTINATION__TOOL__SECRET",
+    ] {
+        let name = format!("QUINTILE_{key}");
+        for value in ["", " ", ",", " , "] {
+            let found = file.load([(name.as_str(), value)]).unwrap_err();
+            assert_eq!(found, format!("{name}: this is set but holds no secret; put the secret there, or unset it"));
+        }
+        let name = format!("{name}_FILE");
+        let found = file.load([(name.as_str(), "empty")]).unwrap_err();
+        assert!(found.starts_with(&format!("{name}: ")) && found.contains("empty"), "{found}");
+    }
+    // Said in so many words, there is none.
+    let none = file.load([("QUINTILE_WEBHOOKS__SHOPIFY__SECRETS", "[]")]).unwrap();
+    assert!(none.webhooks.shopify.secrets.is_empty());
 }
 
 #[test]
