@@ -1,7 +1,10 @@
 //! The one place that reads the clock. Everything below `serve` and `cli` takes `now` as an
 //! argument, so that a test can live through a year without sleeping.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::model::Timestamp;
 
@@ -15,24 +18,34 @@ pub const EARLIEST: Timestamp = Timestamp::from_millis(1_767_225_600_000); // 20
 
 /// Where `serve` gets the time from: the system's clock, or a test's own.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct Clock {
+    read: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// When it was made, of the system's clock.
+    start: Option<Instant>,
+}
 
 impl Clock {
     /// The system's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self(Arc::new(now))
+        Self { read: Arc::new(now), start: Some(Instant::now()) }
     }
 
-    /// A clock that answers whatever `read` does.
+    /// A clock that answers whatever `read` does, and on which no time passes but what it shows.
     pub fn from_fn(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(read))
+        Self { read: Arc::new(read), start: None }
     }
 
     /// The current instant.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        (self.0)()
+        (self.read)()
+    }
+
+    /// How long it has gone, by a clock that nobody can set.
+    #[must_use]
+    pub fn passed(&self) -> Duration {
+        self.start.map_or(Duration::ZERO, |start| start.elapsed())
     }
 }
 

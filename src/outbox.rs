@@ -37,6 +37,7 @@ mod read;
 mod restored;
 mod retention;
 mod route;
+mod set_back;
 mod settle;
 mod standing;
 mod withdraw;
@@ -62,6 +63,7 @@ pub use read::{
 pub use restored::hold_restored;
 pub use retention::{Expired, forget};
 pub use route::{Misconfigured, Route};
+pub use set_back::set_back;
 pub use settle::{Settled, Settlement, Turned, Verdict, settle};
 pub use standing::{Standing, standings};
 pub use withdraw::{Withdrawn, withdraw};

@@ -104,6 +104,8 @@ pub struct Forwarder {
     quiet_baseline: bool,
     /// When what waits for a consent was last looked at.
     reviewed_at: Option<Timestamp>,
+    /// How many milliseconds the clock was ahead of the time that has passed, as of the last turn.
+    ahead: Option<i64>,
     metrics: Metrics,
     sending: Sending,
     report: Report,
@@ -154,6 +156,7 @@ impl Forwarder {
             number: 0,
             first: 0,
             reviewed_at: None,
+            ahead: None,
             metrics: Metrics::default(),
             report: Report::default(),
         })

@@ -85,7 +85,8 @@ impl Pace {
 
     /// The tool asked us to slow down: half of what it was. Several that ask at once are one.
     pub fn slow_down(&mut self, now: Timestamp) {
-        if self.rate.is_some_and(|_| self.before > 0.0) && now.millis() - self.changed_at.millis() < WINDOW_MS {
+        let since_change = now.millis().saturating_sub(self.changed_at.millis());
+        if self.rate.is_some_and(|_| self.before > 0.0) && (0..WINDOW_MS).contains(&since_change) {
             return;
         }
         let running = self.rate.unwrap_or_else(|| self.measured.max(f64::from(self.window.1)));
@@ -100,7 +101,7 @@ impl Pace {
     /// A request was taken.
     pub fn succeeded(&mut self, now: Timestamp) {
         let Some(rate) = self.rate.filter(|_| self.before > 0.0) else { return };
-        if now.millis() - self.changed_at.millis() < RECOVER_MS {
+        if (0..RECOVER_MS).contains(&now.millis().saturating_sub(self.changed_at.millis())) {
             return;
         }
         self.changed_at = now;
@@ -194,5 +195,13 @@ mod tests {
         pace.start(1, at(1_000_000));
         assert_eq!(pace.available(at(0)), 0);
         assert_eq!(pace.available(at(1000)), 1);
+        pace.slow_down(at(1_000_000));
+        pace.slow_down(at(2000));
+        assert_eq!(run(&mut pace, 3000, 43_000, 1) / 10, 1, "a quarter: it asked twice");
+        pace.slow_down(at(1_000_000));
+        for second in 0..100 {
+            pace.succeeded(at(50_000 + second * 1000));
+        }
+        assert_eq!(run(&mut pace, 150_000, 160_000, 1) / 10, 1, "and recovers");
     }
 }

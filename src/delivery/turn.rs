@@ -32,6 +32,9 @@ const REVIEW: usize = 1000;
 /// Milliseconds between two looks at them.
 const REVIEW_MS: i64 = 3_600_000;
 
+/// A clock that is set back by no more puts nothing off that anybody would notice.
+const SET_BACK_MS: i64 = 1000;
+
 /// Requests on their way, and replies that are not recorded yet.
 pub(super) struct Sending {
     tasks: JoinSet<Ended>,
@@ -150,11 +153,33 @@ impl Forwarder {
         Ok(())
     }
 
+    /// What waits for its time waits no longer because the clock is set back. One that is set on is no
+    /// reason to do anything: what is due earlier then is sent earlier, as after a sleep of the machine.
+    async fn heed_clock(&mut self, now: Timestamp) -> anyhow::Result<()> {
+        let passed = i64::try_from(self.clock.passed().as_millis()).unwrap_or(i64::MAX);
+        let ahead = now.millis().saturating_sub(passed);
+        let back = self.ahead.map_or(0, |before| before.saturating_sub(ahead));
+        if back > SET_BACK_MS {
+            let routes = self.routes.clone();
+            self.writer.write(move |tx| Ok(outbox::set_back(tx, &routes, back, now)?)).await?;
+            tracing::warn!(
+                seconds = back / 1000,
+                "the clock was set back; what waits to be sent waits no longer for it"
+            );
+        }
+        // Small steps back add up.
+        if !(0..=SET_BACK_MS).contains(&back) || self.ahead.is_none() {
+            self.ahead = Some(ahead);
+        }
+        Ok(())
+    }
+
     /// Records and claims in one write, then starts what was claimed.
     pub(super) async fn turn(&mut self) -> anyhow::Result<Next> {
         self.review().await?;
         self.sending.collect_ready();
         let now = self.clock.now();
+        self.heed_clock(now).await?;
         let count = self.sending.ended.len().min(SETTLE);
         let places = self.sending.places(count, now);
         if count == 0 && !places.is_empty() && places.iter().all(|places| places.free == 0) {

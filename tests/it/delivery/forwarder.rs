@@ -287,6 +287,68 @@ async fn a_clock_that_was_wrong_does_not_put_a_delivery_off_for_years() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_puts_nothing_off() {
+    const BACK: i64 = 2 * 3_600_000;
+    // The delivery alone waits, or its destination until it is probed, or because it asked for it.
+    let answers = [Answer::from(500), Answer::from(401), Answer::from(429).header("retry-after", "600")];
+    for (number, answer) in answers.into_iter().enumerate() {
+        let tool = Receiver::start().await;
+        tool.answers(answer);
+        let shop = Shop::new(&[&tool]);
+        shop.moves(&[1], "lost");
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(shop.forwarder().run(shutdown.clone()));
+        until(|| shop.states() == ["retrying"]).await;
+        let waits = || {
+            let health = shop.health("tool");
+            [Some(next_attempt(&shop)), health.probe_at, health.wait_until]
+        };
+        let before = waits();
+        assert_eq!(before.map(|at| at.is_some()), [true, number == 1, number == 2]);
+
+        shop.set_clock(shop.now().plus_millis(-BACK));
+        until(|| waits() == before.map(|at| at.map(|at| at.plus_millis(-BACK)))).await;
+        assert_eq!(tool.count(), 1, "it waits as long as before");
+        tool.answers(200);
+        shop.set_clock(waits().into_iter().flatten().max().unwrap());
+        until(|| shop.states() == ["delivered"]).await;
+        shutdown.cancel();
+        running.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_was_overdue_is_due_when_a_clock_that_was_years_ahead_is_set_back() {
+    const YEARS: i64 = 73 * 365 * Timestamp::DAY;
+    let tool = Receiver::start().await;
+    tool.answers(401);
+    let shop = Shop::new(&[&tool]);
+    let right = shop.now();
+    shop.moves(&[1, 2], "lost");
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(shop.forwarder().run(shutdown.clone()));
+    until(|| shop.states() == ["retrying"; 2]).await;
+    // The probe is one of the two; the other one is overdue by years.
+    shop.set_clock(right.plus_millis(YEARS));
+    until(|| shop.health("tool").probes == 1).await;
+    let due = || {
+        let mut due: Vec<_> = shop.deliveries().iter().map(|delivery| delivery.next_attempt_at.unwrap()).collect();
+        due.sort();
+        due
+    };
+    let before = due();
+    assert!(before[0].millis() < right.millis() + 10_000 && before[1].millis() > right.millis() + YEARS);
+
+    shop.set_clock(right);
+    until(|| due() == [right, before[1].plus_millis(-YEARS)]).await;
+    tool.answers(200);
+    shop.pass(60 * SECOND);
+    until(|| shop.states() == ["delivered"; 2]).await;
+    shutdown.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test]
 async fn what_was_never_tried_goes_in_its_order_under_any_clock() {
     for batch in [1, 10] {
         let tool = Receiver::start().await;
