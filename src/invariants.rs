@@ -54,7 +54,17 @@ const INVARIANTS: &[Invariant] = &[
               FROM (SELECT id, scored, scored_at,
                            (SELECT coalesce(sum(customers), 0) FROM run_segments WHERE run_id = runs.id) AS held
                       FROM runs)
-             WHERE held <> iif(scored_at IS NULL, 0, scored)",
+             WHERE held <> iif(scored_at IS NULL, 0, scored)
+             UNION ALL
+            SELECT format('run %d scored %d customers, its cells hold %d', id, scored, held)
+              FROM (SELECT id, scored, (SELECT sum(customers) FROM run_cells WHERE run_id = runs.id) AS held FROM runs)
+             WHERE held <> scored",
+    },
+    Invariant {
+        says: "a run has scored when its state says so",
+        broken_by: "
+            SELECT format('run %d is %s', id, state) FROM runs
+             WHERE (scored_at IS NULL) <> (state IN ('scoring', 'failed')) OR (emitted_at IS NULL) = (state = 'done')",
     },
     Invariant {
         says: "what a run changed, its history and its events are the same",
@@ -69,7 +79,11 @@ const INVARIANTS: &[Invariant] = &[
              UNION ALL
             SELECT format('run %d changed %d customers and has %d events', id, changed, events)
               FROM (SELECT id, changed, (SELECT count(*) FROM told WHERE run_id = runs.id) AS events FROM runs)
-             WHERE changed <> events",
+             WHERE changed <> events
+             UNION ALL
+            SELECT format('run %d changed %d customers, of whom %d moved', id, changed, moves)
+              FROM (SELECT id, changed, (SELECT sum(customers) FROM run_moves WHERE run_id = runs.id) AS moves FROM runs)
+             WHERE changed <> moves",
     },
     Invariant {
         // Not by a foreign key, which is looked up for each row: that took a twentieth of the write lock of a
@@ -96,7 +110,27 @@ const INVARIANTS: &[Invariant] = &[
         broken_by: "
             SELECT format('run %d, event %d', outbox.run_id, seq)
               FROM outbox JOIN runs ON runs.id = outbox.run_id
-             WHERE (seq BETWEEN first_seq AND last_seq) IS NOT TRUE",
+             WHERE (seq BETWEEN first_seq AND last_seq) IS NOT TRUE
+             UNION ALL
+            SELECT format('run %d has %d of its %d events', id, found, last_seq - first_seq + 1)
+              FROM (SELECT *, (SELECT count(*) FROM outbox WHERE seq BETWEEN first_seq AND last_seq) AS found FROM runs)
+             WHERE found <> last_seq - first_seq + 1",
+    },
+    Invariant {
+        // Those that one run tells of a customer have one time. Only what is older than any before it is
+        // compared with its customer's: there is none in a good file, and nothing is sorted.
+        says: "a customer's events are in the order of time",
+        broken_by: "
+            WITH late AS MATERIALIZED (
+              SELECT seq, customer_id, at
+                FROM (SELECT seq, customer_id, at,
+                             max(at) OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS newest
+                        FROM outbox)
+               WHERE at < newest)
+            SELECT format('event %d is older than %d', late.seq, max(earlier.seq))
+              FROM late JOIN outbox AS earlier
+                ON earlier.customer_id = late.customer_id AND earlier.seq < late.seq AND earlier.at > late.at
+             GROUP BY late.seq",
     },
     Invariant {
         // They are found by that: see outbox::about.
@@ -109,15 +143,20 @@ const INVARIANTS: &[Invariant] = &[
     Invariant {
         says: "the scores in force are the last ones of the history",
         broken_by: "
+            WITH last AS MATERIALIZED (
+              SELECT customer_id, max(run_id) AS run_id, max(iif(moved, run_id, NULL)) AS moved_in
+                FROM history GROUP BY customer_id)
             SELECT format('customer %d', s.customer_id)
               FROM customer_scores AS s
               LEFT JOIN segments AS g ON g.id = s.segment_id
-              LEFT JOIN (SELECT customer_id, max(run_id) AS run_id, max(iif(moved, run_id, NULL)) AS moved_in
-                           FROM history GROUP BY customer_id) AS l
-                ON l.customer_id = s.customer_id
+              LEFT JOIN last AS l ON l.customer_id = s.customer_id
               LEFT JOIN history AS h ON h.run_id = l.run_id AND h.customer_id = s.customer_id
              WHERE h.run_id IS NULL
-                OR (s.r, s.f, s.m, g.name, s.segment_run) IS NOT (h.r, h.f, h.m, h.segment, l.moved_in)",
+                OR (s.r, s.f, s.m, g.name, s.segment_run) IS NOT (h.r, h.f, h.m, h.segment, l.moved_in)
+             UNION ALL
+            SELECT format('customer %d has none', customer_id) FROM last  -- who was merged is not scored any more
+             WHERE customer_id NOT IN (SELECT customer_id FROM customer_scores)
+               AND NOT EXISTS (SELECT 1 FROM customers WHERE id = customer_id AND merged_into IS NOT NULL)",
     },
     Invariant {
         says: "at most one run is open",
@@ -147,6 +186,17 @@ const INVARIANTS: &[Invariant] = &[
               SELECT b.seq, destination FROM batched AS b JOIN deliveries AS d ON d.id = b.delivery_id)
             SELECT format('event %d has %d deliveries to %s', seq, count(*), destination)
               FROM told GROUP BY seq, destination HAVING count(*) > 1",
+    },
+    Invariant {
+        // What is put into a batch leaves its id there. Who wants which events is not in the database, so it
+        // cannot be asked whether each event that somebody wants has one.
+        says: "no delivery is gone",
+        broken_by: "
+            SELECT format('%d of %d are there', found, newest)
+              FROM (SELECT coalesce(max(id), 0) AS newest,
+                           count(*) + (SELECT count(*) FROM batched WHERE row_id <> delivery_id) AS found
+                      FROM deliveries)
+             WHERE found <> newest",
     },
     Invariant {
         says: "a delivery comes after its run got there",
@@ -264,6 +314,21 @@ const INVARIANTS: &[Invariant] = &[
               FROM line JOIN deliveries ON id = head
              WHERE moving > 1 OR (moving = 0 AND state IN ('waiting', 'retrying'))",
     },
+    Invariant {
+        // What stood beside the line comes back into it, but not after newer news of its type. Of a batch that
+        // was held no line knows, and what it held may come back as well.
+        says: "what is delivered had no older news of its customer before it",
+        broken_by: "
+            WITH open AS MATERIALIZED (
+              SELECT id, destination, deliveries.customer_id, type FROM deliveries JOIN outbox USING (seq)
+               WHERE finished_at IS NULL AND state <> 'held' AND events = 1 AND replay_of IS NULL)
+            SELECT format('delivery %d is delivered, %d is not', min(d.id), open.id)
+              FROM open JOIN deliveries AS d ON d.destination = open.destination AND d.customer_id = open.customer_id
+              JOIN outbox AS o ON o.seq = d.seq
+             WHERE d.id > open.id AND d.state = 'delivered' AND d.events = 1 AND d.replay_of IS NULL AND o.type = open.type
+               AND open.destination NOT IN (SELECT destination FROM deliveries WHERE events > 1)
+             GROUP BY open.id",
+    },
 ];
 
 /// Every broken invariant, as a sentence with examples; empty when all hold.
@@ -339,7 +404,18 @@ mod tests {
             ),
             ("UPDATE runs SET scored = 2", "run 1 scored 2 customers, its segments hold 1"),
             ("UPDATE runs SET scored_at = NULL", "run 1 scored 1 customers, its segments hold 1"),
+            (
+                "INSERT INTO run_cells (run_id, r, f, m, customers, revenue) VALUES (1, 5, 5, 5, 2, 4990)",
+                "run 1 scored 1 customers, its cells hold 2",
+            ),
+            ("UPDATE runs SET state = 'scored', scored_at = NULL", "when its state says so: run 1 is scored"),
+            ("UPDATE runs SET state = 'failed'", "when its state says so: run 1 is failed"),
+            ("UPDATE runs SET emitted_at = NULL", "when its state says so: run 1 is done"),
             ("UPDATE runs SET changed = 2", "run 1 changed 2 customers and has 1 events"),
+            (
+                "INSERT INTO run_moves (run_id, old, new, customers) VALUES (1, '', 'champion', 2)",
+                "run 1 changed 1 customers, of whom 2 moved",
+            ),
             ("UPDATE history SET moved = 0", "run 1 and customer 1"),
             ("UPDATE outbox SET new_segment = 'lost'", "run 1 and customer 1; run 1 and customer 1"),
             ("UPDATE outbox SET customer_id = 7", "whom events and scores are about is there: event 1, customer 7"),
@@ -347,21 +423,35 @@ mod tests {
             ("UPDATE outbox SET run_id = 7", "tell of are there: run 7 of event 1"),
             ("UPDATE history SET run_id = 7", "tell of are there: run 7 of the history"),
             ("UPDATE runs SET first_seq = 2", "run 1, event 1"),
+            ("PRAGMA foreign_keys = OFF; DELETE FROM outbox", "run 1 has 0 of its 1 events"),
+            (
+                "INSERT INTO outbox (event_id, type, customer_id, at) VALUES (zeroblob(16), 'customer/first_order', 1, 5)",
+                "order of time: event 2 is older than 1",
+            ),
             (
                 "INSERT INTO customers (id, source, created_at) VALUES (0, 'csv', 1);
                  INSERT INTO outbox (event_id, type, customer_id, run_id, at) SELECT zeroblob(16), type, 0, 1, at FROM outbox",
                 "in the order of its customers: run 1, event 2",
             ),
             ("UPDATE customer_scores SET m = 4", "last ones of the history: customer 1"),
+            ("DELETE FROM customer_scores", "last ones of the history: customer 1 has none"),
             ("UPDATE segments SET name = 'lost'", "last ones of the history: customer 1"),
             ("UPDATE customer_scores SET segment_run = NULL", "last ones of the history: customer 1"),
             ("UPDATE runs SET emit_position = 0", "a run is emitted when its last event is: run 1"),
+            (&format!("{delivery} DELETE FROM deliveries WHERE id = 1"), "no delivery is gone: 1 of 2 are there"),
             ("UPDATE runs SET emit_position = NULL", "delivery 1 of run 1"),
             ("UPDATE deliveries SET finished_at = NULL", "delivery 1 is delivered"),
             ("UPDATE deliveries SET state = 'held'", "delivery 1 is held"),
             (
                 &format!("{delivery} UPDATE deliveries SET due_at = NULL"),
                 "delivery 2 is waiting, and 0 of its line are due or sent",
+            ),
+            (
+                &format!(
+                    "{delivery} UPDATE deliveries SET destination = 'b', state = 'delivered', finished_at = 5, due_at = NULL;
+                     UPDATE deliveries SET state = 'retrying', finished_at = NULL, due_at = 5 WHERE id = 1"
+                ),
+                "before it: delivery 2 is delivered, 1 is not",
             ),
             ("UPDATE deliveries SET due_at = 5", "what is finished is neither due nor claimed: delivery 1 is delivered"),
             ("UPDATE deliveries SET claim = 'a:1'", "what is finished is neither due nor claimed: delivery 1 is delivered"),

@@ -4,6 +4,7 @@
 mod backup;
 mod damage;
 mod disk;
+mod laws;
 mod locks;
 mod log;
 mod network;

@@ -6,7 +6,10 @@ use quintile::outbox::{self, Action, Cursor, Disposition, Filter, Hold, Ids, Res
 use tokio_util::sync::CancellationToken;
 
 use super::fixture::{self, Shop, until};
-use crate::support::receiver::{Answer, Received, Receiver};
+use crate::support::{
+    folder::GONE,
+    receiver::{Answer, Received, Receiver},
+};
 
 fn batching(tool: &Receiver, batch: u32) -> Shop {
     let mut shop = Shop::new(&[tool]);
@@ -432,6 +435,7 @@ async fn what_waited_for_consent_is_no_news_after_newer_ones() {
 async fn batches_that_a_crash_cut_off_go_again_in_the_order_of_their_events() {
     let tool = Receiver::start().await;
     let shop = batching(&tool, 5);
+    shop.dir.except(&[GONE]);
     let now = shop.now();
     shop.write(move |tx| {
         let (first, _) = fixture::events(tx, &[3, 6, 4], "lost", now)?;

@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    folder::{COUNTERS, Folder, RUNS},
+    folder::{COUNTERS, Folder, HISTORY, RUNS, TIMES},
     receiver::{Receiver, SECRET},
 };
 
@@ -60,7 +60,7 @@ impl Shop {
         }
         let dir = Folder::new();
         // What is delivered is not about orders, nor about how a run came to its events.
-        dir.except(&[COUNTERS]);
+        dir.except(&[COUNTERS, HISTORY, TIMES]);
         dir.except(&RUNS);
         let millis = Arc::new(AtomicI64::new(clock::now().millis()));
         let shop = Self { config, wake: Arc::default(), db: None, millis, reads: Arc::default(), dir }.reopened();

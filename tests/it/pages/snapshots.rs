@@ -207,4 +207,5 @@ fn errors() {
     compare(&shop, "error_wrong_address", &shop.send(Method::GET, "/", &[("host", "evil.example")]));
     shop.execute("ALTER TABLE run_moves RENAME TO gone");
     pages(&shop, &[("error_of_ours", "/")]);
+    shop.execute("ALTER TABLE gone RENAME TO run_moves");
 }

@@ -32,13 +32,20 @@ pub const ONCE: &str = "not true: an event goes to a destination once";
 pub const STATES: &str = "not true: a delivery is finished when its state says so";
 /// Customers that a test erased without what was sent about them.
 pub const ERASED: &str = "not true: who was erased has no name, and nothing that was sent about them is kept";
-/// Scores that a test changed without their history.
+/// Scores that a test changed without their history, or left out.
 pub const HISTORY: &str = "not true: the scores in force are the last ones of the history";
 /// Deliveries that a fixture queued without their turn.
 pub const TURN: &str = "not true: of a customer's open deliveries to a destination one alone is due or sent";
+/// Deliveries that a fixture numbered, or left out.
+pub const GONE: &str = "not true: no delivery is gone";
+/// Deliveries that a fixture ended in another order than theirs.
+pub const ORDER: &str = "not true: what is delivered had no older news of its customer before it";
+/// Events that a fixture wrote at a time of its own.
+pub const TIMES: &str = "not true: a customer's events are in the order of time";
 /// Runs that a fixture wrote with made-up numbers.
-pub const RUNS: [&str; 6] = [
+pub const RUNS: [&str; 7] = [
     "not true: a run scored everyone or nobody",
+    "not true: a run has scored when its state says so",
     "not true: what a run changed, its history and its events are the same",
     "not true: a run's events are those from its first to its last",
     "not true: a run's events of one type are in the order of its customers",

@@ -31,7 +31,7 @@ use scraper::{Html, Selector};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
-use super::folder::{COUNTERS, Folder, RUNS};
+use super::folder::{COUNTERS, Folder, GONE, ORDER, RUNS, TIMES};
 
 /// Monday, 23 November 2026, noon in Berlin.
 pub const NOW: i64 = 1_795_431_600_000;
@@ -60,7 +60,7 @@ impl Shop {
     pub fn empty() -> Self {
         let folder = Folder::new();
         // What pages show is made up.
-        folder.except(&[COUNTERS]);
+        folder.except(&[COUNTERS, GONE, ORDER, TIMES]);
         folder.except(&RUNS);
         Self::empty_in(folder)
     }
