@@ -65,14 +65,16 @@ impl Nightly {
         if let Err(error) = writer.write_blocking(|tx| Ok(db::optimize(tx)?)) {
             tracing::warn!(error = format!("{error:#}"), "the database was not optimized");
         }
-        // A copy has new indexes, so it would not show that an old one is damaged.
+        // A copy has only what is found on the way through tables and indexes, so it would not show all damage.
         if let Err(error) = db::look_through(self.database.path(), self.database.ending()) {
             self.database.condition().notice(&error);
             if !self.database.ending().is_near() {
                 tracing::error!(error = format!("{error:#}"), "the database could not be looked through");
             }
         }
-        if self.database.ending().is_near() {
+        // The end that follows from damage takes a moment to come. Until then a copy may look whole, and would be
+        // the one that is named to go back to.
+        if self.database.ending().is_near() || self.database.condition().damage().is_some() {
             return;
         }
         self.back_up(now);
@@ -124,6 +126,24 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+
+    fn nightly(config: &Config, litestream: bool) -> Nightly {
+        let database = Arc::new(Database::open(&config.database.path, "test").unwrap());
+        Nightly {
+            backups: Backups::from_config(config).until(database.ending()),
+            clock: Clock::system(),
+            over: Arc::default(),
+            database,
+            litestream,
+        }
+    }
+
+    fn config_in(folder: &Path) -> Config {
+        let mut config = Config::default();
+        config.database.path = folder.join("shop.db");
+        config.backup.folder = folder.join("nights");
+        config
+    }
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).into_iter().flatten();
@@ -187,5 +207,40 @@ mod tests {
         assert_eq!((names(nights).len(), names(second)), (3, names(nights)));
         shutdown.cancel();
         running.await.unwrap();
+    }
+
+    #[test]
+    fn the_log_is_emptied_unless_it_is_left_to_litestream() {
+        for litestream in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let config = config_in(folder.path());
+            let nightly = nightly(&config, litestream);
+            nightly.database.writer().write_blocking(|tx| Ok(db::touch(tx)?)).unwrap();
+            nightly.tend(nightly.clock.now());
+            assert_eq!(names(&config.backup.folder).len(), 1);
+            let log = fs::metadata(folder.path().join("shop.db-wal")).unwrap().len();
+            assert_eq!(log > 0, litestream, "{log} bytes");
+        }
+    }
+
+    /// Nobody waits for the end of the program, which comes after this.
+    #[test]
+    fn a_damaged_database_gets_no_backup() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config_in(folder.path());
+        let nightly = nightly(&config, false);
+        // A page that nothing refers to: the copy has not got it, and is whole.
+        rusqlite::Connection::open(&config.database.path)
+            .unwrap()
+            .execute_batch(
+                "CREATE TABLE lost (text); PRAGMA writable_schema = ON;
+                 DELETE FROM sqlite_schema WHERE name = 'lost'; PRAGMA writable_schema = RESET",
+            )
+            .unwrap();
+        nightly.tend(nightly.clock.now());
+        let damage = nightly.database.condition().damage().unwrap().to_string();
+        assert!(damage.contains("never used"), "{damage}");
+        assert!(!nightly.database.ending().is_near());
+        assert_eq!(names(&config.backup.folder), [""; 0]);
     }
 }

@@ -82,6 +82,35 @@ fn a_damaged_file_is_refused_at_the_start_and_left_as_it_is() {
     merchant.run(&["check", "--deep"]);
 }
 
+/// What only the look at the whole file shows, which the night brings: an index has not got what its table has.
+#[test]
+fn damage_that_the_night_finds_ends_the_program() {
+    let merchant = Merchant::new(NOWHERE).spoilt();
+    merchant.configure("cron = \"0 2 29 2 *\"", "cron = \"* * * * *\"");
+    import(&merchant, "orders.csv", 0..300);
+    fs::create_dir(merchant.path().join("backups")).unwrap();
+    merchant.run(&["backup", "backups/quintile-20261102T020000Z.db"]);
+    merchant
+        .sql()
+        .execute_batch(
+            "UPDATE orders SET received_at = received_at - 172800000;
+             PRAGMA writable_schema = ON;
+             CREATE TEMP TABLE kept AS SELECT * FROM sqlite_schema WHERE name = 'orders_guest';
+             DELETE FROM sqlite_schema WHERE name = 'orders_guest';
+             PRAGMA writable_schema = RESET;
+             UPDATE orders SET customer_ref = NULL, email_key = 'lost@example.com' WHERE id = 1;
+             PRAGMA writable_schema = ON;
+             INSERT INTO sqlite_schema SELECT * FROM kept;
+             PRAGMA writable_schema = RESET;",
+        )
+        .unwrap();
+    let (status, said) = Server::start(merchant.path()).end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("row 1 missing from index orders_guest") && said.contains(RESTORE), "{said}");
+    assert_eq!(count(&merchant, "runs WHERE state = 'done'"), 1, "it started, and the night went well");
+    assert_eq!(named(&merchant.path().join("backups"), "").len(), 1, "no other backup is made");
+}
+
 /// Single pages, each in turn: the structure of a small file is looked at from end to end.
 #[test]
 fn no_broken_page_is_overlooked() {
