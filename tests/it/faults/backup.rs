@@ -47,6 +47,20 @@ fn a_backup_beside_a_running_server_has_every_order_that_was_answered_before() {
     assert!(String::from_utf8_lossy(&nowhere.stderr).contains("not/there/copy.db"), "{nowhere:?}");
 }
 
+#[test]
+fn a_copy_of_what_does_not_agree_is_kept_and_says_so() {
+    let merchant = Merchant::new(NOWHERE).spoilt();
+    import(&merchant, "orders.csv", 0..3);
+    merchant.sql().execute_batch("UPDATE customers SET total_spent = 1 WHERE id = 1").unwrap();
+    let made = process::run(merchant.path(), &["backup", "copy.db"]);
+    let said = String::from_utf8_lossy(&made.stdout).into_owned();
+    assert_ne!(made.status.code(), Some(0), "{said}");
+    let violation = "not true: a customer's counters are those of their orders: customer 1 has 1 orders";
+    assert!(said.contains(&format!("But its contents do not agree: {violation}")), "{said}");
+    let (_, violations) = quintile::db::verify(&merchant.path().join("copy.db")).unwrap();
+    assert!(violations.len() == 1 && violations[0].starts_with(violation), "{violations:?}");
+}
+
 /// The night is caught up with at the start, since orders are there that no night has seen.
 #[test]
 fn after_the_nights_run_there_is_a_verified_backup_and_no_log() {
@@ -72,6 +86,7 @@ fn after_the_nights_run_there_is_a_verified_backup_and_no_log() {
     eventually("the empty log", || {
         std::fs::metadata(merchant.path().join("quintile.db-wal")).is_ok_and(|log| log.len() == 0).then_some(())
     });
+    assert!(count(&merchant, "sqlite_stat1") > 0, "SQLite knows what it has");
     let page = get(&server, "/settings").body;
     assert!(page.contains(&copies[0]) && page.contains("7 daily, 4 weekly"), "{page}");
     assert!(server.terminate().success());

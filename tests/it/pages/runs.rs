@@ -33,6 +33,18 @@ fn a_run_shows_who_moved_from_where_to_where() {
 }
 
 #[test]
+fn a_run_that_stands_for_missed_nights_says_how_many() {
+    let shop = Shop::scored(30);
+    let notes = |shop: &Shop| -> Vec<String> {
+        let notes = shop.get("/runs").texts("td.note").into_iter();
+        notes.filter(|note| note.starts_with("stands for ")).collect()
+    };
+    assert_eq!(notes(&shop), Vec::<String>::new());
+    shop.write(|tx| tx.execute("UPDATE runs SET missed = id - 23 WHERE id IN (24, 25)", []).map(drop));
+    assert_eq!(notes(&shop), ["stands for 2 missed nights more", "stands for 1 missed night more"]);
+}
+
+#[test]
 fn the_page_of_imports_says_when_the_shop_is_asked() {
     let mut shop = Shop::scored(30);
     let card = |shop: &Shop| shop.get("/import").text("[aria-labelledby=t-api]");
