@@ -130,7 +130,7 @@ impl Database {
         restore::clear_away(path);
         lost::refuse_lost(path)?;
         let connection = migrate::open_and_migrate(path, plan)?;
-        let readers = Readers::open(path)?;
+        let readers = Readers::open_unasked(path)?;
         let writer = Writer::start(connection, writes_per_commit, Pace::OWNER, readers.condition.clone())
             .context("cannot start the writer thread")?;
         Ok(Self { path: path.to_owned(), writer, readers, lock: Some(lock) })
@@ -215,6 +215,12 @@ impl Readers {
             bail!("there is no database at {}; `quintile init` makes one, or set [database] path", path.display());
         }
         migrate::check_readable(path)?;
+        Self::open_unasked(path)
+    }
+
+    /// For the process that has just opened it. Any other look at the files would free the locks that SQLite has on
+    /// them: the system frees all of a process when it closes a file once.
+    fn open_unasked(path: &Path) -> anyhow::Result<Self> {
         let condition = Condition::default();
         let (ending, noticed) = (condition.ending().clone(), condition.clone());
         let manager = SqliteConnectionManager::file(path)

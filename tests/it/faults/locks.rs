@@ -1,6 +1,10 @@
 //! Others at the same file: a second instance, and a program that is not ours.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    time::{Duration, Instant},
+};
 
 use super::{NOWHERE, count, get, post};
 use crate::support::{
@@ -132,4 +136,20 @@ fn a_command_that_writes_waits_and_then_says_who_writes() {
     eventually("the erasure", || {
         run(merchant.path(), &["erase", "--email", "anna@example.com"]).status.success().then_some(())
     });
+}
+
+/// The system frees all locks of a process on a file when it closes that file once: who has opened the database must
+/// not look at it by itself any more.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_server_keeps_its_locks() {
+    let merchant = Merchant::new(NOWHERE);
+    let server = Server::start(merchant.path());
+    let index = fs::metadata(merchant.path().join("quintile.db-shm")).unwrap().ino();
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let is_its = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields[1] == "POSIX" && fields[4] == server.id().to_string() && fields[5].ends_with(&format!(":{index}"))
+    };
+    assert!(locks.lines().any(is_its), "process {}, file {index}: {locks}", server.id());
 }
