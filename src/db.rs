@@ -26,7 +26,8 @@ mod writer;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
@@ -56,6 +57,10 @@ pub use writer::{QueueFull, Writer};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long readers are waited for when the log is emptied: writers wait as long.
 const EMPTYING: Duration = Duration::from_millis(500);
+/// How long another process that puts a backup in place is waited for. It renames a few files.
+const RESTORING: Duration = Duration::from_secs(2);
+/// Between two looks whether it has.
+const GLANCE: Duration = Duration::from_millis(20);
 /// Reader connections: pages, exports and scoring read at the same time; more would only share
 /// the same cores.
 pub const READERS: u32 = 8;
@@ -133,6 +138,7 @@ impl Database {
         let readers = Readers::open_unasked(path)?;
         let writer = Writer::start(connection, writes_per_commit, Pace::OWNER, readers.condition.clone())
             .context("cannot start the writer thread")?;
+        lock.sign_opened();
         Ok(Self { path: path.to_owned(), writer, readers, lock: Some(lock) })
     }
 
@@ -160,8 +166,9 @@ impl Database {
     /// would notice within a minute. The signal is one that programs ignore unless they ask for it.
     pub fn nudge(&self) {
         #[cfg(unix)]
-        if let Some(process) = lock::holder(&self.path).filter(|_| self.lock.is_none())
-            && let Some(process) = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw)
+        if let Some(holder) = lock::holder(&self.path).filter(|_| self.lock.is_none())
+            && let Some(process) = holder.process.and_then(|process| i32::try_from(process).ok())
+            && let Some(process) = rustix::process::Pid::from_raw(process)
         {
             let _ = rustix::process::kill_process(process, rustix::process::Signal::WINCH);
         }
@@ -201,14 +208,12 @@ impl Readers {
     /// Opens an existing database for reading alone; another process may be writing it.
     ///
     /// # Errors
-    /// There is no file, or it is not quintile's, or its schema is not this program's.
+    /// There is no file, or it is not quintile's, or its schema is not this program's; another process is putting
+    /// a backup in its place.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        // Whoever has it has done that, has read its log, and writes it.
-        if lock::holder(path).is_none() {
-            if swap::unfinished(path)?.is_some() {
-                let _lock = Lock::acquire(path, "quintile restore")?;
-                swap::finish(path)?;
-            }
+        finish_restore(path)?;
+        // Whoever has opened it has read its log, and writes it.
+        if !lock::holder(path).is_some_and(|holder| holder.has_opened) {
             lost::refuse_lost(path)?;
         }
         if !path.exists() {
@@ -337,6 +342,23 @@ impl Readers {
         }
         result
     }
+}
+
+/// Goes on with a restore that was cut off, before somebody reads the database: its log may have been moved away
+/// already. Whoever is at it is waited for a little.
+fn finish_restore(path: &Path) -> anyhow::Result<()> {
+    let until = Instant::now() + RESTORING;
+    while swap::unfinished(path)?.is_some() {
+        match Lock::acquire(path, "quintile, finishing a restore") {
+            Ok(_lock) => swap::finish(path)?,
+            Err(LockError::Held { .. }) if Instant::now() < until => thread::sleep(GLANCE),
+            Err(LockError::Held { holder, .. }) => {
+                bail!("a backup is being put in the place of {} by {holder}; try again", path.display())
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// The smallest write that reaches the disk: sets the schema version to what it is. Shows that the

@@ -35,6 +35,8 @@ mod waiting;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    thread,
+    time::{Duration, Instant},
 };
 
 use clap::{Parser, Subcommand};
@@ -53,6 +55,11 @@ use crate::{
 
 use log::LogFormat;
 pub use output::Format;
+
+/// How long a process that has the database, and has not opened it, is waited for.
+const STARTING: Duration = Duration::from_secs(2);
+/// Between two looks whether it has.
+const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Parser)]
 #[command(name = "quintile", version, about, max_term_width = 100)]
@@ -143,15 +150,24 @@ impl Context {
     /// [`Database::nudge`] after the write.
     ///
     /// # Errors
-    /// As [`Self::open_database`], but that another process has the file.
+    /// As [`Self::open_database`], but that another process has opened the file.
     pub fn open_beside(&self, command: &str) -> anyhow::Result<Database> {
-        match self.open_database(command) {
-            Err(error) if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(LockError::Held { .. }))) => {
-                let database = Database::beside(&self.config.database.path)?;
-                self.check_currency(database.readers())?;
-                Ok(database)
+        let until = Instant::now() + STARTING;
+        loop {
+            let error = match self.open_database(command) {
+                Err(error) => error,
+                opened => return opened,
+            };
+            match error.chain().find_map(|cause| cause.downcast_ref()) {
+                Some(LockError::Held { has_opened: true, .. }) => {
+                    let database = Database::beside(&self.config.database.path)?;
+                    self.check_currency(database.readers())?;
+                    return Ok(database);
+                }
+                // It may be about to, or put a backup in its place, which a write would go down with.
+                Some(LockError::Held { .. }) if Instant::now() < until => thread::sleep(PAUSE),
+                _ => return Err(error),
             }
-            opened => opened,
         }
     }
 

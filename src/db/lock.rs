@@ -13,6 +13,8 @@ use super::{hand_over, private_file};
 
 /// Whoever only looks ([`holder`]) is done by then.
 const LOOKS: Duration = Duration::from_millis(200);
+/// The second line, once it is so.
+const OPENED: &str = "has opened it\n";
 /// Between two tries to take what somebody looks at.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -27,7 +29,12 @@ pub struct Lock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     #[error("{database} is in use by {holder}; stop it first")]
-    Held { database: String, holder: String },
+    Held {
+        database: String,
+        holder: String,
+        /// [`Holder::has_opened`]
+        has_opened: bool,
+    },
     #[error("cannot write the lock file {path}: {error}; the folder must exist and be writable")]
     Io { path: String, error: std::io::Error },
 }
@@ -40,15 +47,13 @@ impl Lock {
     pub fn acquire(database: &Path, command: &str) -> Result<Self, LockError> {
         let path = lock_path(database);
         let io = |error| LockError::Io { path: path.display().to_string(), error };
-        let mut file = private_file().read(true).create(true).truncate(false).open(&path).map_err(io)?;
+        let file = private_file().read(true).create(true).truncate(false).open(&path).map_err(io)?;
         hand_over(&path);
         match take(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
-                let holder = holder.lines().next().unwrap_or("another process").to_owned();
-                return Err(LockError::Held { database: database.display().to_string(), holder });
+                let Holder { name: holder, has_opened, .. } = Holder::read(&file);
+                return Err(LockError::Held { database: database.display().to_string(), holder, has_opened });
             }
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
@@ -60,7 +65,16 @@ impl Lock {
     /// Writes who holds it. A full disk has no room for that, and the lock holds without: then somebody may do it
     /// again later.
     pub(super) fn sign(&self) {
-        let note = format!("process {} ({})\n", std::process::id(), self.command);
+        self.write("");
+    }
+
+    /// Writes also that the database was opened under it.
+    pub(super) fn sign_opened(&self) {
+        self.write(OPENED);
+    }
+
+    fn write(&self, more: &str) {
+        let note = format!("process {} ({})\n{more}", std::process::id(), self.command);
         // Over what stands there: whoever reads it meanwhile finds a first line.
         let write = || {
             (&self.file).rewind()?;
@@ -69,7 +83,29 @@ impl Lock {
         };
         if let Err(error) = write() {
             tracing::debug!(%error, "the lock file does not say who holds it");
+            let _ = self.file.set_len(0); // nor who held it before, which needs no room
         }
+    }
+}
+
+/// Who holds a lock, as far as its file tells.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Holder {
+    pub process: Option<u32>,
+    /// "process 4711 (quintile serve)"
+    pub name: String,
+    /// The database was opened under it, so its log was read and no other is to come into its place. Not so of
+    /// `quintile restore`, nor of a `serve` that waits until it can begin.
+    pub has_opened: bool,
+}
+
+impl Holder {
+    fn read(mut file: &File) -> Self {
+        let mut text = String::new();
+        let _ = file.read_to_string(&mut text);
+        let name = text.lines().next().unwrap_or("another process").to_owned();
+        let process = name.strip_prefix("process ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+        Self { process, name, has_opened: text.ends_with(OPENED) }
     }
 }
 
@@ -101,16 +137,11 @@ fn is_only_looked_at(file: &File) -> Result<bool, TryLockError> {
     }
 }
 
-/// The process that holds the lock of `database`, if one does.
-pub fn holder(database: &Path) -> Option<u32> {
+/// Who holds the lock of `database`, if somebody does.
+pub fn holder(database: &Path) -> Option<Holder> {
     let file = File::open(lock_path(database)).ok()?;
     let free = file.try_lock_shared().is_ok();
-    if free {
-        return None;
-    }
-    let mut text = String::new();
-    (&file).read_to_string(&mut text).ok()?;
-    text.strip_prefix("process ")?.split(' ').next()?.parse().ok()
+    (!free).then(|| Holder::read(&file))
 }
 
 /// `quintile.db` is locked through `quintile.db.lock`.
@@ -143,7 +174,14 @@ mod tests {
         let lock = Lock::acquire(&database, "quintile serve").expect("nobody holds it");
         looking.join().unwrap();
 
-        assert_eq!(holder(&database), Some(std::process::id()));
+        let process = std::process::id();
+        let name = format!("process {process} (quintile serve)");
+        let expected = |has_opened| Some(Holder { process: Some(process), name: name.clone(), has_opened });
+        assert_eq!(holder(&database), expected(false));
+        lock.sign_opened();
+        assert_eq!(holder(&database), expected(true));
+        lock.sign();
+        assert_eq!(holder(&database), expected(false));
         let asked = Instant::now();
         let refused = Lock::acquire(&database, "quintile serve").unwrap_err();
         assert!(asked.elapsed() < LOOKS, "{:?}", asked.elapsed());

@@ -138,7 +138,7 @@ mod tests {
             (sqlite(ffi::SQLITE_CANTOPEN), None), // the folder can be written
             (lock(system(30)).into(), None),      // read-only
             (lock(system(13)).into(), None),      // denied
-            (LockError::Held { database: String::new(), holder: String::new() }.into(), None),
+            (LockError::Held { database: String::new(), holder: String::new(), has_opened: false }.into(), None),
             (anyhow!("not a quintile database"), None),
         ] {
             assert_eq!(passing(&error, &folder.path().join("quintile.db")).as_deref(), waits_for, "{error:#}");

@@ -1,10 +1,15 @@
 //! A backup in the place of the database.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Output, id},
+    time::Duration,
+};
 
 use quintile::{
     clock::Clock,
-    db::{Database, Ending, Staged, back_up},
+    db::{Database, Ending, Lock, Staged, back_up, verify},
 };
 use tempfile::TempDir;
 
@@ -201,4 +206,70 @@ fn what_a_reader_keeps_out_of_the_file_is_kept_beside_it() {
     assert_eq!(count(&merchant, "orders"), 40);
     let kept = named(merchant.path(), "quintile.db.before-restore-").remove(0);
     assert_eq!(quintile::db::verify(&merchant.path().join(kept)).unwrap().0.orders, 90);
+}
+
+/// A shop with 90 orders and a backup of 40.
+fn grown() -> Merchant {
+    let merchant = Merchant::new(NOWHERE);
+    import(&merchant, "orders.csv", 0..40);
+    merchant.run(&["backup", "copy.db"]);
+    import(&merchant, "more.csv", 40..90);
+    merchant
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn is_refused(merchant: &Merchant, arguments: &[&str], words: &str) {
+    let output = run(merchant.path(), arguments);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+    assert!(said.contains(words), "{arguments:?}: {said}");
+}
+
+const COMING: &str = "quintile.db.coming-20261126T020512Z";
+
+/// By then the log of the old one is gone, and what is written goes down with it.
+#[test]
+fn while_a_backup_comes_into_its_place_nobody_opens_the_old_database() {
+    let merchant = grown();
+    let at = |name: &str| merchant.path().join(name);
+    let lock = Lock::acquire(&at("quintile.db"), "quintile restore").unwrap();
+    let holder = format!("process {} (quintile restore)", id());
+    let in_use = format!("is in use by {holder}");
+    is_refused(&merchant, &["erase", "--customer", "1"], &in_use);
+    merchant.run(&["customers"]); // it is whole still
+
+    fs::copy(at("copy.db"), at(COMING)).unwrap();
+    let before = fs::read(at("quintile.db")).unwrap();
+    for command in [&["customers"][..], &["check"]] {
+        is_refused(&merchant, command, &format!("is being put in the place of quintile.db by {holder}"));
+    }
+    is_refused(&merchant, &["erase", "--customer", "1"], &in_use);
+    assert_eq!(fs::read(at("quintile.db")).unwrap(), before);
+
+    drop(lock);
+    merchant.run(&["customers"]);
+    assert_eq!(count(&merchant, "orders"), 40);
+    assert_eq!(verify(&at("quintile.db.before-restore-20261126T020512Z")).unwrap().0.orders, 90);
+    assert_eq!(named(merchant.path(), COMING), Vec::<String>::new());
+}
+
+#[test]
+fn a_damaged_log_is_not_opened_beside_a_restore_either() {
+    let merchant = Merchant::new(NOWHERE).spoilt();
+    let server = Server::start(merchant.path());
+    (0..40).for_each(|number| assert_eq!(super::post(&server, number).status, 200));
+    server.kill();
+    let log = merchant.path().join("quintile.db-wal");
+    let mut bytes = fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&log, &bytes).unwrap();
+    let _lock = Lock::acquire(&merchant.path().join("quintile.db"), "quintile restore").unwrap();
+    for command in [&["customers"][..], &["check"]] {
+        is_refused(&merchant, command, "cannot be read from byte");
+    }
+    assert_eq!(fs::read(&log).unwrap(), bytes);
 }
