@@ -38,7 +38,7 @@ const QUEUE: usize = 1000;
 
 /// # Errors
 /// The database is in use; the backup is not whole, not quintile's, of another currency, or newer than
-/// this program; the disk is full. The database is as before then.
+/// this program; the disk is full. The database is as before then, or the message says that the next start goes on.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let database = &context.config.database.path;
     if !args.file.exists() {

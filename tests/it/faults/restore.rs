@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::Path,
     process::{Output, id},
     time::Duration,
@@ -17,7 +18,7 @@ use super::{NOWHERE, count, get, import, named};
 use crate::support::{
     http,
     merchant::Merchant,
-    process::{Server, eventually, run, run_json},
+    process::{QUINTILE, Server, eventually, quintile_by, run, run_json},
     receiver::Receiver,
 };
 
@@ -272,4 +273,64 @@ fn a_damaged_log_is_not_opened_beside_a_restore_either() {
         is_refused(&merchant, command, "cannot be read from byte");
     }
     assert_eq!(fs::read(&log).unwrap(), bytes);
+}
+
+#[test]
+fn two_restores_of_one_second_keep_what_was_there_twice() {
+    let merchant = grown();
+    let at = |name: &str| merchant.path().join(name);
+    let now = Clock::system().now();
+    let restore = || Staged::new(&at("copy.db"), &at("quintile.db")).unwrap().put_in_place(now).unwrap().unwrap();
+    let kept = [restore(), restore(), restore()];
+    assert_eq!(kept.each_ref().map(|kept| verify(kept).unwrap().0.orders), [90, 40, 40]);
+    let first = kept[0].to_str().unwrap();
+    assert_eq!([&kept[1], &kept[2]].map(|kept| kept.to_str().unwrap()), [format!("{first}-2"), format!("{first}-3")]);
+    assert_eq!(count(&merchant, "orders"), 40);
+}
+
+/// `quintile restore copy.db` on a disk that answers like this.
+fn restore_where(merchant: &Merchant, inject: &[&str]) -> Output {
+    let before = [&["-f", "-o", "/dev/null"], inject, &[QUINTILE]].concat();
+    quintile_by("strace", &before, merchant.path(), &["restore", "copy.db"]).output().expect("this test wants strace")
+}
+
+#[test]
+fn a_disk_without_second_names_has_a_whole_copy_or_none() {
+    let merchant = grown();
+    let no_links = ["-e", "trace=linkat,copy_file_range", "-e", "inject=linkat:error=EPERM"];
+    let no_room = [&no_links[..], &["-e", "inject=copy_file_range:error=ENOSPC"]].concat();
+    let full = restore_where(&merchant, &no_room);
+    assert!(full.status.code() == Some(1) && said(&full).contains("cannot keep"), "{}", said(&full));
+    assert_eq!(named(merchant.path(), "quintile.db"), ["quintile.db", "quintile.db.lock"]);
+    assert_eq!(count(&merchant, "orders"), 90);
+
+    let done = restore_where(&merchant, &no_links);
+    assert!(done.status.success(), "{}", said(&done));
+    let kept = merchant.path().join(named(merchant.path(), "quintile.db.before-restore-").remove(0));
+    assert_eq!((verify(&kept).unwrap().0.orders, fs::metadata(&kept).unwrap().nlink()), (90, 1));
+    assert_eq!(count(&merchant, "orders"), 40);
+}
+
+/// What was told to have failed must not happen with the next command.
+#[test]
+fn a_restore_that_failed_does_not_come_later() {
+    let merchant = grown();
+    let folder = merchant.path().to_str().unwrap();
+    let failed = restore_where(&merchant, &["-P", folder, "-e", "trace=fsync", "-e", "inject=fsync:error=EIO"]);
+    assert_eq!(failed.status.code(), Some(1), "{}", said(&failed));
+    assert_eq!(named(merchant.path(), "quintile.db"), ["quintile.db", "quintile.db.lock"]);
+    merchant.run(&["customers"]);
+    assert_eq!(count(&merchant, "orders"), 90);
+}
+
+#[test]
+fn a_file_of_somebody_else_does_not_come_into_the_place_of_the_database() {
+    let merchant = grown();
+    merchant.write("quintile.db.coming-soon", "Dear diary");
+    merchant.run(&["customers"]);
+    let text = merchant.write(COMING, &"Dear diary, ".repeat(1000));
+    is_refused(&merchant, &["customers"], "is no quintile database");
+    fs::remove_file(text).unwrap();
+    merchant.run(&["customers"]);
+    assert_eq!(count(&merchant, "orders"), 90);
 }

@@ -11,7 +11,7 @@ use quintile::db::Database;
 
 use super::everything_waits;
 use crate::{
-    faults::{NOWHERE, get, post, waiting::waits},
+    faults::{NOWHERE, get, named, post, waiting::waits},
     support::{
         folder::{Folder, violations},
         merchant::Merchant,
@@ -244,4 +244,24 @@ fn one_that_is_read_only_at_the_start() {
     assert!(Server::start(merchant.path()).terminate().success());
     disk.remount("ro");
     is_refused(&merchant);
+}
+
+/// As containers have single files of their host: nothing can be renamed over one.
+#[test]
+#[ignore = "needs root: tests/run runs it where it may"]
+fn a_database_that_is_mounted_by_itself_is_not_touched_by_a_restore() {
+    let merchant = Merchant::new(NOWHERE);
+    let at = |name: &str| merchant.path().join(name);
+    merchant.run(&["init"]);
+    merchant.run(&["backup", "copy.db"]);
+    fs::rename(at("quintile.db"), at("elsewhere.db")).unwrap();
+    File::create(at("quintile.db")).unwrap();
+    must("mount", &["--bind", text(&at("elsewhere.db")), text(&at("quintile.db"))]);
+    let output = run(merchant.path(), &["restore", "copy.db"]);
+    let found = named(merchant.path(), "quintile.db");
+    merchant.run(&["customers"]);
+    must("umount", &[text(&at("quintile.db"))]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("mount its folder instead"), "{said}");
+    assert_eq!(found, ["quintile.db", "quintile.db.lock"]);
 }
