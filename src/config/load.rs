@@ -113,7 +113,7 @@ fn parse(text: &str, loading: Loading<'_>, folder: &path::Path) -> Result<Config
         };
         return Err(problems.into_iter().map(placed).collect());
     }
-    config.database.path = folder.join(&config.database.path);
+    config.database.path = behind_links(folder.join(&config.database.path));
     for backups in [&mut config.backup.folder, &mut config.backup.copy_to] {
         if !backups.as_os_str().is_empty() {
             *backups = folder.join(&*backups);
@@ -121,6 +121,16 @@ fn parse(text: &str, loading: Loading<'_>, folder: &path::Path) -> Result<Config
     }
     config.origins = origins;
     Ok(config)
+}
+
+/// SQLite keeps its files beside the one that a link leads to, so that is where the lock and all else belong.
+fn behind_links(mut path: path::PathBuf) -> path::PathBuf {
+    const MANY: usize = 40; // as Linux follows
+    for _ in 0..MANY {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = path.with_file_name("").join(target);
+    }
+    path
 }
 
 /// A tool that takes many events at once gets many, unless the file says otherwise.

@@ -397,6 +397,18 @@ fn a_command_that_only_looks_needs_no_secrets() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_link_to_a_database_is_followed() {
+    let file = File::new("[database]\npath = \"shop.db\"");
+    let at = |name: &str| file.0.path().join(name);
+    std::fs::create_dir(at("disk")).unwrap();
+    std::os::unix::fs::symlink("disk/one.db", at("shop.db")).unwrap();
+    assert_eq!(file.load([]).unwrap().database.path, at("disk/one.db"), "there or not yet");
+    std::os::unix::fs::symlink("two.db", at("disk/one.db")).unwrap();
+    assert_eq!(file.load([]).unwrap().database.path, at("disk/two.db"));
+}
+
+#[test]
 fn paths_start_from_the_folder_of_the_file() {
     let file = File::new("[database]\npath = \"data/shop.db\"");
     assert_eq!(file.load([]).unwrap().database.path, file.0.path().join("data/shop.db"));

@@ -334,3 +334,27 @@ fn a_file_of_somebody_else_does_not_come_into_the_place_of_the_database() {
     merchant.run(&["customers"]);
     assert_eq!(count(&merchant, "orders"), 90);
 }
+
+#[test]
+fn a_database_behind_a_link_is_one_with_the_file_itself() {
+    let merchant = Merchant::new(NOWHERE);
+    let at = |name: &str| merchant.path().join(name);
+    fs::create_dir(at("disk")).unwrap();
+    std::os::unix::fs::symlink("disk/shop.db", at("quintile.db")).unwrap();
+    let config = fs::read_to_string(at("config.toml")).unwrap();
+    let direct = config.replace("[webhooks]", "[database]\npath = \"disk/shop.db\"\n[webhooks]");
+    merchant.write("direct.toml", &direct);
+    import(&merchant, "orders.csv", 0..40);
+    merchant.run(&["backup", "copy.db"]);
+    import(&merchant, "more.csv", 40..90);
+
+    let server = Server::start(merchant.path());
+    is_refused(&merchant, &["--config", "direct.toml", "serve"], &format!("is in use by process {}", server.id()));
+    assert!(server.terminate().success());
+    merchant.run(&["restore", "copy.db"]);
+    assert!(fs::symlink_metadata(at("quintile.db")).unwrap().is_symlink());
+    let orders = |name: &str| verify(&at(name)).unwrap().0.orders;
+    assert_eq!((orders("disk/shop.db"), orders("quintile.db")), (40, 40));
+    assert_eq!(named(&at("disk"), "shop.db.before-restore-").len(), 1);
+    assert_eq!(named(merchant.path(), "quintile.db"), ["quintile.db"]);
+}
