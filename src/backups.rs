@@ -342,12 +342,13 @@ pub fn advice(config: &Config, config_path: &Path, now: Timestamp) -> String {
     let option = if config_path == Path::new("config.toml") {
         String::new()
     } else {
-        format!(" --config {}", config_path.display())
+        format!(" --config {}", in_shell(config_path))
     };
     let backups = Backups::from_config(config);
     let database = config.database.path.display();
     let lost = db::lost(&config.database.path).ok().flatten();
     let kept_part = if lost.is_some_and(|lost| lost.left != Left::Nowhere) {
+        let database = in_shell(&config.database.path);
         format!("`quintile{option} restore {database}` goes on with what was stored before the damage; ")
     } else {
         String::new()
@@ -355,7 +356,7 @@ pub fn advice(config: &Config, config_path: &Path, now: Timestamp) -> String {
     let backup = match (backups.newest(now), backups.folder()) {
         (Some(kept), _) => format!(
             "`quintile{option} restore {}` puts the newest verified backup in its place, made {}",
-            kept.path.display(),
+            in_shell(&kept.path),
             kept.taken_at
         ),
         (None, folder) => format!(
@@ -367,6 +368,14 @@ pub fn advice(config: &Config, config_path: &Path, now: Timestamp) -> String {
         ),
     };
     format!("{database} stays as it is; {kept_part}{backup}")
+}
+
+/// A path in a command that somebody copies into a shell.
+#[must_use]
+pub fn in_shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+,:@%=".contains(letter);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 #[cfg(all(test, unix))]

@@ -196,6 +196,8 @@ fn the_advice_names_the_command() {
             && said.contains("quintile --config shops/config.toml restore FILE"),
         "{said}"
     );
+    let said = advice(&config, Path::new("my mother's shop/config.toml"), night(3));
+    assert!(said.contains(r"`quintile --config 'my mother'\''s shop/config.toml' restore FILE`"), "{said}");
     fs::create_dir(&config.backup.copy_to).unwrap();
     let backup = whole(&Backups::from_config(&config), night(2));
     let command = format!("`quintile restore {}`", backup.path.display());
