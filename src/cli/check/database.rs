@@ -17,12 +17,13 @@ use crate::{
 /// Also the clock: the database knows what time it has been already.
 pub fn check(context: &Context, deep: bool) -> Vec<Finding> {
     let now = context.clock.now();
-    let advice = backups::advice(&context.config, &context.config_path, now);
+    // Only where something is wrong: it reads the whole log.
+    let advice = || backups::advice(&context.config, &context.config_path, now);
     let opened = context.readers().and_then(|readers| readers.get());
     let connection = match opened {
         Ok(connection) => connection,
         Err(error) if db::tells_of_damage(&error) => {
-            return vec![Finding::fail("database", format!("{error:#}; {advice}")), clock(None, now)];
+            return vec![Finding::fail("database", format!("{error:#}; {}", advice())), clock(None, now)];
         }
         Err(error) => return vec![Finding::fail("database", format!("{error:#}")), clock(None, now)],
     };
@@ -39,22 +40,22 @@ pub fn check(context: &Context, deep: bool) -> Vec<Finding> {
     findings
 }
 
-fn integrity(connection: &Connection, deep: bool, advice: &str) -> Finding {
+fn integrity(connection: &Connection, deep: bool, advice: &dyn Fn() -> String) -> Finding {
     let depth = if deep { db::Depth::Everything } else { db::Depth::Pages };
     match db::faults(connection, depth) {
         Ok(faults) if faults.is_empty() => Finding::ok("database", if deep { "every page is whole" } else { "whole" }),
-        Ok(faults) => Finding::fail("database", format!("it is damaged ({}); {advice}", faults.join("; "))),
-        Err(error) => Finding::fail("database", format!("it cannot be read ({error}); {advice}")),
+        Ok(faults) => Finding::fail("database", format!("it is damaged ({}); {}", faults.join("; "), advice())),
+        Err(error) => Finding::fail("database", format!("it cannot be read ({error}); {}", advice())),
     }
 }
 
-fn truth(connection: &Connection, advice: &str) -> Finding {
+fn truth(connection: &Connection, advice: &dyn Fn() -> String) -> Finding {
     match invariants::violations(connection) {
         Ok(violations) if violations.is_empty() => {
             Finding::ok("contents", "counters, runs, events and deliveries agree")
         }
         Ok(violations) => Finding::fail("contents", format!("{}; please report this", violations.join(". "))),
-        Err(error) => Finding::fail("contents", format!("cannot be read ({error}); {advice}")),
+        Err(error) => Finding::fail("contents", format!("cannot be read ({error}); {}", advice())),
     }
 }
 
