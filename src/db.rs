@@ -82,6 +82,7 @@ pub struct Database {
     readers: Readers,
     /// `None`: opened beside the process that has it.
     lock: Option<Arc<Lock>>,
+    found_log: bool,
 }
 
 impl Database {
@@ -134,12 +135,13 @@ impl Database {
         swap::finish(path)?;
         restore::clear_away(path);
         lost::refuse_lost(path)?;
+        let found_log = std::fs::metadata(backup::with_suffix(path, "-wal")).is_ok_and(|log| log.len() > 0);
         let connection = migrate::open_and_migrate(path, plan)?;
         let readers = Readers::open_unasked(path)?;
         let writer = Writer::start(connection, writes_per_commit, Pace::OWNER, readers.condition.clone())
             .context("cannot start the writer thread")?;
         lock.sign_opened();
-        Ok(Self { path: path.to_owned(), writer, readers, lock: Some(lock) })
+        Ok(Self { path: path.to_owned(), writer, readers, lock: Some(lock), found_log })
     }
 
     /// Opens the file while another process, usually `quintile serve`, has it: for small writes that
@@ -153,7 +155,13 @@ impl Database {
         let connection = migrate::open_and_migrate(path, migrate::CURRENT)?;
         let writer = Writer::start(connection, writer::GROUP, Pace::BESIDE, readers.condition.clone())
             .context("cannot start the writer thread")?;
-        Ok(Self { path: path.to_owned(), writer, readers, lock: None })
+        Ok(Self { path: path.to_owned(), writer, readers, lock: None, found_log: true })
+    }
+
+    /// Whether a log was there before: whoever had the file was killed, or somebody else has it.
+    #[must_use]
+    pub const fn found_log(&self) -> bool {
+        self.found_log
     }
 
     /// Whether no other process has the file.

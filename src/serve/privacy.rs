@@ -29,7 +29,7 @@ pub(super) async fn run(
     shutdown: CancellationToken,
 ) {
     // Whether the log may hold somebody who was erased: also behind a crash.
-    let mut log_is_full = !litestream;
+    let mut log_is_full = database.found_log() && !litestream;
     loop {
         let (worker, stop) = (Arc::clone(&database), shutdown.clone());
         let worked = tokio::task::spawn_blocking(move || work(&worker, log_is_full, &stop)).await;

@@ -82,8 +82,8 @@ fn state(shop: &Shop) -> Vec<String> {
         "SELECT * FROM tombstones",
         "SELECT * FROM aliases",
         "SELECT kind, keys FROM privacy_tasks",
-        // What the merchant is told to act on.
-        "SELECT DISTINCT body FROM inbox WHERE topic IN ('shop/redact', 'app/uninstalled') AND state = 'done'",
+        // What the merchant is told to act on. Of bytes that come again none are kept.
+        "SELECT DISTINCT body FROM inbox WHERE topic IN ('shop/redact', 'app/uninstalled') AND state = 'done' AND length(body) > 0",
     ]
     .into_iter()
     .flat_map(|sql| shop.rows(sql))
