@@ -106,6 +106,8 @@ pub struct Backup {
 pub struct Webhooks {
     #[serde(deserialize_with = "values::address")]
     pub listen: SocketAddr,
+    /// Largest body of a message, in MiB.
+    pub body_limit_mib: u32,
     pub shopify: WebhookSecrets,
     pub woocommerce: WooCommerceWebhooks,
     pub orders: WebhookSecrets,
@@ -414,6 +416,7 @@ impl Default for Webhooks {
     fn default() -> Self {
         Self {
             listen: ([127, 0, 0, 1], 8788).into(),
+            body_limit_mib: 8,
             shopify: WebhookSecrets::default(),
             woocommerce: WooCommerceWebhooks::default(),
             orders: WebhookSecrets::default(),

@@ -106,6 +106,12 @@ fn backup(config: &Config, findings: &mut Findings) {
 }
 
 fn listeners(config: &Config, findings: &mut Findings) {
+    if !(1..=64).contains(&config.webhooks.body_limit_mib) {
+        findings.add(
+            ["webhooks".into(), "body_limit_mib".into()],
+            format!("{} is not possible; write 1 to 64, like 8", config.webhooks.body_limit_mib),
+        );
+    }
     let (webhooks, dashboard) = (config.webhooks.listen, config.dashboard.listen);
     if webhooks == dashboard && webhooks.port() != 0 {
         findings.add(

@@ -424,6 +424,14 @@ fn paths_start_from_the_folder_of_the_file() {
 fn what_imports_and_shops_may_say() {
     for (text, message) in [
         (
+            "[webhooks]\nbody_limit_mib = 0",
+            "config.toml:2:18: webhooks.body_limit_mib: 0 is not possible; write 1 to 64, like 8",
+        ),
+        (
+            "[webhooks]\nbody_limit_mib = 65",
+            "config.toml:2:18: webhooks.body_limit_mib: 65 is not possible; write 1 to 64, like 8",
+        ),
+        (
             "[import]\nsource = \"woocomerce\"",
             "config.toml:2:10: import.source: \"woocomerce\" is nowhere that orders come from; did you mean \"woocommerce\"?",
         ),

@@ -33,7 +33,7 @@ use crate::{
     model::{Order, OrderStatus, Person, Source, Timestamp},
 };
 
-/// Largest body that is read, in bytes.
+/// Largest body that the API takes and longest line of a file of orders, in bytes; of webhooks the configuration says.
 pub const MAX_BODY: usize = 8 * 1024 * 1024;
 
 /// A message whose signature was good.

@@ -32,7 +32,7 @@ use crate::{
     clock::Clock,
     config::Config,
     db::{Writer, is_said},
-    intake::{self, MAX_BODY, Message, Received, Rules, api, signature},
+    intake::{self, Message, Received, Rules, api, signature},
     metrics::Metrics,
     model::{Source, Timestamp},
     web::{Limits, store, writable::Writable},
@@ -100,7 +100,7 @@ impl FromRef<App> for Arc<Gate> {
 
 /// `POST /webhooks/shopify`, `POST /webhooks/woocommerce`, `POST /webhooks/orders`, `GET /healthz`.
 pub fn router(state: WebhookState) -> Router {
-    let gate = Gate::new(state.limits);
+    let gate = Gate::new(state.limits, &state.config.webhooks);
     let metrics = state.metrics.clone();
     Router::new()
         .route("/webhooks/shopify", post(shopify))
@@ -155,8 +155,8 @@ impl Problem {
         Self { retry_after: Some(wait_s), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
     }
 
-    fn too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {MAX_BODY} bytes"))
+    fn too_large(limit: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes"))
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
     room::{Place, Room},
 };
 use crate::{
-    intake::MAX_BODY,
+    config::Webhooks,
     web::{Limits, peer},
 };
 
@@ -54,13 +54,16 @@ impl Arrived {
 /// One for all routes that take messages.
 pub(super) struct Gate {
     limits: Limits,
+    /// Largest body, in bytes.
+    largest: usize,
     buckets: Mutex<Buckets>,
     room: Room,
 }
 
 impl Gate {
-    pub(super) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, buckets: Mutex::default(), room: Room::default() })
+    pub(super) fn new(limits: Limits, webhooks: &Webhooks) -> Arc<Self> {
+        let largest = webhooks.body_limit_mib as usize * 1024 * 1024;
+        Arc::new(Self { limits, largest, buckets: Mutex::default(), room: Room::default() })
     }
 
     /// Middleware around what takes messages.
@@ -106,14 +109,14 @@ impl Gate {
 
     async fn read_all(&self, body: Body, payer: Option<IpAddr>) -> Result<(Vec<u8>, Option<Place>), Problem> {
         // Refused before it is read, where its size is told.
-        let told = usize::try_from(body.size_hint().lower()).ok().filter(|told| *told <= MAX_BODY);
-        let told = told.ok_or_else(Problem::too_large)?;
+        let told = usize::try_from(body.size_hint().lower()).ok().filter(|told| *told <= self.largest);
+        let told = told.ok_or_else(|| Problem::too_large(self.largest))?;
         let (mut read, mut place) = (Vec::with_capacity(told.min(SMALL)), None);
         let mut pieces = body.into_data_stream();
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the body did not arrive whole"))?;
-            if read.len() + piece.len() > MAX_BODY {
-                return Err(Problem::too_large());
+            if read.len() + piece.len() > self.largest {
+                return Err(Problem::too_large(self.largest));
             }
             if place.is_none() && read.len() + piece.len() > SMALL {
                 let free = timeout(self.limits.body / 2, self.room.take(payer));

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Large bodies that are in memory at a time: 64 MiB again.
+/// Large bodies that are in memory at a time: as the configuration stands by itself 64 MiB again.
 const PLACES: usize = 8;
 /// Of these for bodies of one client that nobody has seen a good signature of: who sends slowly, again and
 /// again, would have them all.

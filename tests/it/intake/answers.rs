@@ -140,6 +140,17 @@ async fn eight_mebibytes_and_not_one_byte_more() {
 }
 
 #[tokio::test]
+async fn the_largest_message_is_as_large_as_the_merchant_says() {
+    let shop = Shop::open_with(|config| config.webhooks.body_limit_mib = 9);
+    let padded = |size: usize| format!("{}{}", body(), " ".repeat(size - body().len()));
+    shop.deliver(shop.webhook("orders/create", padded(9 * 1024 * 1024))).await;
+    assert_eq!(shop.last().0, "done");
+    let reply = shop.request(shop.webhook("orders/create", padded(9 * 1024 * 1024 + 1)).request()).await;
+    assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(reply.json()["detail"], "the body is larger than 9437184 bytes");
+}
+
+#[tokio::test]
 async fn a_size_that_is_not_announced_is_cut_off_all_the_same() {
     let shop = Shop::open();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
