@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    db::{Readers, Writer},
+    db::{Readers, Writer, is_said},
     intake::{inbox, privacy::answers, uploads::Uploads},
     model::Timestamp,
     outbox,
@@ -32,6 +32,7 @@ pub(super) async fn run(store: Store, clock: Clock, shutdown: CancellationToken)
             Ok(Forgotten { deliveries, messages, answers }) => {
                 tracing::info!(deliveries, messages, answers, "forgot the bodies of old deliveries and messages");
             }
+            Err(error) if is_said(&error) => {}
             Err(error) => {
                 let error = format!("{error:#}");
                 tracing::error!(error, "what is old was not all forgotten; tried again tomorrow");

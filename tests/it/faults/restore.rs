@@ -355,6 +355,7 @@ fn a_database_behind_a_link_is_one_with_the_file_itself() {
     assert!(fs::symlink_metadata(at("quintile.db")).unwrap().is_symlink());
     let orders = |name: &str| verify(&at(name)).unwrap().0.orders;
     assert_eq!((orders("disk/shop.db"), orders("quintile.db")), (40, 40));
-    assert_eq!(named(&at("disk"), "shop.db.before-restore-").len(), 1);
+    // With its log, if the stop left one.
+    assert!(!named(&at("disk"), "shop.db.before-restore-").is_empty());
     assert_eq!(named(merchant.path(), "quintile.db"), ["quintile.db"]);
 }
