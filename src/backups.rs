@@ -339,11 +339,7 @@ fn is_same(one: &Path, other: &Path, ending: &Ending) -> io::Result<bool> {
 /// that keeps what came before the damage where only the log is damaged.
 #[must_use]
 pub fn advice(config: &Config, config_path: &Path, now: Timestamp) -> String {
-    let option = if config_path == Path::new("config.toml") {
-        String::new()
-    } else {
-        format!(" --config {}", in_shell(config_path))
-    };
+    let option = config_option(config_path);
     let backups = Backups::from_config(config);
     let database = config.database.path.display();
     let lost = db::lost(&config.database.path).ok().flatten();
@@ -370,9 +366,14 @@ pub fn advice(config: &Config, config_path: &Path, now: Timestamp) -> String {
     format!("{database} stays as it is; {kept_part}{backup}")
 }
 
-/// A path in a command that somebody copies into a shell.
+/// What stands behind `quintile` in a command for another configuration than that of the folder.
 #[must_use]
-pub fn in_shell(path: &Path) -> String {
+pub fn config_option(path: &Path) -> String {
+    if path == Path::new("config.toml") { String::new() } else { format!(" --config {}", in_shell(path)) }
+}
+
+/// A path in a command that somebody copies into a shell.
+fn in_shell(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+,:@%=".contains(letter);
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }

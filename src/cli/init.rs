@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use super::{Context, Outcome, UsageError, load_config};
 use crate::{
-    backups::in_shell,
+    backups::config_option,
     config::{Missing, Secret},
     db::{Database, folder_of, hand_over, make_private_folder, private_file},
 };
@@ -75,8 +75,7 @@ fn fresh_config() -> anyhow::Result<String> {
 
 fn report(config: &Path, wrote_config: bool, database: &Path, made_database: bool) -> io::Result<()> {
     let word = |new| if new { "wrote" } else { "kept " };
-    let option =
-        if config == Path::new("config.toml") { String::new() } else { format!(" --config {}", in_shell(config)) };
+    let option = config_option(config);
     let mut out = io::stdout().lock();
     writeln!(out, "{} {}", word(wrote_config), config.display())?;
     writeln!(out, "{} {}", word(made_database), database.display())?;

@@ -168,9 +168,9 @@ fn a_damaged_header_is_refused() {
     }
 }
 
-/// Cases of a log with an index beside it, which was cut or damaged, each with the place: none is gone on with.
-/// What is [`Left`] is what a restore of the file out of itself gives: whole transactions of at least so many, or
-/// nothing.
+/// Where an index stands beside a log that was cut, damaged or taken away, none is gone on with but one that was
+/// harmed behind its end. What is [`Left`] of each that was refused, as a restore of the file out of itself shows:
+/// so many whole transactions at least, or nothing.
 fn refused_with_an_index(moment: &Moment, index: &[u8], at_least: i64) -> Vec<Left> {
     let mut random = fastrand::Rng::new();
     let folder = Folder::new();
