@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     process::{Child, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::support::{
@@ -93,7 +93,8 @@ fn live_and_die(merchant: &Merchant, tool: &Receiver, most: usize) -> Vec<Vec<Re
         let mut forwarder = start(merchant);
         wait_for_its_end(tool, ends[ends.len() - 1], random.usize(0..=LONGEST_LIFE), &mut random);
         kill(&mut forwarder);
-        ends.push(settled_count(tool));
+        eventually("the end of all connections", || tool.is_left().then_some(()));
+        ends.push(tool.count());
         let claimed = count("sum(state = 'sending')");
         assert!(claimed <= i64::try_from(most).unwrap(), "{claimed} were claimed");
         assert!(count("sum(iif(finished_at IS NULL, events, 0))") >= LEAST_WAITING, "the queue was full");
@@ -117,18 +118,6 @@ fn wait_for_its_end(tool: &Receiver, before: usize, requests: usize, random: &mu
     }
     eventually("a request", || (tool.count() >= before + requests).then_some(()));
     std::thread::sleep(Duration::from_micros(random.u64(0..4000)));
-}
-
-/// How many requests have come, once those that a dead forwarder had written are read.
-fn settled_count(tool: &Receiver) -> usize {
-    let (mut count, mut since) = (tool.count(), Instant::now());
-    while since.elapsed() < Duration::from_millis(60) {
-        std::thread::sleep(Duration::from_millis(5));
-        if tool.count() != count {
-            (count, since) = (tool.count(), Instant::now());
-        }
-    }
-    count
 }
 
 /// Of what came in one life, no more than `most` came again in a later one, and nothing twice in the

@@ -24,6 +24,7 @@ pub const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Receiver {
+    port: u16,
     url: String,
     shared: Arc<Shared>,
     _server: AbortOnDropHandle<()>,
@@ -87,7 +88,8 @@ impl Receiver {
     /// Answers 200 until told otherwise.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/hook/secret-path", listener.local_addr().unwrap());
+        let port = listener.local_addr().unwrap().port();
+        let url = format!("http://127.0.0.1:{port}/hook/secret-path");
         let shared = Arc::new(Shared {
             decide: Mutex::new(Box::new(|_| 200.into())),
             received: Mutex::default(),
@@ -99,7 +101,7 @@ impl Receiver {
         });
         let router = Router::new().fallback(receive).with_state(shared.clone());
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { url, shared, _server: AbortOnDropHandle::new(server) }
+        Self { port, url, shared, _server: AbortOnDropHandle::new(server) }
     }
 
     pub fn url(&self) -> &str {
@@ -131,6 +133,17 @@ impl Receiver {
     /// All requests so far, in the order they came.
     pub fn received(&self) -> Vec<Received> {
         self.shared.received.lock().unwrap().clone()
+    }
+
+    /// Whether no connection is left: what a process that is dead had written was read then. By the system's table,
+    /// which also has those that wait to be accepted.
+    pub fn is_left(&self) -> bool {
+        const LISTENING: &str = "0A";
+        const OVER: &str = "06"; // TIME_WAIT
+        let port = format!(":{:04X}", self.port);
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut sockets = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        !sockets.any(|socket| socket[1].ends_with(&port) && ![LISTENING, OVER].contains(&socket[3]))
     }
 
     /// How many requests were open at once, at most.
