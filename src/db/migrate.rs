@@ -253,7 +253,7 @@ pub(super) fn open_and_migrate(path: &Path, plan: Plan<'_>) -> anyhow::Result<Co
 /// A file of so few pages (8 MiB) is looked through whole at the start.
 const SMALL: i64 = 2_000;
 /// How long a start may look for damage in a larger one. The nightly backup reads everything.
-const LOOK: Duration = Duration::from_millis(30);
+const LOOK: Duration = Duration::from_millis(15);
 
 /// Looks for damage, in a large file in as much of it as [`LOOK`] allows.
 fn look_over(connection: &Connection) -> anyhow::Result<()> {
