@@ -128,7 +128,7 @@ fn no_kill_repeats_more_than(lives: &[Vec<Received>], most: usize, key: impl Fn(
     for (life, requests) in lives.iter().enumerate() {
         for request in requests {
             if let Some((earlier, body)) = came.insert(key(request), (life, request.body.clone())) {
-                assert!(earlier < life, "{} came twice in one life", key(request));
+                assert!(earlier < life, "{} came twice in life {life} of {}", key(request), lives.len());
                 assert_eq!(body, request.body, "the same bytes");
                 repeated[earlier] += 1;
             }
