@@ -8,8 +8,7 @@ mod modes;
 mod rotation;
 
 use std::{
-    fs::{self, File},
-    io::{self, BufReader, Read},
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -275,7 +274,7 @@ impl Backups {
 const JOURNAL_OF_PARTIAL: &str = ".partial-journal";
 
 /// Copies a backup into `folder`, which has to be there: a drive that is not plugged in must not become a
-/// folder on this one. The copy is read back before it gets its name.
+/// folder on this one.
 fn copy(backup: &Path, folder: &Path, ending: &Ending) -> anyhow::Result<()> {
     if !folder.is_dir() {
         bail!("the folder is not there; is its drive connected?");
@@ -283,56 +282,13 @@ fn copy(backup: &Path, folder: &Path, ending: &Ending) -> anyhow::Result<()> {
     let to = folder.join(backup.file_name().context("a backup has a name")?);
     if to.exists() {
         ensure!(
-            is_same(backup, &to, ending)?,
+            db::is_same(backup, &to, ending)?,
             "{} is there and differs; does another shop copy there too?",
             to.display()
         );
         return Ok(());
     }
-    let partial = PathBuf::from(format!("{}{}", to.display(), db::PARTIAL));
-    let copied = (|| {
-        let mut target = db::create_private_file(&partial)?;
-        io::copy(&mut Stoppable { file: File::open(backup)?, ending }, &mut target)?;
-        target.sync_all()?;
-        ensure!(is_same(backup, &partial, ending)?, "what was read back differs; is the drive failing?");
-        fs::rename(&partial, &to)?;
-        db::sync_folder_of(&to)
-    })();
-    if copied.is_err() {
-        let _ = fs::remove_file(&partial); // its own error says less
-    }
-    copied
-}
-
-/// A file that cannot be read any more when the program is to stop.
-struct Stoppable<'a> {
-    file: File,
-    ending: &'a Ending,
-}
-
-impl Read for Stoppable<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.ending.check().map_err(io::Error::other)?;
-        self.file.read(bytes)
-    }
-}
-
-fn is_same(one: &Path, other: &Path, ending: &Ending) -> io::Result<bool> {
-    let open = |path| Ok::<_, io::Error>(BufReader::new(Stoppable { file: File::open(path)?, ending }));
-    let (mut one, mut other) = (open(one)?, open(other)?);
-    let (mut left, mut right) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-    loop {
-        let read = one.read(&mut left)?;
-        if read == 0 {
-            return Ok(other.read(&mut right[..1])? == 0);
-        }
-        match other.read_exact(&mut right[..read]) {
-            Ok(()) if left[..read] == right[..read] => {}
-            Ok(()) => return Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-            Err(error) => return Err(error),
-        }
-    }
+    db::copy_file(backup, &to, ending)
 }
 
 /// What to do about a damaged database: the command that puts the newest verified backup in its place, and the one

@@ -7,6 +7,7 @@
 mod backup;
 mod condition;
 mod ending;
+mod files;
 mod holder;
 mod key;
 mod lock;
@@ -36,18 +37,16 @@ use rusqlite::{Connection, OpenFlags, backup::StepResult, config::DbConfig};
 
 use self::turns::Pace;
 
-pub use backup::{
-    Backup, Contents, Depth, PARTIAL, back_up, faults, folder_of, look_through, make_private_folder, sync_folder_of,
-    verify,
-};
+pub use backup::{Backup, Contents, Depth, back_up, faults, look_through, verify};
 pub use condition::{Condition, Damaged, tells_of_damage};
 pub use ending::{Ending, Stopped};
+pub use files::{PARTIAL, copy_file, folder_of, is_same, sync_folder_of};
 pub use key::{make_private_key, private_key};
 pub use lock::{Lock, LockError};
 pub use lost::{Left, Lost, lost};
 pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
 pub use passing::passing;
-pub use private::{create_private_file, hand_over, private_file};
+pub use private::{create_private_file, hand_over, make_private_folder, private_file};
 pub use restore::{Staged, is_set_aside, note_restored, restored_at};
 pub use sessions::{EndedSession, end_session, ended_sessions};
 pub use undone::is_said;
@@ -135,7 +134,7 @@ impl Database {
         swap::finish(path)?;
         restore::clear_away(path);
         lost::refuse_lost(path)?;
-        let found_log = std::fs::metadata(backup::with_suffix(path, "-wal")).is_ok_and(|log| log.len() > 0);
+        let found_log = std::fs::metadata(files::with_suffix(path, "-wal")).is_ok_and(|log| log.len() > 0);
         let connection = migrate::open_and_migrate(path, plan)?;
         let readers = Readers::open_unasked(path)?;
         let writer = Writer::start(connection, writes_per_commit, Pace::OWNER, readers.condition.clone())

@@ -1,9 +1,6 @@
 //! `quintile erase`: forget a person. Works beside a running `serve`.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::io::{self, Write};
 
 use anyhow::bail;
 use serde_json::json;
@@ -14,7 +11,7 @@ use super::{
 };
 use crate::{
     backups::Backups,
-    db::Database,
+    db::{Database, folder_of},
     intake::privacy::{self, Forgotten, Worked},
     ledger::Who,
     outbox::Route,
@@ -103,7 +100,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 pub(super) fn work_off(database: &Database) -> anyhow::Result<Worked> {
     // Before the search, which may take a while: what is on its way to the tools stops now.
     database.nudge();
-    let folder = database.path().parent().unwrap_or(Path::new(""));
+    let folder = folder_of(database.path());
     let worked = privacy::work_off(database.readers(), database.writer(), folder, &|| false)?;
     if worked.customers > 0 {
         database.nudge();

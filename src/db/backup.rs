@@ -2,7 +2,7 @@
 //! then given its name.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     path::{Path, PathBuf},
 };
 
@@ -12,8 +12,9 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use super::{
     condition::Damaged,
     ending::Ending,
+    files::{PARTIAL, sync_folder_of, with_suffix},
     migrate::{SCHEMA_VERSION, check_header, read_header},
-    private::{create_private_file, hand_over},
+    private::create_private_file,
 };
 use crate::invariants;
 
@@ -27,9 +28,6 @@ pub struct Backup {
     /// copy is kept all the same: none at all would be worse.
     pub violations: Vec<String>,
 }
-
-/// Ends the name of a copy that is not whole yet.
-pub const PARTIAL: &str = ".partial";
 
 /// What a database holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,52 +176,6 @@ pub(super) fn open_to_look(path: &Path) -> anyhow::Result<Connection> {
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     Ok(connection)
-}
-
-/// `quintile.db` and ".partial" make `quintile.db.partial`.
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// The folder that `path` is in.
-#[must_use]
-pub fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
-}
-
-/// What was renamed in a folder survives a power cut only when the folder itself is on the disk.
-///
-/// # Errors
-/// The folder cannot be read.
-pub fn sync_folder_of(path: &Path) -> anyhow::Result<()> {
-    #[cfg(unix)]
-    {
-        let folder = folder_of(path);
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .with_context(|| format!("cannot write {}", folder.display()))?;
-    }
-    #[cfg(not(unix))]
-    let _ = (path, File::open);
-    Ok(())
-}
-
-/// A folder that only its owner can look into, with those above it that are missing. It is there after a power
-/// cut too, which what is synced in it does not promise.
-///
-/// # Errors
-/// It cannot be made.
-pub fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
-    let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    hand_over(folder);
-    missing.into_iter().filter(|made| !made.as_os_str().is_empty()).try_for_each(sync_folder_of)
 }
 
 #[cfg(test)]

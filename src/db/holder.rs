@@ -9,7 +9,7 @@ use std::path::Path;
 #[cfg(target_os = "linux")]
 pub fn writing_elsewhere(database: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
-    let inodes: Vec<String> = [database.to_owned(), super::backup::with_suffix(database, "-shm")]
+    let inodes: Vec<String> = [database.to_owned(), super::files::with_suffix(database, "-shm")]
         .iter()
         .filter_map(|file| std::fs::metadata(file).ok())
         .map(|file| file.ino().to_string())

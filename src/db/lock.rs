@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{hand_over, private_file};
+use super::{files::with_suffix, hand_over, private_file};
 
 /// Whoever only looks ([`holder`]) is done by then.
 const LOOKS: Duration = Duration::from_millis(200);
@@ -75,11 +75,12 @@ impl Lock {
 
     fn write(&self, more: &str) {
         let note = format!("process {} ({})\n{more}", std::process::id(), self.command);
-        // Over what stands there: whoever reads it meanwhile finds a first line.
+        // Over what stands there: whoever reads it meanwhile finds a first line. And cut first: what the last
+        // holder had opened this one has not.
         let write = || {
+            self.file.set_len(note.len() as u64)?;
             (&self.file).rewind()?;
-            (&self.file).write_all(note.as_bytes())?;
-            self.file.set_len(note.len() as u64)
+            (&self.file).write_all(note.as_bytes())
         };
         if let Err(error) = write() {
             tracing::debug!(%error, "the lock file does not say who holds it");
@@ -146,9 +147,7 @@ pub fn holder(database: &Path) -> Option<Holder> {
 
 /// `quintile.db` is locked through `quintile.db.lock`.
 fn lock_path(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".lock");
-    name.into()
+    with_suffix(database, ".lock")
 }
 
 #[cfg(test)]

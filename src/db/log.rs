@@ -17,7 +17,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::ending::Ending;
+use super::{ending::Ending, files::with_suffix};
 
 /// Pages in the log before a commit copies them: 16 MiB. Each copy waits for the disk twice,
 /// and a page that changes again and again is copied once.
@@ -48,9 +48,8 @@ pub(super) struct Log {
 impl Log {
     pub fn of(connection: &Connection) -> Self {
         let database = PathBuf::from(connection.path().unwrap_or_default());
-        let mut path = database.clone().into_os_string();
-        path.push("-wal");
-        Self { database, path: path.into(), by_commits: true, asked: None, is_copied: Arc::default(), tried_at: None }
+        let path = with_suffix(&database, "-wal");
+        Self { database, path, by_commits: true, asked: None, is_copied: Arc::default(), tried_at: None }
     }
 
     /// Before a transaction, which may make the log long by itself.

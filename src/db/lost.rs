@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::Context;
 
-use super::{backup::with_suffix, condition::Damaged};
+use super::{condition::Damaged, files::with_suffix};
 
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;

@@ -1,4 +1,4 @@
-//! Files for their owner alone: what quintile writes names people, or holds secrets.
+//! Files and folders for their owner alone: what quintile writes names people, or holds secrets.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -6,6 +6,8 @@ use std::{
 };
 
 use anyhow::Context;
+
+use super::files::{folder_of, sync_folder_of};
 
 /// To open a file for writing; one that is made can be read by its owner alone from its first moment on.
 pub fn private_file() -> OpenOptions {
@@ -28,6 +30,22 @@ pub fn create_private_file(path: &Path) -> anyhow::Result<File> {
         .with_context(|| format!("cannot create {}; its folder must exist and be writable", path.display()))
 }
 
+/// A folder that only its owner can look into, with those above it that are missing. It is there after a power
+/// cut too, which what is synced in it does not promise.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    hand_over(folder);
+    missing.into_iter().filter(|made| !made.as_os_str().is_empty()).try_for_each(sync_folder_of)
+}
+
 /// Gives what root has made at `path` to the owner of its folder: a service with a user of its own could not
 /// open it otherwise. Does nothing for anybody but root, and where the disk knows no owners.
 pub fn hand_over(path: &Path) {
@@ -35,7 +53,7 @@ pub fn hand_over(path: &Path) {
     {
         use std::os::unix::fs::{MetadataExt, lchown};
         const ROOT: u32 = 0;
-        let folder = super::folder_of(path);
+        let folder = folder_of(path);
         if let (Ok(made), Ok(folder)) = (fs::symlink_metadata(path), fs::metadata(folder))
             && made.uid() == ROOT
             && folder.uid() != ROOT

@@ -17,7 +17,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction};
 
 use super::{
     Database, Lock,
-    backup::{Contents, copy_into, open_to_look, verify, with_suffix},
+    backup::{Contents, copy_into, open_to_look, verify},
+    files::with_suffix,
     lost::{Left, Lost, lost},
     migrate::{CURRENT, Plan},
     swap::{BEFORE_RESTORE, COMPANIONS, finish, swap},

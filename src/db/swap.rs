@@ -3,15 +3,16 @@
 //! database next does what is left.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, ErrorKind, Read},
+    fs::{self, File},
+    io::{self, ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail, ensure};
 
 use super::{
-    backup::{PARTIAL, folder_of, sync_folder_of, with_suffix},
+    ending::Ending,
+    files::{copy_file, folder_of, is_same, sync_folder_of, with_suffix},
     migrate::APPLICATION_ID,
 };
 
@@ -135,7 +136,11 @@ fn keep(database: &Path, kept: &Path) -> anyhow::Result<bool> {
         Ok(()) => {}
         // By a swap that was cut off.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            ensure!(is_same(database, kept).with_context(cannot)?, "{}, which is there already", cannot());
+            ensure!(
+                is_same(database, kept, &Ending::default()).with_context(cannot)?,
+                "{}, which is there already",
+                cannot()
+            );
         }
         // No disk has names for a file of another one, and nothing can be renamed over it.
         Err(error) if error.kind() == ErrorKind::CrossesDevices => {
@@ -144,43 +149,9 @@ fn keep(database: &Path, kept: &Path) -> anyhow::Result<bool> {
                 database.display()
             );
         }
-        Err(_) => copy(database, kept).with_context(cannot)?,
+        Err(_) => copy_file(database, kept, &Ending::default()).with_context(cannot)?,
     }
     Ok(true)
-}
-
-/// It has its name once it is whole.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let partial = with_suffix(to, PARTIAL);
-    let copied = fs::copy(from, &partial)
-        .and_then(|_| OpenOptions::new().write(true).open(&partial)?.sync_all())
-        .and_then(|()| fs::rename(&partial, to));
-    if copied.is_err() {
-        let _ = fs::remove_file(&partial); // its own error says less
-    }
-    copied
-}
-
-/// Two names of one file, or a copy where a disk knows no second names.
-fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let identity = |path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
-        if identity(one)? == identity(other)? {
-            return Ok(true);
-        }
-    }
-    let (mut one, mut other) = (BufReader::new(File::open(one)?), BufReader::new(File::open(other)?));
-    loop {
-        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
-        let length = left.len().min(right.len());
-        if left[..length] != right[..length] || length == 0 {
-            return Ok(left.is_empty() && right.is_empty());
-        }
-        one.consume(length);
-        other.consume(length);
-    }
 }
 
 /// What stands beside the old one goes with it: under the new one it would be taken for its own.

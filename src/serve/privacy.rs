@@ -1,18 +1,14 @@
 //! Works off what webhooks ask for somebody's data: searches the inbox for erased people, writes the
 //! files of those who asked.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     bug::NoResult,
-    db::Database,
+    db::{Database, folder_of},
     intake::privacy::{self, Worked},
 };
 
@@ -72,12 +68,7 @@ pub(super) async fn run(
 /// Whether the log was emptied comes second.
 fn work(database: &Database, log_is_full: bool, stop: &CancellationToken) -> anyhow::Result<(Worked, bool)> {
     let readers = database.readers();
-    let worked = privacy::work_off(readers, database.writer(), &folder_of(database.path()), &|| stop.is_cancelled())?;
+    let worked = privacy::work_off(readers, database.writer(), folder_of(database.path()), &|| stop.is_cancelled())?;
     let emptied = (log_is_full || worked.erasures > 0) && readers.empty_log()?;
     Ok((worked, emptied))
-}
-
-/// Files about people lie beside the database, in the folder that is kept as private as it is.
-fn folder_of(database: &Path) -> PathBuf {
-    database.parent().map(Path::to_owned).unwrap_or_default()
 }

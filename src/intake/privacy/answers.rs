@@ -63,7 +63,6 @@ pub fn forget_old(writer: &Writer, database: &Path, now: Timestamp) -> anyhow::R
 
 /// The files with the messages they answer.
 fn all(folder: &Path) -> anyhow::Result<Vec<(i64, PathBuf)>> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();

@@ -107,8 +107,9 @@ fn keys(person: &Cluster) -> String {
 }
 
 /// Does what is still to be done: searches on for erased people, also in what imports and answers to requests left
-/// in `folder`, that of the database; writes the files that were asked for there; until `stop` says so. Empty the write-ahead log after an erasure: it holds the past.
-/// Blocking, in short transactions; may run in two processes at a time.
+/// in `folder`, that of the database; writes the files that were asked for there; until `stop` says so. Empty the
+/// write-ahead log after an erasure: it holds the past. Blocking, in short transactions; may run in two processes at
+/// a time.
 ///
 /// # Errors
 /// The database cannot be read or written, or a file not be written. What is left is done by the next
