@@ -12,6 +12,9 @@ use tokio::sync::watch;
 use super::ending::Ending;
 use crate::refrain::Refrain;
 
+/// Why nothing can be written.
+const FULL: &str = "the disk is full";
+
 /// Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Condition(Arc<Inner>);
@@ -105,6 +108,11 @@ impl Condition {
         self.trouble_mut().reason.clone()
     }
 
+    /// Nothing can be written since the disk is full.
+    pub(super) fn is_full(&self) -> bool {
+        self.trouble_mut().reason.as_deref() == Some(FULL)
+    }
+
     pub(super) fn begin_writes(&self) {
         self.trouble_mut().is_fresh = false;
     }
@@ -186,7 +194,7 @@ fn is_damage(error: &Error) -> bool {
 /// What keeps a write from the disk, where it is not the write itself.
 pub(super) fn obstacle(error: &Error) -> Option<&'static str> {
     Some(match error.sqlite_error_code()? {
-        ErrorCode::DiskFull => "the disk is full",
+        ErrorCode::DiskFull => FULL,
         // Aborted: SQLite took a transaction back by itself, which it does when the disk fails it.
         ErrorCode::SystemIoFailure | ErrorCode::OperationAborted => "the disk is full or failing",
         ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {

@@ -74,6 +74,13 @@ impl Log {
         Ok(())
     }
 
+    /// The disk is full: what is copied need not stay in the log, which has room for more then.
+    pub fn make_room(&self, connection: &Connection) {
+        if let Err(error) = copy(connection) {
+            tracing::debug!(%error, "the write-ahead log was not copied");
+        }
+    }
+
     /// At the end: copies it if that is quick. Otherwise closing the last connection must not do it.
     pub fn can_close(&self, connection: &Connection) -> rusqlite::Result<bool> {
         if !self.is_long(connection)? {

@@ -329,6 +329,9 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize, 
         } else {
             run_group(&mut connection, &mut group, &mut patience, condition);
         }
+        if condition.is_full() {
+            log.make_room(&connection);
+        }
         if let Some(gap) = turns.end(Instant::now()) {
             std::thread::sleep(gap);
         }

@@ -132,6 +132,29 @@ fn is_refused(merchant: &Merchant) {
     assert!(said.contains("disk/quintile.db") && said.contains("writable"), "{said}");
 }
 
+/// What is in the log fills the disk, and could be copied into pages of the database that are free.
+#[test]
+#[ignore = "needs root: tests/run runs it where it may"]
+fn one_that_the_log_alone_fills() {
+    let (merchant, at) = merchant();
+    let _disk = Disk::in_memory(&at, "size=10m");
+    Server::start(merchant.path()).kill();
+    let database = rusqlite::Connection::open(at.join("quintile.db")).unwrap();
+    database.execute_batch("CREATE TABLE t AS SELECT zeroblob(4000000) AS b; DROP TABLE t").unwrap();
+    database.close().unwrap();
+    let server = Server::start(merchant.path());
+    let mut refused = 0;
+    for number in 1..=300 {
+        while post(&server, number).status != 200 {
+            refused += 1;
+            assert!(refused < 20, "order {number} finds no room");
+        }
+    }
+    assert!(refused > 0, "the disk was never full");
+    server.kill();
+    assert_eq!(orders(&at), 300);
+}
+
 /// As [`super::a_full_disk_stops_what_writes_and_nothing_else_and_heals_by_itself`], with the real thing.
 #[test]
 #[ignore = "needs root: tests/run runs it where it may"]
