@@ -16,6 +16,7 @@ use std::{
     fs::File,
     io::{BufReader, ErrorKind, Read},
     path::{Path, PathBuf},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use anyhow::Context;
@@ -165,7 +166,8 @@ impl Told {
     fn by(index: &Path) -> Option<Self> {
         const VERSION: u32 = 3_007_000;
         let mut bytes = [0; 136];
-        File::open(index).ok()?.read_exact(&mut bytes).ok()?;
+        let mut index = File::open(index).ok().filter(is_since_boot)?;
+        index.read_exact(&mut bytes).ok()?;
         let native = |at: usize| u32::from_ne_bytes(std::array::from_fn(|place| bytes[at + place]));
         let is_whole = native(0) == VERSION && bytes[..48] == bytes[48..96];
         is_whole.then(|| Self { salts: pair(&bytes, 32), stored: native(16), copied: native(96), tried: native(128) })
@@ -186,6 +188,16 @@ impl Told {
     fn without_log(self) -> Option<Lost> {
         (self.stored > self.copied).then(|| Lost { at: 0, transactions: 1, left: self.left(0) })
     }
+}
+
+/// Whether this file, which is memory and comes to the disk when it happens to, was written since the computer
+/// started: if not, it may have stopped by itself, and what stands here be older than the log.
+fn is_since_boot(index: &File) -> bool {
+    // See proc_stat(5): seconds since 1970. Where the system does not tell, it is believed.
+    let told = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let booted = told.lines().find_map(|line| line.strip_prefix("btime ")?.parse().ok()).unwrap_or(0);
+    let written = index.metadata().and_then(|file| file.modified());
+    written.is_ok_and(|at| at >= UNIX_EPOCH + Duration::from_secs(booted))
 }
 
 /// Whether there was as much; less is the end of what was written.

@@ -5,6 +5,7 @@ use std::{
     fs::{self, OpenOptions},
     io::{Seek, SeekFrom, Write},
     path::Path,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use quintile::db::{self, Database};
@@ -178,6 +179,28 @@ fn damage_that_shows_while_running_ends_the_program() {
     assert_eq!(fs::read(merchant.path().join(&kept[0])).unwrap(), before);
     let server = Server::start(merchant.path());
     assert_eq!(get(&server, "/customers").status, 200);
+    assert_eq!(post(&server, 2).status, 200);
+}
+
+/// The index of a log is memory: what a power cut leaves of it may be from before the log was emptied.
+#[test]
+fn a_log_that_is_empty_is_believed_before_an_index_from_before_the_computer_started() {
+    let merchant = shop();
+    let at = |name: &str| merchant.path().join(name);
+    let server = Server::start(merchant.path());
+    assert_eq!(post(&server, 1).status, 200);
+    server.kill();
+    let database = rusqlite::Connection::open(at("quintile.db")).unwrap();
+    let index = fs::read(at("quintile.db-shm")).unwrap();
+    database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    drop(database);
+    fs::write(at("quintile.db-shm"), &index).unwrap();
+    let refused = run(merchant.path(), &["customers"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("cannot be read from byte 0"), "{refused:?}");
+    let index = OpenOptions::new().write(true).open(at("quintile.db-shm")).unwrap();
+    index.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+    merchant.run(&["customers"]);
+    let server = Server::start(merchant.path());
     assert_eq!(post(&server, 2).status, 200);
 }
 
