@@ -12,13 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction};
 
 use super::{
     Database, Lock,
     backup::{Contents, copy_into, open_to_look, verify},
     files::with_suffix,
+    holder,
     lost::{Left, Lost, lost},
     migrate::{CURRENT, Plan},
     swap::{BEFORE_RESTORE, COMPANIONS, finish, swap},
@@ -70,6 +71,11 @@ impl Staged {
     /// whole, not quintile's or newer than this program; the disk is full.
     pub fn new(backup: &Path, database: &Path) -> anyhow::Result<Self> {
         let lock = Lock::acquire(database, "quintile restore")?;
+        // Somebody may have taken the lock file of a running `serve` for one that was left behind: it would write on
+        // into the old file.
+        if let Some(holder) = holder::open_elsewhere(database).filter(|holder| holder.starts_with("quintile,")) {
+            bail!("{} is in use by {holder}; stop it first", database.display());
+        }
         finish(database)?;
         let lost = lost(backup)?;
         ensure!(

@@ -46,6 +46,10 @@ async fn what_waited_in_a_backup_waits_for_the_merchants_word() {
         assert_eq!(refused.status.code(), Some(1), "{said}");
         let holder = format!("is in use by process {} (quintile serve); stop it, then restore", server.id());
         assert!(said.contains(&holder), "{said}");
+        // It looks like something left behind.
+        fs::remove_file(merchant.path().join("quintile.db.lock")).unwrap();
+        let holder = format!("is in use by quintile, process {}; stop it first", server.id());
+        is_refused(&merchant, &["restore", "copy.db"], &holder);
         assert_eq!(count(&merchant, "orders"), 90);
         assert!(server.terminate().success());
 
