@@ -132,12 +132,30 @@ pub fn emails_in(text: &str) -> impl Iterator<Item = String> {
 fn collect(text: &str, found: &mut Vec<String>) {
     let apart = |c: char| c.is_whitespace() || c.is_control() || "<>()[]{},;:\"\\|".contains(c);
     let is_email = |word: &&str| word.find('@').is_some_and(|at| at > 0 && at + 1 < word.len());
-    for word in text.split(apart).map(|word| word.trim_matches(['.', '\''])).filter(is_email) {
-        found.push(word.to_lowercase());
+    for word in text.split(apart).filter(|word| word.contains('@')) {
         // An address may have these in it.
         let parts = word.split(['\'', '/', '?', '&', '=', '#']).map(|part| part.trim_matches('.'));
-        found.extend(parts.filter(|part| *part != word).filter(is_email).map(str::to_lowercase));
+        let whole = word.trim_matches(['.', '\'']);
+        let found_here: BTreeSet<&str> = parts.chain([whole]).chain(between(word)).filter(is_email).collect();
+        found.extend(found_here.into_iter().map(str::to_lowercase));
     }
+}
+
+/// What around each `@` may be an address between the punctuation of people: `*`, `“`, `…` and the like. Hardly any
+/// address begins with `_` or has `!` in it, but one may.
+fn between(word: &str) -> impl Iterator<Item = &str> {
+    let in_domain = |c: char| c.is_alphanumeric() || c == '-' || c == '.';
+    let in_name = move |c: char| in_domain(c) || c == '_' || c == '+';
+    let mut start = 0;
+    word.match_indices('@').flat_map(move |(at, _)| {
+        let before = &word[start..at];
+        start = at + 1;
+        let domain = word[start..].split(|c| !in_domain(c)).next().unwrap_or_default().trim_end_matches(['-', '.']);
+        let plain = before.rsplit(|c| !in_name(c)).next().unwrap_or_default();
+        let trimmed = [before, plain].map(|name| name.trim_start_matches(|c: char| !c.is_alphanumeric()));
+        let names = trimmed.into_iter().chain([plain]);
+        names.filter(|name| !name.is_empty()).map(move |name| &word[at - name.len()..=at + domain.len()])
+    })
 }
 
 /// The text without the escapes of addresses (`%40`) and of JSON (`\u0040`); `None`: it has none.
@@ -233,11 +251,27 @@ mod tests {
             ("/?email=joezoe@example.com", false),
             ("%40", false),
             ("100% of 40 \\u00 %", false),
+            ("zoe@example.com!", true),
+            ("für „Zoe@example.com“", true),
+            ("*zoe@example.com*", true),
+            ("*_zoe@example.com_*", true),
+            ("`zoe@example.com`", true),
+            ("zoe@example.com…", true),
+            ("zoe@example.com–urgent", true),
+            ("zoe@example.com%", true),
+            ("\u{200b}zoe@example.com\u{200b}", true),
+            ("a@example.com!zoe@example.com", true),
+            ("- joe-zoe@example.com", false),
+            ("joe_zoe@example.com joe+zoe@example.com joe.zoe@example.com", false),
+            ("zoe@example.com.au zoe@example.community zoe@example.com-pany", false),
+            ("!@! *zoe@*", false),
         ] {
             assert_eq!(emails_in(text).any(|email| email == "zoe@example.com"), found, "{text}");
         }
         for whole in ["o'brien@example.com", "a=b/c@example.com", "jürgen@example.com"] {
-            assert!(emails_in(&format!("<{whole}>")).any(|email| email == whole), "{whole}");
+            for around in [format!("<{whole}>"), format!("„{whole}“!")] {
+                assert!(emails_in(&around).any(|email| email == whole), "{around}");
+            }
         }
         assert!(emails_in("j%C3%BCrgen%40example.com").any(|email| email == "jürgen@example.com"));
     }

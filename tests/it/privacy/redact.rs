@@ -279,3 +279,24 @@ async fn what_stands_in_addresses_of_pages_goes_too() {
     shop.tell("orders/create", &order(10).by(&bert).set("landing_site", "/?email=anna%40example.com").json()).await;
     assert!(!holds(&shop, "anna%40example.com"));
 }
+
+#[tokio::test]
+async fn what_stands_between_punctuation_goes_too() {
+    let shop = Shop::open();
+    let bert = customer(7002, "bert@example.com");
+    let notes = ["tell AT!", "für „AT“", "*AT*", "AT…", "_AT_", "AT%", "`AT`", "AT–urgent", "mail:AT&", "'AT'."];
+    let with = |id: u64, note: &str| order(id).by(&bert).set("note", note.replace("AT", ANNA)).json();
+    for (id, note) in (1..).zip(notes) {
+        shop.tell("orders/create", &with(id, note)).await;
+    }
+    shop.tell("orders/create", &with(20, "is joAT, not jo-AT")).await;
+    let named = "SELECT json_extract(CAST(body AS TEXT), '$.id') FROM inbox WHERE instr(body, 'anna@')";
+    assert_eq!(shop.rows(named).len(), notes.len() + 1);
+    shop.tell("customers/redact", &redact(Some(7001), Some(ANNA), None)).await;
+    assert_eq!(shop.rows(named), ["20"], "that is somebody else");
+    for (id, note) in (30..).zip(notes) {
+        shop.tell("orders/create", &with(id, note)).await;
+    }
+    assert_eq!(shop.rows(named), ["20"]);
+    assert_eq!(shop.row("SELECT order_count FROM customers WHERE external_id = '7002'"), "21");
+}
