@@ -1,5 +1,10 @@
 //! `customers/redact`: what becomes of whom it names.
 
+use quintile::{
+    intake::privacy,
+    ledger::Who,
+    model::{Source, Timestamp},
+};
 use serde_json::{Value, json};
 
 use super::{ANNA, NAMES, PHONE, data_request, holds, invariants_hold, redact};
@@ -299,4 +304,24 @@ async fn what_stands_between_punctuation_goes_too() {
     }
     assert_eq!(shop.rows(named), ["20"]);
     assert_eq!(shop.row("SELECT order_count FROM customers WHERE external_id = '7002'"), "21");
+}
+
+#[tokio::test]
+async fn messages_with_escaped_ids_are_found() {
+    let shop = Shop::open();
+    let written = [("p1", r"K\/17"), ("p2", r"K\u00fc18"), ("p3", r"\u00fc"), (r"POS\/4", "K19")];
+    for (index, (order, customer)) in written.into_iter().enumerate() {
+        let body = r#"{"id":"ORDER","customer":{"id":"CUSTOMER","firstName":"Secret"},"orderedAt":"2026-11-20T10:00:00Z",
+            "total":"1.00","status":"paid"}"#;
+        let body = body.replace("ORDER", order).replace("CUSTOMER", customer);
+        assert_eq!(shop.post_orders(&format!("m{index}"), &body).await.json()["accepted"], 1, "{body}");
+    }
+    for id in ["K/17", "Kü18", "ü", "K19"] {
+        assert!(holds(&shop, "Secret"));
+        let who = Who { external_id: Some((Source::Api, id.to_owned())), ..Who::default() };
+        let now = Timestamp::from_millis(shop.now());
+        let forgotten = shop.database.writer().write(move |tx| Ok(privacy::erase(tx, &who, now)?)).await.unwrap();
+        assert_eq!(forgotten.messages, 1, "{id}");
+    }
+    assert!(!holds(&shop, "Secret"));
 }
