@@ -1,6 +1,6 @@
 //! Finds the messages of one person among all that the shop has sent.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use aho_corasick::AhoCorasick;
 use rusqlite::{Connection, Transaction, params};
@@ -98,30 +98,28 @@ impl<'a> Search<'a> {
 
     /// Whether a part of a message means the person.
     pub fn is_meant(&self, source: Source, traces: &Traces) -> bool {
-        self.has_id(source, traces)
+        knows(&self.person.ids, source, &traces.ids)
+            || knows(&self.person.orders, source, &traces.orders)
             || traces.emails.iter().any(|email| self.person.emails.contains(email))
             || traces.phones().any(|phone| self.person.phones.contains(phone))
     }
 
     /// Whether a part of a message is the person's own, by [whom it is about](Traces::of_owner): with the id of
-    /// somebody else, one e-mail among several or a phone that two share proves nothing.
+    /// somebody else, one e-mail among several or a phone that two share proves nothing. Nor does an order that was
+    /// somebody else's before.
     pub fn is_owner(&self, source: Source, owner: &Traces) -> bool {
-        self.has_id(source, owner)
+        let names_nobody = owner.ids.is_empty() && owner.emails.is_empty();
+        knows(&self.person.ids, source, &owner.ids)
             || self.is_email_of_all(&owner.emails)
-            || (owner.ids.is_empty() && owner.phones().any(|phone| self.person.phones.contains(phone)))
+            || names_nobody
+                && (knows(&self.person.orders, source, &owner.orders)
+                    || owner.phones().any(|phone| self.person.phones.contains(phone)))
     }
 
     /// Whether these are the person's alone, or parts of one of theirs.
-    fn is_email_of_all(&self, emails: &std::collections::BTreeSet<String>) -> bool {
+    fn is_email_of_all(&self, emails: &BTreeSet<String>) -> bool {
         let with_parts: Vec<String> = self.person.emails.iter().flat_map(|email| emails_in(email)).collect();
         !emails.is_disjoint(&self.person.emails) && emails.iter().all(|email| with_parts.contains(email))
-    }
-
-    fn has_id(&self, source: Source, traces: &Traces) -> bool {
-        let any = |known: &std::collections::BTreeSet<String>, told: &std::collections::BTreeSet<String>| {
-            told.iter().any(|id| known.contains(&crate::ledger::sourced(source, id)))
-        };
-        any(&self.person.ids, &traces.ids) || any(&self.person.orders, &traces.orders)
     }
 
     fn may_speak(&self, bytes: &[u8]) -> bool {
@@ -156,6 +154,11 @@ pub fn scrub(tx: &Transaction<'_>, hits: &[Hit]) -> rusqlite::Result<()> {
         update.execute(params![hit.id, hit.body, hit.headers, hit.is_named_in_reason.then_some(NAMELESS)])?;
     }
     Ok(())
+}
+
+/// Whether one of the ids that are told, without their source, is among those known with it.
+fn knows(known: &BTreeSet<String>, source: Source, told: &BTreeSet<String>) -> bool {
+    told.iter().any(|id| known.contains(&crate::ledger::sourced(source, id)))
 }
 
 /// The longest part of an e-mail or id that JSON never writes in another way.

@@ -78,7 +78,9 @@ impl Traces {
 
     fn look_for_id(&mut self, key: &str, value: &Value) {
         match key {
-            "customer_id" | "customerId" => self.ids.extend(id(value)),
+            // That of WooCommerce's guests is 0.
+            "customer_id" => self.ids.extend(id(value).filter(|id| id != "0")),
+            "customerId" => self.ids.extend(id(value)),
             "order_id" | "orderId" => self.orders.extend(id(value)),
             _ => {}
         }
@@ -222,7 +224,8 @@ mod tests {
         assert_eq!((traces.ids, traces.orders), (set(&["7002"]), set(&["1002"])));
         assert_eq!(traces.all_phones, set(&["4930123456"]));
         let woo = json!({ "id": 5, "customer_id": 0, "billing": { "email": "bert@example.com" }, "customer_note": "anna@example.com" });
-        assert_eq!(Traces::of_owner("order.created", &woo).emails, set(&["bert@example.com"]));
+        let woo = Traces::of_owner("order.created", &woo);
+        assert_eq!((woo.emails, woo.ids), (set(&["bert@example.com"]), set(&[])));
     }
 
     #[test]

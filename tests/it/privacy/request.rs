@@ -101,6 +101,29 @@ async fn of_what_others_say_of_the_customer_no_more_is_in_it_than_that() {
 }
 
 #[tokio::test]
+async fn an_order_that_was_somebody_elses_before_says_nothing_of_them() {
+    let shop = Shop::open();
+    let (anna, bert) = (customer(7001, ANNA), customer(7002, "bert@example.com"));
+    let address = json!({ "name": "Anna", "address1": "Hidden Street 5" });
+    let annas = order(1).by(&anna).set("billing_address", address);
+    shop.tell("orders/create", &annas.json()).await;
+    shop.tell("orders/create", &order(2).guest("cora@example.com").set("note", "Hidden").json()).await;
+    shop.tell("orders/create", &order(3).drop("email").set("note", "for myself").json()).await;
+    for id in 1..=3 {
+        shop.tell("orders/updated", &order(id).by(&bert).updated("2026-11-20T10:00:00Z").json()).await;
+    }
+    let (_, known) = answered(&shop, &data_request(Some(7002), Some("bert@example.com"), None)).await;
+    assert_eq!(known["orders"].as_array().unwrap().len(), 3, "{known}");
+    let bodies: Vec<&Value> = known["messages"].as_array().unwrap().iter().map(|message| &message["body"]).collect();
+    assert_eq!(bodies[..2], [&json!({ "id": 1 }), &json!({ "id": 2 })]);
+    assert_eq!(bodies[2]["note"], "for myself", "it named nobody else");
+    for hers in ["Hidden", ANNA, "cora@"] {
+        assert!(!known.to_string().contains(hers), "{hers}: {known}");
+    }
+    assert_eq!(bodies.len(), 7, "{known}");
+}
+
+#[tokio::test]
 async fn of_somebody_unknown_there_is_nothing_to_tell_but_that() {
     let shop = Shop::open();
     let (_, known) = answered(&shop, &data_request(Some(7001), Some(ANNA), None)).await;
