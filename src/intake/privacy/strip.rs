@@ -65,13 +65,28 @@ pub fn strip(
     };
     let mut changed = false;
     if let Some(parts) = parts(&mut value) {
+        let mut hidden = Traces::of_text(&String::from_utf8_lossy(body));
         for part in parts {
-            if is_meant(&Traces::of("orders", part))? {
+            let traces = Traces::of("orders", part);
+            for email in &traces.emails {
+                hidden.emails.remove(email);
+            }
+            if is_meant(&traces)? {
                 let kept = kept(topic, part);
                 changed |= *part != kept;
                 *part = kept;
             }
         }
+        if let Some(members) = value.as_object_mut() {
+            let beside = members.iter().filter(|(key, _)| *key != "orders");
+            let beside: Map<String, Value> = beside.map(|(key, value)| (key.clone(), value.clone())).collect();
+            if !beside.is_empty() && is_meant(&Traces::of("", &beside.into()))? {
+                members.retain(|key, _| key == "orders");
+                changed = true;
+            }
+        }
+        // Of a member that stands there twice the parsed body has one alone: written anew, it has lost the other.
+        changed |= !hidden.emails.is_empty() && is_meant(&hidden)?;
     } else {
         let mut traces = Traces::of(topic, &value);
         // Of a member that stands there twice the parsed body has one alone.

@@ -325,3 +325,39 @@ async fn messages_with_escaped_ids_are_found() {
     }
     assert!(!holds(&shop, "Secret"));
 }
+
+#[tokio::test]
+async fn what_stands_beside_the_orders_of_a_body_goes_too() {
+    let shop = Shop::open();
+    let order = |id: &str, customers: &str| {
+        format!(r#"{{"id":"{id}",{customers},"orderedAt":"2026-11-20T10:00:00Z","total":"1.00","status":"paid"}}"#)
+    };
+    let anna = format!(r#""customer":{{"id":"c1","email":"{ANNA}"}}"#);
+    let bert = r#""customer":{"id":"c2","email":"bert@example.com"}"#;
+    let twice = order("p2", &format!("{anna},{bert}"));
+    let many = [
+        format!(r#"{{"orders":[{}],"sentBy":{{"email":"{ANNA}"}}}}"#, order("p1", &anna)),
+        format!(r#"{{"orders":[{twice}],"batch":7}}"#),
+        format!("[{twice}]"),
+        format!(r#"{{"orders":[{}],"sentBy":"bert@example.com"}}"#, order("p3", bert)),
+    ];
+    for (index, body) in many.iter().enumerate() {
+        shop.post_orders(&format!("m{index}"), body).await;
+    }
+    let untouched = shop.row("SELECT CAST(body AS TEXT) FROM inbox WHERE id = 4");
+    assert!(holds(&shop, ANNA));
+    shop.tell("customers/redact", &redact(None, Some(ANNA), None)).await;
+    assert!(!holds(&shop, ANNA), "{:?}", shop.rows("SELECT CAST(body AS TEXT) FROM inbox"));
+    for (index, body) in many.iter().enumerate() {
+        shop.post_orders(&format!("n{index}"), body).await;
+    }
+    assert!(!holds(&shop, ANNA), "what comes later is looked at when it comes");
+    let bodies = shop.rows("SELECT CAST(body AS TEXT) FROM inbox WHERE source = 'api'");
+    for bodies in bodies.chunks(4) {
+        let [first, second, third, last] = bodies else { panic!("{bodies:?}") };
+        assert!(first.contains(r#""id":"c1""#) && !first.contains("sentBy"), "{first}");
+        assert!(second.contains("bert@example.com") && second.contains("batch"), "{second}");
+        assert!(third.contains("bert@example.com"), "{third}");
+        assert_eq!(last, &untouched);
+    }
+}
