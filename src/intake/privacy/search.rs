@@ -167,11 +167,13 @@ fn plain_part(known: &str) -> &str {
     known.split(|c| !plain(c)).max_by_key(|part| part.len()).unwrap_or_default()
 }
 
-/// Whether these digits stand in the bytes one after the other, with nothing between them but what
-/// people write between digits.
+/// Whether these digits stand in a text of a JSON body one after the other, whatever is between them:
+/// [`phone_key`](crate::model::phone_key) looks at nothing else.
 fn has_digits(bytes: &[u8], digits: &[u8]) -> bool {
     let mut held: Vec<u8> = Vec::with_capacity(2 * digits.len());
-    for byte in bytes {
+    let mut place = 0;
+    while let Some(byte) = bytes.get(place) {
+        place += 1;
         match byte {
             b'0'..=b'9' => {
                 held.push(*byte);
@@ -182,8 +184,10 @@ fn has_digits(bytes: &[u8], digits: &[u8]) -> bool {
                     held.drain(..digits.len());
                 }
             }
-            b' ' | b'-' | b'.' | b'(' | b')' | b'/' | b'\\' | b'+' => {}
-            _ => held.clear(),
+            b'"' => held.clear(),
+            // What is escaped, such as \u00a0, has no digits.
+            b'\\' => place += if bytes.get(place) == Some(&b'u') { 5 } else { 1 },
+            _ => {}
         }
     }
     false
@@ -199,7 +203,12 @@ mod tests {
             ("\"phone\":\"+49 (30) 123-456\"", true),
             ("4930123456", true),
             ("004930123456789", true),
-            ("49 30 12345, 6", false),
+            ("49 30 12345, 6", true),
+            ("\"+49\u{a0}30\u{a0}123456\"", true),
+            (r#""+49\u00a030\u2013123\/456""#, true),
+            (r#""493012345","6""#, false),
+            (r#""+49 30 12345\u00e6""#, false),
+            ("\\", false),
             ("", false),
         ] {
             assert_eq!(has_digits(text.as_bytes(), b"4930123456"), found, "{text}");

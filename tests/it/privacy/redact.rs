@@ -327,6 +327,19 @@ async fn messages_with_escaped_ids_are_found() {
 }
 
 #[tokio::test]
+async fn a_phone_is_found_whatever_is_between_its_digits() {
+    let shop = Shop::open();
+    let phone = "+49\u{a0}30\u{a0}5550\u{2013}123";
+    let body = order(1).drop("email").set("phone", phone).set("billing_address", json!({ "name": "Secret" })).json();
+    shop.tell("orders/create", &body).await;
+    let escaped = body.to_string().replace('\u{a0}', r"\u00a0").replace('\u{2013}', r"\u2013");
+    shop.deliver(shop.webhook("orders/updated", escaped)).await;
+    assert_eq!(shop.row("SELECT count(*) FROM inbox WHERE instr(body, 'Secret')"), "2");
+    shop.tell("customers/redact", &redact(None, None, Some(PHONE))).await;
+    assert!(!holds(&shop, "Secret"));
+}
+
+#[tokio::test]
 async fn what_stands_beside_the_orders_of_a_body_goes_too() {
     let shop = Shop::open();
     let order = |id: &str, customers: &str| {
