@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use serde_json::json;
 
 use super::{
@@ -93,7 +93,15 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         forgotten,
     };
     print(&report, args, &Backups::from_config(&context.config))?;
+    all_is_done(&worked)?;
     Ok(Outcome::Done)
+}
+
+/// # Errors
+/// Something is left, be it of somebody else.
+pub(super) fn all_is_done(worked: &Worked) -> anyhow::Result<()> {
+    ensure!(worked.left.is_empty(), "not all is done, `quintile serve` tries it again: {}", worked.left.join("; "));
+    Ok(())
 }
 
 /// Does at once what was just asked for on somebody's behalf, and hands `serve` what there is to send.

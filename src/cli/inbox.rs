@@ -171,8 +171,9 @@ fn read_again(args: &ReplayArgs, filter: &Filter, format: Format, context: &Cont
         })?;
     }
     // A request about somebody's data may have been among them.
-    erase::work_off(&database)?;
+    let worked = erase::work_off(&database)?;
     print(matched, replayed, false, format)?;
+    erase::all_is_done(&worked)?;
     Ok(if replayed.quarantined > 0 { Outcome::Partly } else { Outcome::Done })
 }
 

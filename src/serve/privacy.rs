@@ -1,7 +1,7 @@
 //! Works off what webhooks ask for somebody's data: searches the inbox for erased people, writes the
 //! files of those who asked.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -24,15 +24,19 @@ pub(super) async fn run(
     wake: Arc<Notify>,
     shutdown: CancellationToken,
 ) {
+    let not_done = |error: &String| {
+        tracing::error!(error, "a request about a customer's data is not done; tried again in an hour");
+    };
     // Whether the log may hold somebody who was erased: also behind a crash.
     let mut log_is_full = database.found_log() && !litestream;
     loop {
         let (worker, stop) = (Arc::clone(&database), shutdown.clone());
         let worked = tokio::task::spawn_blocking(move || work(&worker, log_is_full, &stop)).await;
         match worked {
-            Ok(Ok((worked, emptied))) => {
+            Ok(Ok((mut worked, emptied))) => {
                 log_is_full &= !emptied;
-                let Worked { messages, customers, orders, files, deleted, erasures } = &worked;
+                mem::take(&mut worked.left).iter().for_each(not_done);
+                let Worked { messages, customers, orders, files, deleted, erasures, .. } = &worked;
                 if *customers > 0 {
                     wake.notify_one(); // destinations are told of them
                 }
@@ -48,14 +52,8 @@ pub(super) async fn run(
                     );
                 }
             }
-            Ok(Err(error)) => {
-                let error = format!("{error:#}");
-                tracing::error!(error, "a request about a customer's data is not done; tried again in an hour");
-            }
-            Err(error) => {
-                let error = NoResult::from(error);
-                tracing::error!(%error, "a request about a customer's data is not done; tried again in an hour");
-            }
+            Ok(Err(error)) => not_done(&format!("{error:#}")),
+            Err(error) => not_done(&NoResult::from(error).to_string()),
         }
         tokio::select! {
             () = asked.notified() => log_is_full = true,

@@ -27,20 +27,46 @@ pub(super) fn file_name(inbox_id: i64) -> String {
 }
 
 /// Deletes the files in `folder`, that of the database, about people who were erased since. Blocking; returns how
-/// many there were.
+/// many there were. Of a file that cannot be read, nobody knows whether it is one: what is to be done by hand is
+/// added to `left`, once.
 ///
 /// # Errors
 /// The database cannot be read or written, or a file not be removed.
-pub(super) fn forget_erased(readers: &Readers, writer: &Writer, folder: &Path) -> anyhow::Result<usize> {
+pub(super) fn forget_erased(
+    readers: &Readers,
+    writer: &Writer,
+    folder: &Path,
+    left: &mut Vec<String>,
+) -> anyhow::Result<usize> {
     let mut deleted = 0;
     for (request, path) in all(folder)? {
-        let Ok(file) = serde_json::from_slice(&fs::read(&path).unwrap_or_default()) else { continue };
+        let file = match read(&path) {
+            Ok(Some(file)) => file,
+            Ok(None) => continue,
+            Err(error) => {
+                let said =
+                    format!("{} may be about somebody who was erased: {error}; look and delete it", path.display());
+                if !left.contains(&said) {
+                    left.push(said);
+                }
+                continue;
+            }
+        };
         if is_about_erased(&*readers.get()?, &file)? {
             delete(writer, request, &path, "the customer was erased, and with them the file that answered this")?;
             deleted += 1;
         }
     }
     Ok(deleted)
+}
+
+/// `None`: another process has deleted it.
+fn read(path: &Path) -> io::Result<Option<Value>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Deletes the files beside the database that were made [`KEPT_DAYS`] before `now`, or earlier. Blocking; returns

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{search::Search, strip::parts, traces::Traces};
 use crate::{
-    db::{private_file, sync_folder_of},
+    db::{create_private_file, sync_folder_of},
     ledger::Cluster,
     model::{Source, Timestamp},
 };
@@ -79,12 +79,12 @@ pub fn write(connection: &Connection, person: &Cluster, last: i64, path: &Path) 
 }
 
 /// For its owner alone from its first moment on.
-fn private(path: &Path) -> io::Result<File> {
+fn private(path: &Path) -> anyhow::Result<File> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    private_file().create_new(true).open(path)
+    create_private_file(path)
 }
 
 fn object(row: &Row<'_>, columns: &[String]) -> rusqlite::Result<Value> {

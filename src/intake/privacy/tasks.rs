@@ -10,7 +10,7 @@ use super::{
     search::{Search, scrub},
 };
 use crate::{
-    db::{Readers, Writer},
+    db::{self, Readers, Writer},
     intake::uploads,
     ledger::{self, Cluster, Erased, Who, find_persons},
     model::Timestamp,
@@ -36,13 +36,16 @@ pub struct Worked {
     pub deleted: usize,
     /// Erasures whose search came to its end.
     pub erasures: usize,
+    /// Why something is still to be done, a sentence each: the next call tries it again.
+    pub left: Vec<String>,
 }
 
 /// A row of `privacy_tasks`.
 struct Task {
     id: i64,
     is_export: bool,
-    person: Cluster,
+    /// Of a [`Cluster`].
+    keys: String,
     position: i64,
     last: i64,
     inbox_id: Option<i64>,
@@ -107,66 +110,90 @@ fn keys(person: &Cluster) -> String {
 }
 
 /// Does what is still to be done: searches on for erased people, also in what imports and answers to requests left
-/// in `folder`, that of the database; writes the files that were asked for there; until `stop` says so. Empty the
-/// write-ahead log after an erasure: it holds the past. Blocking, in short transactions; may run in two processes at
-/// a time.
+/// in `folder`, that of the database; writes the files that were asked for there; until `stop` says so. What cannot
+/// be done keeps nothing waiting that can. Empty the write-ahead log after an erasure: it holds the past. Blocking, in
+/// short transactions; may run in two processes at a time.
 ///
 /// # Errors
-/// The database cannot be read or written, or a file not be written. What is left is done by the next
-/// call.
+/// The database cannot be read or written. What is left is done by the next call.
 pub fn work_off(readers: &Readers, writer: &Writer, folder: &Path, stop: &dyn Fn() -> bool) -> anyhow::Result<Worked> {
-    let deleted = answers::forget_erased(readers, writer, folder)?;
-    let mut worked = Worked { deleted, ..Worked::default() };
-    while let Some(mut task) = next(&*readers.get()?)? {
+    let mut worked = Worked::default();
+    worked.deleted = answers::forget_erased(readers, writer, folder, &mut worked.left)?;
+    let mut passed_over = 0;
+    while let Some(task) = next(&*readers.get()?, passed_over)? {
         if stop() {
             break;
         }
-        if task.is_export {
-            let name = answers::file_name(task.inbox_id.unwrap_or(task.id));
-            let path = folder.join(&name);
-            let mut reader = readers.get()?;
-            let snapshot = reader.transaction()?;
-            export::write(&snapshot, &ledger::find_sought(&snapshot, &task.person)?, task.last, &path)
-                .with_context(|| format!("cannot write {}", path.display()))?;
-            drop(snapshot);
-            drop(reader);
-            let inbox_id = task.inbox_id;
-            writer.write_blocking(move |tx| {
-                let note = format!(
-                    "{name}, beside the database, holds what is known of this customer; send it to them within 30 days"
-                );
-                tx.execute("UPDATE inbox SET reason = ?2 WHERE id = ?1", params![inbox_id, note])?;
-                Ok(end(tx, task.id)?)
-            })?;
-            worked.files.push(path);
-        } else {
-            uploads::forget_in_files(&*readers.get()?, folder, &task.person.emails)?;
-            if !search_customers(readers, writer, &mut task, stop, &mut worked)? {
-                break;
+        let id = task.id;
+        match work_off_one(readers, writer, folder, task, stop, &mut worked) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) if db::tells_of_damage(&error) => return Err(error),
+            Err(error) => {
+                worked.left.push(format!("{error:#}"));
+                passed_over = id;
             }
-            let Some(orders) = search_orders(readers, writer, &task.person, stop)? else { break };
-            let (messages, ended) = search_on(readers, writer, &task, stop)?;
-            worked.orders += orders;
-            worked.messages += messages;
-            worked.erasures += usize::from(ended);
         }
     }
     if !worked.files.is_empty() || worked.customers > 0 {
-        worked.deleted += answers::forget_erased(readers, writer, folder)?;
+        worked.deleted += answers::forget_erased(readers, writer, folder, &mut worked.left)?;
     }
     Ok(worked)
 }
 
-/// Forgets whoever has the phone by which somebody is sought, looking while others write; notes when that is done. One
-/// that was cut off begins again. Whether it came to its end.
-fn search_customers(
+/// Whether it came to its end; not so when it was told to stop.
+fn work_off_one(
     readers: &Readers,
     writer: &Writer,
-    task: &mut Task,
+    folder: &Path,
+    task: Task,
     stop: &dyn Fn() -> bool,
     worked: &mut Worked,
 ) -> anyhow::Result<bool> {
-    let Some(sought) = task.person.sought.take() else { return Ok(true) };
+    let person =
+        serde_json::from_str(&task.keys).with_context(|| format!("privacy task {} cannot be read", task.id))?;
+    if task.is_export {
+        let name = answers::file_name(task.inbox_id.unwrap_or(task.id));
+        let path = folder.join(&name);
+        let mut reader = readers.get()?;
+        let snapshot = reader.transaction()?;
+        export::write(&snapshot, &ledger::find_sought(&snapshot, &person)?, task.last, &path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        drop(snapshot);
+        drop(reader);
+        writer.write_blocking(move |tx| {
+            let note = format!(
+                "{name}, beside the database, holds what is known of this customer; send it to them within 30 days"
+            );
+            tx.execute("UPDATE inbox SET reason = ?2 WHERE id = ?1", params![task.inbox_id, note])?;
+            Ok(end(tx, task.id)?)
+        })?;
+        worked.files.push(path);
+        return Ok(true);
+    }
+    // A file that cannot be rewritten keeps nothing in the database.
+    let files = uploads::forget_in_files(&*readers.get()?, folder, &person.emails);
+    let Some(person) = search_customers(readers, writer, &task, person, stop, worked)? else { return Ok(false) };
+    let Some(orders) = search_orders(readers, writer, &person, stop)? else { return Ok(false) };
+    let (messages, ended) = search_on(readers, writer, &task, &person, files.is_err(), stop)?;
+    worked.orders += orders;
+    worked.messages += messages;
+    files?;
+    worked.erasures += usize::from(ended);
+    Ok(ended)
+}
+
+/// Forgets whoever has the phone by which somebody is sought, looking while others write; notes when that is done. One
+/// that was cut off begins again. Returns the person, whose phone nobody has any more; `None`: it was told to stop.
+fn search_customers(
+    readers: &Readers,
+    writer: &Writer,
+    task: &Task,
+    mut person: Cluster,
+    stop: &dyn Fn() -> bool,
+    worked: &mut Worked,
+) -> anyhow::Result<Option<Cluster>> {
+    let Some(sought) = person.sought.take() else { return Ok(Some(person)) };
     let (id, begun_at) = (task.id, task.begun_at);
     let mut first = 0;
     while first <= sought.last {
@@ -183,14 +210,14 @@ fn search_customers(
         }
         first = last + 1;
         if first <= sought.last && stop() {
-            return Ok(false);
+            return Ok(None);
         }
     }
-    let keys = keys(&task.person);
+    let keys = keys(&person);
     writer.write_blocking(move |tx| {
         Ok(tx.execute("UPDATE privacy_tasks SET keys = ?2 WHERE id = ?1", params![id, keys])?)
     })?;
-    Ok(true)
+    Ok(Some(person))
 }
 
 /// Takes the person's e-mails out of orders of others, looking while others write. It keeps no place: one that was
@@ -217,14 +244,16 @@ fn search_orders(
 }
 
 /// Looks while others write, writes what it found. Returns in how many messages that was, and whether
-/// it came to its end.
+/// it came to its end. The task ends then, unless there `is_more`.
 fn search_on(
     readers: &Readers,
     writer: &Writer,
     task: &Task,
+    person: &Cluster,
+    is_more: bool,
     stop: &dyn Fn() -> bool,
 ) -> anyhow::Result<(usize, bool)> {
-    let search = Search::new(&task.person);
+    let search = Search::new(person);
     let (id, last) = (task.id, task.last);
     let (mut position, mut messages) = (task.position, 0);
     loop {
@@ -233,7 +262,7 @@ fn search_on(
         let reached = slice.position;
         writer.write_blocking(move |tx| {
             scrub(tx, &slice.hits)?;
-            match reached.filter(|reached| *reached < last) {
+            match reached.filter(|reached| *reached < last).or_else(|| is_more.then_some(last)) {
                 Some(reached) => {
                     tx.execute("UPDATE privacy_tasks SET position = max(position, ?2) WHERE id = ?1", [id, reached])?;
                 }
@@ -249,32 +278,25 @@ fn search_on(
     }
 }
 
-fn next(connection: &Connection) -> anyhow::Result<Option<Task>> {
-    let found = connection
+/// The first behind the one with the id `after`.
+fn next(connection: &Connection, after: i64) -> rusqlite::Result<Option<Task>> {
+    connection
         .prepare_cached(
-            "SELECT id, kind, keys, position, last, inbox_id, begun_at FROM privacy_tasks ORDER BY id LIMIT 1",
+            "SELECT id, kind, keys, position, last, inbox_id, begun_at FROM privacy_tasks
+              WHERE id > ?1 ORDER BY id LIMIT 1",
         )?
-        .query_row([], |row| {
-            let keys: String = row.get(2)?;
-            let is_export = row.get::<_, String>(1)? == "export";
-            let person = Cluster::default();
-            Ok((
-                keys,
-                Task {
-                    id: row.get(0)?,
-                    is_export,
-                    person,
-                    position: row.get(3)?,
-                    last: row.get(4)?,
-                    inbox_id: row.get(5)?,
-                    begun_at: row.get(6)?,
-                },
-            ))
+        .query_row([after], |row| {
+            Ok(Task {
+                id: row.get(0)?,
+                is_export: row.get::<_, String>(1)? == "export",
+                keys: row.get(2)?,
+                position: row.get(3)?,
+                last: row.get(4)?,
+                inbox_id: row.get(5)?,
+                begun_at: row.get(6)?,
+            })
         })
-        .optional()?;
-    let Some((keys, task)) = found else { return Ok(None) };
-    let person = serde_json::from_str(&keys).with_context(|| format!("privacy task {} cannot be read", task.id))?;
-    Ok(Some(Task { person, ..task }))
+        .optional()
 }
 
 fn end(tx: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Transaction};
 
 use super::{UPLOAD, table};
 use crate::{
-    db::sync_folder_of,
+    db::{hand_over, sync_folder_of},
     intake::{csv, privacy::emails_in},
 };
 
@@ -74,6 +74,7 @@ fn rewrite(path: &Path, emails: &BTreeSet<String>) -> anyhow::Result<()> {
         .map_err(io::IntoInnerError::into_error)?;
     if dropped {
         kept.as_file().sync_all()?;
+        hand_over(kept.path()); // before it has its name: the next one may be of another user
         kept.persist(path)?;
         // After a power cut the old one must not be back: nobody looks for them again.
         sync_folder_of(path)?;

@@ -138,8 +138,27 @@ fn who_is_erased_is_taken_out_of_reasons_and_rejected_rows() {
         .write_blocking(move |tx| Ok(privacy::erase(tx, &who, Timestamp::from_millis(NOW))?))
         .unwrap();
     assert!(begun.goes_on);
-    let done = privacy::work_off(shop.database.readers(), shop.database.writer(), &folder, &|| false).unwrap();
-    assert_eq!((done.erasures, traces()), (1, (0, 2, 0)));
+    let work_off = || privacy::work_off(shop.database.readers(), shop.database.writer(), &folder, &|| false).unwrap();
+    // While the rows cannot be read, that alone is left, and known.
+    let (rows, aside) = (beside(&shop, ".upload-1.rejected.csv"), folder.join("aside"));
+    fs::rename(&rows, &aside).unwrap();
+    fs::create_dir(&rows).unwrap();
+    for _ in 0..2 {
+        let done = work_off();
+        assert_eq!((done.erasures, done.left.len()), (0, 1));
+        assert!(done.left[0].contains("upload-1.rejected.csv"), "{:?}", done.left);
+    }
+    fs::remove_dir(&rows).unwrap();
+    fs::rename(&aside, &rows).unwrap();
+    #[cfg(unix)]
+    let is_root = std::os::unix::fs::chown(&folder, Some(65534), Some(65534)).is_ok();
+    let done = work_off();
+    assert_eq!((done.erasures, done.left.len(), traces()), (1, 0, (0, 2, 0)));
+    #[cfg(unix)]
+    if is_root {
+        let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(&rows).unwrap());
+        assert_eq!(owner, 65534, "the service can open what root has rewritten");
+    }
     assert!(shop.get(&format!("{path}/rejected.csv")).body.contains("bob@example.com"), "others stay");
 }
 

@@ -7,7 +7,11 @@ use quintile::{
 use serde_json::{Value, json};
 
 use super::{ANNA, PHONE, data_request, redact};
-use crate::support::shop::{Shop, customer, order};
+use crate::support::{
+    folder::Folder,
+    process,
+    shop::{Shop, customer, order},
+};
 
 async fn worked(shop: &Shop) -> Worked {
     let folder = shop.config.database.path.parent().unwrap().to_owned();
@@ -191,4 +195,68 @@ async fn who_is_erased_is_in_no_answer_any_more() {
     let (name, _) = answered(&shop, &data_request(Some(7001), None, None)).await;
     assert_eq!(worked(&shop).await.deleted, 0);
     assert_eq!(answers(&shop), ["data-request-4.json", name.as_str()]);
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_said_and_keeps_no_other() {
+    let shop = Shop::open();
+    let folder = shop.config.database.path.parent().unwrap();
+    shop.tell("orders/create", &order(1).by(&customer(7001, ANNA)).json()).await;
+    answered(&shop, &data_request(Some(7001), Some(ANNA), None)).await;
+    // As one of another user; and one that somebody wrote over.
+    std::fs::create_dir(folder.join("data-request-1.json")).unwrap();
+    std::fs::write(folder.join("data-request-9.json"), "call anna@example.com").unwrap();
+    shop.tell("customers/redact", &redact(Some(7001), None, None)).await;
+    let done = worked(&shop).await;
+    assert_eq!((done.deleted, done.left.len()), (1, 2), "{:?}", done.left);
+    for name in ["data-request-1.json", "data-request-9.json"] {
+        let said = format!("{name} may be about somebody who was erased: ");
+        assert!(done.left.iter().any(|left| left.contains(&said)), "{:?}", done.left);
+    }
+    assert!(!done.left.concat().contains("anna"), "{:?}", done.left);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_keeps_nobody_else_waiting() {
+    let shop = Shop::open();
+    let in_the_way = shop.config.database.path.with_file_name("data-request-1.json.partial");
+    std::fs::create_dir_all(in_the_way.join("below")).unwrap();
+    for (id, email) in [(7001, ANNA), (7002, "bert@example.com")] {
+        shop.tell("customers/data_request", &data_request(Some(id), Some(email), None)).await;
+    }
+    let done = worked(&shop).await;
+    assert_eq!((done.files.len(), done.left.len()), (1, 1), "{:?}", done.left);
+    assert!(done.left[0].contains("data-request-1.json: "), "{:?}", done.left);
+    assert_eq!(answers(&shop), ["data-request-1.json.partial", "data-request-2.json"]);
+    std::fs::remove_dir_all(in_the_way).unwrap();
+    let done = worked(&shop).await;
+    assert_eq!((done.files.len(), done.left), (1, Vec::new()));
+    assert_eq!(answers(&shop), ["data-request-1.json", "data-request-2.json"]);
+}
+
+/// As by `sudo quintile erase` beside a service with a user of its own.
+#[cfg(unix)]
+#[tokio::test]
+async fn what_root_writes_for_a_service_is_the_services() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let shop = Shop::open();
+    let folder = shop.config.database.path.parent().unwrap().to_owned();
+    if chown(&folder, Some(65534), Some(65534)).is_err() {
+        return; // root alone gives folders away
+    }
+    shop.tell("customers/data_request", &data_request(Some(7001), Some(ANNA), None)).await;
+    let [path] = worked(&shop).await.files.try_into().unwrap();
+    assert_eq!(std::fs::metadata(path).unwrap().uid(), 65534);
+}
+
+#[test]
+fn erase_fails_where_something_is_left_and_says_what() {
+    let home = Folder::new();
+    assert!(process::run(home.path(), &["init"]).status.success());
+    std::fs::write(home.path().join("data-request-9.json"), "not what quintile wrote").unwrap();
+    let ended = process::run(home.path(), &["erase", "--email", ANNA]);
+    let (out, err) = (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
+    assert_eq!(ended.status.code(), Some(1), "{out}{err}");
+    assert!(out.starts_with("Nobody here had a name by this."), "{out}");
+    assert!(err.contains("not all is done") && err.contains("data-request-9.json may be about"), "{err}");
 }
