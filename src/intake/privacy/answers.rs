@@ -107,8 +107,10 @@ fn all(folder: &Path) -> anyhow::Result<Vec<(i64, PathBuf)>> {
 /// request says is of somebody erased.
 fn is_about_erased(connection: &Connection, file: &Value) -> rusqlite::Result<bool> {
     let list = |name: &str| file[name].as_array().map(Vec::as_slice).unwrap_or_default();
+    // A guest has the source of whatever brought them last.
     let mut erased = connection.prepare_cached(
-        "SELECT 1 FROM customers WHERE id = ?1 AND source = ?2 AND external_id IS ?3 AND redacted_at IS NOT NULL",
+        "SELECT 1 FROM customers
+          WHERE id = ?1 AND (?3 IS NULL OR (source = ?2 AND external_id = ?3)) AND redacted_at IS NOT NULL",
     )?;
     for customer in list("customers") {
         let who = ["id", "source", "externalId"].map(|name| customer[name].as_str());

@@ -198,6 +198,20 @@ async fn who_is_erased_is_in_no_answer_any_more() {
 }
 
 #[tokio::test]
+async fn a_guest_whom_another_way_in_brings_is_in_no_answer_either() {
+    let shop = Shop::open();
+    shop.tell("orders/create", &order(1).guest(ANNA).json()).await;
+    answered(&shop, &data_request(None, Some(ANNA), None)).await;
+    let order = json!({ "id": "p1", "customer": { "email": ANNA }, "orderedAt": "2026-11-20T10:00:00Z", "total": "1.00",
+        "status": "paid" });
+    shop.post_orders("m1", &order.to_string()).await;
+    assert_eq!(shop.row("SELECT group_concat(source) FROM customers"), "api", "the row names the first by name");
+    shop.tell("customers/redact", &redact(None, Some(ANNA), None)).await;
+    assert_eq!(worked(&shop).await.deleted, 1);
+    assert_eq!(answers(&shop), [""; 0]);
+}
+
+#[tokio::test]
 async fn an_answer_that_cannot_be_read_is_said_and_keeps_no_other() {
     let shop = Shop::open();
     let folder = shop.config.database.path.parent().unwrap();
