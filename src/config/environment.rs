@@ -1,6 +1,6 @@
 //! `QUINTILE_SECTION__KEY` overrides any key of the file; `…_FILE` gives a secret as a file.
 
-use std::{collections::BTreeMap, fmt, fs, path};
+use std::{collections::BTreeMap, fmt, path};
 
 use super::{
     keys::{Kind, KnownKey},
@@ -135,8 +135,7 @@ fn apply_one(root: &mut Node, name: &str, value: &str, keys: &[KnownKey], folder
     }
     if let Some(secret) = path.strip_suffix("_file").and_then(is_key).filter(|key| is_secret(key.name())) {
         let file = folder.join(value);
-        let text = fs::read_to_string(&file)
-            .map_err(|error| refuse(format!("cannot read the file {}: {error}", file.display())))?;
+        let text = secrets::read_file(name, value, folder).map_err(refuse)?;
         if is_blank(&text) {
             return Err(refuse(format!(
                 "the file {} holds no secret; put the secret there, or unset this",

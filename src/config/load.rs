@@ -160,12 +160,11 @@ fn resolve_secrets(
         }
         let found = if !destination.secret_env.is_empty() {
             let name = &destination.secret_env;
-            let message = || format!("the environment variable {name} is not set; set it to the secret");
-            environment.get(name).map(str::to_owned).ok_or_else(message).map_err(|message| ("secret_env", message))
+            let unset = || ("secret_env", secrets::unset("secret_env", name));
+            environment.get(name).map(str::to_owned).ok_or_else(unset)
         } else if !destination.secret_file.as_os_str().is_empty() {
-            let file = folder.join(&destination.secret_file);
-            fs::read_to_string(&file)
-                .map_err(|error| ("secret_file", format!("cannot read the file {}: {error}", file.display())))
+            let name = destination.secret_file.to_string_lossy();
+            secrets::read_file("secret_file", &name, folder).map_err(|message| ("secret_file", message))
         } else {
             continue;
         };

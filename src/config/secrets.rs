@@ -155,14 +155,45 @@ pub(super) enum Absent {
 
 pub(super) fn read(source: &Source, environment: &Environment, folder: &path::Path) -> Result<String, Absent> {
     let text = if source.key.ends_with("_env") {
-        let message = || format!("the environment variable {} is not set; set it to the secret", source.text);
-        environment.get(&source.text).map(str::to_owned).ok_or_else(|| Absent::Gone(message()))?
+        let message = || Absent::Gone(unset(&source.key, &source.text));
+        environment.get(&source.text).map(str::to_owned).ok_or_else(message)?
     } else if source.key.ends_with("_file") {
-        let file = folder.join(&source.text);
-        fs::read_to_string(&file)
-            .map_err(|error| Absent::Gone(format!("cannot read the file {}: {error}", file.display())))?
+        read_file(&source.key, &source.text, folder).map_err(Absent::Gone)?
     } else {
         source.text.clone()
     };
     if text.trim().is_empty() { Err(Absent::Empty) } else { Ok(text) }
+}
+
+/// What is said of a variable that is not set. What is no name may be the secret itself, which is never shown.
+pub(super) fn unset(key: &str, name: &str) -> String {
+    let is_name = !name.starts_with(|first: char| first.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    if is_name {
+        return format!("the environment variable {name} is not set; set it to the secret");
+    }
+    let secret = key.strip_suffix("_env").unwrap_or(key);
+    format!("what stands here is no name of a variable, like MY_SECRET; the secret itself goes into {secret}")
+}
+
+/// The text of the file that `key` names.
+///
+/// # Errors
+/// It cannot be read. Says so without what may be the secret itself, which is never shown.
+pub(super) fn read_file(key: &str, name: &str, folder: &path::Path) -> Result<String, String> {
+    let file = folder.join(name);
+    fs::read_to_string(&file).map_err(|error| {
+        if is_path(name) {
+            return format!("cannot read the file {}: {error}", file.display());
+        }
+        let secret = key.trim_end_matches("_FILE").trim_end_matches("_file");
+        format!("what stands here leads to no file ({error}); write a path, like ./secret.txt; the secret itself goes into {secret}")
+    })
+}
+
+/// By how it begins, or by the end of a file's name, which is shorter than the last part of a token.
+fn is_path(text: &str) -> bool {
+    const LONGEST: usize = 6;
+    let end = path::Path::new(text).extension().and_then(|end| end.to_str()).unwrap_or_default();
+    ["/", "./", "../"].iter().any(|start| text.starts_with(start)) || (1..=LONGEST).contains(&end.len())
 }

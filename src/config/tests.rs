@@ -492,6 +492,40 @@ fn credentials_that_are_not_there_are_refused_or_remembered() {
 }
 
 #[test]
+fn what_may_be_the_secret_itself_is_never_said() {
+    let of_tool =
+        |key: &str, value: &str| format!("[[destination]]\nname = \"a\"\nkind = \"klaviyo\"\n{key} = \"{value}\"");
+    let of_webhook = |key: &str, value: &str| {
+        format!("[[destination]]\nname = \"a\"\nurl = \"https://a.example\"\n{key} = \"{value}\"")
+    };
+    for secret in [SECRET, "pk_0123456789", "eyJhbGciOiJIUzI1NiJ9.e30.ZRrHA1JJJW8opsbCGfGHACGpVUMN", "4F00"] {
+        for (text, key, into) in [
+            (of_webhook("secret_env", secret), "secret_env", "secret"),
+            (of_webhook("secret_file", secret), "secret_file", "secret"),
+            (of_tool("api_key_env", secret), "api_key_env", "api_key"),
+            (of_tool("api_key_file", secret), "api_key_file", "api_key"),
+            (format!("{APP}token_env = \"{secret}\""), "token_env", "token"),
+        ] {
+            let said = error(&text);
+            let expected = format!("{key}: what stands here ");
+            assert!(
+                said.contains(&expected) && said.contains(&format!("the secret itself goes into {into}")),
+                "{said}"
+            );
+            assert!(!said.contains(secret), "{said}");
+        }
+        let said = File::new("").load([("QUINTILE_WEBHOOKS__SHOPIFY__SECRETS_FILE", secret)]).unwrap_err();
+        assert!(said.ends_with("the secret itself goes into QUINTILE_WEBHOOKS__SHOPIFY__SECRETS"), "{said}");
+        assert!(!said.contains(secret), "{said}");
+    }
+    for file in ["/run/secrets/key", "./key", "../key", "keys/key.txt"] {
+        let said = error(&of_tool("api_key_file", file));
+        assert!(said.contains(&format!("cannot read the file {file}: ")), "{said}");
+    }
+    assert!(error(&of_webhook("secret_env", "KEY_2")).contains("variable KEY_2 is not set"));
+}
+
+#[test]
 fn settings_of_the_pull_say_what_to_write() {
     for (text, message) in [
         (

@@ -29,7 +29,10 @@ fn an_email_tool_says_what_it_lacks() {
             tool("klaviyo", "api_key_env = \"GONE\""),
             "4:15: destination.api_key_env: the environment variable GONE is not set; set it to the secret",
         ),
-        (tool("klaviyo", "api_key_file = \"gone\""), "4:16: destination.api_key_file: cannot read the file gone"),
+        (
+            tool("klaviyo", "api_key_file = \"gone.txt\""),
+            "4:16: destination.api_key_file: cannot read the file gone.txt",
+        ),
         (
             tool("klaviyo", "api_key = \"hunter2\"\nsecret = \"hunter2\""),
             "5:10: destination.secret: only kind \"webhook\" signs; write api_key, api_key_env or api_key_file",
