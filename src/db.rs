@@ -46,6 +46,7 @@ pub use lock::{Lock, LockError};
 pub use lost::{Left, Lost, lost};
 pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
 pub use passing::passing;
+pub use place::refuse_no_file;
 pub use private::{create_private_file, hand_over, make_private_folder, private_file};
 pub use restore::{Staged, is_set_aside, note_restored, restored_at};
 pub use sessions::{EndedSession, end_session, ended_sessions};
@@ -226,6 +227,7 @@ impl Readers {
         if !path.exists() {
             bail!("there is no database at {}; `quintile init` makes one, or set [database] path", path.display());
         }
+        place::check_is_file(path)?;
         migrate::check_readable(path)?;
         Self::open_unasked(path)
     }

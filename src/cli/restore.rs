@@ -44,6 +44,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     if !args.file.exists() {
         return Err(UsageError(format!("there is no file {}", args.file.display())).into());
     }
+    db::refuse_no_file(&args.file, "name a backup").map_err(|error| UsageError(error.to_string()))?;
+    db::refuse_no_file(database, "[database] path must name a file")?;
     let staged = Staged::new(&args.file, database).map_err(|error| match error.downcast_ref() {
         Some(LockError::Held { holder, .. }) => {
             anyhow::anyhow!("{} is in use by {holder}; stop it, then restore", database.display())

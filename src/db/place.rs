@@ -1,7 +1,7 @@
 //! Where a database file may lie. Its write-ahead log wants memory that all who have the file share,
 //! and a disk that has what it says it has: another machine's disk promises neither.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{anyhow, bail};
 use rusqlite::ffi;
@@ -9,10 +9,29 @@ use rusqlite::ffi;
 /// Disks of other machines, as Linux names them.
 const NETWORK: [&str; 8] = ["afs", "ceph", "cifs", "fuse.rclone", "fuse.sshfs", "nfs", "nfs4", "smb3"];
 
+/// Refuses what is no file, of which SQLite says that the disk fails, or which it waits for without end; `instead`
+/// says what to do. To be asked before anybody opens it.
+///
 /// # Errors
-/// `path` is a file on another machine's disk. SQLite itself would take it: what breaks there shows
+/// `path` is a folder, a pipe or a device. What is not there may become a file.
+pub fn refuse_no_file(path: &Path, instead: &str) -> anyhow::Result<()> {
+    match fs::metadata(path) {
+        Ok(seen) if seen.is_dir() => bail!("{} is a folder; {instead}", path.display()),
+        Ok(seen) if !seen.is_file() => bail!("{} is no file; {instead}", path.display()),
+        _ => Ok(()),
+    }
+}
+
+/// [`refuse_no_file`] of the database.
+pub(super) fn check_is_file(path: &Path) -> anyhow::Result<()> {
+    refuse_no_file(path, "[database] path must name a file")
+}
+
+/// # Errors
+/// `path` is no file, or a file on another machine's disk. SQLite itself would take it: what breaks there shows
 /// on the day the network does.
 pub(super) fn check(path: &Path) -> anyhow::Result<()> {
+    check_is_file(path)?;
     match file_system(path) {
         Some(name) if NETWORK.contains(&name.as_str()) => bail!("{} ({name})", hint(path)),
         _ => Ok(()),

@@ -19,7 +19,10 @@ use std::{
 use quintile::db::Database;
 use serde_json::{Value, json};
 
-use crate::support::folder::Folder;
+use crate::support::{
+    folder::Folder,
+    process::{QUINTILE, quintile_by},
+};
 
 const CONFIG: &str = "[shop]\ncurrency = \"EUR\"\n[scoring]\nhold_above_percent = 100\n";
 /// Twelve customers: enough that every fifth has two or more.
@@ -291,4 +294,32 @@ fn a_template_that_makes_no_request_is_named_with_its_line() {
         assert!(error.contains("newSegmnt") && error.contains("body"), "{error}");
         assert!(!error.contains("tok-canary"), "{error}");
     }
+}
+
+/// Docker makes a folder of a file that is not there when it is mounted. Each is waited for without end otherwise.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_refused_as_database_and_as_backup() {
+    let home = Home(Folder::new());
+    home.ok(&["init"]);
+    let refuses = |code, args: &[&str], said: &str| {
+        let done = finished(quintile_by("timeout", &["30", QUINTILE], home.0.path(), args).output().unwrap());
+        assert_eq!(done.code, code, "{args:?}: {}{}", done.out, done.err);
+        assert!([done.out, done.err].concat().contains(said), "{args:?}");
+    };
+    fs::rename(home.path("quintile.db"), home.path("whole.db")).unwrap();
+    let pipe = |name: &str| assert!(Command::new("mkfifo").arg(home.path(name)).status().unwrap().success());
+    pipe("pipe");
+    refuses(2, &["restore", "pipe"], "error: pipe is no file; name a backup\n");
+    fs::create_dir(home.path("quintile.db")).unwrap();
+    let commands: [&[&str]; 4] = [&["serve"], &["customers"], &["check"], &["restore", "whole.db"]];
+    for command in commands {
+        refuses(1, command, "quintile.db is a folder; [database] path must name a file\n");
+    }
+    fs::remove_dir(home.path("quintile.db")).unwrap();
+    pipe("quintile.db");
+    for command in commands {
+        refuses(1, command, "quintile.db is no file; [database] path must name a file\n");
+    }
+    fs::remove_file(home.path("quintile.db")).unwrap();
 }
