@@ -73,6 +73,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     findings.push(surroundings::shop(&context.config));
     findings.extend(database::check(context, args.deep));
     findings.push(surroundings::disk_space(&context.config.database.path));
+    findings.extend(surroundings::folders(&context.config));
     findings.extend(surroundings::destinations(&context.config));
     findings.push(surroundings::shop_secrets(&context.config));
     findings.extend(surroundings::credentials(context));

@@ -1,6 +1,7 @@
 //! What quintile stands on and talks to: files, disk, names of destinations.
 
 use std::{
+    io,
     net::{IpAddr, ToSocketAddrs},
     path::Path,
     sync::mpsc,
@@ -86,6 +87,54 @@ fn judge_space(free: u64, database: u64) -> Finding {
     } else {
         Finding::ok(CHECK, seen)
     }
+}
+
+/// Whether the database and its backups can be written where they lie.
+pub fn folders(config: &Config) -> Vec<Finding> {
+    let (database, backups) = (&config.database.path, Backups::from_config(config));
+    let of_database = write_in(folder_of(database)).and_then(|()| may_write(database));
+    let mut findings = vec![judge_folder("database folder", folder_of(database), of_database)];
+    if let Some(folder) = backups.folder() {
+        // The first backup makes it.
+        let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or_else(|| Path::new("."));
+        findings.push(judge_folder("backup folder", folder, write_in(there)));
+    }
+    if let Some(folder) = backups.copy_to() {
+        const CHECK: &str = "backup copies";
+        findings.push(if folder.is_dir() {
+            judge_folder(CHECK, folder, write_in(folder))
+        } else {
+            Finding::warn(CHECK, format!("{} is not there; is its drive connected?", folder.display()))
+        });
+    }
+    findings
+}
+
+fn judge_folder(check: &'static str, folder: &Path, written: io::Result<()>) -> Finding {
+    let folder = folder.display();
+    match written {
+        Ok(()) => Finding::ok(check, format!("{folder} can be written")),
+        Err(error) => Finding::fail(
+            check,
+            format!("{folder} cannot be written ({error}); it has to belong to the user that quintile runs as"),
+        ),
+    }
+}
+
+/// A file without a name, gone at once: who may write a folder does not show on a disk that is read-only.
+fn write_in(folder: &Path) -> io::Result<()> {
+    tempfile::tempfile_in(folder).map(drop)
+}
+
+/// Not by opening it, which would free the locks that this process has on it.
+fn may_write(database: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    if database.exists() {
+        rustix::fs::access(database, rustix::fs::Access::WRITE_OK)?;
+    }
+    #[cfg(not(unix))]
+    let _ = database;
+    Ok(())
 }
 
 /// One line per destination and host: does its name lead anywhere, and may requests go there.

@@ -35,6 +35,8 @@ fn check_says_what_is_wrong() {
             "schema",
             "clock",
             "disk space",
+            "database folder",
+            "backup folder",
             "destination",
             "shop secrets"
         ]
@@ -187,4 +189,31 @@ fn files_that_others_may_read_are_named_with_what_to_run() {
     let served = command(&["serve"]);
     assert_eq!(served.code, 1);
     assert!(served.err.contains("WARN others are let into shop/quintile.db"), "{}", served.err);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn check_sees_folders_that_cannot_be_written() {
+    // Nobody makes files there, not even root.
+    let nowhere = "[database]\npath = \"/proc/quintile.db\"\n[backup]\nfolder = \"/proc/nothere/backups\"\n";
+    let home = Home::new(&format!("{nowhere}copy_to = \"drive\"\n"));
+    let done = home.run(&["check"]);
+    assert_eq!(done.code, 1, "{}", done.out);
+    for line in [
+        "fail  database folder: /proc cannot be written (",
+        "fail  backup folder: /proc/nothere/backups cannot be written (",
+        "warn  backup copies: drive is not there; is its drive connected?",
+    ] {
+        assert!(done.out.contains(line), "{line}: {}", done.out);
+    }
+    let home = Home::new("[backup]\nfolder = \"not/yet\"\ncopy_to = \"drive\"\n");
+    home.ok(&["init"]);
+    fs::create_dir(home.path("drive")).unwrap();
+    let good = states(&home, &["check"], 0);
+    for check in ["database folder", "backup folder", "backup copies"] {
+        assert_eq!(state_of(&good, check), "ok", "{check}");
+    }
+    assert!(!home.path("not").exists(), "nothing is made");
+    let names = |name: &str| fs::read_dir(home.path(name)).unwrap().count();
+    assert_eq!(names("drive"), 0, "nor left");
 }
