@@ -3,6 +3,7 @@
 
 use std::{fmt, io::IsTerminal};
 
+use serde_json::json;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
     filter::Targets,
@@ -14,6 +15,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
     util::SubscriberInitExt,
 };
+
+use crate::clock::Clock;
 
 /// For people, or for whatever collects logs.
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
@@ -38,8 +41,13 @@ pub fn start(default: &str, format: LogFormat) {
     }
 }
 
-/// The last words of a command that failed.
-pub fn say(error: &anyhow::Error) {
+/// The last words of a command that failed, whatever lines `QUINTILE_LOG` wants.
+pub fn say(error: &anyhow::Error, format: LogFormat) {
+    if matches!(format, LogFormat::Json) {
+        let now = Clock::system().now();
+        eprintln!("{}", json!({ "timestamp": now, "level": "ERROR", "message": format!("{error:#}") }));
+        return;
+    }
     let text = format!("error: {error:#}");
     if is_read_by_journal() {
         text.lines().for_each(|line| eprintln!("<{}>{line}", priority(Level::ERROR)));

@@ -218,7 +218,8 @@ pub fn main() -> ExitCode {
         Command::Demo(_) => "error",
         _ => "warn",
     };
-    log::start(default_filter, cli.log_format);
+    let format = cli.log_format;
+    log::start(default_filter, format);
     bug::tell_panics_in_the_log();
     match run(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -226,7 +227,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Failed) => ExitCode::FAILURE,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            log::say(&error);
+            log::say(&error, format);
             if is_usage(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }

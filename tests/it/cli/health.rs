@@ -67,3 +67,19 @@ fn logs_can_be_json_a_line_each() {
         }
     }
 }
+
+#[test]
+fn the_last_line_is_json_as_well() {
+    let home = Home::new("");
+    for (args, code, said) in [
+        (&["customers"][..], 1, "there is no database at "),
+        (&["--config", "none.toml", "serve"], 2, "no config.toml at "),
+    ] {
+        let error = home.fails(code, &[&["--log-format", "json"], args].concat());
+        let line: Value = serde_json::from_str(&error).unwrap_or_else(|why| panic!("{why}: {error}"));
+        assert_eq!(line["level"], "ERROR");
+        assert!(line["message"].as_str().unwrap().starts_with(said), "{line}");
+        assert!(line["timestamp"].is_string(), "{line}");
+        assert!(error.ends_with("}\n") && !home.fails(code, args).contains('{'), "{error}");
+    }
+}
