@@ -1,12 +1,12 @@
 //! `quintile health`: does the server that runs on this configuration answer? For containers and scripts.
 
 use std::{
-    io::{BufRead, BufReader, Write, stdout},
+    io::{BufRead, BufReader, ErrorKind, Write, stdout},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 
 use super::{Context, Outcome};
 
@@ -20,7 +20,16 @@ pub struct Args {}
 /// Nothing listens there, or it does not answer within five seconds.
 pub fn run(_args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let address = reachable(context.config.webhooks.listen);
-    let answer = ask(address).with_context(|| format!("no quintile answers on {address}; start `quintile serve`"))?;
+    let answer = ask(address).map_err(|error| match error.kind() {
+        // The first is what a system says of a silence that was not waited for any longer.
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            anyhow!(
+                "what listens on {address} does not answer within {} seconds; its log may say why",
+                PATIENCE.as_secs()
+            )
+        }
+        _ => anyhow!(error).context(format!("no quintile answers on {address}; start `quintile serve`")),
+    })?;
     // "HTTP/1.1 200 OK"
     if answer.split(' ').nth(1) == Some("200") {
         writeln!(stdout(), "ok")?;

@@ -83,3 +83,13 @@ fn the_last_line_is_json_as_well() {
         assert!(error.ends_with("}\n") && !home.fails(code, args).contains('{'), "{error}");
     }
 }
+
+#[test]
+fn health_tells_silence_from_absence() {
+    // Connections are taken, and nobody reads from them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let home = Home::new(&format!("[webhooks]\nlisten = \"{address}\"\n"));
+    let said = format!("error: what listens on {address} does not answer within 5 seconds; its log may say why\n");
+    assert_eq!(home.fails(1, &["health"]), said);
+}
