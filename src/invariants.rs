@@ -25,7 +25,14 @@ const INVARIANTS: &[Invariant] = &[
                           THEN spent / n + (2 * (spent % n) > n OR (2 * (spent % n) = n AND spent / n % 2 = 1))
                           ELSE 0 END AS average
                 FROM customers AS c LEFT JOIN real ON real.customer_id = c.id)
-            SELECT format('customer %d has %d orders worth %d, its row says %d and %d', id, n, spent, order_count, total_spent)
+            SELECT CASE
+                   WHEN order_count <> n OR total_spent <> spent
+                     THEN format('customer %d has %d orders worth %d, its row says %d and %d', id, n, spent, order_count, total_spent)
+                   WHEN avg_order_value <> average
+                     THEN format('customer %d has orders worth %d each, its row says %d', id, average, avg_order_value)
+                   ELSE format('customer %d has orders from %Q to %Q, its row says %Q to %Q', id,
+                               strftime('%Y-%m-%dT%H:%M:%fZ', first / 1000.0, 'unixepoch'), strftime('%Y-%m-%dT%H:%M:%fZ', last / 1000.0, 'unixepoch'),
+                               strftime('%Y-%m-%dT%H:%M:%fZ', first_order_at / 1000.0, 'unixepoch'), strftime('%Y-%m-%dT%H:%M:%fZ', last_order_at / 1000.0, 'unixepoch')) END
               FROM expected
              WHERE order_count <> n OR total_spent <> spent OR avg_order_value <> average
                 OR first_order_at IS NOT first OR last_order_at IS NOT last",
@@ -387,8 +394,11 @@ mod tests {
                    VALUES ('manual', 'scoring', 1, 1, 'together', 0, 'x');";
         let cases = [
             ("UPDATE customers SET order_count = 2", "customer 1 has 1 orders worth 4990, its row says 2 and 4990"),
-            ("UPDATE customers SET last_order_at = NULL", "customer 1 has 1 orders"),
-            ("UPDATE customers SET avg_order_value = 1", "customer 1 has 1 orders"),
+            (
+                "UPDATE customers SET last_order_at = first_order_at + 1, first_order_at = NULL",
+                "customer 1 has orders from '2026-11-18T11:06:40.000Z' to '2026-11-18T11:06:40.000Z', its row says NULL to '2026-11-18T11:06:40.001Z'",
+            ),
+            ("UPDATE customers SET avg_order_value = 1", "customer 1 has orders worth 4990 each, its row says 1"),
             (
                 "INSERT INTO customers (source, created_at) VALUES ('csv', 1); UPDATE customers SET merged_into = 2 WHERE id = 1",
                 "order 1 belongs to customer 1",
