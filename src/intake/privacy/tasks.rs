@@ -124,14 +124,13 @@ pub fn work_off(readers: &Readers, writer: &Writer, folder: &Path, stop: &dyn Fn
         if stop() {
             break;
         }
-        let id = task.id;
-        match work_off_one(readers, writer, folder, task, stop, &mut worked) {
+        match work_off_one(readers, writer, folder, &task, stop, &mut worked) {
             Ok(true) => {}
             Ok(false) => break,
             Err(error) if db::tells_of_damage(&error) => return Err(error),
             Err(error) => {
                 worked.left.push(format!("{error:#}"));
-                passed_over = id;
+                passed_over = task.id;
             }
         }
     }
@@ -146,14 +145,15 @@ fn work_off_one(
     readers: &Readers,
     writer: &Writer,
     folder: &Path,
-    task: Task,
+    task: &Task,
     stop: &dyn Fn() -> bool,
     worked: &mut Worked,
 ) -> anyhow::Result<bool> {
     let person =
         serde_json::from_str(&task.keys).with_context(|| format!("privacy task {} cannot be read", task.id))?;
+    let &Task { id, inbox_id, .. } = task;
     if task.is_export {
-        let name = answers::file_name(task.inbox_id.unwrap_or(task.id));
+        let name = answers::file_name(inbox_id.unwrap_or(id));
         let path = folder.join(&name);
         let mut reader = readers.get()?;
         let snapshot = reader.transaction()?;
@@ -165,17 +165,17 @@ fn work_off_one(
             let note = format!(
                 "{name}, beside the database, holds what is known of this customer; send it to them within 30 days"
             );
-            tx.execute("UPDATE inbox SET reason = ?2 WHERE id = ?1", params![task.inbox_id, note])?;
-            Ok(end(tx, task.id)?)
+            tx.execute("UPDATE inbox SET reason = ?2 WHERE id = ?1", params![inbox_id, note])?;
+            Ok(end(tx, id)?)
         })?;
         worked.files.push(path);
         return Ok(true);
     }
     // A file that cannot be rewritten keeps nothing in the database.
     let files = uploads::forget_in_files(&*readers.get()?, folder, &person.emails);
-    let Some(person) = search_customers(readers, writer, &task, person, stop, worked)? else { return Ok(false) };
+    let Some(person) = search_customers(readers, writer, task, person, stop, worked)? else { return Ok(false) };
     let Some(orders) = search_orders(readers, writer, &person, stop)? else { return Ok(false) };
-    let (messages, ended) = search_on(readers, writer, &task, &person, files.is_err(), stop)?;
+    let (messages, ended) = search_on(readers, writer, task, &person, files.is_err(), stop)?;
     worked.orders += orders;
     worked.messages += messages;
     files?;
