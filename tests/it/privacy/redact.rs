@@ -309,7 +309,7 @@ async fn what_stands_between_punctuation_goes_too() {
 #[tokio::test]
 async fn messages_with_escaped_ids_are_found() {
     let shop = Shop::open();
-    let written = [("p1", r"K\/17"), ("p2", r"K\u00fc18"), ("p3", r"\u00fc"), (r"POS\/4", "K19")];
+    let written = [(r"POS\/1", r"K\/17"), (r"\u00fc2", r"K\u00fc18"), (r"\u00f6", r"\u00fc"), ("p4", "K19")];
     for (index, (order, customer)) in written.into_iter().enumerate() {
         let body = r#"{"id":"ORDER","customer":{"id":"CUSTOMER","firstName":"Secret"},"orderedAt":"2026-11-20T10:00:00Z",
             "total":"1.00","status":"paid"}"#;
