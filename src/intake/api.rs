@@ -1,7 +1,8 @@
 //! Orders of shops of other makes: `POST /webhooks/orders`, one order or many.
 //!
 //! The sender waits for the answer, so each order is accepted or refused by itself and the answer
-//! says which. A message sent again gets the answer again and changes nothing.
+//! says which. A message sent again gets the answer again and changes nothing, but that what was refused before may be
+//! taken.
 
 use rusqlite::Transaction;
 use serde::{
@@ -76,16 +77,23 @@ impl Prepared {
     /// # Errors
     /// Only those of the database: then nothing may be kept of it and the sender must try again.
     pub fn store(&self, tx: &Transaction<'_>, rules: &Rules) -> anyhow::Result<Outcome> {
-        let duplicate = inbox::count_duplicate(tx, &self.message, &self.body_hash)?;
-        if duplicate {
+        let now = self.message.received_at;
+        if let Some(earlier) = inbox::count_duplicate(tx, &self.message, &self.body_hash)? {
             let Ok(orders) = &self.orders else { return Ok(self.unreadable()) };
+            if earlier.has_reason {
+                // What was refused then may be taken now, and must be if the answer says so. It came when it came first.
+                let message = Message { received_at: earlier.received_at, ..self.message.clone() };
+                let (decided, outcome) = Self::new(message, rules).decide(tx, rules, now)?;
+                inbox::update(tx, earlier.id, &decided)?;
+                return Ok(outcome);
+            }
             // Worked out again for the answer alone.
             tx.execute_batch("SAVEPOINT again")?;
-            let answer = Self::apply(tx, rules, orders, self.message.received_at)?;
+            let answer = Self::apply(tx, rules, orders, now)?;
             tx.execute_batch("ROLLBACK TO again; RELEASE again")?;
             return Ok(Outcome::Answered(answer));
         }
-        let (decided, outcome) = self.decide(tx, rules, self.message.received_at)?;
+        let (decided, outcome) = self.decide(tx, rules, now)?;
         inbox::insert(tx, &self.message, &self.body_hash, &decided)?;
         Ok(outcome)
     }

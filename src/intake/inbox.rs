@@ -2,32 +2,55 @@
 
 mod retention;
 
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params, types::ValueRef};
 use serde_json::Value;
 
 pub use self::retention::{Expired, KEPT_DAYS, forget};
 use super::{Decided, Message, Prepared, Received, Rules, api};
 use crate::model::{Source, Timestamp, text_enum};
 
-/// Counts another copy of a message that is stored already; `false`: it is not. The sender's id
+/// A message that was stored before another copy of it came.
+#[derive(Debug)]
+pub(super) struct Earlier {
+    pub id: i64,
+    pub received_at: Timestamp,
+    /// Something of it was not taken, or there is another note.
+    pub has_reason: bool,
+}
+
+impl Earlier {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { id: row.get(0)?, received_at: row.get(1)?, has_reason: row.get_ref(2)? != ValueRef::Null })
+    }
+}
+
+/// Counts another copy of a message that is stored already; `None`: it is not. The sender's id
 /// tells copies apart from repetitions, and never makes a copy of other bytes: a shop's signature does not
 /// cover it. A message without one is known by its bytes.
-pub(super) fn count_duplicate(tx: &Transaction<'_>, message: &Message, body_hash: &[u8; 32]) -> rusqlite::Result<bool> {
-    let earlier: Option<i64> = match &message.delivery_key {
+pub(super) fn count_duplicate(
+    tx: &Transaction<'_>,
+    message: &Message,
+    body_hash: &[u8; 32],
+) -> rusqlite::Result<Option<Earlier>> {
+    let earlier = match &message.delivery_key {
         Some(key) => tx
             .prepare_cached(
-                "SELECT id FROM inbox WHERE delivery_key = ?1 AND topic = ?2 AND source = ?3 AND body_hash = ?4",
+                "SELECT id, received_at, reason FROM inbox
+                 WHERE delivery_key = ?1 AND topic = ?2 AND source = ?3 AND body_hash = ?4",
             )?
-            .query_row(params![key, message.topic, message.source, body_hash], |row| row.get(0)),
+            .query_row(params![key, message.topic, message.source, body_hash], Earlier::read),
         None => tx
-            .prepare_cached("SELECT id FROM inbox WHERE body_hash = ?1 AND topic = ?2 AND source = ?3 LIMIT 1")?
-            .query_row(params![body_hash, message.topic, message.source], |row| row.get(0)),
+            .prepare_cached(
+                "SELECT id, received_at, reason FROM inbox
+                 WHERE body_hash = ?1 AND topic = ?2 AND source = ?3 LIMIT 1",
+            )?
+            .query_row(params![body_hash, message.topic, message.source], Earlier::read),
     }
     .optional()?;
-    if let Some(id) = earlier {
-        tx.prepare_cached("UPDATE inbox SET duplicates = duplicates + 1 WHERE id = ?1")?.execute([id])?;
+    if let Some(earlier) = &earlier {
+        tx.prepare_cached("UPDATE inbox SET duplicates = duplicates + 1 WHERE id = ?1")?.execute([earlier.id])?;
     }
-    Ok(earlier.is_some())
+    Ok(earlier)
 }
 
 /// The first message with the bytes of another.
@@ -294,17 +317,22 @@ pub fn replay(
             prepared.follow_up(tx, id, &decided, now)?;
             decided
         };
-        let (state, reason) = decided.state();
-        match state {
+        match update(tx, id, &decided)? {
             State::Done => replayed.done += 1,
             State::Stale => replayed.stale += 1,
             State::Ignored => replayed.ignored += 1,
             State::Quarantined => replayed.quarantined += 1,
         }
-        tx.prepare_cached("UPDATE inbox SET state = ?2, reason = ?3, body = coalesce(?4, body) WHERE id = ?1")?
-            .execute(params![id, state, reason, decided.stripped])?;
     }
     Ok(last)
+}
+
+/// Says in the row of a message what became of it now; returns that.
+pub(super) fn update(tx: &Transaction<'_>, id: i64, decided: &Decided) -> rusqlite::Result<State> {
+    let (state, reason) = decided.state();
+    tx.prepare_cached("UPDATE inbox SET state = ?2, reason = ?3, body = coalesce(?4, body) WHERE id = ?1")?
+        .execute(params![id, state, reason, decided.stripped])?;
+    Ok(state)
 }
 
 /// A message as it came, from columns 1 to 6.

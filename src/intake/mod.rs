@@ -182,7 +182,7 @@ impl Prepared {
     /// Only those of the database: then nothing may be kept of it and the sender must try again.
     pub fn store(&self, tx: &Transaction<'_>, rules: &Rules) -> anyhow::Result<Received> {
         let message = &self.message;
-        if inbox::count_duplicate(tx, message, &self.body_hash)? {
+        if inbox::count_duplicate(tx, message, &self.body_hash)?.is_some() {
             return Ok(Received::Duplicate);
         }
         let first = inbox::first(tx, message, &self.body_hash, i64::MAX)?;

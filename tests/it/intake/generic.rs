@@ -206,6 +206,36 @@ async fn guests_and_nobody() {
 }
 
 #[tokio::test]
+async fn what_was_refused_is_taken_when_it_comes_again_and_can_be() {
+    let shop = Shop::open();
+    let late = |id: &str| with(order(id), "orderedAt", "2026-11-26T10:00:00Z");
+    let undated = with(order("3"), "updatedAt", Value::Null);
+    let all = json!([late("1")]).to_string();
+    let part = json!([late("2"), undated]).to_string();
+    let stored = "SELECT state, reason IS NULL, duplicates FROM inbox ORDER BY id";
+    assert_eq!(shop.post_orders("all", &all).await.json()["accepted"], 0);
+    assert_eq!(shop.post_orders("part", &part).await.json()["accepted"], 1);
+    for _ in 0..2 {
+        assert_eq!(shop.post_orders("all", &all).await.json()["rejected"][0]["id"], "1");
+    }
+    assert_eq!(shop.rows(stored), ["quarantined | 0 | 2", "done | 0 | 0"]);
+
+    shop.later(1000);
+    shop.post_orders("newer", &with(undated, "total", "5.00").to_string()).await;
+    // By now the order date can be.
+    shop.later(2 * 86_400_000);
+    for copies in 1..3 {
+        let reply = shop.post_orders("all", &all).await.json();
+        assert_eq!(reply, json!({ "accepted": 1, "stale": 0, "rejected": [] }));
+        let reply = shop.post_orders("part", &part).await.json();
+        assert_eq!(reply["rejected"], json!([]));
+        assert_eq!(shop.rows("SELECT source_id, net FROM orders ORDER BY 1"), ["1 | 4990", "2 | 4990", "3 | 500"]);
+        let all = format!("done | 1 | {}", 2 + copies);
+        assert_eq!(shop.rows(stored), [all, format!("done | 1 | {copies}"), "done | 1 | 0".to_owned()]);
+    }
+}
+
+#[tokio::test]
 async fn what_is_signed_but_unreadable_is_400_and_kept() {
     let shop = Shop::open();
     for (id, body) in [("1", "{"), ("2", "17"), ("3", "{\"orders\": 1}"), ("4", "")] {
