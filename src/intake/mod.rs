@@ -203,10 +203,15 @@ impl Prepared {
         let source = self.message.source;
         let (received, note) = match &self.reading {
             Reading::Event { event, note } => {
-                if matches!(**event, Event::DataRequest(_))
-                    && let Some(first) = privacy::same_request(tx, &self.body_hash)?
+                let what_became = match **event {
+                    Event::DataRequest(_) => Some("is answered by a file of its own"),
+                    Event::Erasure(_) => Some("was done, and holds for what comes later too"),
+                    _ => None,
+                };
+                if let Some(what_became) = what_became
+                    && let Some(first) = privacy::same_request(tx, &self.message.topic, &self.body_hash)?
                 {
-                    let note = format!("the same request as message {first}, which is answered by a file of its own");
+                    let note = format!("the same request as message {first}, which {what_became}");
                     return Ok(Decided { received: Received::Ignored, note: Some(note), stripped: self.stripped(tx)? });
                 }
                 match first.map_or(Ok(None), |first| event.again(source, first)) {
@@ -295,14 +300,15 @@ fn apply(
         Event::CustomerDeleted { external_id, at } => ledger::delete_customer(tx, rules, source, external_id, *at),
         Event::CustomersMerged { deleted_id, kept_id } => {
             let change = ledger::merge_customers(tx, rules, source, deleted_id, kept_id, now)?;
-            // Whoever is one person with somebody erased is erased too, whichever was told first.
-            for id in [deleted_id, kept_id] {
-                let person = Person { external_id: Some(id.clone()), ..Person::unknown(source) };
-                if ledger::is_erased_person(tx, &person)? {
-                    let external_id = Some((source, id.clone()));
-                    privacy::erase(tx, &Who { external_id, ..Who::default() }, now)?;
-                    break;
-                }
+            // Whoever is one person with somebody erased is erased too, whichever was told first. Where both are,
+            // all was searched for them; so it is for copies of this message.
+            let is_erased = |id: &String| {
+                ledger::is_erased_person(tx, &Person { external_id: Some(id.clone()), ..Person::unknown(source) })
+            };
+            let erased = (is_erased(deleted_id)?, is_erased(kept_id)?);
+            if change != Change::Stale && erased.0 != erased.1 {
+                let id = if erased.0 { deleted_id } else { kept_id };
+                privacy::erase(tx, &Who { external_id: Some((source, id.clone())), ..Who::default() }, now)?;
             }
             Ok(change)
         }

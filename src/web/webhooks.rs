@@ -253,7 +253,8 @@ async fn keep(state: &WebhookState, message: Message) -> Result<StatusCode, Prob
         tracing::warn!(%source, topic, "quarantined a signed webhook; its reason is in the inbox");
     }
     // A merge may erase somebody too.
-    if matches!(topic.as_str(), "customers/redact" | "customers/data_request" | "customers/merge") {
+    let is_privacy = matches!(topic.as_str(), "customers/redact" | "customers/data_request" | "customers/merge");
+    if is_privacy && received == Received::Done {
         state.privacy.notify_one();
     }
     Ok(StatusCode::OK)

@@ -75,13 +75,13 @@ pub fn begin_export(tx: &Transaction<'_>, who: &Who, inbox_id: i64, now: Timesta
     insert(tx, "export", &person, 0, inbox_id, Some(inbox_id), now)
 }
 
-/// The message that asked the same, by its bytes, and was or will be answered. Each request of the shop has an id
-/// in its body: what comes again was sent again by somebody.
-pub fn same_request(tx: &Transaction<'_>, body_hash: &[u8; 32]) -> rusqlite::Result<Option<i64>> {
+/// The message that asked the same, by its bytes, and was or will be answered. Each request for data has an id
+/// in its body: what comes again was sent again by somebody. One to forget somebody asks for what is done.
+pub fn same_request(tx: &Transaction<'_>, topic: &str, body_hash: &[u8; 32]) -> rusqlite::Result<Option<i64>> {
     tx.prepare_cached(
-        "SELECT id FROM inbox WHERE body_hash = ?1 AND topic = 'customers/data_request' AND state = 'done' LIMIT 1",
+        "SELECT id FROM inbox INDEXED BY inbox_body WHERE body_hash = ?1 AND topic = ?2 AND state = 'done' ORDER BY id LIMIT 1",
     )?
-    .query_row([body_hash], |row| row.get(0))
+    .query_row(params![body_hash, topic], |row| row.get(0))
     .optional()
 }
 

@@ -7,7 +7,7 @@ use quintile::{
 use rusqlite::params;
 
 use super::{ANNA, files_hold, holds, redact};
-use crate::support::shop::{Shop, customer, order};
+use crate::support::shop::{Shop, customer, merge, order};
 
 /// Messages of others, and every thousandth of Anna's.
 async fn shop_with(messages: i64) -> Shop {
@@ -81,6 +81,36 @@ async fn orders_of_others_with_the_e_mail_are_looked_for_while_orders_come_in() 
     assert!(shop.database.readers().empty_log().unwrap());
     assert!(!files_hold(&shop.config.database.path, ANNA));
     assert_eq!(shop.row("SELECT count(*) FROM privacy_tasks"), "0");
+}
+
+/// Whoever has seen one can send it again, without end.
+#[tokio::test]
+async fn what_was_forgotten_is_not_searched_for_again() {
+    let shop = shop_with(1500).await;
+    let bert = customer(7002, "bert@example.com");
+    shop.tell("customers/create", &bert).await;
+    let of_anna = redact(Some(7001), Some(ANNA), None);
+    let into_anna = merge(7002, 7001);
+    shop.tell("customers/redact", &of_anna).await;
+    shop.tell("customers/merge", &into_anna).await;
+    assert_eq!(shop.row("SELECT count(*) FROM customers WHERE redacted_at IS NULL"), "0");
+    let state = || shop.rows("SELECT id, keys FROM privacy_tasks UNION ALL SELECT id, type FROM outbox");
+    let searches = state();
+    assert_eq!(shop.row("SELECT count(*) FROM privacy_tasks"), "2", "one for Anna, one for Bert");
+    for _ in 0..2 {
+        shop.tell("customers/redact", &of_anna).await;
+        let (told, reason) = shop.last();
+        assert!(told == "ignored" && reason.contains("the same request as message 1503"), "{told}: {reason}");
+        assert_eq!(shop.row("SELECT length(body) FROM inbox ORDER BY id DESC LIMIT 1"), "0");
+        shop.tell("customers/merge", &into_anna).await;
+        assert_eq!(shop.last().0, "done");
+        assert_eq!(state(), searches);
+    }
+    work(&shop.database).await;
+    assert!(!holds(&shop, ANNA) && !holds(&shop, "bert@example.com"));
+    // Another request, by other bytes.
+    shop.tell("customers/redact", &redact(Some(7001), None, None)).await;
+    assert_eq!(shop.last().0, "done");
 }
 
 #[tokio::test]
