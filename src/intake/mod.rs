@@ -95,6 +95,8 @@ enum Event {
         at: Timestamp,
     },
     Person(Person),
+    /// A person whose body does not say of when it is: as of when it was sent.
+    UndatedPerson(Person),
     CustomerDeleted {
         external_id: String,
         at: Timestamp,
@@ -114,7 +116,7 @@ impl Event {
     fn person(&self) -> Option<&Person> {
         match self {
             Self::Order(order) | Self::LivingOrder { order, .. } => order.person.as_ref(),
-            Self::Person(person) => Some(person),
+            Self::Person(person) | Self::UndatedPerson(person) => Some(person),
             _ => None,
         }
     }
@@ -129,6 +131,10 @@ impl Event {
                 Some(Self::Order(Order { triggered_at: first.sent, person, ..order.clone() }))
             }
             Self::Person(person) if is_shopify => Some(Self::Person(of(person))),
+            Self::UndatedPerson(person) if is_shopify => {
+                let updated_at = first.sent.or(Some(first.received_at));
+                Some(Self::Person(Person { updated_at, ..of(person) }))
+            }
             // What was deleted since it came is not taken back by the same bytes.
             Self::LivingOrder { order, .. } if order.status == OrderStatus::Cancelled => {
                 Some(Self::Order(order.clone())) // it may well be in the bin
@@ -296,7 +302,7 @@ fn apply(
             Ok(if restored == Change::Updated { restored } else { applied })
         }
         Event::OrderDeleted { source_id, at } => ledger::delete_order(tx, rules, source, source_id, *at, now),
-        Event::Person(person) => ledger::apply_person(tx, rules, person, now),
+        Event::Person(person) | Event::UndatedPerson(person) => ledger::apply_person(tx, rules, person, now),
         Event::CustomerDeleted { external_id, at } => ledger::delete_customer(tx, rules, source, external_id, *at),
         Event::CustomersMerged { deleted_id, kept_id } => {
             let change = ledger::merge_customers(tx, rules, source, deleted_id, kept_id, now)?;

@@ -189,8 +189,11 @@ fn customer(message: &Message) -> Result<Event, String> {
         return Err("the topic is about a customer, the body is not".to_owned());
     }
     let mut person = body.read(message.triggered_at)?.ok_or("the customer has no id")?;
-    person.updated_at = person.updated_at.or(message.triggered_at).or(Some(message.received_at));
-    Ok(Event::Person(person))
+    if person.updated_at.is_some() {
+        return Ok(Event::Person(person));
+    }
+    person.updated_at = message.triggered_at.or(Some(message.received_at));
+    Ok(Event::UndatedPerson(person))
 }
 
 /// `{"id": 1}`, and nothing that a living order or customer has.
@@ -296,12 +299,16 @@ fn consent(message: &Message) -> Result<Event, String> {
     let external_id = json::id("customer_id", &body.customer_id, false)?.ok_or("it has no customer_id")?;
     let (consent, consent_at) = body.email_marketing_consent.ok_or("it has no email_marketing_consent")?.read()?;
     let consent = consent.ok_or("its email_marketing_consent has no state")?;
-    Ok(Event::Person(Person {
+    // A consent is not given again by bytes that came before. One that is taken back is, whoever sends it: better a
+    // mail too few than one too many.
+    let is_undated = consent_at.is_none() && consent == "subscribed";
+    let person = Person {
         external_id: Some(external_id),
         consent: Some(consent),
         consent_at,
         updated_at: message.triggered_at.or(Some(message.received_at)),
         triggered_at: message.triggered_at,
         ..Person::unknown(Source::Shopify)
-    }))
+    };
+    Ok(if is_undated { Event::UndatedPerson(person) } else { Event::Person(person) })
 }

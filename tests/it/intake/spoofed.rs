@@ -178,6 +178,37 @@ async fn a_body_under_another_time_of_sending_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_does_not_say_of_when_it_is_is_of_when_it_was_first_sent() {
+    let undated = |mut body: Value, of: &str| {
+        *body.pointer_mut(of).unwrap() = Value::Null;
+        body
+    };
+    let agreed = |state: &str| {
+        let body = undated(consent(7001, state, ""), "/email_marketing_consent/consent_updated_at");
+        ("customers_email_marketing_consent/update", body)
+    };
+    let customer = |email: &str| ("customers/update", undated(customer(7001, email), "/updated_at"));
+    const KNOWN: &str = "SELECT coalesce(consent, email) FROM customers";
+    for (first, second, end) in [
+        (agreed("subscribed"), agreed("unsubscribed"), "unsubscribed"),
+        // They may well have changed their mind twice: nobody is written to for an old consent, or against a word.
+        (agreed("unsubscribed"), agreed("subscribed"), "unsubscribed"),
+        (customer("anna@example.com"), customer("a@example.com"), "a@example.com"),
+    ] {
+        for is_sent in [true, false] {
+            let shop = Shop::open();
+            for (day, (topic, body)) in (21..).zip([&first, &second, &first]) {
+                let webhook = shop.webhook(topic, body.to_string());
+                let at = format!("2026-11-{day}T10:00:00Z");
+                shop.deliver(if is_sent { webhook.triggered(&at) } else { webhook }).await;
+                shop.later(60_000);
+            }
+            assert_eq!(shop.row(KNOWN), end, "{} {is_sent}", first.1);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_deletion_was_when_the_shop_told_of_it_if_that_can_be() {
     const TOLD: &str = "2026-11-23T11:59:01Z";
     for sent in [Some(TOLD), Some("1970-01-01T00:00:00Z"), Some("9999-12-31T00:00:00Z"), Some("soon"), None] {
