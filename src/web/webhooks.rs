@@ -27,6 +27,7 @@ use tokio::sync::Notify;
 use self::{
     gate::Gate,
     refusals::{ELSEWHERE, OUT_OF_TIME, QUARANTINED, UNSIGNED},
+    room::Place,
 };
 use crate::{
     clock::Clock,
@@ -217,7 +218,7 @@ async fn shopify(
         state.refusals.note(Source::Shopify, UNSIGNED, arrived.bytes().len());
         return Err(Problem::unauthorized("the signature does not match any accepted secret"));
     }
-    let (body, _place) = gate.signed_well(arrived);
+    let (body, place) = gate.signed_well(arrived);
 
     let required = |name: &str| {
         shopify_header(&headers, name)?
@@ -241,14 +242,14 @@ async fn shopify(
         body,
         received_at: state.clock.now(),
     };
-    keep(&state, message).await
+    keep(&state, message, place).await
 }
 
 /// Stores a signed message and makes its change; 200 whatever it says.
-async fn keep(state: &WebhookState, message: Message) -> Result<StatusCode, Problem> {
+async fn keep(state: &WebhookState, message: Message, place: Option<Place>) -> Result<StatusCode, Problem> {
     let (source, topic, rules) = (message.source, message.topic.clone(), state.rules.clone());
     let prepared = intake::Prepared::new(message, &state.rules);
-    let received = store(state, move |tx| prepared.store(tx, &rules)).await?;
+    let received = store(state, place, move |tx| prepared.store(tx, &rules)).await?;
     if matches!(received, Received::Quarantined(_)) && state.refusals.comes(source, QUARANTINED) {
         tracing::warn!(%source, topic, "quarantined a signed webhook; its reason is in the inbox");
     }
@@ -284,7 +285,7 @@ async fn orders(
         state.refusals.note(Source::Api, reason, arrived.bytes().len());
         Problem::unauthorized(refused.to_string())
     })?;
-    let (body, _place) = gate.signed_well(arrived);
+    let (body, place) = gate.signed_well(arrived);
     let message = Message {
         source: Source::Api,
         topic: api::TOPIC.to_owned(),
@@ -296,18 +297,24 @@ async fn orders(
     };
     let prepared = api::Prepared::new(message, &state.rules);
     let rules = state.rules.clone();
-    let outcome = store(&state, move |tx| prepared.store(tx, &rules)).await?;
+    let outcome = store(&state, place, move |tx| prepared.store(tx, &rules)).await?;
     match outcome {
         api::Outcome::Answered(answer) => Ok(axum::Json(answer).into_response()),
         api::Outcome::Unreadable(reason) => Err(Problem::new(StatusCode::BAD_REQUEST, reason)),
     }
 }
 
-/// Runs `job` in a transaction; after its commit, wakes the forwarder if there is an event for it.
+/// Runs `job` in a transaction; after its commit, wakes the forwarder if there is an event for it. The place of its
+/// body is kept until then, also where the sender hangs up meanwhile.
 async fn store<T: Send + 'static>(
     state: &WebhookState,
+    place: Option<Place>,
     job: impl FnOnce(&Transaction<'_>) -> anyhow::Result<T> + Send + 'static,
 ) -> Result<T, Problem> {
+    let job = move |tx: &Transaction<'_>| {
+        let _place = place;
+        job(tx)
+    };
     store::store(&state.writer, &state.wake, job).await.map_err(|error| Problem::unavailable(&error))
 }
 

@@ -38,7 +38,7 @@ pub(super) async fn receive(
         state.refusals.note(Source::WooCommerce, UNSIGNED, arrived.bytes().len());
         return Err(Problem::unauthorized("the signature does not match any accepted secret"));
     }
-    let (body, _place) = gate.signed_well(arrived);
+    let (body, place) = gate.signed_well(arrived);
 
     let topic = wc_header(&headers, "Topic")?
         .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "there is no X-WC-Webhook-Topic header"))?
@@ -59,7 +59,7 @@ pub(super) async fn receive(
         body,
         received_at: state.clock.now(),
     };
-    keep(&state, message).await
+    keep(&state, message, place).await
 }
 
 /// 200 to the message `webhook_id=N`, which is not stored. Anybody can send it, as often as they have tokens.

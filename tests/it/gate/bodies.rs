@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use quintile::web::Limits;
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
 
@@ -102,6 +103,36 @@ async fn one_client_does_not_keep_all_room_for_large_bodies() {
     stream.write_all(order.as_bytes()).await.unwrap();
     assert!(first_line(stream).await.starts_with("HTTP/1.1 200"), "the shop's");
     drop(holding);
+}
+
+#[tokio::test]
+async fn a_large_body_keeps_its_place_until_it_is_stored() {
+    let shop = shop::Shop::open_within(limits(SHORT));
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let writer = shop.database.writer().clone();
+    let (began, begun) = tokio::sync::oneshot::channel();
+    let holding = tokio::spawn(async move {
+        let wait = move |_: &rusqlite::Transaction<'_>| {
+            let _ = (began.send(()), held.recv());
+            Ok(())
+        };
+        writer.write(wait).await.unwrap();
+    });
+    begun.await.unwrap();
+    let large = |id: u64| {
+        let body = shop::order(id).set("note", "a".repeat(300 * 1024)).json().to_string();
+        shop.request(shop.webhook("orders/create", body).request())
+    };
+    // Who sends it hangs up as soon as it waits for the writer.
+    for id in 1..=8 {
+        assert!(large(id).now_or_never().is_none());
+    }
+    let ninth = large(9).await;
+    assert_eq!((ninth.status.as_u16(), ninth.headers["retry-after"].as_bytes()), (503, &b"5"[..]));
+    drop(release);
+    holding.await.unwrap();
+    assert_eq!(large(10).await.status, 200, "there is room again");
+    assert_eq!(shop.inbox().len(), 9);
 }
 
 async fn first_line(stream: TcpStream) -> String {
