@@ -307,7 +307,7 @@ pub fn replay(
         let decided = if message.source == Source::Api {
             api::Prepared::new(message, rules).decide(tx, rules, now)?.0
         } else {
-            let prepared = Prepared::new(message, rules);
+            let prepared = Prepared::new(message, rules).told_late();
             let mut first = first(tx, &prepared.message, &prepared.body_hash, id)?;
             // Whoever names one message has looked at it.
             if let Some(first) = first.as_mut().filter(|_| filter.id.is_some()) {

@@ -140,8 +140,8 @@ impl Event {
                 Some(Self::Order(order.clone())) // it may well be in the bin
             }
             Self::LivingOrder { order, alive_at } => {
-                let told_at = order.updated_at.unwrap_or(order.ordered_at).max(first.received_at);
-                Some(Self::LivingOrder { order: order.clone(), alive_at: told_at.min(*alive_at) })
+                let alive_at = alive_as_told(order, *alive_at, first.received_at);
+                Some(Self::LivingOrder { order: order.clone(), alive_at })
             }
             // WooCommerce's orders and customers have the same numbers.
             Self::OrderDeleted { .. } | Self::CustomerDeleted { .. } if source == Source::WooCommerce => {
@@ -158,6 +158,11 @@ impl Event {
             _ => None,
         })
     }
+}
+
+/// Until when the deletions of an order hold no longer that was told of at `received_at`: those that came later do.
+fn alive_as_told(order: &Order, alive_at: Timestamp, received_at: Timestamp) -> Timestamp {
+    alive_at.min(order.updated_at.unwrap_or(order.ordered_at).max(received_at))
 }
 
 /// A message with its body read, ready for the transaction.
@@ -180,6 +185,16 @@ impl Prepared {
             }
         };
         Self { body_hash: Sha256::digest(&message.body).into(), message, reading }
+    }
+
+    /// Where it came a while ago: what was deleted since is not taken back.
+    fn told_late(mut self) -> Self {
+        if let Reading::Event { event, .. } = &mut self.reading
+            && let Event::LivingOrder { order, alive_at } = &mut **event
+        {
+            *alive_at = alive_as_told(order, *alive_at, self.message.received_at);
+        }
+        self
     }
 
     /// Stores the message and makes its change.

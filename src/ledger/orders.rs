@@ -14,6 +14,7 @@ use super::{
     fields::{Teller, is_blank},
     first_order,
     people::{self, Placed},
+    restore::has_bin,
     state::{State, progress},
     tombstones::Tombstones,
 };
@@ -294,7 +295,8 @@ fn compare(order: &Order, state: &State<'_>, known: &Known) -> Ordering {
     }
 }
 
-/// Marks an order as deleted in the shop, for good; one never seen leaves a tombstone.
+/// Marks an order as deleted in the shop, for good; one never seen leaves a tombstone. Where shops have a bin the
+/// latest deletion counts, and one that is told late gives way to a state that came and was made after it.
 ///
 /// # Errors
 /// Only those of the database.
@@ -314,12 +316,28 @@ pub fn delete_order(
         .execute(params![source, source_id, rules.currency.code(), at, now])?;
         return Ok(Change::New);
     };
-    tx.prepare_cached("UPDATE orders SET deleted_at = min(coalesce(deleted_at, ?2), ?2), counted = 0 WHERE id = ?1")?
-        .execute(params![known.id, at])?;
+    let has_bin = has_bin(source);
+    if has_bin && at < now && is_told_since(tx, known.id, at)? {
+        return Ok(Change::Stale);
+    }
+    tx.prepare_cached(if has_bin {
+        "UPDATE orders SET deleted_at = max(coalesce(deleted_at, ?2), ?2), counted = 0 WHERE id = ?1"
+    } else {
+        "UPDATE orders SET deleted_at = min(coalesce(deleted_at, ?2), ?2), counted = 0 WHERE id = ?1"
+    })?
+    .execute(params![known.id, at])?;
     if known.state.counted {
         recompute(tx, known.customer.as_slice())?;
     }
     Ok(if known.deleted { Change::Unchanged } else { Change::Updated })
+}
+
+/// Whether an order is known by a living state that came and was made after `at`, by the shop's clock and by ours.
+fn is_told_since(tx: &Transaction<'_>, id: i64, at: Timestamp) -> rusqlite::Result<bool> {
+    tx.prepare_cached(
+        "SELECT 1 FROM orders WHERE id = ?1 AND source_updated_at > ?2 AND received_at > ?2 AND status <> 'cancelled'",
+    )?
+    .exists(params![id, at])
 }
 
 fn find(tx: &Transaction<'_>, source: Source, source_id: &str) -> rusqlite::Result<Option<Known>> {

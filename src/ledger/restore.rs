@@ -5,6 +5,11 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::{Change, LedgerError, Rules, counters::recompute, worth};
 use crate::model::{Money, OrderStatus, Source, Timestamp};
 
+/// Whether shops of this make delete into a bin.
+pub(super) const fn has_bin(source: Source) -> bool {
+    matches!(source, Source::WooCommerce)
+}
+
 /// Forgets the deletion of an order if it came before `alive_at`; what is known of the order holds
 /// again. Nothing to forget, or a later deletion: [`Change::Unchanged`]. So is what is not newer than the
 /// state that was deleted: that came before its deletion, whatever two clocks say of the two.

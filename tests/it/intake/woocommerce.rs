@@ -323,12 +323,6 @@ async fn a_deletion_of_one_kind_is_none_of_the_other() {
     {
         let shop = open();
         let deleted = || shop.row(&format!("SELECT deleted_at IS NOT NULL FROM {table}"));
-        let replay = async |filter: Filter| {
-            let (rules, now) = (Rules::from_config(&shop.config), Timestamp::from_millis(shop.now()));
-            let write =
-                move |tx: &Transaction<'_>| inbox::replay(tx, &rules, &filter, 0, 9, now, &mut Replayed::default());
-            shop.database.writer().write(write).await.unwrap();
-        };
         tell(&shop, "order.created", &order(25)).await;
         tell(&shop, topic, &json!({ "id": 25 })).await;
         tell(&shop, other, &json!({ "id": 25 })).await;
@@ -342,11 +336,100 @@ async fn a_deletion_of_one_kind_is_none_of_the_other() {
         assert_eq!(shop.last().0, "done");
 
         // One number may well be of both: who has looked at the message says so.
-        replay(Filter::default()).await;
+        replay(&shop, Filter::default()).await;
         assert_eq!(deleted(), "0");
         let id = shop.row("SELECT id FROM inbox WHERE state = 'quarantined'").parse().unwrap();
-        replay(Filter { id: Some(id), ..Filter::default() }).await;
+        replay(&shop, Filter { id: Some(id), ..Filter::default() }).await;
         assert_eq!(deleted(), "1");
+    }
+}
+
+/// Reads again what the filter means, under the configuration of now.
+async fn replay(shop: &Shop, filter: Filter) -> Replayed {
+    let (rules, now) = (Rules::from_config(&shop.config), Timestamp::from_millis(shop.now()));
+    let write = move |tx: &Transaction<'_>| {
+        let mut replayed = Replayed::default();
+        inbox::replay(tx, &rules, &filter, 0, 9, now, &mut replayed)?;
+        Ok(replayed)
+    };
+    shop.database.writer().write(write).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_state_that_is_read_again_takes_no_later_deletion_back() {
+    let mut shop = open();
+    let dollars = |second| order(1).modified(second).set("currency", "USD");
+    tell(&shop, "order.created", &dollars(1)).await;
+    let restored = dollars(2);
+    tell(&shop, "order.restored", &restored).await;
+    shop.later(60_000);
+    tell(&shop, "order.deleted", &json!({ "id": 1 })).await;
+    shop.config.shop.currency = quintile::model::Currency::new("USD").unwrap();
+    assert_eq!(replay(&shop, Filter::default()).await, Replayed { done: 2, ..Replayed::default() });
+    assert_eq!(shop.row("SELECT deleted_at IS NULL, counted FROM orders"), "0 | 0");
+    assert_eq!(shop.counters(), ["woocommerce:25 | 0 | 0"]);
+
+    // One that came after it does.
+    shop.later(60_000);
+    tell(&shop, "order.restored", &dollars(3)).await;
+    assert_eq!(shop.last().0, "quarantined");
+    replay(&shop, Filter::default()).await;
+    assert_eq!(shop.counters(), ["woocommerce:25 | 1 | 2935"]);
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_read_again_takes_no_later_state_away() {
+    for (modified, topic, is_later, state) in [
+        ("2026-11-23T12:00:30", "order.restored", true, "processing"),
+        ("2026-11-23T12:00:30", "order.updated", true, "processing"),
+        ("2026-11-23T12:00:30", "order.updated", true, "trash"),
+        // The shop's clock is ahead: it came before it was deleted.
+        ("2026-11-23T12:00:30", "order.updated", false, "processing"),
+        ("2026-11-02T10:00:30", "order.updated", true, "processing"),
+    ] {
+        let shop = open();
+        tell(&shop, "order.created", &order(25)).await;
+        tell(&shop, "customer.deleted", &json!({ "id": 25 })).await;
+        shop.later(1000);
+        let changed = order(25).set("status", state).set("date_modified_gmt", modified);
+        if !is_later {
+            tell(&shop, topic, &changed).await;
+            shop.later(1000);
+        }
+        tell(&shop, "order.deleted", &json!({ "id": 25 })).await;
+        assert_eq!(shop.last().0, "quarantined");
+        let id = shop.row("SELECT max(id) FROM inbox").parse().unwrap();
+        shop.later(60_000);
+        if is_later {
+            tell(&shop, topic, &changed).await;
+        }
+        let is_alive = is_later && state == "processing" && modified.starts_with("2026-11-23");
+        let replayed = replay(&shop, Filter { id: Some(id), ..Filter::default() }).await;
+        assert_eq!((replayed.stale, replayed.done), (u64::from(is_alive), u64::from(!is_alive)), "{changed}");
+        assert_eq!(shop.row("SELECT deleted_at IS NULL FROM orders"), u8::from(is_alive).to_string(), "{changed}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_deletions_the_later_one_counts() {
+    let changed = |second: u8| order(1).set("date_modified_gmt", format!("2026-11-23T12:00:{second:02}"));
+    for is_late in [false, true] {
+        let shop = open();
+        let counters = || shop.row("SELECT order_count, total_spent FROM customers");
+        tell(&shop, "order.created", &order(1)).await;
+        tell(&shop, "order.deleted", &json!({ "id": 1 })).await;
+        if !is_late {
+            tell(&shop, "order.updated", &changed(10)).await;
+            assert_eq!(counters(), "1 | 2935");
+        }
+        shop.later(20_000);
+        tell(&shop, "order.deleted", &json!({ "id": 1 })).await;
+        if is_late {
+            tell(&shop, "order.updated", &changed(10)).await;
+        }
+        assert_eq!(counters(), "0 | 0", "{is_late}");
+        tell(&shop, "order.updated", &changed(30)).await;
+        assert_eq!(counters(), "1 | 2935", "{is_late}");
     }
 }
 
