@@ -82,13 +82,18 @@ fn expired(
     Ok((ids, Some(last)))
 }
 
-/// Forgets the body of each message in `ids`; one that was quarantined since it was found keeps its. Returns how
-/// many were forgotten.
+/// Forgets the body of each message in `ids`; one that was quarantined since it was found keeps its, and so does
+/// one whose copies are quarantined and have none of their own. Returns how many were forgotten.
 ///
 /// # Errors
 /// Those of SQLite.
 pub fn forget(tx: &Transaction<'_>, ids: &[i64]) -> rusqlite::Result<usize> {
-    let mut update = tx.prepare_cached("UPDATE inbox SET body = x'' WHERE id = ?1 AND state <> 'quarantined'")?;
+    let mut update = tx.prepare_cached(
+        "UPDATE inbox SET body = x'' WHERE id = ?1 AND state <> 'quarantined' AND NOT EXISTS
+           (SELECT 1 FROM inbox AS copy INDEXED BY inbox_body WHERE copy.body_hash = inbox.body_hash
+              AND copy.topic = inbox.topic AND copy.source = inbox.source AND copy.state = 'quarantined'
+              AND length(copy.body) = 0)",
+    )?;
     let mut forgotten = 0;
     for id in ids {
         forgotten += update.execute([id])?;

@@ -139,6 +139,26 @@ async fn an_order_of_somebody_erased_meanwhile_counts_without_a_name() {
 }
 
 #[tokio::test]
+async fn a_body_is_kept_while_a_copy_waits_for_it() {
+    let mut shop = Shop::open_with(|config| config.shop.currency = Currency::new("USD").unwrap());
+    let order = order(1).by(&customer(7001, ANNA)).json();
+    for _ in 0..2 {
+        shop.tell("orders/create", &order).await;
+    }
+    let bodies = "SELECT state, length(body) > 0 FROM inbox ORDER BY id";
+    assert_eq!(shop.rows(bodies), ["quarantined | 1", "quarantined | 0"]);
+    shop.config.shop.currency = Currency::EUR;
+    let only = |id| Filter { id: Some(id), ..Filter::default() };
+    assert_eq!(again(&shop, &only(1)).await.done, 1);
+    shop.later((KEPT_DAYS + 1) * Timestamp::DAY);
+    assert_eq!(sweep(&shop).await, 0);
+    assert_eq!(shop.rows(bodies), ["done | 1", "quarantined | 0"]);
+    assert_eq!(again(&shop, &only(2)).await.done, 1);
+    assert_eq!(sweep(&shop).await, 1);
+    assert_eq!(shop.rows(bodies), ["done | 0", "done | 0"]);
+}
+
+#[tokio::test]
 async fn what_is_forgotten_is_still_known_to_have_come() {
     let mut shop = quarantined().await;
     let order = order(2).by(&customer(7002, "berta@example.com")).set("currency", "USD").json().to_string();
