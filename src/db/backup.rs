@@ -175,7 +175,14 @@ pub(super) fn open_to_look(path: &Path) -> anyhow::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
+    overwrites_in_copies(&connection)?;
     Ok(connection)
+}
+
+/// What `VACUUM INTO` writes takes this over from the connection that it is told to: in pages that were moved on while
+/// it was written, rows would stay for good that are erased later.
+pub(super) fn overwrites_in_copies(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "secure_delete", true)
 }
 
 #[cfg(test)]

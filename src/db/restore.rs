@@ -17,7 +17,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction};
 
 use super::{
     Database, Lock,
-    backup::{Contents, copy_into, open_to_look, verify},
+    backup::{Contents, copy_into, open_to_look, overwrites_in_copies, verify},
     files::with_suffix,
     holder,
     lost::{Left, Lost, lost},
@@ -154,8 +154,10 @@ fn open_without_log(database: &Path) -> anyhow::Result<Connection> {
     let path = database.to_str().with_context(|| format!("{} is not a name that SQLite takes", database.display()))?;
     let path = path.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)
-        .with_context(|| format!("cannot read {}", database.display()))
+    let connection = Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)
+        .with_context(|| format!("cannot read {}", database.display()))?;
+    overwrites_in_copies(&connection)?;
+    Ok(connection)
 }
 
 /// Notes in a copy that it comes out of a backup.

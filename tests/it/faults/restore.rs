@@ -11,6 +11,8 @@ use std::{
 use quintile::{
     clock::Clock,
     db::{Database, Ending, Lock, Staged, back_up, verify},
+    intake::privacy,
+    ledger::Who,
 };
 use tempfile::TempDir;
 
@@ -103,6 +105,31 @@ async fn what_waited_in_a_backup_waits_for_the_merchants_word() {
             received[..40].iter().map(|request| request.header("webhook-id").to_owned()).collect();
         assert!(ids(40).is_subset(&first), "the same messages, with the same ids");
     });
+}
+
+/// Also their e-mails in pages that were moved on while the copy was written.
+#[test]
+fn who_is_erased_after_a_restore_is_in_no_file() {
+    let merchant = Merchant::new(NOWHERE);
+    import(&merchant, "orders.csv", 0..300);
+    merchant.run(&["backup", "copy.db"]);
+    let copy = merchant.path().join("copy.db");
+    let restored = Merchant::new(NOWHERE);
+    restored.run(&["restore", copy.to_str().unwrap()]);
+    let database = Database::open(&restored.path().join("quintile.db"), "test").unwrap();
+    let now = Clock::system().now();
+    for number in 0..300 {
+        let who = Who { email: Some(format!("c{number}@example.com")), ..Who::default() };
+        let forgotten = database.writer().write_blocking(move |tx| Ok(privacy::erase(tx, &who, now)?)).unwrap();
+        assert!(forgotten.erased.customers.len() == 1 && !forgotten.goes_on, "{number}: {forgotten:?}");
+    }
+    assert!(database.readers().empty_log().unwrap());
+    drop(database);
+    for name in named(restored.path(), "quintile.db") {
+        let bytes = fs::read(restored.path().join(&name)).unwrap();
+        let left = bytes.windows(12).filter(|window| window == b"@example.com").count();
+        assert_eq!(left, 0, "{name}");
+    }
 }
 
 #[test]
