@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, OpenOptions},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -65,7 +66,7 @@ pub fn back_up(database: &Path, to: &Path, ending: &Ending) -> anyhow::Result<Ba
     let partial = with_suffix(to, PARTIAL);
     let made = copy_and_verify(database, &partial, ending);
     if made.is_err() {
-        let _ = fs::remove_file(&partial); // its own error says less
+        let _ = remove(&partial); // its own error says less
     }
     let (contents, violations) = made?;
     fs::rename(&partial, to).with_context(|| format!("cannot write {}", to.display()))?;
@@ -96,15 +97,23 @@ fn read_back(copy: &Path, before: &Contents, ending: &Ending) -> anyhow::Result<
 /// until it is on the disk.
 pub(super) fn copy_into(source: &Connection, copy: &Path) -> anyhow::Result<()> {
     let cannot = || format!("cannot write {}", copy.display());
-    match fs::remove_file(copy) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(cannot),
-        _ => {}
-    }
+    remove(copy).with_context(cannot)?;
     // SQLite takes an empty file, and would make one that everybody can read.
     create_private_file(copy)?;
     let text = copy.to_str().with_context(|| format!("{} is not a name that SQLite takes", copy.display()))?;
     source.execute("VACUUM INTO ?1", [text]).with_context(cannot)?;
     OpenOptions::new().write(true).open(copy).and_then(|file| file.sync_all()).with_context(cannot)
+}
+
+/// Removes a copy, with what SQLite leaves beside it when the disk fails it. One that is not there is fine.
+fn remove(copy: &Path) -> io::Result<()> {
+    for name in [with_suffix(copy, "-journal"), copy.to_owned()] {
+        match fs::remove_file(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Reads a database from its first page to its last. Returns what it holds, and what does not agree in

@@ -47,6 +47,21 @@ fn a_backup_beside_a_running_server_has_every_order_that_was_answered_before() {
     assert!(String::from_utf8_lossy(&nowhere.stderr).contains("not/there/copy.db"), "{nowhere:?}");
 }
 
+/// SQLite cannot remove its journal and gives up.
+#[test]
+fn of_a_copy_that_the_disk_fails_nothing_is_left() {
+    let merchant = Merchant::new(NOWHERE);
+    import(&merchant, "orders.csv", 0..3);
+    let journal = merchant.path().join("copy.db.partial-journal");
+    let failing = ["-f", "-o", "/dev/null", "-e", "trace=unlink", "-e", "inject=unlink:error=EIO:when=1", "-P"];
+    let before = [&failing[..], &[journal.to_str().unwrap(), process::QUINTILE]].concat();
+    let output = process::quintile_by("strace", &before, merchant.path(), &["backup", "copy.db"]).output();
+    let output = output.expect("this test wants strace");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("disk I/O error"), "{said}");
+    assert_eq!(named(merchant.path(), "copy.db"), Vec::<String>::new());
+}
+
 #[test]
 fn a_copy_of_what_does_not_agree_is_kept_and_says_so() {
     let merchant = Merchant::new(NOWHERE).spoilt();
