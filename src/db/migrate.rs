@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi};
 
 use super::{
+    condition::Damaged,
     create_private_file,
     passing::{NotKept, Unshared},
     place,
@@ -267,7 +268,7 @@ fn look_over(connection: &Connection) -> anyhow::Result<()> {
     connection.progress_handler(0, None::<fn() -> bool>)?;
     match faults {
         Ok(faults) if faults.is_empty() => Ok(()),
-        Ok(faults) => Err(super::Damaged(faults.join("; ")).into()),
+        Ok(faults) => Err(Damaged(faults.join("; ")).into()),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -311,7 +312,7 @@ fn migrate(connection: &mut Connection, path: &Path, plan: Plan<'_>) -> anyhow::
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     } else {
         for step in &plan.steps[usize::try_from(version - 1)?..] {
-            transaction.execute_batch(step)?;
+            transaction.execute_batch(step).map_err(|error| unfit(error, version))?;
         }
         let dangling: i64 =
             transaction.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))?;
@@ -332,10 +333,26 @@ fn migrate(connection: &mut Connection, path: &Path, plan: Plan<'_>) -> anyhow::
     Ok(())
 }
 
+/// What a step failed with. Where it is the step itself, the file is not of the schema that it says.
+fn unfit(error: rusqlite::Error, version: i32) -> anyhow::Error {
+    let words = match &error {
+        rusqlite::Error::SqlInputError { msg, .. } => msg.clone(), // with all of the step otherwise
+        error if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => error.to_string(),
+        error if error.sqlite_error_code() == Some(ErrorCode::Unknown) => error.to_string(),
+        _ => return error.into(),
+    };
+    Damaged(format!("its header says schema {version}, and its tables are of another: {words}")).into()
+}
+
 pub(super) fn check_header(path: &Path, header: &Header, known: i32) -> anyhow::Result<()> {
     let fresh = header.tables == 0 && header.version == 0 && header.application_id == 0;
     if !fresh && header.application_id != APPLICATION_ID {
         bail!("{} is not a quintile database; [database] path must name another file", path.display());
+    }
+    // Both were written in one transaction.
+    if !fresh && header.version < 1 {
+        return Err(Damaged(format!("its header says schema {}, which there is none of", header.version)))
+            .with_context(|| format!("cannot go on with {}", path.display()));
     }
     if header.version > known {
         bail!(

@@ -259,3 +259,32 @@ fn a_log_that_is_damaged_in_its_middle_is_refused_and_what_came_before_can_be_ke
     }
     assert_eq!(count(&merchant, "orders") - before, 40);
 }
+
+fn everything(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
+}
+
+#[test]
+fn a_header_that_says_another_schema_is_damage_and_told_in_a_line() {
+    for (version, told) in [
+        (0, "its header says schema 0, which there is none of"),
+        (-5, "its header says schema -5, which there is none of"),
+        (1, "its header says schema 1, and its tables are of another: "),
+        (2, "its header says schema 2, and its tables are of another: duplicate column name"),
+        (3, "its header says schema 3, and its tables are of another: duplicate column name"),
+    ] {
+        let merchant = shop();
+        merchant.sql().pragma_update(None, "user_version", version).unwrap();
+        let commands = [&["score"][..], &["customers"]];
+        for command in &commands[..if version < 1 { 2 } else { 1 }] {
+            let output = run(merchant.path(), command);
+            let said = everything(&output);
+            assert_eq!(output.status.code(), Some(1), "{version}: {said}");
+            assert!(said.contains(told) && said.contains(RESTORE), "{version}: {said}");
+            let is_short = said.lines().count() == 1 && !said.contains("ALTER") && !said.contains("CREATE");
+            assert!(is_short, "{version}: {said}");
+        }
+        merchant.run(&["restore", "backups/quintile-20261102T020000Z.db"]);
+        assert_eq!(count(&merchant, "orders"), 200);
+    }
+}
