@@ -298,7 +298,8 @@ pub fn advice(config: &Config, config_path: &Path, now: Timestamp) -> String {
     let option = config_option(config_path);
     let backups = Backups::from_config(config);
     let database = config.database.path.display();
-    let lost = db::lost(&config.database.path).ok().flatten();
+    let has_file = fs::metadata(&config.database.path).is_ok_and(|file| file.len() > 0);
+    let lost = if has_file { db::lost(&config.database.path).ok().flatten() } else { None };
     let kept_part = if lost.is_some_and(|lost| lost.left != Left::Nowhere) {
         let database = in_shell(&config.database.path);
         format!("`quintile{option} restore {database}` goes on with what was stored before the damage; ")
@@ -320,6 +321,29 @@ pub fn advice(config: &Config, config_path: &Path, now: Timestamp) -> String {
         ),
     };
     format!("{database} stays as it is; {kept_part}{backup}")
+}
+
+/// What to do where the database is gone and its backups are not: nobody is to find an empty shop in its place.
+/// `None`: it is there, or there are none.
+///
+/// # Errors
+/// The folder of the database cannot be read.
+pub fn instead_of_empty(config: &Config, config_path: &Path, now: Timestamp) -> anyhow::Result<Option<String>> {
+    if !db::is_missing(&config.database.path)? {
+        return Ok(None);
+    }
+    let backups = Backups::from_config(config);
+    Ok(backups.newest(now).map(|newest| {
+        format!(
+            "{} is gone or empty, and there are backups of it; `quintile{} restore {}` puts the newest in its place, \
+             made {}; for an empty shop move {} away first",
+            config.database.path.display(),
+            config_option(config_path),
+            in_shell(&newest.path),
+            newest.taken_at,
+            db::folder_of(&newest.path).join(format!("{}-*.db", backups.stem())).display()
+        )
+    }))
 }
 
 /// What stands behind `quintile` in a command for another configuration than that of the folder.

@@ -44,7 +44,7 @@ pub use files::{PARTIAL, copy_file, folder_of, is_same, sync_folder_of};
 pub use key::{make_private_key, private_key};
 pub use lock::{Lock, LockError};
 pub use lost::{Left, Lost, lost};
-pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
+pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION, is_missing};
 pub use passing::passing;
 pub use place::refuse_no_file;
 pub use private::{create_private_file, hand_over, make_private_folder, private_file};
@@ -134,6 +134,7 @@ impl Database {
     ) -> anyhow::Result<Self> {
         swap::finish(path)?;
         restore::clear_away(path);
+        migrate::refuse_log_alone(path)?;
         lost::refuse_lost(path)?;
         let found_log = std::fs::metadata(files::with_suffix(path, "-wal")).is_ok_and(|log| log.len() > 0);
         let connection = migrate::open_and_migrate(path, plan)?;
@@ -222,6 +223,7 @@ impl Readers {
         finish_restore(path)?;
         // Whoever has opened it has read its log, and writes it.
         if !lock::holder(path).is_some_and(|holder| holder.has_opened) {
+            migrate::refuse_log_alone(path)?;
             lost::refuse_lost(path)?;
         }
         if !path.exists() {

@@ -41,6 +41,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         .into());
     }
     if made_database {
+        let context = Context { config: config.clone(), config_path: path.clone(), ..context.clone() };
+        context.refuse_empty()?;
         drop(Database::open(database, "quintile init")?);
     }
     report(&path, wrote_config, database, made_database)?;

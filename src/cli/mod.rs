@@ -132,12 +132,21 @@ impl Context {
     /// Opens the database for writing; `command` is what the lock file tells others.
     ///
     /// # Errors
-    /// Those of [`Database::open`]; somebody else holds the file's lock for more than five seconds; the database
-    /// holds another currency than the configuration.
+    /// Those of [`Database::open`]; somebody else holds the file's lock for more than five seconds; it is gone, and
+    /// there are backups of it; the database holds another currency than the configuration.
     pub fn open_database(&self, command: &str) -> anyhow::Result<Database> {
+        self.refuse_empty()?;
         let database = Database::open(&self.config.database.path, command)?;
         self.check_database(&database)?;
         Ok(database)
+    }
+
+    /// A database whose backups are there was there: it is not made anew without a word.
+    fn refuse_empty(&self) -> anyhow::Result<()> {
+        match backups::instead_of_empty(&self.config, &self.config_path, self.clock.now())? {
+            Some(advice) => Err(anyhow::Error::msg(advice)),
+            None => Ok(()),
+        }
     }
 
     fn check_database(&self, database: &Database) -> anyhow::Result<()> {
@@ -176,6 +185,7 @@ impl Context {
     /// # Errors
     /// Those of [`Readers::open`]; the database holds another currency than the configuration.
     pub fn readers(&self) -> anyhow::Result<Readers> {
+        self.refuse_empty()?;
         let readers = Readers::open(&self.config.database.path)?;
         self.check_currency(&readers)?;
         Ok(readers)

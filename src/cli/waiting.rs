@@ -62,6 +62,7 @@ fn try_to_open(context: &Context, lock: &OnceLock<Arc<Lock>>) -> anyhow::Result<
         let taken = Lock::acquire(path, "quintile serve")?;
         lock.get_or_init(|| Arc::new(taken))
     };
+    context.refuse_empty()?;
     let database = Database::open_under(lock.clone(), path)?;
     database.try_out()?;
     context.check_database(&database)?;

@@ -14,7 +14,7 @@ use super::{
     condition::Damaged,
     ending::Ending,
     files::{PARTIAL, sync_folder_of, with_suffix},
-    migrate::{SCHEMA_VERSION, check_header, read_header},
+    migrate::{SCHEMA_VERSION, check_header, read_header, refuse_log_alone},
     private::create_private_file,
 };
 use crate::invariants;
@@ -129,6 +129,7 @@ fn verify_until(path: &Path, ending: &Ending) -> anyhow::Result<(Contents, Vec<S
     if !path.exists() {
         bail!("there is no file {}", path.display());
     }
+    refuse_log_alone(path)?;
     check_header(path, &read_header(path)?, SCHEMA_VERSION)?;
     let connection = open_to_look(path)?;
     ending.cut_off_early(&connection)?;

@@ -21,7 +21,7 @@ use super::{
     files::with_suffix,
     holder,
     lost::{Left, Lost, lost},
-    migrate::{CURRENT, Plan},
+    migrate::{CURRENT, Plan, refuse_log_alone},
     swap::{BEFORE_RESTORE, COMPANIONS, finish, swap},
 };
 use crate::model::Timestamp;
@@ -77,6 +77,7 @@ impl Staged {
             bail!("{} is in use by {holder}; stop it first", database.display());
         }
         finish(database)?;
+        refuse_log_alone(backup)?;
         let lost = lost(backup)?;
         ensure!(
             lost.is_some() || !is_same_file(backup, database),

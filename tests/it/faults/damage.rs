@@ -264,6 +264,75 @@ fn everything(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
+/// SQLite deletes the log of a file in which there is nothing.
+#[test]
+fn a_log_whose_file_is_gone_or_empty_is_kept() {
+    let merchant = shop();
+    let at = |name: &str| merchant.path().join(name);
+    let server = Server::start(merchant.path());
+    (1..=5).for_each(|number| assert_eq!(post(&server, number).status, 200));
+    server.kill();
+    let log = fs::read(at("quintile.db-wal")).unwrap();
+    for what in ["gone", "empty"] {
+        fs::remove_file(at("quintile.db")).unwrap();
+        if what == "empty" {
+            fs::write(at("quintile.db"), "").unwrap();
+        }
+        let said_of = format!("the file is {what}, and its log quintile.db-wal is not");
+        for command in [&["serve"][..], &["score"], &["customers"], &["check"], &["backup", "copy.db"]] {
+            let output = run(merchant.path(), command);
+            let said = everything(&output);
+            assert_eq!(output.status.code(), Some(1), "{what}, {command:?}: {said}");
+            assert!(said.contains(&said_of) && said.contains(RESTORE), "{what}, {command:?}: {said}");
+            assert!(!said.contains("goes on with what was stored"), "{what}, {command:?}: {said}");
+        }
+        assert_eq!(fs::read(at("quintile.db-wal")).unwrap(), log, "{what}");
+        fs::write(at("quintile.db"), "").unwrap();
+    }
+    let itself = run(merchant.path(), &["restore", "quintile.db"]);
+    assert!(itself.status.code() == Some(1) && everything(&itself).contains("is empty, and its log"), "{itself:?}");
+    merchant.run(&["restore", "backups/quintile-20261102T020000Z.db"]);
+    assert_eq!(count(&merchant, "orders"), 200);
+    let kept = named(merchant.path(), "quintile.db.before-restore-");
+    assert_eq!(kept.len(), 2, "the empty file and its log: {kept:?}");
+    assert_eq!(fs::read(at(&kept[1])).unwrap(), log);
+    let refused = run(merchant.path(), &["restore", &kept[0]]);
+    assert!(refused.status.code() == Some(1) && everything(&refused).contains("is empty, and its log"), "{refused:?}");
+    assert_eq!(fs::read(at(&kept[1])).unwrap(), log);
+}
+
+#[test]
+fn no_empty_shop_comes_in_the_place_of_one_that_has_backups() {
+    const WAYS: &str = "`quintile restore backups/quintile-20261102T020000Z.db` puts the newest in its place, made \
+        2026-11-02T02:00:00Z; for an empty shop move backups/quintile-*.db away first";
+    let merchant = shop();
+    let at = |name: &str| merchant.path().join(name);
+    for is_there in [false, true] {
+        for name in named(merchant.path(), "quintile.db") {
+            fs::remove_file(at(&name)).unwrap();
+        }
+        if is_there {
+            fs::write(at("quintile.db"), "").unwrap();
+        }
+        let erase = ["erase", "--email", "c1@example.com"];
+        let init = if is_there { "check" } else { "init" };
+        for command in [&["serve"][..], &["score"], &["import", "orders.csv"], &["customers"], &[init], &erase] {
+            let output = run(merchant.path(), command);
+            let said = everything(&output);
+            assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+            assert!(said.contains("quintile.db is gone or empty") && said.contains(WAYS), "{command:?}: {said}");
+        }
+        assert_eq!(fs::metadata(at("quintile.db")).map(|file| file.len()).ok(), is_there.then_some(0));
+    }
+    merchant.run(&["restore", "backups/quintile-20261102T020000Z.db"]);
+    assert_eq!(count(&merchant, "orders"), 200);
+
+    fs::remove_file(at("quintile.db")).unwrap();
+    fs::rename(at("backups"), at("old")).unwrap();
+    merchant.run(&["init"]);
+    assert_eq!(count(&merchant, "orders"), 0);
+}
+
 #[test]
 fn a_header_that_says_another_schema_is_damage_and_told_in_a_line() {
     for (version, told) in [
