@@ -8,7 +8,8 @@ mod modes;
 mod rotation;
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -30,6 +31,8 @@ const OVERDUE_MS: i64 = Timestamp::DAY + 2 * 60 * 60 * 1000;
 /// The nightly backups of one database. Cheap to clone; clones know of the same failure.
 #[derive(Debug, Clone)]
 pub struct Backups {
+    /// Its id.
+    shop: String,
     database: PathBuf,
     /// `None`: none are made.
     folder: Option<PathBuf>,
@@ -71,6 +74,7 @@ impl Backups {
     pub fn from_config(config: &Config) -> Self {
         let some = |path: &Path| (!path.as_os_str().is_empty()).then(|| path.to_owned());
         Self {
+            shop: config.shop.id.clone(),
             database: config.database.path.clone(),
             folder: some(&config.backup.folder),
             copy_to: some(&config.backup.copy_to),
@@ -170,11 +174,12 @@ impl Backups {
     /// Makes one, which is to be [`finish`](Self::finish)ed. `None`: none are made here.
     ///
     /// # Errors
-    /// The database is damaged, or the folder cannot be written.
+    /// The database is damaged, or the folder cannot be written or is another shop's.
     pub fn make(&self, now: Timestamp) -> anyhow::Result<Option<Backup>> {
         let Some(folder) = &self.folder else { return Ok(None) };
         self.noting(Step::Make, now, || {
             db::make_private_folder(folder)?;
+            self.claim(folder)?;
             self.remove_half_written(folder);
             db::back_up(&self.database, &folder.join(self.name(now)), &self.ending).map(Some)
         })
@@ -184,7 +189,7 @@ impl Backups {
     /// done.
     ///
     /// # Errors
-    /// A folder cannot be written. The backup stays.
+    /// A folder cannot be written, or the second one is another shop's. The backup stays.
     pub fn finish(&self, now: Timestamp) -> anyhow::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         self.noting(Step::Finish, now, || {
@@ -209,10 +214,53 @@ impl Backups {
     fn copy_newest(&self, folder: &Path, second: &Path, now: Timestamp) -> anyhow::Result<()> {
         let kept = self.list(folder).with_context(|| format!("cannot read {}", folder.display()))?;
         let Some(newest) = kept.into_iter().find(|kept| kept.taken_at <= now) else { return Ok(()) };
-        self.remove_half_written(second);
-        copy(&newest.path, second, &self.ending).with_context(|| {
+        let copied = (|| {
+            // A drive that is not plugged in must not become a folder on this one.
+            ensure!(second.is_dir(), "the folder is not there; is its drive connected?");
+            self.claim(second)?;
+            self.remove_half_written(second);
+            copy(&newest.path, second, &self.ending)
+        })();
+        copied.with_context(|| {
             format!("the backup {} could not be copied to {}", newest.path.display(), second.display())
         })
+    }
+
+    /// Notes in a folder that the backups of this name are of this shop: another one whose database is called the same
+    /// would remove them when their time is over, and be told to restore them.
+    fn claim(&self, folder: &Path) -> anyhow::Result<()> {
+        let path = self.note_in(folder);
+        let cannot = || format!("cannot write {}", path.display());
+        match self.noted_in(folder).with_context(cannot)? {
+            Some(shop) if shop != self.shop => bail!(
+                "{} has the backups of the shop {shop} under the same name; name another folder in [backup] (if it is \
+                 the same shop with another id, delete {})",
+                folder.display(),
+                path.display()
+            ),
+            Some(_) => Ok(()),
+            None => {
+                // A power cut must not leave the half of a name.
+                let partial = path.with_extension("shop.partial");
+                let mut file = db::private_file().create(true).truncate(true).open(&partial).with_context(cannot)?;
+                db::hand_over(&partial);
+                file.write_all(self.shop.as_bytes()).and_then(|()| file.sync_all()).with_context(cannot)?;
+                fs::rename(&partial, &path).with_context(cannot)
+            }
+        }
+    }
+
+    /// Of which shop the backups of this name are, if a note says so.
+    fn noted_in(&self, folder: &Path) -> io::Result<Option<String>> {
+        match fs::read(self.note_in(folder)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => Ok(Some(String::from_utf8_lossy(&read?).trim().to_owned()).filter(|shop| !shop.is_empty())),
+        }
+    }
+
+    /// `quintile.shop`, after the name of the database.
+    fn note_in(&self, folder: &Path) -> PathBuf {
+        folder.join(format!("{}.shop", self.stem()))
     }
 
     /// Those of a wrong clock stay until it is their time: beside them the one just made would be the oldest.
@@ -239,12 +287,15 @@ impl Backups {
         }
     }
 
-    /// Those in `folder`, the newest first.
+    /// Those in `folder`, the newest first. Of a folder of another shop none.
     ///
     /// # Errors
     /// The folder cannot be read.
     pub fn list(&self, folder: &Path) -> io::Result<Vec<Kept>> {
         let mut kept = Vec::new();
+        if self.noted_in(folder)?.is_some_and(|shop| shop != self.shop) {
+            return Ok(kept);
+        }
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             if let Some(taken_at) = self.time_in(&entry.file_name().to_string_lossy()) {
@@ -265,7 +316,7 @@ impl Backups {
         NaiveDateTime::parse_from_str(time, TIME_IN_NAME).ok().map(|time| time.and_utc().into())
     }
 
-    /// Several shops may share a folder.
+    /// Several databases may share a folder.
     fn stem(&self) -> String {
         self.database.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
     }
@@ -273,12 +324,7 @@ impl Backups {
 
 const JOURNAL_OF_PARTIAL: &str = ".partial-journal";
 
-/// Copies a backup into `folder`, which has to be there: a drive that is not plugged in must not become a
-/// folder on this one.
 fn copy(backup: &Path, folder: &Path, ending: &Ending) -> anyhow::Result<()> {
-    if !folder.is_dir() {
-        bail!("the folder is not there; is its drive connected?");
-    }
     let to = folder.join(backup.file_name().context("a backup has a name")?);
     if to.exists() {
         ensure!(

@@ -29,9 +29,10 @@ fn whole(backups: &Backups, now: Timestamp) -> Backup {
     made
 }
 
+/// Without the note whose they are.
 fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| !name.contains(".shop")).collect();
     names.sort();
     names
 }
@@ -170,6 +171,50 @@ fn what_another_shop_copied_under_the_same_name_is_no_copy() {
     let said = format!("{:#}", backups.finish(night(2)).unwrap_err());
     assert!(said.ends_with("is there and differs; does another shop copy there too?"), "{said}");
     assert_eq!(fs::read(&theirs).unwrap(), b"another shop");
+}
+
+#[test]
+fn a_folder_that_another_shop_has_is_left_to_it() {
+    let (folder, config, _database) = shop();
+    let second = &config.backup.copy_to;
+    fs::create_dir(second).unwrap();
+    let backups = Backups::from_config(&config);
+    let theirs = whole(&backups, night(2)).path;
+    assert_eq!(fs::read_to_string(second.join("shop.shop")).unwrap(), config.shop.id);
+    assert_eq!(mode(&second.join("shop.shop")), 0o600);
+
+    let mut other = config.clone();
+    other.shop.id = "other.myshopify.com".to_owned();
+    other.database.path = folder.path().join("other/shop.db");
+    other.backup.folder = folder.path().join("other/backups");
+    (other.backup.keep_daily, other.backup.keep_weekly) = (1, 1);
+    fs::create_dir(folder.path().join("other")).unwrap();
+    let _database = Database::open(&other.database.path, "test").unwrap();
+    fs::write(second.join("shop-20261101T020512Z.db.partial"), "half").unwrap();
+    let before = names(second);
+    let refused = "has the backups of the shop demo.myshopify.com under the same name; name another folder in [backup]";
+    let others = Backups::from_config(&other);
+    for number in [3, 4] {
+        others.make(night(number)).unwrap();
+        let said = format!("{:#}", others.finish(night(number)).unwrap_err());
+        assert!(said.contains(refused) && said.contains(&second.join("shop.shop").display().to_string()), "{said}");
+        assert_eq!(others.failure().unwrap().step, Step::Finish);
+    }
+    assert_eq!((names(&other.backup.folder), names(second)), (vec!["shop-20261104T020512Z.db".to_owned()], before));
+    fs::remove_dir_all(&other.backup.folder).unwrap();
+    assert!(advice(&other, Path::new("config.toml"), night(5)).contains("there is no verified backup"));
+
+    // The first folder too.
+    other.backup.folder.clone_from(&config.backup.folder);
+    let others = Backups::from_config(&other);
+    let said = format!("{:#}", others.make(night(5)).unwrap_err());
+    assert!(said.contains(refused) && theirs.exists(), "{said}");
+    assert_eq!((others.newest(night(5)), backups.newest(night(5)).unwrap().path), (None, theirs));
+
+    // An older program left no note, or a crash an empty one.
+    fs::write(config.backup.folder.join("shop.shop"), "").unwrap();
+    whole(&backups, night(6));
+    assert_eq!(fs::read_to_string(config.backup.folder.join("shop.shop")).unwrap(), config.shop.id);
 }
 
 #[test]

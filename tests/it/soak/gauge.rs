@@ -156,6 +156,7 @@ pub fn look_at(folder: &Path) -> Files {
         .into_iter()
         .flatten()
         .filter_map(Result::ok)
+        .filter(|entry| entry.path().extension().is_none_or(|kind| kind != "shop"))
         .map(|entry| size(&entry.path()))
         .collect();
     Files {
