@@ -392,6 +392,29 @@ pub fn instead_of_empty(config: &Config, config_path: &Path, now: Timestamp) -> 
     }))
 }
 
+/// The command that restores the one before `file`, if that is a backup of the database and there is an older one, or
+/// the copy of the same in the second folder.
+#[must_use]
+pub fn older(config: &Config, config_path: &Path, file: &Path) -> Option<String> {
+    let backups = Backups::from_config(config);
+    let folders = [backups.copy_to(), backups.folder()];
+    let all = folders.into_iter().enumerate().flat_map(|(place, folder)| {
+        let kept = folder.and_then(|folder| backups.list(folder).ok()).unwrap_or_default();
+        kept.into_iter().map(move |kept| ((kept.taken_at, place), kept))
+    });
+    let mut all: Vec<((Timestamp, usize), Kept)> = all.collect();
+    all.sort_by_key(|(order, _)| *order);
+    let named = file.canonicalize().ok()?;
+    let at = all.iter().position(|(_, kept)| kept.path.canonicalize().is_ok_and(|path| path == named))?;
+    let (_, kept) = &all[at.checked_sub(1)?];
+    Some(format!(
+        "`quintile{} restore {}` puts the one before it in place, made {}",
+        config_option(config_path),
+        in_shell(&kept.path),
+        kept.taken_at
+    ))
+}
+
 /// What stands behind `quintile` in a command for another configuration than that of the folder.
 #[must_use]
 pub fn config_option(path: &Path) -> String {

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{Context, Format, Outcome, UsageError, output::print_json, score};
 use crate::{
+    backups,
     db::{self, Database, LockError, SCHEMA_VERSION, Staged},
     outbox::{self, Ids},
     scoring,
@@ -50,7 +51,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         Some(LockError::Held { holder, .. }) => {
             anyhow::anyhow!("{} is in use by {holder}; stop it, then restore", database.display())
         }
-        _ => error,
+        _ => or_the_one_before(error, args, context),
     })?;
     let Staged { contents, lost, .. } = staged;
     let violations = staged.violations.clone();
@@ -104,6 +105,17 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         }
     }
     Ok(if violations.is_empty() { Outcome::Done } else { Outcome::Partly })
+}
+
+/// Of a backup that cannot be used says which one came before it.
+fn or_the_one_before(error: anyhow::Error, args: &Args, context: &Context) -> anyhow::Error {
+    if error.is::<LockError>() || db::passing(&error, &context.config.database.path).is_some() {
+        return error;
+    }
+    match backups::older(&context.config, &context.config_path, &args.file) {
+        Some(older) => error.context(format!("nothing was changed; {older}")),
+        None => error,
+    }
 }
 
 /// Queues what had no deliveries yet, as the next start would, and holds everything that would go out.

@@ -334,6 +334,27 @@ fn no_empty_shop_comes_in_the_place_of_one_that_has_backups() {
 }
 
 #[test]
+fn of_a_damaged_backup_the_one_before_is_named() {
+    let merchant = shop();
+    let [old, new] = ["01", "02"].map(|day| format!("backups/quintile-202611{day}T020000Z.db"));
+    let before = "puts the one before it in place";
+    for name in [&new, &old] {
+        let path = merchant.path().join(name);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        let refused = run(merchant.path(), &["restore", name]);
+        let said = everything(&refused);
+        assert!(refused.status.code() == Some(1) && said.contains("malformed"), "{said}");
+        let command = format!("nothing was changed; `quintile restore {old}` {before}, made 2026-11-01T02:00:00Z");
+        assert_eq!(said.contains(&command), *name == new, "{said}");
+        assert_eq!(said.contains(before), *name == new, "{said}");
+        if *name == new {
+            merchant.run(&["restore", &old]);
+        }
+    }
+}
+
+#[test]
 fn a_header_that_says_another_schema_is_damage_and_told_in_a_line() {
     for (version, told) in [
         (0, "its header says schema 0, which there is none of"),
