@@ -22,6 +22,7 @@
 
 mod batch;
 mod counters;
+mod earlier;
 mod erase;
 mod fields;
 mod first_order;
@@ -39,6 +40,7 @@ mod worth;
 
 pub use batch::Bulk;
 pub use counters::average;
+pub use earlier::Erasures;
 pub use erase::{Erased, blank, erase, is_erased_person, is_erased_persons_order, newest_order, orders_with};
 pub use fields::Version;
 pub use identity::merge_customers;

@@ -11,6 +11,8 @@ use super::{Context, Format, Outcome, UsageError, output::print_json, score};
 use crate::{
     backups,
     db::{self, Database, LockError, SCHEMA_VERSION, Staged},
+    intake::privacy,
+    ledger::Erasures,
     outbox::{self, Ids},
     scoring,
 };
@@ -22,7 +24,8 @@ database is kept beside the new one. A database that `serve` refuses because its
 be named itself: it goes on with what was stored before the damage. What waited to be sent when the \
 backup was made may have been \
 sent since, so it is held until you say which: `quintile deliveries release --restored` sends it, \
-`quintile deliveries discard --restored` does not.";
+`quintile deliveries discard --restored` does not. Whoever was erased since stays erased, where the \
+present database can be read.";
 
 /// Put a backup in the place of the database; `serve` must be stopped
 #[derive(Debug, clap::Args)]
@@ -55,10 +58,12 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     })?;
     let Staged { contents, lost, .. } = staged;
     let violations = staged.violations.clone();
-    let held = {
+    let erasures = staged.present().and_then(|present| Erasures::read(&present).ok());
+    let (held, erased) = {
         let copy = staged.open()?;
         context.check_currency(copy.readers())?;
-        hold(&copy, context)?
+        // Held first: what tells the tools of an erasure goes out.
+        (hold(&copy, context)?, erase_again(&copy, erasures, context)?)
     };
     let kept = staged.put_in_place(context.clock.now())?;
     let kept = kept.as_deref().map(Path::display).map(|path| path.to_string());
@@ -67,12 +72,13 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         Format::Json => print_json(&json!({
             "file": args.file.display().to_string(), "schema": contents.schema, "orders": contents.orders,
             "customers": contents.customers, "runs": contents.runs, "held": held, "kept": kept,
-            "logWasDamaged": lost.is_some(), "violations": violations,
+            "erasedAgain": erased, "logWasDamaged": lost.is_some(), "violations": violations,
         }))?,
         Format::Csv => {
-            writeln!(out, "orders,customers,runs,held,kept")?;
-            let kept = kept.unwrap_or_default();
-            writeln!(out, "{},{},{},{held},{kept}", contents.orders, contents.customers, contents.runs)?;
+            writeln!(out, "orders,customers,runs,held,kept,erasedAgain")?;
+            let (kept, erased) =
+                (kept.unwrap_or_default(), erased.map(|erased| erased.to_string()).unwrap_or_default());
+            writeln!(out, "{},{},{},{held},{kept},{erased}", contents.orders, contents.customers, contents.runs)?;
         }
         Format::Table => {
             writeln!(
@@ -97,6 +103,13 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
                 )?;
             }
             let since = if lost.is_some() { "after the log was damaged" } else { "after the backup was made" };
+            match erased {
+                Some(0) => {}
+                Some(erased) => writeln!(out, "Customers erased {since}, now erased here too: {erased}.")?,
+                None => {
+                    writeln!(out, "Whoever was erased {since} has a name here again: run `quintile erase` for them.")?;
+                }
+            }
             writeln!(out, "What came in {since} is missing: run `quintile sync` for Shopify, or import the orders")?;
             writeln!(out, "since then. Then start `quintile serve` again.")?;
             for violation in &violations {
@@ -116,6 +129,21 @@ fn or_the_one_before(error: anyhow::Error, args: &Args, context: &Context) -> an
         Some(older) => error.context(format!("nothing was changed; {older}")),
         None => error,
     }
+}
+
+/// Erases in the copy who was erased in the present database since. Returns how many; `None`: nobody knows whom.
+fn erase_again(copy: &Database, erasures: Option<Erasures>, context: &Context) -> anyhow::Result<Option<usize>> {
+    let now = context.clock.now();
+    let Some(erasures) = erasures else { return Ok(None) };
+    copy.writer().write_blocking(move |tx| {
+        if !erasures.are_of(tx)? {
+            return Ok(None);
+        }
+        let erased = privacy::erase_again(tx, &erasures, now)?;
+        // It may have been the last that a run waited for.
+        scoring::note_decided(tx)?;
+        Ok(Some(erased))
+    })
 }
 
 /// Queues what had no deliveries yet, as the next start would, and holds everything that would go out.

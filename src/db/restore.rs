@@ -6,7 +6,8 @@
 //! it, [`Staged::put_in_place`] keeps the old one under another name and swaps.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -21,7 +22,7 @@ use super::{
     files::with_suffix,
     holder,
     lost::{Left, Lost, lost},
-    migrate::{CURRENT, Plan, refuse_log_alone},
+    migrate::{CURRENT, Plan, is_without_bytes, refuse_log_alone},
     swap::{BEFORE_RESTORE, COMPANIONS, finish, swap},
 };
 use crate::model::Timestamp;
@@ -101,6 +102,22 @@ impl Staged {
     pub fn open(&self) -> anyhow::Result<Database> {
         // The backup itself is what a failed migration would be taken back with.
         Database::open_with(&self.copy, "quintile restore", Plan { keeps_old: false, ..CURRENT })
+    }
+
+    /// The database that is there now, to look into. `None`: there is none, or it is damaged at first sight. Leaves
+    /// nothing beside it that was not there.
+    #[must_use]
+    pub fn present(&self) -> Option<Connection> {
+        let begins = |file: File| -> io::Result<bool> {
+            let mut magic = [0; 16];
+            (&file).read_exact(&mut magic)?;
+            Ok(magic == *b"SQLite format 3\0")
+        };
+        if !File::open(&self.database).and_then(begins).unwrap_or(false) || !matches!(lost(&self.database), Ok(None)) {
+            return None;
+        }
+        let has_no_log = is_without_bytes(&with_suffix(&self.database, "-wal"));
+        if has_no_log { open_without_log(&self.database) } else { open_to_look(&self.database) }.ok()
     }
 
     /// Keeps the old database, with what stands beside it, and renames the copy over it. Returns where

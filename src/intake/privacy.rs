@@ -22,7 +22,7 @@ use rusqlite::{Connection, Transaction};
 
 use super::Message;
 use crate::{
-    ledger::{self, Erased, LedgerError, Mark, Tombstones, Who},
+    ledger::{self, Erased, Erasures, LedgerError, Mark, Tombstones, Who},
     model::{Source, Timestamp},
 };
 pub use tasks::{Worked, work_off};
@@ -48,6 +48,22 @@ pub struct Forgotten {
 /// Those of the database; then the caller's transaction must not be committed.
 pub fn erase(tx: &Transaction<'_>, who: &Who, now: Timestamp) -> Result<Forgotten, LedgerError> {
     Ok(search_for(tx, ledger::erase(tx, who, now)?, now)?)
+}
+
+/// Forgets in an earlier state of a database whoever was erased in it since. Returns how many customers had a name.
+/// What is left to search is done by [`work_off`].
+///
+/// # Errors
+/// Those of the database; then the caller's transaction must not be committed.
+pub fn erase_again(tx: &Transaction<'_>, erasures: &Erasures, now: Timestamp) -> Result<usize, LedgerError> {
+    let mut forgotten = 0;
+    for id in erasures.named_in(tx)? {
+        // One of them may be the same person as the one before.
+        let who = Who { customer_id: Some(id), ..Who::default() };
+        forgotten += erase(tx, &who, now)?.erased.customers.len();
+    }
+    erasures.take_over(tx)?;
+    Ok(forgotten)
 }
 
 /// Searches for whom the ledger has forgotten in what the shop has sent.

@@ -132,6 +132,71 @@ fn who_is_erased_after_a_restore_is_in_no_file() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_erased_since_the_backup_stays_erased() {
+    let receiver = Receiver::start().await;
+    let merchant = Merchant::new(receiver.url());
+    tokio::task::block_in_place(|| {
+        import(&merchant, "orders.csv", 0..40);
+        merchant.run(&["score"]);
+        merchant.run(&["deliver", "--until-idle"]);
+        merchant.run(&["erase", "--email", "c3@example.com"]);
+        merchant.run(&["backup", "copy.db"]);
+        import(&merchant, "more.csv", 40..50);
+        let erase = || ["1", "2", "42"].map(|n| merchant.run(&["erase", "--email", &format!("c{n}@example.com")]));
+        erase();
+        let done = merchant.json(&["restore", "copy.db"]);
+        // The removal of the third waited in the backup.
+        assert_eq!((&done["erasedAgain"], &done["held"], &done["customers"]), (&2.into(), &1.into(), &40.into()));
+        merchant.run(&["check", "--deep"]);
+        merchant.run(&["import", "more.csv"]);
+        merchant.run(&["import", "orders.csv"]);
+        let named = |n: u32| {
+            let named = format!("customers WHERE email_key = 'c{n}@example.com'");
+            count(&merchant, &named) + count(&merchant, &named.replace("customers", "orders"))
+        };
+        assert_eq!([1, 2, 3, 42].map(named), [0; 4], "no way in brings them back");
+        assert!(named(4) > 0 && named(43) > 0);
+        assert_eq!((count(&merchant, "orders"), count(&merchant, "orders WHERE customer_id IS NULL")), (50, 0));
+        merchant.run(&["check", "--deep"]);
+
+        let before = receiver.received().len();
+        merchant.run(&["deliver", "--until-idle"]);
+        let told = &receiver.received()[before..];
+        let removals =
+            told.iter().filter(|request| String::from_utf8_lossy(&request.body).contains("customer/redacted"));
+        assert_eq!(removals.count(), 2, "what tells of an erasure is not held");
+
+        // The same again, now that the present one comes out of a backup; and in the table.
+        let said = said(&run(merchant.path(), &["restore", "copy.db"]));
+        assert!(said.contains("Customers erased after the backup was made, now erased here too: 2."), "{said}");
+        assert_eq!([1, 2, 3, 42].map(named), [0; 4]);
+    });
+}
+
+#[test]
+fn where_nobody_knows_who_was_erased_since_it_is_said() {
+    let merchant = Merchant::new(NOWHERE);
+    import(&merchant, "orders.csv", 0..4);
+    merchant.run(&["erase", "--email", "c3@example.com"]);
+    merchant.run(&["backup", "copy.db"]);
+    let copy = merchant.path().join("copy.db");
+    let other = Merchant::new(NOWHERE);
+    let restored = |merchant: &Merchant| {
+        let said = said(&run(merchant.path(), &["restore", copy.to_str().unwrap()]));
+        said.contains("Whoever was erased after the backup was made has a name here again: run `quintile erase`")
+    };
+    assert!(restored(&other), "there is no database");
+    assert!(!restored(&other), "it is the same now, and nobody was erased");
+    fs::write(other.path().join("quintile.db"), "Dear diary").unwrap();
+    assert!(restored(&other), "it cannot be read");
+    let third = Merchant::new(NOWHERE);
+    import(&third, "orders.csv", 0..4);
+    third.run(&["erase", "--email", "c1@example.com"]);
+    assert!(restored(&third), "it is another");
+    assert_eq!(count(&third, "customers WHERE email_key = 'c1@example.com'"), 1);
+}
+
 #[test]
 fn what_is_not_a_whole_backup_changes_nothing() {
     let merchant = Merchant::new(NOWHERE);
