@@ -179,6 +179,7 @@ async fn a_body_under_another_time_of_sending_changes_nothing() {
 
 #[tokio::test]
 async fn what_does_not_say_of_when_it_is_is_of_when_it_was_first_sent() {
+    const KNOWN: &str = "SELECT coalesce(consent, email) FROM customers";
     let undated = |mut body: Value, of: &str| {
         *body.pointer_mut(of).unwrap() = Value::Null;
         body
@@ -188,7 +189,6 @@ async fn what_does_not_say_of_when_it_is_is_of_when_it_was_first_sent() {
         ("customers_email_marketing_consent/update", body)
     };
     let customer = |email: &str| ("customers/update", undated(customer(7001, email), "/updated_at"));
-    const KNOWN: &str = "SELECT coalesce(consent, email) FROM customers";
     for (first, second, end) in [
         (agreed("subscribed"), agreed("unsubscribed"), "unsubscribed"),
         // They may well have changed their mind twice: nobody is written to for an old consent, or against a word.

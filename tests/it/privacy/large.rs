@@ -94,7 +94,7 @@ async fn what_was_forgotten_is_not_searched_for_again() {
     shop.tell("customers/redact", &of_anna).await;
     shop.tell("customers/merge", &into_anna).await;
     assert_eq!(shop.row("SELECT count(*) FROM customers WHERE redacted_at IS NULL"), "0");
-    let state = || shop.rows("SELECT id, keys FROM privacy_tasks UNION ALL SELECT id, type FROM outbox");
+    let state = || shop.rows("SELECT id, keys FROM privacy_tasks UNION ALL SELECT type, customer_id FROM outbox");
     let searches = state();
     assert_eq!(shop.row("SELECT count(*) FROM privacy_tasks"), "2", "one for Anna, one for Bert");
     for _ in 0..2 {
