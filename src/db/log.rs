@@ -74,13 +74,6 @@ impl Log {
         Ok(())
     }
 
-    /// The disk is full: what is copied need not stay in the log, which has room for more then.
-    pub fn make_room(&self, connection: &Connection) {
-        if let Err(error) = copy(connection) {
-            tracing::debug!(%error, "the write-ahead log was not copied");
-        }
-    }
-
     /// At the end: copies it if that is quick. Otherwise closing the last connection must not do it.
     pub fn can_close(&self, connection: &Connection) -> rusqlite::Result<bool> {
         if !self.is_long(connection)? {
@@ -131,6 +124,13 @@ pub(super) fn open(database: &Path) -> rusqlite::Result<Connection> {
 /// Copies what no reader needs any more, beside the writer. Whether nobody else was at it.
 pub(super) fn copy(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(0).map(|busy| busy == 0))
+}
+
+/// The disk is full: what is copied need not stay in the log, which has room for more then.
+pub(super) fn make_room(connection: &Connection) {
+    if let Err(error) = copy(connection) {
+        tracing::debug!(%error, "the write-ahead log was not copied");
+    }
 }
 
 /// [`copy`] that waits for somebody else who is at it.

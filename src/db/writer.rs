@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Condition, Damaged,
     ending::Stopped,
-    log::Log,
+    log::{Log, make_room},
     touch,
     turns::{Pace, Patience, Turns},
     undone::{Undone, tells_of_trouble},
@@ -330,7 +330,7 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, most: usize, 
             run_group(&mut connection, &mut group, &mut patience, condition);
         }
         if condition.is_full() {
-            log.make_room(&connection);
+            make_room(&connection);
         }
         if let Some(gap) = turns.end(Instant::now()) {
             std::thread::sleep(gap);
