@@ -35,7 +35,7 @@ const LONGEST_KEY: usize = 255;
 /// again and change nothing. Takes up to 8 MiB.
 #[utoipa::path(
     post, path = "/orders", operation_id = "sendOrders", request_body = Orders,
-    params(("Idempotency-Key" = Option<String>, Header, description = "A name for this message: a copy with the same name and body is answered again and changes nothing.", max_length = 255)),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A name for this message: a copy with the same name and body is answered again and changes nothing, but that what was refused before may be taken now.", max_length = 255)),
     responses((status = 200, description = "What became of each order", body = Answer), Refusals, BodyRefusals)
 )]
 pub async fn take(State(state): State<Api>, request: Request) -> Result<Json<Answer>, Problem> {
