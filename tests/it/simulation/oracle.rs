@@ -75,6 +75,9 @@ impl Oracle {
         let duplicate = *received == Received::Duplicate;
         ensure!(duplicate == self.stored.contains(key), "{key}: {received:?}, which it was not");
         if duplicate {
+            if matches!(message.tells, Tells::Order((Source::Api, _), _)) {
+                self.is_taken_late(key, now);
+            }
             return Ok(());
         }
         self.stored.insert(key.clone());
@@ -92,6 +95,14 @@ impl Oracle {
                 ensure!(!newer || *received == Received::Done, "{key}: {received:?}, though it is news");
                 Ok(())
             }
+        }
+    }
+
+    /// The till is answered by order, so what was refused is taken as soon as it can be.
+    fn is_taken_late(&mut self, key: &str, now: Timestamp) {
+        let late = self.quarantined.extract_if(.., |message| message.key == key && !is_ahead(message, now));
+        for message in late.collect::<Vec<_>>() {
+            self.apply(&message, now);
         }
     }
 
