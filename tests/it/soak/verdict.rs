@@ -91,7 +91,11 @@ impl Soak {
     fn shop_agrees(&self, database: &Connection, findings: &mut Findings) {
         let mut books = self.shop.books();
         findings.compare("the shop got the answers that it should", books.sent.len(), std::mem::take(&mut books.wrong));
-        let inbox = rows(database, "SELECT source, delivery_key, state FROM inbox");
+        // Whoever is to be forgotten a second time is forgotten already.
+        let inbox = rows(
+            database,
+            "SELECT source, delivery_key, iif(reason LIKE 'the same request as message %', 'done', state) FROM inbox",
+        );
         let stored: BTreeMap<(String, String), String> = inbox
             .iter()
             .filter_map(|row| {
