@@ -22,7 +22,7 @@ use crate::{
     bug::NoResult,
     clock::Clock,
     config::{Config, Environment},
-    db::{Database, ended_sessions, make_private_key},
+    db::{Database, Stopped, ended_sessions, make_private_key},
     delivery::Forwarder,
     intake::uploads::Uploads,
     ledger::Rules,
@@ -254,7 +254,9 @@ async fn too_late(shutdown: &CancellationToken) {
 async fn watch(night: Night, mut asked: mpsc::Receiver<()>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let asking = async {
         while asked.recv().await.is_some() {
-            if let Err(error) = night.score_now().await {
+            if let Err(error) = night.score_now().await
+                && !error.is::<Stopped>()
+            {
                 tracing::error!(error = format!("{error:#}"), "the run somebody asked for failed");
             }
         }

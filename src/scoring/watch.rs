@@ -13,7 +13,7 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    NotBegun, Request, Settings, Silent, Summary, Trigger,
+    Request, Settings, Silent, Summary, Trigger,
     night::{self, ClockSuspect, Last, Schedule, Slot},
     resume, run, runs,
 };
@@ -68,12 +68,13 @@ impl Night {
         night::next_due(&self.0.schedule, self.0.clock.now())
     }
 
-    /// A run now, as of now.
+    /// A run now, or after the one that is going on, as of then.
     ///
     /// # Errors
-    /// [`NotBegun::Busy`] while another run is going on, else as [`run`].
+    /// As [`run`]; the program is to stop.
     pub async fn score_now(&self) -> anyhow::Result<Summary> {
-        let running = self.0.running.clone().try_lock_owned().map_err(|_| NotBegun::Busy)?;
+        let running = self.0.running.clone().lock_owned().await;
+        self.0.db.ending().check()?;
         let inner = self.0.clone();
         let running = blocking(move || inner.take_up().map(|()| running)).await?;
         let as_of = self.0.clock.now();

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use quintile::{
     config::{Config, Scoring},
-    scoring::{self, Night, NotBegun, Trigger, night::ClockSuspect},
+    db::Stopped,
+    scoring::{self, Night, Trigger, night::ClockSuspect},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -233,31 +234,15 @@ fn suspect(shop: &Shop) -> Option<ClockSuspect> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn score_now_and_the_night_share_one_turn() {
+async fn what_is_asked_for_while_another_run_goes_on_or_is_looked_for_comes_after_it() {
     let shop = shop_with_orders("2026-06-01T10:00:00Z").await;
     let (night, _) = night_of(&shop);
-    let both = futures_of(&night).await;
-    let busy = both
-        .iter()
-        .filter(|result| matches!(result, Err(error) if error.downcast_ref() == Some(&NotBegun::Busy)))
-        .count();
-    let done = both.iter().filter(|result| result.is_ok()).count();
-    assert!(done >= 1 && done + busy == both.len(), "{both:?}");
-    assert_eq!(shop.one::<i64>("SELECT count(*) FROM runs WHERE state = 'done'"), i64::try_from(done).unwrap());
-}
-
-async fn futures_of(night: &Night) -> Vec<anyhow::Result<()>> {
-    let tasks: Vec<_> = (0..4)
-        .map(|_| {
-            let night = night.clone();
-            tokio::spawn(async move { night.score_now().await.map(|_| ()) })
-        })
-        .collect();
-    let mut results = Vec::new();
-    for task in tasks {
-        results.push(task.await.unwrap());
-    }
-    results
+    let (looked, one, two) = tokio::join!(night.beat(), night.score_now(), night.score_now());
+    assert!(looked.unwrap().is_none(), "no night was due");
+    assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
+    assert_eq!(shop.one::<i64>("SELECT count(*) FROM runs WHERE state = 'done'"), 2);
+    shop.db.ending().announce();
+    assert!(night.score_now().await.unwrap_err().is::<Stopped>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
