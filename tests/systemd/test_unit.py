@@ -131,8 +131,9 @@ class Night(unittest.TestCase):
         self.assertEqual({event["data"]["customer"]["externalId"] for event in tool.events}, {f"c{n}" for n in range(5)})
         (night_run,) = json.loads(allowed.command("runs", "--format", "json"))
         self.assertEqual((night_run["trigger"], night_run["state"], night_run["scored"]), ("scheduled", "done", 5))
-        (backup,) = run("ls", "/srv/copies").split()
-        self.assertEqual(run("ls", f"{allowed.folder}/backups").split(), [backup])
+        copies = run("ls", "/srv/copies").split()
+        self.assertEqual([name.rsplit(".")[-1] for name in copies], ["db", "shop"])
+        self.assertEqual(run("ls", f"{allowed.folder}/backups").split(), copies)
         allowed.command("check", "--deep")
         self.assertEqual([line for line in allowed.journal() if line[0] <= 4], [], "warnings and errors")
 
