@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use super::tombstones;
 use crate::{db, model::Timestamp};
 
 /// Who was erased in a database, without their names.
@@ -107,13 +108,9 @@ impl Erasures {
             };
             rows.insert(customer.id, id);
         }
-        let mut put = tx.prepare(
-            "INSERT INTO tombstones (kind, source, hash, customer_id, erased_at) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO NOTHING",
-        )?;
-        for mark in &self.marks {
-            if let Some(id) = rows.get(&mark.customer_id) {
-                put.execute(params![mark.kind, mark.source, mark.hash, id, mark.erased_at])?;
+        for Grave { kind, source, hash, customer_id, erased_at } in &self.marks {
+            if let Some(id) = rows.get(customer_id) {
+                tombstones::put_hash(tx, (kind, source, hash), *id, *erased_at)?;
             }
         }
         Ok(())

@@ -83,11 +83,21 @@ impl Tombstones {
 /// Remembers that `mark` stood for the customer `customer_id`. The first erasure stays.
 pub(super) fn put(tx: &Transaction<'_>, mark: Mark<'_>, customer_id: i64, at: Timestamp) -> rusqlite::Result<()> {
     let mac = keyed(&db::make_private_key(tx)?);
+    put_hash(tx, (mark.kind(), mark.source(), &mark.hash(&mac)), customer_id, at)
+}
+
+/// [`put`] of a mark by its kind, its source and what it was hashed to under the key of this database.
+pub(super) fn put_hash(
+    tx: &Transaction<'_>,
+    (kind, source, hash): (&str, &str, &[u8]),
+    customer_id: i64,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "INSERT INTO tombstones (kind, source, hash, customer_id, erased_at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT DO NOTHING",
     )?
-    .execute(params![mark.kind(), mark.source(), mark.hash(&mac), customer_id, at])?;
+    .execute(params![kind, source, hash, customer_id, at])?;
     Ok(())
 }
 
