@@ -8,8 +8,7 @@ mod modes;
 mod rotation;
 
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -239,14 +238,7 @@ impl Backups {
                 path.display()
             ),
             Some(_) => Ok(()),
-            None => {
-                // A power cut must not leave the half of a name.
-                let partial = path.with_extension("shop.partial");
-                let mut file = db::private_file().create(true).truncate(true).open(&partial).with_context(cannot)?;
-                db::hand_over(&partial);
-                file.write_all(self.shop.as_bytes()).and_then(|()| file.sync_all()).with_context(cannot)?;
-                fs::rename(&partial, &path).with_context(cannot)
-            }
+            None => db::write_file(&path, self.shop.as_bytes()).with_context(cannot),
         }
     }
 
@@ -344,8 +336,8 @@ pub fn advice(config: &Config, config_path: &Path, now: Timestamp) -> String {
     let option = config_option(config_path);
     let backups = Backups::from_config(config);
     let database = config.database.path.display();
-    let has_file = fs::metadata(&config.database.path).is_ok_and(|file| file.len() > 0);
-    let lost = if has_file { db::lost(&config.database.path).ok().flatten() } else { None };
+    let is_empty = db::is_without_bytes(&config.database.path);
+    let lost = if is_empty { None } else { db::lost(&config.database.path).ok().flatten() };
     let kept_part = if lost.is_some_and(|lost| lost.left != Left::Nowhere) {
         let database = in_shell(&config.database.path);
         format!("`quintile{option} restore {database}` goes on with what was stored before the damage; ")

@@ -40,16 +40,17 @@ use self::turns::Pace;
 pub use backup::{Backup, Contents, Depth, back_up, faults, look_through, verify};
 pub use condition::{Condition, Damaged, tells_of_damage};
 pub use ending::{Ending, Stopped};
-pub use files::{PARTIAL, copy_file, folder_of, is_same, sync_folder_of};
+pub use files::{PARTIAL, copy_file, folder_of, is_same, is_without_bytes, sync_folder_of, write_file};
 pub use key::{make_private_key, private_key};
 pub use lock::{Lock, LockError};
 pub use lost::{Left, Lost, lost};
-pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION, is_missing};
+pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
 pub use passing::passing;
 pub use place::refuse_no_file;
 pub use private::{create_private_file, hand_over, make_private_folder, private_file};
 pub use restore::{Staged, is_set_aside, note_restored, restored_at};
 pub use sessions::{EndedSession, end_session, ended_sessions};
+pub use swap::is_missing;
 pub use undone::is_said;
 pub use writer::{QueueFull, Writer};
 
@@ -134,7 +135,6 @@ impl Database {
     ) -> anyhow::Result<Self> {
         swap::finish(path)?;
         restore::clear_away(path);
-        migrate::refuse_log_alone(path)?;
         lost::refuse_lost(path)?;
         let found_log = std::fs::metadata(files::with_suffix(path, "-wal")).is_ok_and(|log| log.len() > 0);
         let connection = migrate::open_and_migrate(path, plan)?;
@@ -223,7 +223,6 @@ impl Readers {
         finish_restore(path)?;
         // Whoever has opened it has read its log, and writes it.
         if !lock::holder(path).is_some_and(|holder| holder.has_opened) {
-            migrate::refuse_log_alone(path)?;
             lost::refuse_lost(path)?;
         }
         if !path.exists() {

@@ -14,7 +14,8 @@ use super::{
     condition::Damaged,
     ending::Ending,
     files::{PARTIAL, sync_folder_of, with_suffix},
-    migrate::{SCHEMA_VERSION, check_header, read_header, refuse_log_alone},
+    lost::refuse_log_alone,
+    migrate::{SCHEMA_VERSION, check_header, read_header},
     private::create_private_file,
 };
 use crate::invariants;

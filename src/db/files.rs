@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -27,6 +27,14 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 #[must_use]
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+/// Whether there is nothing in a file, or no file.
+pub fn is_without_bytes(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(file) => file.len() == 0,
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
 }
 
 /// What was renamed in a folder survives a power cut only when the folder itself is on the disk.
@@ -53,22 +61,40 @@ pub fn sync_folder_of(path: &Path) -> anyhow::Result<()> {
 /// The copy cannot be written, or is not what it was copied from, or the program is to stop; then nothing is left of
 /// it.
 pub fn copy_file(from: &Path, to: &Path, ending: &Ending) -> anyhow::Result<()> {
-    let partial = with_suffix(to, PARTIAL);
-    let _ = fs::remove_file(&partial); // of a copy that was cut off
-    let copied = (|| {
-        let (source, mut target) = (File::open(from)?, create_private_file(&partial)?);
-        while io::copy(&mut (&source).take(SLICE), &mut target)? > 0 {
+    make_whole(to, |partial, target| {
+        let source = File::open(from)?;
+        while io::copy(&mut (&source).take(SLICE), target)? > 0 {
             ending.check()?;
         }
         target.sync_all()?;
-        ensure!(is_same(from, &partial, ending)?, "what was read back differs; is the drive failing?");
-        Ok(fs::rename(&partial, to)?)
-    })();
-    if copied.is_err() {
+        ensure!(is_same(from, partial, ending)?, "what was read back differs; is the drive failing?");
+        Ok(())
+    })
+}
+
+/// Writes a small file for its owner alone, which is there whole or not at all, in a power cut too.
+///
+/// # Errors
+/// It cannot be written; then nothing is left of it.
+pub fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    make_whole(path, |_, file| {
+        file.write_all(bytes)?;
+        Ok(file.sync_all()?)
+    })
+}
+
+/// A file that `write` writes and syncs under another name, until it is whole.
+fn make_whole(path: &Path, write: impl FnOnce(&Path, &mut File) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let partial = with_suffix(path, PARTIAL);
+    let _ = fs::remove_file(&partial); // of one that was cut off
+    let made = create_private_file(&partial)
+        .and_then(|mut file| write(&partial, &mut file))
+        .and_then(|()| Ok(fs::rename(&partial, path)?));
+    if made.is_err() {
         let _ = fs::remove_file(&partial); // its own error says less
     }
-    copied?;
-    sync_folder_of(to)
+    made?;
+    sync_folder_of(path)
 }
 
 /// Whether two names are of one file, or of two with the same bytes.

@@ -21,7 +21,10 @@ use std::{
 
 use anyhow::Context;
 
-use super::{condition::Damaged, files::with_suffix};
+use super::{
+    condition::Damaged,
+    files::{is_without_bytes, with_suffix},
+};
 
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
@@ -52,12 +55,13 @@ pub enum Left {
     Nowhere,
 }
 
-/// Refuses a database whose log is damaged before its end. For whoever opens a database that no other
+/// Refuses a database whose log stands alone or is damaged before its end. For whoever opens a database that no other
 /// process has: what SQLite does with such a log cannot be taken back.
 ///
 /// # Errors
 /// [`Damaged`]; the log cannot be read.
 pub(super) fn refuse_lost(database: &Path) -> anyhow::Result<()> {
+    refuse_log_alone(database)?;
     let Some(Lost { at, transactions, left }) = lost(database)? else { return Ok(()) };
     let what = match left {
         Left::InBoth => format!("and {transactions} or more changes with it"),
@@ -65,6 +69,20 @@ pub(super) fn refuse_lost(database: &Path) -> anyhow::Result<()> {
         Left::Nowhere => "and only a part of what it said is in the file".to_owned(),
     };
     Err(Damaged(format!("{} cannot be read from byte {at} on, {what}", log_of(database).display())))
+        .with_context(|| format!("cannot go on with {}", database.display()))
+}
+
+/// Refuses a database that is gone or empty while its log is not, before SQLite looks: it would delete the log.
+///
+/// # Errors
+/// [`Damaged`].
+pub(super) fn refuse_log_alone(database: &Path) -> anyhow::Result<()> {
+    let log = log_of(database);
+    if !is_without_bytes(database) || is_without_bytes(&log) {
+        return Ok(());
+    }
+    let what = if database.exists() { "empty" } else { "gone" };
+    Err(Damaged(format!("the file is {what}, and its log {} is not", log.display())))
         .with_context(|| format!("cannot go on with {}", database.display()))
 }
 

@@ -11,10 +11,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi};
 use super::{
     condition::Damaged,
     create_private_file,
-    files::with_suffix,
     passing::{NotKept, Unshared},
     place,
-    swap::unfinished,
 };
 
 /// "QTLE": tells `file` and us that this is a quintile database.
@@ -333,34 +331,6 @@ fn migrate(connection: &mut Connection, path: &Path, plan: Plan<'_>) -> anyhow::
     connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     Ok(())
-}
-
-/// Whether there is nothing in a file, or no file.
-pub(super) fn is_without_bytes(path: &Path) -> bool {
-    match std::fs::metadata(path) {
-        Ok(file) => file.len() == 0,
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-    }
-}
-
-/// Refuses a database that is gone or empty while its log is not, before SQLite looks: it would delete the log.
-pub(super) fn refuse_log_alone(path: &Path) -> anyhow::Result<()> {
-    let log = with_suffix(path, "-wal");
-    if !is_without_bytes(path) || is_without_bytes(&log) {
-        return Ok(());
-    }
-    let what = if path.exists() { "empty" } else { "gone" };
-    Err(Damaged(format!("the file is {what}, and its log {} is not", log.display())))
-        .with_context(|| format!("cannot go on with {}", path.display()))
-}
-
-/// Whether a database would be made at `path` that is not there, nor about to come out of a backup.
-///
-/// # Errors
-/// The folder cannot be read.
-pub fn is_missing(path: &Path) -> anyhow::Result<bool> {
-    let is_alone = is_without_bytes(path) && is_without_bytes(&with_suffix(path, "-wal"));
-    Ok(is_alone && unfinished(path)?.is_none())
 }
 
 /// What a step failed with. Where it is the step itself, the file is not of the schema that it says.

@@ -19,10 +19,10 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction};
 use super::{
     Database, Lock,
     backup::{Contents, copy_into, open_to_look, overwrites_in_copies, verify},
-    files::with_suffix,
+    files::{is_without_bytes, with_suffix},
     holder,
-    lost::{Left, Lost, lost},
-    migrate::{CURRENT, Plan, is_without_bytes, refuse_log_alone},
+    lost::{Left, Lost, lost, refuse_log_alone},
+    migrate::{CURRENT, Plan},
     swap::{BEFORE_RESTORE, COMPANIONS, finish, swap},
 };
 use crate::model::Timestamp;

@@ -12,7 +12,7 @@ use anyhow::{Context, bail, ensure};
 
 use super::{
     ending::Ending,
-    files::{copy_file, folder_of, is_same, sync_folder_of, with_suffix},
+    files::{copy_file, folder_of, is_same, is_without_bytes, sync_folder_of, with_suffix},
     migrate::APPLICATION_ID,
 };
 
@@ -101,6 +101,15 @@ pub(super) fn unfinished(database: &Path) -> anyhow::Result<Option<(PathBuf, Str
         }
     }
     Ok(None)
+}
+
+/// Whether a database would be made at `path` that is not there, nor about to come out of a backup.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn is_missing(path: &Path) -> anyhow::Result<bool> {
+    let is_alone = is_without_bytes(path) && is_without_bytes(&with_suffix(path, "-wal"));
+    Ok(is_alone && unfinished(path)?.is_none())
 }
 
 /// Whether a file begins as a database of quintile's does. SQLite would make files beside it to tell.
