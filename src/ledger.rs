@@ -41,7 +41,10 @@ mod worth;
 pub use batch::Bulk;
 pub use counters::average;
 pub use earlier::Erasures;
-pub use erase::{Erased, blank, erase, is_erased_person, is_erased_persons_order, newest_order, orders_with};
+pub use erase::{
+    Erased, blank, blank_erased, erase, erase_known, is_erased_person, is_erased_persons_order, newest_order,
+    orders_with,
+};
 pub use fields::Version;
 pub use identity::merge_customers;
 pub use ids::IdSet;

@@ -12,7 +12,7 @@ use crate::{
     backups,
     db::{self, Database, LockError, SCHEMA_VERSION, Staged},
     intake::privacy,
-    ledger::Erasures,
+    ledger::{Erasures, LedgerError},
     outbox::{self, Ids},
     scoring,
 };
@@ -25,7 +25,7 @@ be named itself: it goes on with what was stored before the damage. What waited 
 backup was made may have been \
 sent since, so it is held until you say which: `quintile deliveries release --restored` sends it, \
 `quintile deliveries discard --restored` does not. Whoever was erased since stays erased, where the \
-present database can be read.";
+present database is whole.";
 
 /// Put a backup in the place of the database; `serve` must be stopped
 #[derive(Debug, clap::Args)]
@@ -135,7 +135,7 @@ fn or_the_one_before(error: anyhow::Error, args: &Args, context: &Context) -> an
 fn erase_again(copy: &Database, erasures: Option<Erasures>, context: &Context) -> anyhow::Result<Option<usize>> {
     let now = context.clock.now();
     let Some(erasures) = erasures else { return Ok(None) };
-    copy.writer().write_blocking(move |tx| {
+    let erased = copy.writer().write_blocking(move |tx| {
         if !erasures.are_of(tx)? {
             return Ok(None);
         }
@@ -143,7 +143,17 @@ fn erase_again(copy: &Database, erasures: Option<Erasures>, context: &Context) -
         // It may have been the last that a run waited for.
         scoring::note_decided(tx)?;
         Ok(Some(erased))
-    })
+    });
+    match erased {
+        // What cannot be in the copy is damage of the present one that nobody had noticed.
+        Err(error) if is_contradiction(&error) => Ok(None),
+        erased => erased,
+    }
+}
+
+fn is_contradiction(error: &anyhow::Error) -> bool {
+    let Some(LedgerError::Sqlite(error)) = error.downcast_ref() else { return false };
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation)
 }
 
 /// Queues what had no deliveries yet, as the next start would, and holds everything that would go out.

@@ -310,6 +310,8 @@ fn migrate(connection: &mut Connection, path: &Path, plan: Plan<'_>) -> anyhow::
     if version == 0 {
         transaction.execute_batch(plan.schema)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        // Of one file with all its backups, by which an older one is known as a state of the same shop.
+        super::make_private_key(&transaction)?;
     } else {
         for step in &plan.steps[usize::try_from(version - 1)?..] {
             transaction.execute_batch(step).map_err(|error| unfit(error, version))?;

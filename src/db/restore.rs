@@ -18,14 +18,14 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction};
 
 use super::{
     Database, Lock,
-    backup::{Contents, copy_into, open_to_look, overwrites_in_copies, verify},
+    backup::{Contents, Depth, copy_into, faults, open_to_look, overwrites_in_copies, verify},
     files::{is_without_bytes, with_suffix},
     holder,
     lost::{Left, Lost, lost, refuse_log_alone},
     migrate::{CURRENT, Plan},
     swap::{BEFORE_RESTORE, COMPANIONS, finish, swap},
 };
-use crate::model::Timestamp;
+use crate::{invariants, model::Timestamp};
 
 /// Its name in `meta`.
 const RESTORED: &str = "restored at";
@@ -104,8 +104,9 @@ impl Staged {
         Database::open_with(&self.copy, "quintile restore", Plan { keeps_old: false, ..CURRENT })
     }
 
-    /// The database that is there now, to look into. `None`: there is none, or it is damaged at first sight. Leaves
-    /// nothing beside it that was not there.
+    /// The database that is there now, to look into. `None`: there is none, or it is damaged, or does not agree with
+    /// itself: what it says is not to be done in a whole one. Reads all of it. Leaves nothing beside it that was not
+    /// there.
     #[must_use]
     pub fn present(&self) -> Option<Connection> {
         let begins = |file: File| -> io::Result<bool> {
@@ -117,7 +118,11 @@ impl Staged {
             return None;
         }
         let has_no_log = is_without_bytes(&with_suffix(&self.database, "-wal"));
-        if has_no_log { open_without_log(&self.database) } else { open_to_look(&self.database) }.ok()
+        let present = if has_no_log { open_without_log(&self.database) } else { open_to_look(&self.database) }.ok()?;
+        let is_whole = faults(&present, Depth::Everything).is_ok_and(|faults| faults.is_empty());
+        // The queries speak of the present schema.
+        let agrees = is_whole && invariants::violations(&present).is_ok_and(|violations| violations.is_empty());
+        agrees.then_some(present)
     }
 
     /// Keeps the old database, with what stands beside it, and renames the copy over it. Returns where

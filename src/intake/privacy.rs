@@ -50,19 +50,22 @@ pub fn erase(tx: &Transaction<'_>, who: &Who, now: Timestamp) -> Result<Forgotte
     Ok(search_for(tx, ledger::erase(tx, who, now)?, now)?)
 }
 
-/// Forgets in an earlier state of a database whoever was erased in it since. Returns how many customers had a name.
-/// What is left to search is done by [`work_off`].
+/// Forgets in an earlier state of a database, which nobody else writes, whoever was erased in it since; also those who
+/// were no customers then, and are named in what the shop had sent. Returns how many customers had a name.
 ///
 /// # Errors
 /// Those of the database; then the caller's transaction must not be committed.
 pub fn erase_again(tx: &Transaction<'_>, erasures: &Erasures, now: Timestamp) -> Result<usize, LedgerError> {
-    let mut forgotten = 0;
-    for id in erasures.named_in(tx)? {
-        // One of them may be the same person as the one before.
-        let who = Who { customer_id: Some(id), ..Who::default() };
-        forgotten += erase(tx, &who, now)?.erased.customers.len();
+    let Some(named) = erasures.take_over(tx)? else { return Ok(0) };
+    let forgotten = ledger::erase_known(tx, &named, now)?;
+    ledger::blank_erased(tx)?;
+    let tombstones = Tombstones::load(tx)?;
+    let (mut position, last) = (0, tasks::newest(tx)?);
+    while position < last {
+        let slice = search::erased(tx, &tombstones, position, last)?;
+        search::scrub(tx, &slice.hits)?;
+        position = slice.position.unwrap_or(last);
     }
-    erasures.take_over(tx)?;
     Ok(forgotten)
 }
 

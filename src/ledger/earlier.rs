@@ -1,11 +1,11 @@
 //! Erasures of a database, for an earlier state of it that comes in its place: a backup has the names of those who were
 //! erased after it was made, and knows nobody of those who came and went later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::tombstones;
+use super::tombstones::{self, Tombstones};
 use crate::{db, model::Timestamp};
 
 /// Who was erased in a database, without their names.
@@ -69,37 +69,21 @@ impl Erasures {
         Ok(Self { key: db::private_key(connection)?, customers, marks })
     }
 
-    /// Whether `other` is a state of the same database, as far as its key tells.
+    /// Whether `other` is a state of the same database, as far as its key tells, or nothing is to be known of it.
     ///
     /// # Errors
     /// Those of SQLite.
     pub fn are_of(&self, other: &Connection) -> rusqlite::Result<bool> {
-        Ok(db::private_key(other)? == self.key)
-    }
-
-    /// Customers of the earlier state who have their names there.
-    ///
-    /// # Errors
-    /// Those of SQLite.
-    pub fn named_in(&self, earlier: &Connection) -> rusqlite::Result<Vec<i64>> {
-        let mut is_named = earlier.prepare("SELECT 1 FROM customers WHERE id = ?1 AND redacted_at IS NULL")?;
-        let mut named = Vec::new();
-        for customer in &self.customers {
-            if let Some(id) = customer.find(earlier)?
-                && is_named.exists([id])?
-            {
-                named.push(id);
-            }
-        }
-        Ok(named)
+        Ok(self.customers.is_empty() || db::private_key(other)? == self.key)
     }
 
     /// Takes over by what the erased are recognised, so that no way in brings them back, be it one whom the earlier
-    /// state had never seen.
+    /// state had never seen. Returns who of them has a name there, our ids, for
+    /// [`erase_known`](super::erase_known); `None`: it knew all of them as erased.
     ///
     /// # Errors
     /// Those of SQLite; then the caller's transaction must not be committed.
-    pub fn take_over(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    pub fn take_over(&self, tx: &Transaction<'_>) -> rusqlite::Result<Option<BTreeSet<i64>>> {
         let mut rows = BTreeMap::new();
         for customer in &self.customers {
             let id = match customer.find(tx)? {
@@ -108,18 +92,27 @@ impl Erasures {
             };
             rows.insert(customer.id, id);
         }
+        let mut is_new = false;
         for Grave { kind, source, hash, customer_id, erased_at } in &self.marks {
             if let Some(id) = rows.get(customer_id) {
-                tombstones::put_hash(tx, (kind, source, hash), *id, *erased_at)?;
+                is_new |= tombstones::put_hash(tx, (kind, source, hash), *id, *erased_at)?;
             }
         }
-        Ok(())
+        let mut named = if is_new { Tombstones::load(tx)?.named(tx)? } else { BTreeSet::new() };
+        // One who had another e-mail then is known by none of the tombstones.
+        let mut is_named = tx.prepare("SELECT 1 FROM customers WHERE id = ?1 AND redacted_at IS NULL")?;
+        for id in rows.into_values() {
+            if is_named.exists([id])? {
+                named.insert(id);
+            }
+        }
+        Ok((is_new || !named.is_empty()).then_some(named))
     }
 }
 
 impl Nameless {
-    /// The same customer: by the source's id, or the same row. A row that another state made later under the same id
-    /// was made at another time.
+    /// The same customer: by the source's id, or the same row, which had no id then. A row that another state made later
+    /// under the same id was made at another time.
     fn find(&self, earlier: &Connection) -> rusqlite::Result<Option<i64>> {
         let by_id = earlier
             .prepare_cached("SELECT id FROM customers WHERE external_id = ?1 AND source = ?2")?
@@ -129,8 +122,8 @@ impl Nameless {
             return Ok(by_id);
         }
         earlier
-            .prepare_cached("SELECT id FROM customers WHERE id = ?1 AND created_at = ?2 AND source = ?3")?
-            .query_row(params![self.id, self.created_at, self.source], |row| row.get(0))
+            .prepare_cached("SELECT id FROM customers WHERE id = ?1 AND created_at = ?2 AND external_id IS NULL")?
+            .query_row(params![self.id, self.created_at], |row| row.get(0))
             .optional()
     }
 

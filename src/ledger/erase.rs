@@ -13,7 +13,7 @@ use super::{
     Change, LedgerError,
     fields::Key,
     people::Placed,
-    persons::{Cluster, Who, find_persons},
+    persons::{Cluster, Who, find_known, find_persons},
     tombstones::{self, Mark, Tombstones},
 };
 use crate::{
@@ -51,7 +51,55 @@ pub struct Erased {
 /// # Errors
 /// Those of SQLite; then the caller's transaction must not be committed.
 pub fn erase(tx: &Transaction<'_>, who: &Who, now: Timestamp) -> Result<Erased, LedgerError> {
-    let mut person = find_persons(tx, who)?;
+    forget(tx, find_persons(tx, who)?, who, now)
+}
+
+/// Forgets customers of an earlier state of the database, who were erased in a later one, and no more of anybody than
+/// the tombstones say that were taken over from that. Returns how many had a name.
+///
+/// # Errors
+/// Those of SQLite; then the caller's transaction must not be committed.
+pub fn erase_known(tx: &Transaction<'_>, known: &BTreeSet<i64>, now: Timestamp) -> Result<usize, LedgerError> {
+    let mut forgotten = 0;
+    for id in known {
+        // One of them may be the same person as the one before.
+        if !is_erased(tx, *id)? {
+            forgotten += forget(tx, find_known(tx, *id, known)?, &Who::default(), now)?.customers.len();
+        }
+    }
+    Ok(forgotten)
+}
+
+/// Takes the e-mails of erased people out of all orders, aliases and customers: in an earlier state of the database
+/// somebody may have had one of theirs who is known by another now, and keeps the name.
+///
+/// # Errors
+/// Those of SQLite; then the caller's transaction must not be committed.
+pub fn blank_erased(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    let tombstones = Tombstones::load(tx)?;
+    let emails = |select: &str| -> rusqlite::Result<BTreeSet<String>> {
+        let mut select = tx.prepare(select)?;
+        let mut rows = select.query([])?;
+        let mut erased = BTreeSet::new();
+        while let Some(row) = rows.next()? {
+            let email = row.get_ref(0)?.as_str()?;
+            if tombstones.find(tx, Mark::Email(email))?.is_some() {
+                erased.insert(email.to_owned());
+            }
+        }
+        Ok(erased)
+    };
+    for email in emails("SELECT key FROM aliases WHERE kind = 'email'")? {
+        tx.execute("DELETE FROM aliases WHERE kind = 'email' AND key = ?1", [email])?;
+    }
+    for email in emails("SELECT email_key FROM customers WHERE email_key IS NOT NULL")? {
+        tx.execute("UPDATE customers SET email = NULL, email_key = NULL WHERE email_key = ?1", [email])?;
+    }
+    let orders = emails("SELECT email_key FROM orders WHERE email_key IS NOT NULL")?;
+    blank(tx, &orders_with(tx, &orders, (0, newest_order(tx)?))?).map(drop)
+}
+
+fn forget(tx: &Transaction<'_>, mut person: Cluster, who: &Who, now: Timestamp) -> Result<Erased, LedgerError> {
     let mut done = Erased::default();
     let nameless = if let Some(first) = person.customers.iter().next() {
         super::identity::owner(tx, *first)?

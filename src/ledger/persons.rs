@@ -62,7 +62,17 @@ pub fn sourced(source: Source, id: &str) -> String {
 /// # Errors
 /// Those of SQLite.
 pub fn find_persons(connection: &Connection, who: &Who) -> rusqlite::Result<Cluster> {
-    let mut search = Search { connection, tombstones: Tombstones::load(connection)?, found: Cluster::default() };
+    find(connection, who, None)
+}
+
+/// What of the customer `id` tombstones know, and whoever of `known`, who were erased with them, is the same person: in
+/// an earlier state of the database somebody else may have had an e-mail of theirs.
+pub(super) fn find_known(connection: &Connection, id: i64, known: &BTreeSet<i64>) -> rusqlite::Result<Cluster> {
+    find(connection, &Who { customer_id: Some(id), ..Who::default() }, Some(known))
+}
+
+fn find(connection: &Connection, who: &Who, known: Option<&BTreeSet<i64>>) -> rusqlite::Result<Cluster> {
+    let mut search = Search { connection, tombstones: Tombstones::load(connection)?, known, found: Cluster::default() };
     search.begin(who)?;
     let mut looked = BTreeSet::new();
     while let Some(id) = search.found.customers.iter().copied().find(|id| !looked.contains(id)) {
@@ -77,6 +87,8 @@ pub fn find_persons(connection: &Connection, who: &Who) -> rusqlite::Result<Clus
 struct Search<'a> {
     connection: &'a Connection,
     tombstones: Tombstones,
+    /// Nobody else is found.
+    known: Option<&'a BTreeSet<i64>>,
     found: Cluster,
 }
 
@@ -125,15 +137,28 @@ impl Search<'_> {
             .prepare_cached("SELECT source || ':' || external_id, email_key, phone FROM customers WHERE id = ?1")?
             .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         self.found.ids.extend(id);
-        self.found.phones.extend(phone.as_deref().and_then(phone_key));
-        if let Some(email) = email.filter(|email| !self.found.emails.contains(email)) {
-            let same = self.by_email(&email)?;
+        if let Some(phone) = phone.as_deref().and_then(phone_key)
+            && self.may_follow(Mark::Phone(&phone))?
+        {
+            self.found.phones.insert(phone);
+        }
+        if let Some(email) = email.filter(|email| !self.found.emails.contains(email))
+            && self.may_follow(Mark::Email(&email))?
+        {
+            let mut same = self.by_email(&email)?;
+            if let Some(known) = self.known {
+                same.retain(|id| known.contains(id));
+            }
             if same.len() <= SHARED {
                 self.found.customers.extend(same);
                 self.found.emails.insert(email);
             }
         }
         Ok(())
+    }
+
+    fn may_follow(&self, mark: Mark<'_>) -> rusqlite::Result<bool> {
+        Ok(self.known.is_none() || self.tombstones.find(self.connection, mark)?.is_some())
     }
 
     fn by_id(&self, source: Source, id: &str) -> rusqlite::Result<Vec<i64>> {

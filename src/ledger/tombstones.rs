@@ -1,5 +1,7 @@
 //! Erased people, recognised without being known: keyed hashes of their ids, e-mails and phones.
 
+use std::collections::BTreeSet;
+
 use hmac::{Hmac, KeyInit, Mac};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use sha2::Sha256;
@@ -56,6 +58,30 @@ impl Tombstones {
             .optional()
     }
 
+    /// Customers who have a name although they are known as erased. There are none, but in an earlier state of the
+    /// database that was given the tombstones of a later one.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub(super) fn named(&self, connection: &Connection) -> rusqlite::Result<BTreeSet<i64>> {
+        let mut select =
+            connection.prepare("SELECT id, source, external_id, email_key FROM customers WHERE redacted_at IS NULL")?;
+        let mut rows = select.query([])?;
+        let mut named = BTreeSet::new();
+        while let Some(row) = rows.next()? {
+            let (source, external_id, email): (Source, Option<&str>, Option<&str>) =
+                (row.get(1)?, row.get_ref(2)?.as_str_or_null()?, row.get_ref(3)?.as_str_or_null()?);
+            // Two with an id may share an e-mail.
+            let mark = external_id.map(|id| Mark::Id(source, id)).or(email.map(Mark::Email));
+            if let Some(mark) = mark
+                && self.find(connection, mark)?.is_some()
+            {
+                named.insert(row.get(0)?);
+            }
+        }
+        Ok(named)
+    }
+
     /// The erased customer that a message means: by id, by e-mail, and where it has no e-mail by
     /// phone. Households share a phone, so one alone proves nothing where an e-mail says otherwise.
     pub(super) fn of(&self, connection: &Connection, person: &Person) -> rusqlite::Result<Option<i64>> {
@@ -83,22 +109,24 @@ impl Tombstones {
 /// Remembers that `mark` stood for the customer `customer_id`. The first erasure stays.
 pub(super) fn put(tx: &Transaction<'_>, mark: Mark<'_>, customer_id: i64, at: Timestamp) -> rusqlite::Result<()> {
     let mac = keyed(&db::make_private_key(tx)?);
-    put_hash(tx, (mark.kind(), mark.source(), &mark.hash(&mac)), customer_id, at)
+    put_hash(tx, (mark.kind(), mark.source(), &mark.hash(&mac)), customer_id, at).map(drop)
 }
 
 /// [`put`] of a mark by its kind, its source and what it was hashed to under the key of this database.
+/// Whether it was not known yet.
 pub(super) fn put_hash(
     tx: &Transaction<'_>,
     (kind, source, hash): (&str, &str, &[u8]),
     customer_id: i64,
     at: Timestamp,
-) -> rusqlite::Result<()> {
-    tx.prepare_cached(
-        "INSERT INTO tombstones (kind, source, hash, customer_id, erased_at) VALUES (?1, ?2, ?3, ?4, ?5)
+) -> rusqlite::Result<bool> {
+    let put = tx
+        .prepare_cached(
+            "INSERT INTO tombstones (kind, source, hash, customer_id, erased_at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT DO NOTHING",
-    )?
-    .execute(params![kind, source, hash, customer_id, at])?;
-    Ok(())
+        )?
+        .execute(params![kind, source, hash, customer_id, at])?;
+    Ok(put > 0)
 }
 
 fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {

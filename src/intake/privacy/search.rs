@@ -4,13 +4,17 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use aho_corasick::AhoCorasick;
 use rusqlite::{Connection, Transaction, params};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
+    is_erased,
     strip::strip,
     traces::{Traces, emails_in},
 };
-use crate::{ledger::Cluster, model::Source};
+use crate::{
+    ledger::{Cluster, Mark, Tombstones},
+    model::Source,
+};
 
 /// How an `@` is written in addresses of pages and in JSON, once and twice.
 const AT: [&str; 4] = ["%40", "%2540", "\\u0040", "\\\\u0040"];
@@ -69,31 +73,12 @@ impl<'a> Search<'a> {
     /// # Errors
     /// Those of SQLite.
     pub fn slice(&self, connection: &Connection, after: i64, last: i64) -> rusqlite::Result<Slice> {
-        let mut select = connection.prepare_cached(
-            "SELECT id, source, topic, headers, body, reason FROM inbox WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
-        )?;
-        let mut rows = select.query(params![after, last, i64::try_from(ROWS).unwrap_or(i64::MAX)])?;
-        let (mut slice, mut bytes) = (Slice::default(), 0);
-        while let Some(row) = rows.next()? {
-            let id = row.get(0)?;
-            slice.position = Some(id);
-            let (headers, body) = (row.get_ref(3)?.as_str()?, row.get_ref(4)?.as_blob()?);
-            let reason = row.get_ref(5)?.as_str_or_null()?.unwrap_or_default();
-            bytes += body.len();
-            if self.may_speak(body) || self.may_speak(headers.as_bytes()) || self.may_speak(reason.as_bytes()) {
-                let (source, topic): (Source, String) = (row.get(1)?, row.get(2)?);
-                let body = strip(&topic, body, &mut |traces| Ok(self.is_meant(source, traces)))?;
-                let headers = self.without_headers(headers);
-                let is_named_in_reason = self.names(reason);
-                if body.is_some() || headers.is_some() || is_named_in_reason {
-                    slice.hits.push(Hit { id, topic, body, headers, is_named_in_reason });
-                }
-            }
-            if bytes >= BYTES {
-                break;
-            }
-        }
-        Ok(slice)
+        let whom = Whom {
+            may_be_in: &|bytes| self.may_speak(bytes),
+            is_meant: &|source, traces| Ok(self.is_meant(source, traces)),
+            has_email: &|email| Ok(self.person.emails.contains(email)),
+        };
+        whom.slice(connection, after, last)
     }
 
     /// Whether a part of a message means the person.
@@ -126,18 +111,78 @@ impl<'a> Search<'a> {
         self.parts.as_ref().is_none_or(|parts| parts.is_match(bytes))
             || self.person.phones.iter().any(|phone| has_digits(bytes, phone.as_bytes()))
     }
+}
 
-    /// Whether an e-mail of theirs stands in the text.
-    fn names(&self, text: &str) -> bool {
-        emails_in(text).any(|email| self.person.emails.contains(&email))
+/// Looks through the next slice for all who were erased, by their tombstones.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn erased(connection: &Connection, tombstones: &Tombstones, after: i64, last: i64) -> rusqlite::Result<Slice> {
+    let whom = Whom {
+        may_be_in: &|_| true,
+        is_meant: &|source, traces| is_erased(connection, tombstones, source, traces),
+        has_email: &|email| Ok(tombstones.find(connection, Mark::Email(email))?.is_some()),
+    };
+    whom.slice(connection, after, last)
+}
+
+/// By what a message is known to speak of somebody who is looked for.
+struct Whom<'a> {
+    /// Cheap: not so, and a body or a text need not be read.
+    may_be_in: &'a dyn Fn(&[u8]) -> bool,
+    is_meant: &'a dyn Fn(Source, &Traces) -> rusqlite::Result<bool>,
+    has_email: &'a dyn Fn(&str) -> rusqlite::Result<bool>,
+}
+
+impl Whom<'_> {
+    fn slice(&self, connection: &Connection, after: i64, last: i64) -> rusqlite::Result<Slice> {
+        let mut select = connection.prepare_cached(
+            "SELECT id, source, topic, headers, body, reason FROM inbox WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+        )?;
+        let mut rows = select.query(params![after, last, i64::try_from(ROWS).unwrap_or(i64::MAX)])?;
+        let (mut slice, mut bytes) = (Slice::default(), 0);
+        while let Some(row) = rows.next()? {
+            let id = row.get(0)?;
+            slice.position = Some(id);
+            let (headers, body) = (row.get_ref(3)?.as_str()?, row.get_ref(4)?.as_blob()?);
+            let reason = row.get_ref(5)?.as_str_or_null()?.unwrap_or_default();
+            bytes += body.len();
+            if [body, headers.as_bytes(), reason.as_bytes()].into_iter().any(self.may_be_in) {
+                let (source, topic): (Source, String) = (row.get(1)?, row.get(2)?);
+                let body = strip(&topic, body, &mut |traces| (self.is_meant)(source, traces))?;
+                let headers = self.without_headers(headers)?;
+                let is_named_in_reason = self.names(reason)?;
+                if body.is_some() || headers.is_some() || is_named_in_reason {
+                    slice.hits.push(Hit { id, topic, body, headers, is_named_in_reason });
+                }
+            }
+            if bytes >= BYTES {
+                break;
+            }
+        }
+        Ok(slice)
     }
 
-    /// The headers but those that name the person; `None`: none does.
-    fn without_headers(&self, headers: &str) -> Option<String> {
-        let Ok(Value::Object(mut members)) = serde_json::from_str::<Value>(headers) else { return None };
-        let count = members.len();
-        members.retain(|_, value| !self.names(value.as_str().unwrap_or_default()));
-        (members.len() < count).then(|| Value::Object(members).to_string())
+    /// Whether an e-mail of theirs stands in the text.
+    fn names(&self, text: &str) -> rusqlite::Result<bool> {
+        for email in emails_in(text) {
+            if (self.has_email)(&email)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The headers but those that name them; `None`: none does.
+    fn without_headers(&self, headers: &str) -> rusqlite::Result<Option<String>> {
+        let Ok(Value::Object(members)) = serde_json::from_str::<Value>(headers) else { return Ok(None) };
+        let (count, mut kept) = (members.len(), Map::new());
+        for (name, value) in members {
+            if !self.names(value.as_str().unwrap_or_default())? {
+                kept.insert(name, value);
+            }
+        }
+        Ok((kept.len() < count).then(|| Value::Object(kept).to_string()))
     }
 }
 

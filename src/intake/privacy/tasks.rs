@@ -85,7 +85,8 @@ pub fn same_request(tx: &Transaction<'_>, topic: &str, body_hash: &[u8; 32]) -> 
     .optional()
 }
 
-fn newest(connection: &Connection) -> rusqlite::Result<i64> {
+/// The id of the newest message, 0 for none.
+pub(super) fn newest(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("SELECT coalesce(max(id), 0) FROM inbox", [], |row| row.get(0))
 }
 

@@ -1,6 +1,7 @@
 //! A backup in the place of the database.
 
 use std::{
+    cell::Cell,
     fs,
     os::unix::fs::MetadataExt,
     path::Path,
@@ -14,12 +15,13 @@ use quintile::{
     intake::privacy,
     ledger::Who,
 };
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{NOWHERE, count, get, import, named};
 use crate::support::{
     http,
-    merchant::Merchant,
+    merchant::{Merchant, post_orders, post_shopify, shopify_order},
     process::{QUINTILE, Server, eventually, quintile_by, run, run_json},
     receiver::Receiver,
 };
@@ -172,6 +174,99 @@ async fn who_was_erased_since_the_backup_stays_erased() {
         assert!(said.contains("Customers erased after the backup was made, now erased here too: 2."), "{said}");
         assert_eq!([1, 2, 3, 42].map(named), [0; 4]);
     });
+}
+
+#[test]
+fn a_restore_erases_who_was_erased_and_nobody_else() {
+    const FAMILY: &str = "fam@example.com";
+    let merchant = Merchant::new(NOWHERE);
+    let server = Server::start(merchant.path());
+    let messages = Cell::new(0);
+    let told = |topic: &str, body: &Value| {
+        let id = format!("w-{}", messages.replace(messages.get() + 1));
+        assert_eq!(post_shopify(&server, topic, &id, body).unwrap().status, 200, "{topic} {body}");
+    };
+    let customer = |id: u64, email: &str, day: u32| json!({ "id": id, "email": email, "first_name": "Ben", "updated_at": format!("2026-11-{day:02}T10:00:00Z") });
+    let order = |id: u64, customer: u64, field: &str, value: &str| {
+        let mut order = shopify_order(id, customer, "10.00", "2026-11-01T10:00:00Z");
+        order[field] = value.into();
+        order
+    };
+    // Two who share an e-mail; somebody in a gift's note; one whose order waits; a guest; an order with somebody's e-mail.
+    told("customers/create", &customer(8001, FAMILY, 2));
+    told("customers/create", &customer(8002, FAMILY, 2));
+    told("orders/create", &order(1, 7001, "note", "a gift for zoe@example.com"));
+    let mut foreign = order(2, 7002, "email", "carl@example.com");
+    foreign["currency"] = "USD".into();
+    told("orders/create", &foreign);
+    let mut guest = order(3, 0, "email", "greta@example.com");
+    guest.as_object_mut().unwrap().remove("customer");
+    told("orders/create", &guest);
+    told("orders/create", &order(4, 7001, "email", "dora@example.com"));
+    merchant.run(&["backup", "copy.db"]);
+
+    // One of the two gets an e-mail of his own, the waiting one is a customer, the guest buys elsewhere.
+    told("customers/update", &customer(8002, "ben@example.com", 3));
+    told("customers/create", &customer(7002, "carl@example.com", 3));
+    let at = "2026-11-05T10:00:00Z";
+    let elsewhere = json!({ "id": "A1", "customer": { "email": "greta@example.com" }, "orderedAt": at, "total": "5.00", "currency": "EUR", "status": "paid" });
+    assert_eq!(post_orders(&server, "A1", &elsewhere).unwrap().status, 200);
+    let erased = [FAMILY, "zoe@example.com", "carl@example.com", "greta@example.com", "dora@example.com"];
+    for email in erased {
+        merchant.run(&["erase", "--email", email]);
+    }
+    assert!(server.terminate().success());
+    let ben = "customers WHERE external_id = '8002' AND first_name = 'Ben' AND email_key IS";
+    assert_eq!(count(&merchant, &format!("{ben} 'ben@example.com'")), 1);
+    let is_nowhere = |email: &str| {
+        let bytes = fs::read(merchant.path().join("quintile.db")).unwrap();
+        assert!(!bytes.windows(email.len()).any(|window| window == email.as_bytes()), "{email}");
+    };
+    erased.into_iter().for_each(is_nowhere);
+
+    let done = merchant.json(&["restore", "copy.db"]);
+    assert_eq!((&done["erasedAgain"], &done["orders"]), (&2.into(), &3.into()), "{done}");
+    erased.into_iter().for_each(is_nowhere);
+    merchant.run(&["check", "--deep"]);
+    assert_eq!(count(&merchant, &format!("{ben} NULL")), 1, "he was not erased");
+    assert_eq!(count(&merchant, "customers WHERE external_id = '7001' AND email IS NOT NULL"), 1, "nor was she");
+
+    let server = Server::start(merchant.path());
+    let told = |topic: &str, body: &Value| post_shopify(&server, topic, "again", body).unwrap().status;
+    assert_eq!(told("customers/update", &customer(8002, "ben@example.com", 3)), 200);
+    assert_eq!(told("customers/create", &customer(7002, "carl@example.com", 3)), 200);
+    assert_eq!(count(&merchant, &format!("{ben} 'ben@example.com'")), 1);
+    assert_eq!(count(&merchant, "customers WHERE external_id = '7002' AND first_name IS NULL"), 1);
+    assert!(server.terminate().success());
+}
+
+/// By which it is known as the same shop.
+#[test]
+fn a_backup_from_before_anybody_was_erased_is_of_the_same_database() {
+    let merchant = Merchant::new(NOWHERE);
+    import(&merchant, "orders.csv", 0..4);
+    merchant.run(&["backup", "copy.db"]);
+    merchant.run(&["erase", "--email", "c1@example.com"]);
+    assert_eq!(merchant.json(&["restore", "copy.db"])["erasedAgain"], 1);
+    assert_eq!(count(&merchant, "customers WHERE email_key = 'c1@example.com'"), 0);
+}
+
+#[test]
+fn a_damaged_database_says_of_nobody_that_they_were_erased() {
+    let merchant = Merchant::new(NOWHERE).spoilt();
+    import(&merchant, "orders.csv", 0..4);
+    merchant.run(&["backup", "copy.db"]);
+    for damage in [
+        "UPDATE customers SET redacted_at = 0 WHERE email_key = 'c2@example.com'",
+        "PRAGMA ignore_check_constraints = on; UPDATE tombstones SET kind = 'emaim' WHERE kind = 'email'",
+    ] {
+        merchant.run(&["erase", "--email", "c1@example.com"]);
+        merchant.sql().execute_batch(damage).unwrap();
+        let said = said(&run(merchant.path(), &["restore", "copy.db"]));
+        assert!(said.contains("Whoever was erased after the backup was made has a name here again"), "{said}");
+        assert_eq!(count(&merchant, "customers WHERE redacted_at IS NOT NULL"), 0);
+        merchant.run(&["check", "--deep"]);
+    }
 }
 
 #[test]
