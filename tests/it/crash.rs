@@ -22,6 +22,8 @@ const KILLS_OF_SERVERS: u32 = 160;
 /// Longest life of a server after it has said where it listens.
 const LONGEST_LIFE: Duration = Duration::from_millis(220);
 const SENDERS: u64 = 3;
+/// Messages that are taken in a life, at least.
+const ENOUGH: usize = 4;
 /// Customers of the shop that sends webhooks: few, so that each changes often.
 const CUSTOMERS: u64 = 120;
 
@@ -137,7 +139,7 @@ async fn nothing_is_lost_or_doubled_by_160_kills_of_the_server() {
 /// Starts the server, lets it take webhooks, score and deliver, kills it; again and again.
 fn live_and_die_taking_webhooks(merchant: &Merchant, sent: &Sent) {
     let mut random = random(None);
-    for _ in 0..KILLS_OF_SERVERS {
+    for lives in 1..=KILLS_OF_SERVERS as usize {
         let server = Server::start(merchant.path());
         let (over, life) = (AtomicBool::new(false), LONGEST_LIFE.mul_f64(random.f64()));
         let button = LONGEST_LIFE.mul_f64(random.f64() * 0.5);
@@ -152,6 +154,10 @@ fn live_and_die_taking_webhooks(merchant: &Merchant, sent: &Sent) {
                 let _ = score_now(&server); // the server may be gone
             });
             std::thread::sleep(life);
+            // On a machine that has more to do a life goes on until enough was taken.
+            eventually("messages that are taken", || {
+                (sent.accepted.lock().unwrap().len() >= ENOUGH * lives).then_some(())
+            });
             server.signal_kill();
             over.store(true, Ordering::SeqCst);
         });
@@ -182,7 +188,6 @@ fn every_accepted_webhook_is_stored(merchant: &Merchant, sent: &Sent) {
     let mut statement = database.prepare("SELECT delivery_key FROM inbox WHERE state = 'done'").unwrap();
     let stored: BTreeSet<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     let accepted = sent.accepted.lock().unwrap();
-    assert!(accepted.len() > 500, "only {} webhooks were accepted", accepted.len());
     assert_eq!(accepted.difference(&stored).next(), None, "accepted, but not stored");
     let (orders, counted): (u64, u64) = database
         .query_row("SELECT (SELECT count(*) FROM orders), (SELECT sum(order_count) FROM customers)", [], |row| {

@@ -12,10 +12,11 @@ const LONGEST_WAL: u64 = 48 << 20;
 /// Kept are 7 daily and 4 weekly; beside them the newest before an old one goes, or what a kill left
 /// half written, with its journal.
 const MOST_BACKUPS: usize = 7 + 4 + 2;
-/// Bytes that a stored message or event may take late in the soak, of what it took early.
-const MORE_PER_ROW: f64 = 1.25;
-/// Fewer new rows than these say nothing of that.
-const ENOUGH_ROWS: u64 = 5_000;
+/// Bytes that a message may bring late in the soak, of what it brought early: itself, its order, and the events and
+/// deliveries that come of it, of which there are fewer the longer a customer is known.
+const MORE_PER_MESSAGE: f64 = 1.25;
+/// Fewer new messages than these say nothing of that.
+const ENOUGH_MESSAGES: u64 = 1_500;
 
 #[derive(Debug, Default)]
 pub struct Gauge {
@@ -40,8 +41,8 @@ pub struct Files {
     pub wal: u64,
     pub backups: usize,
     pub backup_bytes: u64,
-    /// Messages and events that are stored.
-    pub rows: u64,
+    /// That are stored.
+    pub messages: u64,
     /// What a life wrote to its log, and how long it was.
     pub logged: u64,
     pub seconds: f64,
@@ -68,7 +69,8 @@ impl Gauge {
     /// The soak in ten lines.
     pub fn table(&self) -> Vec<String> {
         let mut lines = vec![
-            "part   rows  database MB  bytes/row  WAL MB (most)  backups   MB  log kB/s  memory MB (most)".to_owned(),
+            "part   messages  database MB  bytes each  WAL MB (most)  backups   MB  log kB/s  memory MB (most)"
+                .to_owned(),
         ];
         for part in 0..10 {
             let (from, to) = (f64::from(part) / 10.0, f64::from(part + 1) / 10.0);
@@ -76,11 +78,11 @@ impl Gauge {
             let Some(last) = lives.last() else { continue };
             let seconds: f64 = lives.iter().map(|files| files.seconds).sum();
             lines.push(format!(
-                "{:>3}0 % {:>6} {:>12.1} {:>10.0} {:>14.1} {:>8} {:>4.0} {:>9.1} {:>17.1}",
+                "{:>3}0 % {:>10} {:>12.1} {:>11.0} {:>14.1} {:>8} {:>4.0} {:>9.1} {:>17.1}",
                 part + 1,
-                last.rows,
+                last.messages,
                 mega(last.database),
-                number(last.database) / number(last.rows.max(1)),
+                number(last.database) / number(last.messages.max(1)),
                 mega(lives.iter().map(|files| files.wal).max().unwrap_or(0)),
                 last.backups,
                 mega(last.backup_bytes),
@@ -134,16 +136,16 @@ impl Gauge {
                 grown.push(format!("a log of {} bytes, {} backups", files.wal, files.backups));
             }
         }
-        let per_row = |from: f64, to: f64| {
+        let per_message = |from: f64, to: f64| {
             let part: Vec<&Files> = self.files.iter().filter(|files| (from..to).contains(&files.at)).collect();
             let (first, last) = (part.first()?, part.last()?);
-            (last.rows >= first.rows + ENOUGH_ROWS)
-                .then(|| (number(last.database) - number(first.database)) / number(last.rows - first.rows))
+            (last.messages >= first.messages + ENOUGH_MESSAGES)
+                .then(|| (number(last.database) - number(first.database)) / number(last.messages - first.messages))
         };
-        if let (Some(early), Some(late)) = (per_row(0.05, 0.35), per_row(0.65, 1.1))
-            && late > early * MORE_PER_ROW
+        if let (Some(early), Some(late)) = (per_message(0.05, 0.35), per_message(0.65, 1.1))
+            && late > early * MORE_PER_MESSAGE
         {
-            grown.push(format!("a stored row takes {late:.0} bytes late in the soak, and {early:.0} early"));
+            grown.push(format!("a message brings {late:.0} bytes late in the soak, and {early:.0} early"));
         }
         grown
     }
@@ -182,14 +184,19 @@ mod tests {
     use super::*;
 
     /// A soak in which memory and the database go from one size to another.
-    fn soak(memory: [u64; 2], bytes_per_row: [u64; 2]) -> Gauge {
+    fn soak(memory: [u64; 2], bytes_each: [u64; 2]) -> Gauge {
         let mut gauge = Gauge::default();
         let mut files = Files::default();
         for part in 0..100_u32 {
             let at = f64::from(part) / 100.0;
             let late = usize::from(part >= 50);
             gauge.memory(at, 4, memory[late]);
-            files = Files { at, rows: files.rows + 300, database: files.database + 300 * bytes_per_row[late], ..files };
+            files = Files {
+                at,
+                messages: files.messages + 100,
+                database: files.database + 100 * bytes_each[late],
+                ..files
+            };
             gauge.files(files.clone());
         }
         gauge
@@ -199,7 +206,7 @@ mod tests {
     fn what_grows_is_told_and_what_stays_is_not() {
         assert_eq!(soak([50_000, 55_000], [700, 700]).grown(), Vec::<String>::new());
         assert!(soak([50_000, 70_000], [700, 700]).grown()[0].contains("3 s old, it takes 70000 KiB"));
-        assert!(soak([50_000, 50_000], [700, 1400]).grown()[0].contains("takes 1400 bytes late"));
+        assert!(soak([50_000, 50_000], [700, 1400]).grown()[0].contains("brings 1400 bytes late"));
         let mut gauge = Gauge::default();
         gauge.files(Files { wal: LONGEST_WAL + 1, ..Files::default() });
         assert_eq!(gauge.grown().len(), 1);
