@@ -81,9 +81,14 @@ impl Prepared {
         if let Some(earlier) = inbox::count_duplicate(tx, &self.message, &self.body_hash)? {
             let Ok(orders) = &self.orders else { return Ok(self.unreadable()) };
             if earlier.has_reason {
-                // What was refused then may be taken now, and must be if the answer says so. It came when it came first.
-                let message = Message { received_at: earlier.received_at, ..self.message.clone() };
-                let (decided, outcome) = Self::new(message, rules).decide(tx, rules, now)?;
+                // What was refused then may be taken now, and must be if the answer says so. It was sent and came when
+                // it was and did first: each try is signed with a time of its own.
+                let inbox::Earlier { triggered_at, received_at, .. } = earlier;
+                let message = Message { triggered_at, received_at, ..self.message.clone() };
+                let (mut decided, outcome) = Self::new(message, rules).decide(tx, rules, now)?;
+                if earlier.state == inbox::State::Done && decided.received == Received::Stale {
+                    decided.received = Received::Done; // what it changed was overtaken since
+                }
                 inbox::update(tx, earlier.id, &decided)?;
                 return Ok(outcome);
             }

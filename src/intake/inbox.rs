@@ -13,14 +13,23 @@ use crate::model::{Source, Timestamp, text_enum};
 #[derive(Debug)]
 pub(super) struct Earlier {
     pub id: i64,
+    pub state: State,
+    /// When it was sent, by its headers.
+    pub triggered_at: Option<Timestamp>,
     pub received_at: Timestamp,
     /// Something of it was not taken, or there is another note.
     pub has_reason: bool,
 }
 
 impl Earlier {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { id: row.get(0)?, received_at: row.get(1)?, has_reason: row.get_ref(2)? != ValueRef::Null })
+    fn read(row: &Row<'_>, source: Source) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            state: row.get(1)?,
+            triggered_at: triggered_at(source, &headers(row.get_ref(2)?.as_str()?)),
+            received_at: row.get(3)?,
+            has_reason: row.get_ref(4)? != ValueRef::Null,
+        })
     }
 }
 
@@ -32,19 +41,20 @@ pub(super) fn count_duplicate(
     message: &Message,
     body_hash: &[u8; 32],
 ) -> rusqlite::Result<Option<Earlier>> {
+    let read = |row: &Row<'_>| Earlier::read(row, message.source);
     let earlier = match &message.delivery_key {
         Some(key) => tx
             .prepare_cached(
-                "SELECT id, received_at, reason FROM inbox
+                "SELECT id, state, headers, received_at, reason FROM inbox
                  WHERE delivery_key = ?1 AND topic = ?2 AND source = ?3 AND body_hash = ?4",
             )?
-            .query_row(params![key, message.topic, message.source, body_hash], Earlier::read),
+            .query_row(params![key, message.topic, message.source, body_hash], read),
         None => tx
             .prepare_cached(
-                "SELECT id, received_at, reason FROM inbox
+                "SELECT id, state, headers, received_at, reason FROM inbox
                  WHERE body_hash = ?1 AND topic = ?2 AND source = ?3 LIMIT 1",
             )?
-            .query_row(params![body_hash, message.topic, message.source], Earlier::read),
+            .query_row(params![body_hash, message.topic, message.source], read),
     }
     .optional()?;
     if let Some(earlier) = &earlier {

@@ -58,6 +58,7 @@ impl Sent {
             Some(at) if self.source == Source::Shopify => {
                 json!({ "x-shopify-triggered-at": Timestamp::from_millis(at).to_string() })
             }
+            Some(at) if self.source == Source::Api => json!({ "webhook-timestamp": (at / 1000).to_string() }),
             _ => json!({}),
         }
     }

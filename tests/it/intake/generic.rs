@@ -235,6 +235,31 @@ async fn what_was_refused_is_taken_when_it_comes_again_and_can_be() {
     }
 }
 
+/// Each try of a message is signed with the time of that try.
+#[tokio::test]
+async fn what_was_taken_undoes_nothing_when_the_rest_comes_again() {
+    for status in ["refunded", "cancelled"] {
+        let shop = Shop::open();
+        let body = json!([order("1001"), with(order("2"), "total", "x")]).to_string();
+        assert_eq!(shop.post_orders("m", &body).await.json()["accepted"], 1);
+        shop.later(10_000);
+        let mut ended = with(order("1001"), "status", status);
+        ended["customer"]["lastName"] = json!("Berg");
+        shop.post_orders("ended", &ended.to_string()).await;
+        shop.later(10_000);
+        for copies in 1..3 {
+            let again = shop.post_orders("m", &body).await.json();
+            assert_eq!((&again["accepted"], &again["stale"]), (&json!(0), &json!(1)), "{status}: {again}");
+            assert_eq!(again["rejected"][0]["id"], "2");
+            assert_eq!(shop.rows("SELECT source_id, net FROM orders"), ["1001 | 0"], "{status}");
+            assert_eq!(shop.row("SELECT last_name FROM customers"), "Berg");
+            let stored =
+                "SELECT state, reason LIKE '1 refused, the sender was told: %', duplicates FROM inbox WHERE id = 1";
+            assert_eq!(shop.row(stored), format!("done | 1 | {copies}"), "what was done stays done");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_signed_but_unreadable_is_400_and_kept() {
     let shop = Shop::open();
