@@ -226,7 +226,10 @@ impl Prepared {
             Reading::Event { event, note } => {
                 let what_became = match **event {
                     Event::DataRequest(_) => Some("is answered by a file of its own"),
-                    Event::Erasure(_) => Some("was done, and holds for what comes later too"),
+                    // By orders or a phone alone, whoever comes later is found only when it is done again.
+                    Event::Erasure(ref who) if who.external_id.is_some() || who.email.is_some() => {
+                        Some("was done, and holds for what comes later too")
+                    }
                     _ => None,
                 };
                 if let Some(what_became) = what_became

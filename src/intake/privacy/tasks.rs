@@ -76,7 +76,8 @@ pub fn begin_export(tx: &Transaction<'_>, who: &Who, inbox_id: i64, now: Timesta
 }
 
 /// The message that asked the same, by its bytes, and was or will be answered. Each request for data has an id
-/// in its body: what comes again was sent again by somebody. One to forget somebody asks for what is done.
+/// in its body: what comes again was sent again by somebody. One to forget somebody by id or e-mail asks for what is
+/// done.
 pub fn same_request(tx: &Transaction<'_>, topic: &str, body_hash: &[u8; 32]) -> rusqlite::Result<Option<i64>> {
     tx.prepare_cached(
         "SELECT id FROM inbox INDEXED BY inbox_body WHERE body_hash = ?1 AND topic = ?2 AND state = 'done' ORDER BY id LIMIT 1",

@@ -101,6 +101,21 @@ async fn forgetting_twice_is_forgetting_once() {
 }
 
 #[tokio::test]
+async fn who_came_since_is_forgotten_by_the_same_order_or_phone_too() {
+    let shop = Shop::open();
+    let mut body = redact(None, None, Some(PHONE));
+    body["orders_to_redact"] = json!([1]);
+    shop.tell("customers/redact", &body).await;
+    shop.tell("orders/create", &order(1).by(&customer(7001, ANNA)).json()).await;
+    assert!(holds(&shop, ANNA), "nothing said that this is she");
+    shop.tell("customers/redact", &body).await;
+    assert_eq!(shop.last(), ("done".to_owned(), "the customer was forgotten".to_owned()));
+    assert!(!holds(&shop, ANNA));
+    assert_eq!(shop.row("SELECT redacted_at IS NOT NULL FROM customers WHERE external_id = '7001'"), "1");
+    invariants_hold(&shop);
+}
+
+#[tokio::test]
 async fn who_was_never_seen_stays_nameless_when_they_come() {
     for (body, nameless) in [
         (redact(Some(7001), Some(ANNA), None), "shopify:7001 | 2 | 9980"),
