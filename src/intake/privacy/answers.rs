@@ -27,11 +27,11 @@ pub(super) fn file_name(inbox_id: i64) -> String {
 }
 
 /// Deletes the files in `folder`, that of the database, about people who were erased since. Blocking; returns how
-/// many there were. Of a file that cannot be read, nobody knows whether it is one: what is to be done by hand is
+/// many there were. Of a file that cannot be read, nobody knows whether it is one. What is to be done by hand is
 /// added to `left`, once.
 ///
 /// # Errors
-/// The database cannot be read or written, or a file not be removed.
+/// The database cannot be read or written, or the folder not be read.
 pub(super) fn forget_erased(
     readers: &Readers,
     writer: &Writer,
@@ -39,21 +39,26 @@ pub(super) fn forget_erased(
     left: &mut Vec<String>,
 ) -> anyhow::Result<usize> {
     let mut deleted = 0;
+    let mut leave = |said| {
+        if !left.contains(&said) {
+            left.push(said);
+        }
+    };
     for (request, path) in all(folder)? {
         let file = match read(&path) {
             Ok(Some(file)) => file,
             Ok(None) => continue,
             Err(error) => {
-                let said =
-                    format!("{} may be about somebody who was erased: {error}; look and delete it", path.display());
-                if !left.contains(&said) {
-                    left.push(said);
-                }
+                leave(format!("{} may be about somebody who was erased: {error}; look and delete it", path.display()));
                 continue;
             }
         };
         if is_about_erased(&*readers.get()?, &file)? {
-            delete(writer, request, &path, "the customer was erased, and with them the file that answered this")?;
+            if let Err(error) = remove(&path) {
+                leave(format!("{} is about somebody who was erased: {error}; delete it", path.display()));
+                continue;
+            }
+            note(writer, request, "the customer was erased, and with them the file that answered this")?;
             deleted += 1;
         }
     }
@@ -80,7 +85,8 @@ pub fn forget_old(writer: &Writer, database: &Path, now: Timestamp) -> anyhow::R
     for (request, path) in all(folder_of(database))? {
         if made_at(&path).is_some_and(|at| at <= until) {
             let why = format!("the file that answered this was deleted {KEPT_DAYS} days after it was made");
-            delete(writer, request, &path, &why)?;
+            remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            note(writer, request, &why)?;
             deleted += 1;
         }
     }
@@ -135,14 +141,16 @@ fn made_at(path: &Path) -> Option<Timestamp> {
     Some(Timestamp::from_millis(i64::try_from(since.as_millis()).ok()?))
 }
 
-/// Deletes a file; the message it answered says `why`.
-fn delete(writer: &Writer, request: i64, path: &Path, why: &str) -> anyhow::Result<()> {
+/// Deletes a file; one that is gone already is no error.
+fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot remove {}", path.display()));
-        }
-        _ => {}
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
+}
+
+/// Says in the message that a file answered `why` that is gone.
+fn note(writer: &Writer, request: i64, why: &str) -> anyhow::Result<()> {
     let why = why.to_owned();
     writer.write_blocking(move |tx| {
         tx.execute(

@@ -230,6 +230,36 @@ async fn an_answer_that_cannot_be_read_is_said_and_keeps_no_other() {
     assert!(!done.left.concat().contains("anna"), "{:?}", done.left);
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn an_answer_that_cannot_be_removed_is_said_and_keeps_nothing_else() {
+    let shop = Shop::open();
+    for (id, email) in [(7001, ANNA), (7002, "bert@example.com")] {
+        shop.tell("orders/create", &order(id).by(&customer(id, email)).json()).await;
+        answered(&shop, &data_request(Some(id), Some(email), None)).await;
+    }
+    for id in [7001, 7002] {
+        shop.tell("customers/redact", &redact(Some(id), None, None)).await;
+    }
+    shop.tell("customers/data_request", &data_request(Some(7003), None, None)).await;
+    // Once the file is read there is a folder in its place, which not even root removes as a file.
+    let path = shop.config.database.path.with_file_name("data-request-2.json");
+    let text = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let exchange = std::thread::spawn(move || {
+        let mut pipe = std::fs::OpenOptions::new().write(true).open(&path).unwrap(); // waits for the reader
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        std::io::Write::write_all(&mut pipe, &text).unwrap();
+    });
+    let done = worked(&shop).await;
+    exchange.join().unwrap();
+    assert!(done.left[0].contains("data-request-2.json is about somebody who was erased: "), "{:?}", done.left);
+    assert_eq!((done.deleted, done.files.len()), (1, 1), "{done:?}");
+    assert_eq!(answers(&shop), ["data-request-2.json", "data-request-7.json"]);
+}
+
 #[tokio::test]
 async fn a_file_that_cannot_be_written_keeps_nobody_else_waiting() {
     let shop = Shop::open();
