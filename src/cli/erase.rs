@@ -99,7 +99,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 
 /// # Errors
 /// Something is left, be it of somebody else.
-pub(super) fn all_is_done(worked: &Worked) -> anyhow::Result<()> {
+fn all_is_done(worked: &Worked) -> anyhow::Result<()> {
     ensure!(worked.left.is_empty(), "not all is done, `quintile serve` tries it again: {}", worked.left.join("; "));
     Ok(())
 }

@@ -38,6 +38,9 @@ pub(super) fn forget_erased(
     folder: &Path,
     left: &mut Vec<String>,
 ) -> anyhow::Result<usize> {
+    if Tombstones::load(&*readers.get()?)?.is_empty() {
+        return Ok(0);
+    }
     let mut deleted = 0;
     let mut leave = |said| {
         if !left.contains(&said) {
@@ -68,7 +71,8 @@ pub(super) fn forget_erased(
 /// `None`: another process has deleted it.
 fn read(path: &Path) -> io::Result<Option<Value>> {
     match fs::read(path) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+        // An editor may have put a mark of its encoding before it.
+        Ok(bytes) => Ok(Some(serde_json::from_slice(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes))?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -113,7 +117,7 @@ fn all(folder: &Path) -> anyhow::Result<Vec<(i64, PathBuf)>> {
 /// request says is of somebody erased.
 fn is_about_erased(connection: &Connection, file: &Value) -> rusqlite::Result<bool> {
     let list = |name: &str| file[name].as_array().map(Vec::as_slice).unwrap_or_default();
-    // A guest has the source of whatever brought them last.
+    // The source of a guest is the first by name of those that brought them: another one may come before it.
     let mut erased = connection.prepare_cached(
         "SELECT 1 FROM customers
           WHERE id = ?1 AND (?3 IS NULL OR (source = ?2 AND external_id = ?3)) AND redacted_at IS NOT NULL",

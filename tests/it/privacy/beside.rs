@@ -175,6 +175,13 @@ fn messages_are_listed_and_read_again_while_serve_runs() {
     let told = String::from_utf8(told.stdout).unwrap();
     assert!(told.starts_with("Ignored messages that cannot be read again: 1.") && told.contains("90 days"), "{told}");
     assert_eq!(merchant.json(&["inbox", "--state", "ignored"])[0]["bytes"], Value::Null);
+    // What is left of somebody else's request is said, and no failure of this one.
+    std::fs::write(merchant.path().join("data-request-9.json"), "not what quintile wrote").unwrap();
+    assert_eq!(process::run(merchant.path(), &["erase", "--email", ANNA]).status.code(), Some(1));
+    let told = process::run(merchant.path(), &["inbox", "replay", "--topic", "products/update"]);
+    let said = String::from_utf8(told.stderr).unwrap();
+    assert_eq!(told.status.code(), Some(0), "{said}");
+    assert!(said.starts_with("note: ") && said.contains("data-request-9.json may be about"), "{said}");
     assert_eq!(replay(&[]).0, Some(2), "which are meant is not said");
     assert_eq!(replay(&["--state", "done"]).0, Some(2));
     let csv = process::run(merchant.path(), &["inbox", "--format", "csv", "--message", "2"]);

@@ -220,6 +220,11 @@ async fn an_answer_that_cannot_be_read_is_said_and_keeps_no_other() {
     // As one of another user; and one that somebody wrote over.
     std::fs::create_dir(folder.join("data-request-1.json")).unwrap();
     std::fs::write(folder.join("data-request-9.json"), "call anna@example.com").unwrap();
+    assert_eq!(worked(&shop).await, Worked::default(), "nobody was erased");
+    // One that an editor has saved is read like any other.
+    let hers = folder.join("data-request-2.json");
+    let text = std::fs::read_to_string(&hers).unwrap();
+    std::fs::write(&hers, format!("\u{feff}{text}")).unwrap();
     shop.tell("customers/redact", &redact(Some(7001), None, None)).await;
     let done = worked(&shop).await;
     assert_eq!((done.deleted, done.left.len()), (1, 2), "{:?}", done.left);
