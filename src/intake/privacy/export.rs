@@ -9,7 +9,11 @@ use std::{
 use rusqlite::{Connection, Row, types::ValueRef};
 use serde_json::{Map, Value, json};
 
-use super::{search::Search, strip::parts, traces::Traces};
+use super::{
+    search::Search,
+    strip::{beside, drop_beside, parts},
+    traces::Traces,
+};
 use crate::{
     db::{create_private_file, sync_folder_of},
     ledger::Cluster,
@@ -151,6 +155,12 @@ fn theirs(search: &Search<'_>, source: Source, topic: &str, body: &[u8]) -> (Val
             *part = id_alone(part);
             is_whole = false;
         }
+    }
+    if let Some(beside) = beside(&body)
+        && !search.is_owner(source, &Traces::of_owner("", &beside))
+    {
+        is_whole &= !search.is_meant(source, &Traces::of("", &beside));
+        drop_beside(&mut body);
     }
     (body, is_whole)
 }

@@ -77,13 +77,11 @@ pub fn strip(
                 *part = kept;
             }
         }
-        if let Some(members) = value.as_object_mut() {
-            let beside = members.iter().filter(|(key, _)| *key != "orders");
-            let beside: Map<String, Value> = beside.map(|(key, value)| (key.clone(), value.clone())).collect();
-            if !beside.is_empty() && is_meant(&Traces::of("", &beside.into()))? {
-                members.retain(|key, _| key == "orders");
-                changed = true;
-            }
+        if let Some(beside) = beside(&value)
+            && is_meant(&Traces::of("", &beside))?
+        {
+            drop_beside(&mut value);
+            changed = true;
         }
         // Of a member that stands there twice the parsed body has one alone: written anew, it has lost the other.
         changed |= !hidden.emails.is_empty() && is_meant(&hidden)?;
@@ -106,6 +104,20 @@ pub fn parts(value: &mut Value) -> Option<&mut Vec<Value>> {
         Value::Array(parts) => Some(parts),
         Value::Object(members) => members.get_mut("orders").and_then(Value::as_array_mut),
         _ => None,
+    }
+}
+
+/// What stands beside them.
+pub fn beside(value: &Value) -> Option<Value> {
+    let others = value.as_object()?.iter().filter(|(key, _)| *key != "orders");
+    let others: Map<String, Value> = others.map(|(key, value)| (key.clone(), value.clone())).collect();
+    (!others.is_empty()).then(|| others.into())
+}
+
+/// Leaves the orders alone of a body that holds many.
+pub fn drop_beside(value: &mut Value) {
+    if let Some(members) = value.as_object_mut() {
+        members.retain(|key, _| key == "orders");
     }
 }
 

@@ -105,6 +105,32 @@ async fn of_what_others_say_of_the_customer_no_more_is_in_it_than_that() {
 }
 
 #[tokio::test]
+async fn what_stands_beside_the_orders_of_a_body_is_told_to_nobody_else() {
+    let shop = Shop::open();
+    let order = |id: &str, email: &str| {
+        let at = "2026-11-20T10:00:00Z";
+        json!({ "id": id, "customer": { "email": email }, "orderedAt": at, "total": "1.00", "status": "paid" })
+    };
+    let (bert, cora) = ("bert@example.com", "cora@example.com");
+    let bodies = [
+        json!({ "cashier": { "email": bert }, "orders": [order("p1", ANNA), order("p2", cora)] }),
+        json!({ "email": ANNA, "orders": [order("p3", ANNA)] }),
+        json!({ "cashier": { "email": ANNA, "till": "Hidden" }, "orders": [order("p4", cora)] }),
+    ];
+    for (index, body) in bodies.iter().enumerate() {
+        shop.post_orders(&format!("m{index}"), &body.to_string()).await;
+    }
+    let (_, known) = answered(&shop, &data_request(None, Some(ANNA), None)).await;
+    let told: Vec<&Value> = known["messages"].as_array().unwrap().iter().map(|message| &message["body"]).collect();
+    assert_eq!(told[..3], [&json!({ "orders": [bodies[0]["orders"][0]] }), &bodies[1], &json!({ "orders": [] })]);
+    let left_out = |index: usize| known["messages"][index]["leftOut"].is_string();
+    assert_eq!([left_out(0), left_out(1), left_out(2)], [false, false, true], "{known}");
+    for of_others in [bert, cora, "Hidden"] {
+        assert!(!known.to_string().contains(of_others), "{of_others}: {known}");
+    }
+}
+
+#[tokio::test]
 async fn an_order_that_was_somebody_elses_before_says_nothing_of_them() {
     let shop = Shop::open();
     let (anna, bert) = (customer(7001, ANNA), customer(7002, "bert@example.com"));
