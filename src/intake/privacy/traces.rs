@@ -60,7 +60,10 @@ impl Traces {
                 if key == "customer" {
                     self.ids.extend(members.get("id").and_then(id));
                 }
-                members.iter().for_each(|(key, value)| self.look(key, value));
+                for (key, value) in members {
+                    self.emails.extend(emails_in(key));
+                    self.look(key, value);
+                }
             }
             Value::Array(items) => items.iter().for_each(|item| self.look(key, item)),
             Value::String(text) => {

@@ -355,6 +355,26 @@ async fn a_phone_is_found_whatever_is_between_its_digits() {
 }
 
 #[tokio::test]
+async fn an_email_that_is_the_name_of_a_member_goes_too() {
+    let shop = Shop::open();
+    let order = json!({ "id": "p1", "customer": { "email": "bert@example.com" }, "orderedAt": "2026-11-20T10:00:00Z",
+        "total": "1.00", "status": "paid" });
+    let mut shared = order.clone();
+    shared["sharedWith"] = json!({ ANNA: "50%" });
+    let many = [json!({ "orders": [shared] }), json!([shared]), json!({ ANNA: 1, "orders": [order] }), shared];
+    for (index, body) in many.iter().enumerate() {
+        shop.post_orders(&format!("m{index}"), &body.to_string()).await;
+    }
+    assert_eq!(shop.row("SELECT count(*) FROM inbox WHERE instr(body, 'anna@')"), "4");
+    shop.tell("customers/redact", &redact(None, Some(ANNA), None)).await;
+    assert!(!holds(&shop, ANNA), "{:?}", shop.rows("SELECT CAST(body AS TEXT) FROM inbox"));
+    for (index, body) in many.iter().enumerate() {
+        shop.post_orders(&format!("n{index}"), &body.to_string()).await;
+    }
+    assert!(!holds(&shop, ANNA), "{:?}", shop.rows("SELECT CAST(body AS TEXT) FROM inbox"));
+}
+
+#[tokio::test]
 async fn what_stands_beside_the_orders_of_a_body_goes_too() {
     let shop = Shop::open();
     let order = |id: &str, customers: &str| {
