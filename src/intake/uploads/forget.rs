@@ -38,20 +38,21 @@ pub fn in_reports(tx: &Transaction<'_>, emails: &BTreeSet<String>) -> rusqlite::
 /// Takes the rows that name one of `emails` out of the files of rejected rows in `folder`. Blocking.
 ///
 /// # Errors
-/// The database cannot be read, or a file not be rewritten; it is as it was then.
+/// The database cannot be read, or a file not be rewritten; it is as it was then, and keeps no other one.
 pub fn in_files(connection: &Connection, folder: &Path, emails: &BTreeSet<String>) -> anyhow::Result<()> {
     // What an import is writing now, it reads with the tombstones in mind.
     let over: Vec<i64> = table::list(connection)?.iter().filter(|it| it.report.is_some()).map(|it| it.id).collect();
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let mut done = Ok(());
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let is_meant = over.iter().any(|id| name.ends_with(&format!("{UPLOAD}{id}{}", csv::REJECTED)));
         if is_meant {
-            rewrite(&path, emails).with_context(|| format!("cannot rewrite {}", path.display()))?;
+            let rewritten = rewrite(&path, emails).with_context(|| format!("cannot rewrite {}", path.display()));
+            done = done.and(rewritten);
         }
     }
-    Ok(())
+    done
 }
 
 fn rewrite(path: &Path, emails: &BTreeSet<String>) -> anyhow::Result<()> {

@@ -143,12 +143,20 @@ fn who_is_erased_is_taken_out_of_reasons_and_rejected_rows() {
     let (rows, aside) = (beside(&shop, ".upload-1.rejected.csv"), folder.join("aside"));
     fs::rename(&rows, &aside).unwrap();
     fs::create_dir(&rows).unwrap();
+    // In whichever order they are read, others are not kept by them.
+    let more = |kind: &str| (0..8).map(|n| folder.join(format!("{kind}{n}.upload-1.rejected.csv"))).collect::<Vec<_>>();
+    let (good, bad) = (more("good"), more("bad"));
+    for (good, bad) in good.iter().zip(&bad) {
+        fs::copy(&aside, good).unwrap();
+        fs::create_dir(bad).unwrap();
+    }
     for _ in 0..2 {
         let done = work_off();
         assert_eq!((done.erasures, done.left.len()), (0, 1));
         assert!(done.left[0].contains("upload-1.rejected.csv"), "{:?}", done.left);
+        assert!(good.iter().all(|path| !fs::read_to_string(path).unwrap().contains("eve@")));
     }
-    fs::remove_dir(&rows).unwrap();
+    bad.iter().chain([&rows]).for_each(|path| fs::remove_dir(path).unwrap());
     fs::rename(&aside, &rows).unwrap();
     #[cfg(unix)]
     let is_root = std::os::unix::fs::chown(&folder, Some(65534), Some(65534)).is_ok();
