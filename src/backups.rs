@@ -228,17 +228,27 @@ impl Backups {
     /// Notes in a folder that the backups of this name are of this shop: another one whose database is called the same
     /// would remove them when their time is over, and be told to restore them.
     fn claim(&self, folder: &Path) -> anyhow::Result<()> {
+        if self.is_claimed(folder)? {
+            return Ok(());
+        }
         let path = self.note_in(folder);
-        let cannot = || format!("cannot write {}", path.display());
-        match self.noted_in(folder).with_context(cannot)? {
+        db::write_file(&path, self.shop.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Whether the backups of this name in `folder` are noted as those of this shop.
+    ///
+    /// # Errors
+    /// They are noted as another's; the note cannot be read.
+    pub fn is_claimed(&self, folder: &Path) -> anyhow::Result<bool> {
+        let path = self.note_in(folder);
+        match self.noted_in(folder).with_context(|| format!("cannot read {}", path.display()))? {
             Some(shop) if shop != self.shop => bail!(
                 "{} has the backups of the shop {shop} under the same name; name another folder in [backup] (if it is \
                  the same shop with another id, delete {})",
                 folder.display(),
                 path.display()
             ),
-            Some(_) => Ok(()),
-            None => db::write_file(&path, self.shop.as_bytes()).with_context(cannot),
+            noted => Ok(noted.is_some()),
         }
     }
 
@@ -284,10 +294,13 @@ impl Backups {
     /// # Errors
     /// The folder cannot be read.
     pub fn list(&self, folder: &Path) -> io::Result<Vec<Kept>> {
+        let is_anothers = self.noted_in(folder)?.is_some_and(|shop| shop != self.shop);
+        if is_anothers { Ok(Vec::new()) } else { self.list_all(folder) }
+    }
+
+    /// [`Self::list`], whosever they are.
+    fn list_all(&self, folder: &Path) -> io::Result<Vec<Kept>> {
         let mut kept = Vec::new();
-        if self.noted_in(folder)?.is_some_and(|shop| shop != self.shop) {
-            return Ok(kept);
-        }
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             if let Some(taken_at) = self.time_in(&entry.file_name().to_string_lossy()) {
@@ -362,7 +375,8 @@ pub fn advice(config: &Config, config_path: &Path, now: Timestamp) -> String {
 }
 
 /// What to do where the database is gone and its backups are not: nobody is to find an empty shop in its place.
-/// `None`: it is there, or there are none.
+/// `None`: it is there, or there are none. Those of another shop count too: they are its own from before it was given
+/// another id, or it could make none there.
 ///
 /// # Errors
 /// The folder of the database cannot be read.
@@ -371,17 +385,21 @@ pub fn instead_of_empty(config: &Config, config_path: &Path, now: Timestamp) -> 
         return Ok(None);
     }
     let backups = Backups::from_config(config);
-    Ok(backups.newest(now).map(|newest| {
-        format!(
-            "{} is gone or empty, and there are backups of it; `quintile{} restore {}` puts the newest in its place, \
-             made {}; for an empty shop move {} away first",
-            config.database.path.display(),
+    let database = config.database.path.display();
+    if let Some(newest) = backups.newest(now) {
+        return Ok(Some(format!(
+            "{database} is gone or empty, and there are backups of it; `quintile{} restore {}` puts the newest in its \
+             place, made {}; for an empty shop move {} away first",
             config_option(config_path),
             in_shell(&newest.path),
             newest.taken_at,
             db::folder_of(&newest.path).join(format!("{}-*.db", backups.stem())).display()
-        )
-    }))
+        )));
+    }
+    let folders = [backups.folder(), backups.copy_to()].into_iter().flatten();
+    let mut with_some = folders.filter(|folder| backups.list_all(folder).is_ok_and(|kept| !kept.is_empty()));
+    let refused = with_some.find_map(|folder| backups.is_claimed(folder).err());
+    Ok(refused.map(|error| format!("{database} is gone or empty, and {error:#}")))
 }
 
 /// The command that restores the one before `file`, if that is a backup of the database and there is an older one, or

@@ -97,12 +97,12 @@ pub fn folders(config: &Config) -> Vec<Finding> {
     if let Some(folder) = backups.folder() {
         // The first backup makes it.
         let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or_else(|| Path::new("."));
-        findings.push(judge_folder("backup folder", folder, write_in(there)));
+        findings.push(judge_backups("backup folder", &backups, folder, write_in(there)));
     }
     if let Some(folder) = backups.copy_to() {
         const CHECK: &str = "backup copies";
         findings.push(if folder.is_dir() {
-            judge_folder(CHECK, folder, write_in(folder))
+            judge_backups(CHECK, &backups, folder, write_in(folder))
         } else {
             Finding::warn(CHECK, format!("{} is not there; is its drive connected?", folder.display()))
         });
@@ -118,6 +118,14 @@ fn judge_folder(check: &'static str, folder: &Path, written: io::Result<()>) -> 
             check,
             format!("{folder} cannot be written ({error}); it has to belong to the user that quintile runs as"),
         ),
+    }
+}
+
+/// Also whether they are another shop's.
+fn judge_backups(check: &'static str, backups: &Backups, folder: &Path, written: io::Result<()>) -> Finding {
+    match backups.is_claimed(folder) {
+        Err(error) if written.is_ok() => Finding::fail(check, format!("{error:#}")),
+        _ => judge_folder(check, folder, written),
     }
 }
 

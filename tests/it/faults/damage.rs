@@ -334,6 +334,39 @@ fn no_empty_shop_comes_in_the_place_of_one_that_has_backups() {
 }
 
 #[test]
+fn a_shop_with_another_id_than_before_is_told_of_its_backups() {
+    const SAID: &str = "backups has the backups of the shop before.myshopify.com under the same name; name another \
+        folder in [backup] (if it is the same shop with another id, delete backups/quintile.shop)";
+    let merchant = shop();
+    let at = |name: &str| merchant.path().join(name);
+    merchant.write("backups/quintile.shop", "before.myshopify.com");
+    let check = run(merchant.path(), &["check"]);
+    let said = everything(&check);
+    assert!(check.status.code() == Some(1) && said.contains(&format!("fail  backup folder: {SAID}")), "{said}");
+
+    for name in named(merchant.path(), "quintile.db") {
+        fs::remove_file(at(&name)).unwrap();
+    }
+    for command in [["serve"], ["customers"], ["score"], ["init"]] {
+        let output = run(merchant.path(), &command);
+        let said = everything(&output);
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+        assert!(said.contains(&format!("quintile.db is gone or empty, and {SAID}")), "{command:?}: {said}");
+        assert!(!at("quintile.db").exists(), "{command:?}");
+    }
+    fs::remove_file(at("backups/quintile.shop")).unwrap();
+    let said = everything(&run(merchant.path(), &["customers"]));
+    assert!(said.contains("`quintile restore backups/quintile-20261102T020000Z.db` puts the newest"), "{said}");
+
+    // The note alone is no backup.
+    merchant.write("backups/quintile.shop", "before.myshopify.com");
+    for name in named(&at("backups"), "quintile-") {
+        fs::remove_file(at("backups").join(name)).unwrap();
+    }
+    merchant.run(&["init"]);
+}
+
+#[test]
 fn of_a_damaged_backup_the_one_before_is_named() {
     let merchant = shop();
     let [old, new] = ["01", "02"].map(|day| format!("backups/quintile-202611{day}T020000Z.db"));
