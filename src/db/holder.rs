@@ -4,34 +4,60 @@ use std::path::Path;
 
 /// "sqlite3, process 4711"; `None`: nobody else, or this system does not say.
 pub fn writing_elsewhere(database: &Path) -> Option<String> {
-    locking_elsewhere(database, &["WRITE"])
+    locking_elsewhere(database, &["WRITE"]).into_iter().next()
 }
 
-/// [`writing_elsewhere`] for whoever has the file open and does not write at this moment.
-pub fn open_elsewhere(database: &Path) -> Option<String> {
+/// [`writing_elsewhere`] for all who have the file open and need not write at this moment.
+pub fn open_elsewhere(database: &Path) -> Vec<String> {
     locking_elsewhere(database, &["READ", "WRITE"])
 }
 
 /// SQLite locks bytes of the `-shm` file, or of the database itself; Linux lists all locks with the inode of their
 /// file.
 #[cfg(target_os = "linux")]
-fn locking_elsewhere(database: &Path, kinds: &[&str]) -> Option<String> {
-    use std::os::unix::fs::MetadataExt;
-    let inodes: Vec<String> = [database.to_owned(), super::files::with_suffix(database, "-shm")]
+fn locking_elsewhere(database: &Path, kinds: &[&str]) -> Vec<String> {
+    let files: Vec<Numbers> = [database.to_owned(), super::files::with_suffix(database, "-shm")]
         .iter()
-        .filter_map(|file| std::fs::metadata(file).ok())
-        .map(|file| file.ino().to_string())
+        .filter_map(|file| std::fs::metadata(file).ok().map(|file| numbers(&file)))
         .collect();
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    let process = locks.lines().find_map(|line| locker(line, kinds, &inodes, std::process::id()))?;
-    let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
-    let name = if name.trim().is_empty() { "a program" } else { name.trim() };
-    Some(format!("{name}, process {process}"))
+    let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    let named = |process| {
+        let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+        let name = if name.trim().is_empty() { "a program" } else { name.trim() };
+        format!("{name}, process {process}")
+    };
+    lockers(&locks, kinds, &files, std::process::id()).into_iter().map(named).collect()
 }
 
 #[cfg(not(target_os = "linux"))]
-const fn locking_elsewhere(_: &Path, _: &[&str]) -> Option<String> {
-    None
+const fn locking_elsewhere(_: &Path, _: &[&str]) -> Vec<String> {
+    Vec::new()
+}
+
+/// Of the device of a file, and of the file on it.
+#[cfg(target_os = "linux")]
+type Numbers = (u64, u64);
+
+#[cfg(target_os = "linux")]
+fn numbers(file: &std::fs::Metadata) -> Numbers {
+    use std::os::unix::fs::MetadataExt;
+    (file.dev(), file.ino())
+}
+
+/// Whether it is one of these that `process` has, and not one of the same inode on another disk: the list of locks
+/// calls some disks by other numbers than files do. Who may not look believes the list.
+#[cfg(target_os = "linux")]
+fn has_open(process: u32, files: &[Numbers]) -> bool {
+    let Ok(open) = std::fs::read_dir(format!("/proc/{process}/fd")) else { return true };
+    open.filter_map(|entry| std::fs::metadata(entry.ok()?.path()).ok()).any(|file| files.contains(&numbers(&file)))
+}
+
+/// The other processes that have locks of these kinds on one of `files`.
+#[cfg(target_os = "linux")]
+fn lockers(locks: &str, kinds: &[&str], files: &[Numbers], this: u32) -> Vec<u32> {
+    let inodes: Vec<String> = files.iter().map(|(_, inode)| inode.to_string()).collect();
+    let processes = locks.lines().filter_map(|line| locker(line, kinds, &inodes, this));
+    processes.filter(|process| has_open(*process, files)).collect()
 }
 
 /// The process of a line like `1: POSIX  ADVISORY  WRITE 4711 08:01:1234 120 120`, if it is another
@@ -49,7 +75,7 @@ fn locker(line: &str, kinds: &[&str], inodes: &[String], this: u32) -> Option<u3
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use super::locker;
+    use super::{locker, lockers, numbers};
 
     #[test]
     fn a_line_of_the_list_tells_who_has_the_file() {
@@ -67,5 +93,17 @@ mod tests {
                 assert_eq!(locker(line, &[kind], &ours, 99), process, "{line}");
             }
         }
+    }
+
+    #[test]
+    fn a_file_of_the_same_inode_on_another_disk_is_not_meant() {
+        const NOBODY: u32 = 1 << 30; // whose files cannot be looked at
+        let file = tempfile::tempfile().unwrap();
+        let (device, inode) = numbers(&file.metadata().unwrap());
+        let this = std::process::id();
+        let lines = [this, NOBODY].map(|process| format!("1: POSIX  ADVISORY  READ {process} 08:01:{inode} 123 123\n"));
+        let found = |device| lockers(&lines.concat(), &["READ"], &[(device, 1), (device, inode)], 0);
+        assert_eq!(found(device), [this, NOBODY]);
+        assert_eq!(found(device + 1), [NOBODY]);
     }
 }

@@ -13,11 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction};
 
 use super::{
-    Database, Lock,
+    Database, Lock, LockError,
     backup::{Contents, Depth, copy_into, faults, open_to_look, overwrites_in_copies, verify},
     files::{is_without_bytes, with_suffix},
     holder,
@@ -68,14 +68,16 @@ impl Staged {
     /// damaged is the backup of itself: it holds what was stored before.
     ///
     /// # Errors
-    /// [`LockError::Held`](super::LockError::Held) while a program has the database; the backup is not
+    /// [`LockError::Held`] while a program has the database; the backup is not
     /// whole, not quintile's or newer than this program; the disk is full.
     pub fn new(backup: &Path, database: &Path) -> anyhow::Result<Self> {
         let lock = Lock::acquire(database, "quintile restore")?;
         // Somebody may have taken the lock file of a running `serve` for one that was left behind: it would write on
         // into the old file.
-        if let Some(holder) = holder::open_elsewhere(database).filter(|holder| holder.starts_with("quintile,")) {
-            bail!("{} is in use by {holder}; stop it first", database.display());
+        let mut holders = holder::open_elsewhere(database).into_iter();
+        if let Some(holder) = holders.find(|holder| holder.starts_with("quintile,")) {
+            let database = database.display().to_string();
+            return Err(LockError::Held { database, holder, has_opened: true }.into());
         }
         finish(database)?;
         refuse_log_alone(backup)?;

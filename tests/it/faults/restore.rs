@@ -52,8 +52,13 @@ async fn what_waited_in_a_backup_waits_for_the_merchants_word() {
         assert!(said.contains(&holder), "{said}");
         // It looks like something left behind.
         fs::remove_file(merchant.path().join("quintile.db.lock")).unwrap();
-        let holder = format!("is in use by quintile, process {}; stop it first", server.id());
+        let holder = format!("is in use by quintile, process {}; stop it, then restore", server.id());
         is_refused(&merchant, &["restore", "copy.db"], &holder);
+        // Whoever else has it open.
+        let reader = merchant.sql();
+        reader.execute_batch("BEGIN; SELECT * FROM meta").unwrap();
+        is_refused(&merchant, &["restore", "copy.db"], &holder);
+        drop(reader);
         assert_eq!(count(&merchant, "orders"), 90);
         assert!(server.terminate().success());
 
