@@ -402,23 +402,25 @@ pub fn instead_of_empty(config: &Config, config_path: &Path, now: Timestamp) -> 
     Ok(refused.map(|error| format!("{database} is gone or empty, and {error:#}")))
 }
 
-/// The command that restores the one before `file`, if that is a backup of the database and there is an older one, or
-/// the copy of the same in the second folder.
+/// The command that restores the copy of `file` in the other folder, if that is whole, or the one before it. `None`:
+/// there is neither, or `file` is no backup of the database.
 #[must_use]
 pub fn older(config: &Config, config_path: &Path, file: &Path) -> Option<String> {
     let backups = Backups::from_config(config);
-    let folders = [backups.copy_to(), backups.folder()];
-    let all = folders.into_iter().enumerate().flat_map(|(place, folder)| {
-        let kept = folder.and_then(|folder| backups.list(folder).ok()).unwrap_or_default();
-        kept.into_iter().map(move |kept| ((kept.taken_at, place), kept))
-    });
-    let mut all: Vec<((Timestamp, usize), Kept)> = all.collect();
-    all.sort_by_key(|(order, _)| *order);
+    // The first folder wins between the two copies of one.
+    let folders = [backups.copy_to(), backups.folder()].into_iter().flatten();
+    let all: Vec<Kept> = folders.flat_map(|folder| backups.list(folder).unwrap_or_default()).collect();
     let named = file.canonicalize().ok()?;
-    let at = all.iter().position(|(_, kept)| kept.path.canonicalize().is_ok_and(|path| path == named))?;
-    let (_, kept) = &all[at.checked_sub(1)?];
+    let is_named = |kept: &Kept| kept.path.canonicalize().is_ok_and(|path| path == named);
+    let at = all.iter().find(|kept| is_named(kept))?.taken_at;
+    // Read to its end: of two that are damaged each would be told to be tried instead of the other.
+    let mut copies = all.iter().filter(|kept| kept.taken_at == at && !is_named(kept));
+    let (which, kept) = match copies.find(|copy| db::verify(&copy.path).is_ok()) {
+        Some(copy) => ("its other copy", copy),
+        None => ("the one before it", all.iter().filter(|kept| kept.taken_at < at).max_by_key(|kept| kept.taken_at)?),
+    };
     Some(format!(
-        "`quintile{} restore {}` puts the one before it in place, made {}",
+        "`quintile{} restore {}` puts {which} in place, made {}",
         config_option(config_path),
         in_shell(&kept.path),
         kept.taken_at

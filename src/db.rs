@@ -44,7 +44,7 @@ pub use files::{PARTIAL, copy_file, folder_of, is_same, is_without_bytes, sync_f
 pub use key::{make_private_key, private_key};
 pub use lock::{Lock, LockError};
 pub use lost::{Left, Lost, lost};
-pub use migrate::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
+pub use migrate::{APPLICATION_ID, Newer, SCHEMA, SCHEMA_VERSION};
 pub use passing::passing;
 pub use place::refuse_no_file;
 pub use private::{create_private_file, hand_over, make_private_folder, private_file};

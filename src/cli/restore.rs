@@ -120,9 +120,12 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     Ok(if violations.is_empty() { Outcome::Done } else { Outcome::Partly })
 }
 
-/// Of a backup that cannot be used says which one came before it.
+/// Of a backup that is not whole says where its copy is, or which one came before it.
 fn or_the_one_before(error: anyhow::Error, args: &Args, context: &Context) -> anyhow::Error {
-    if error.is::<LockError>() || db::passing(&error, &context.config.database.path).is_some() {
+    if error.is::<LockError>()
+        || error.is::<db::Newer>()
+        || db::passing(&error, &context.config.database.path).is_some()
+    {
         return error;
     }
     match backups::older(&context.config, &context.config_path, &args.file) {

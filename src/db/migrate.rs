@@ -346,6 +346,17 @@ fn unfit(error: rusqlite::Error, version: i32) -> anyhow::Error {
     Damaged(format!("its header says schema {version}, and its tables are of another: {words}")).into()
 }
 
+/// The file is whole, for all that is known.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{path} was written by a newer quintile (schema {schema}, this program knows {known}); use that version, nothing was changed"
+)]
+pub struct Newer {
+    path: String,
+    schema: i32,
+    known: i32,
+}
+
 pub(super) fn check_header(path: &Path, header: &Header, known: i32) -> anyhow::Result<()> {
     let fresh = header.tables == 0 && header.version == 0 && header.application_id == 0;
     if !fresh && header.application_id != APPLICATION_ID {
@@ -357,11 +368,7 @@ pub(super) fn check_header(path: &Path, header: &Header, known: i32) -> anyhow::
             .with_context(|| format!("cannot go on with {}", path.display()));
     }
     if header.version > known {
-        bail!(
-            "{} was written by a newer quintile (schema {}, this program knows {known}); use that version, nothing was changed",
-            path.display(),
-            header.version
-        );
+        return Err(Newer { path: path.display().to_string(), schema: header.version, known }.into());
     }
     Ok(())
 }

@@ -366,15 +366,72 @@ fn a_shop_with_another_id_than_before_is_told_of_its_backups() {
     merchant.run(&["init"]);
 }
 
+/// Leaves the first half.
+fn cut(path: &Path) {
+    let whole = fs::read(path).unwrap();
+    fs::write(path, &whole[..whole.len() / 2]).unwrap();
+}
+
+#[test]
+fn of_a_damaged_backup_its_whole_copy_is_named_first() {
+    let merchant = shop();
+    let at = |name: &str| merchant.path().join(name);
+    merchant.configure("[forwarder]", "[backup]\ncopy_to = \"second\"\n[forwarder]");
+    fs::create_dir(at("second")).unwrap();
+    let [old, new] = ["01", "02"].map(|day| format!("quintile-202611{day}T020000Z.db"));
+    for name in [&old, &new] {
+        fs::copy(at("backups").join(name), at("second").join(name)).unwrap();
+    }
+    let told = |named: &str| {
+        let refused = run(merchant.path(), &["restore", &format!("{named}/{new}")]);
+        let said = everything(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        said
+    };
+    let whole = fs::read(at("second").join(&new)).unwrap();
+    for (damaged, other) in [("second", "backups"), ("backups", "second")] {
+        cut(&at(damaged).join(&new));
+        let command = format!("`quintile restore {other}/{new}` puts its other copy in place, made 2026-11-02T");
+        let said = told(damaged);
+        assert!(said.contains(&command), "{said}");
+        fs::write(at(damaged).join(&new), &whole).unwrap();
+    }
+    for folder in ["backups", "second"] {
+        cut(&at(folder).join(&new));
+    }
+    for folder in ["backups", "second"] {
+        let said = told(folder);
+        assert!(said.contains(&format!("`quintile restore backups/{old}` puts the one before it in place")), "{said}");
+    }
+}
+
+#[test]
+fn of_a_whole_backup_that_is_refused_no_other_is_named() {
+    let merchant = shop();
+    let new = "backups/quintile-20261102T020000Z.db";
+    let is_refused = |words: &str| {
+        let refused = run(merchant.path(), &["restore", new]);
+        let said = everything(&refused);
+        assert!(refused.status.code() == Some(1) && said.contains(words), "{said}");
+        assert!(!said.contains("in place, made"), "{said}");
+    };
+    let server = Server::start(merchant.path());
+    fs::remove_file(merchant.path().join("quintile.db.lock")).unwrap();
+    is_refused(&format!("is in use by quintile, process {}; stop it", server.id()));
+    drop(server);
+    let copy = rusqlite::Connection::open(merchant.path().join(new)).unwrap();
+    copy.pragma_update(None, "user_version", 999).unwrap();
+    drop(copy);
+    is_refused("was written by a newer quintile");
+}
+
 #[test]
 fn of_a_damaged_backup_the_one_before_is_named() {
     let merchant = shop();
     let [old, new] = ["01", "02"].map(|day| format!("backups/quintile-202611{day}T020000Z.db"));
     let before = "puts the one before it in place";
     for name in [&new, &old] {
-        let path = merchant.path().join(name);
-        let whole = fs::read(&path).unwrap();
-        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        cut(&merchant.path().join(name));
         let refused = run(merchant.path(), &["restore", name]);
         let said = everything(&refused);
         assert!(refused.status.code() == Some(1) && said.contains("malformed"), "{said}");
