@@ -209,13 +209,14 @@ impl Told {
 }
 
 /// Whether this file, which is memory and comes to the disk when it happens to, was written since the computer
-/// started: if not, it may have stopped by itself, and what stands here be older than the log.
+/// started: if not, it may have stopped by itself, and what stands here be older than the log. A computer without a
+/// clock of its own starts with a time from before that, so what was written later than now was not written since.
 fn is_since_boot(index: &File) -> bool {
     // See proc_stat(5): seconds since 1970. Where the system does not tell, it is believed.
     let told = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let booted = told.lines().find_map(|line| line.strip_prefix("btime ")?.parse().ok()).unwrap_or(0);
     let written = index.metadata().and_then(|file| file.modified());
-    written.is_ok_and(|at| at >= UNIX_EPOCH + Duration::from_secs(booted))
+    written.is_ok_and(|at| at >= UNIX_EPOCH + Duration::from_secs(booted) && at.elapsed().is_ok())
 }
 
 /// Whether there was as much; less is the end of what was written.

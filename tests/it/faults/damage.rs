@@ -194,12 +194,16 @@ fn a_log_that_is_empty_is_believed_before_an_index_from_before_the_computer_star
     let index = fs::read(at("quintile.db-shm")).unwrap();
     database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     drop(database);
-    fs::write(at("quintile.db-shm"), &index).unwrap();
-    let refused = run(merchant.path(), &["customers"]);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("cannot be read from byte 0"), "{refused:?}");
-    let index = OpenOptions::new().write(true).open(at("quintile.db-shm")).unwrap();
-    index.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
-    merchant.run(&["customers"]);
+    let now = fs::metadata(at("quintile.db")).unwrap().modified().unwrap();
+    // The second: the computer has no clock of its own, and started with an older time.
+    for written in [UNIX_EPOCH + Duration::from_secs(1_000_000_000), now + Duration::from_secs(1800)] {
+        fs::write(at("quintile.db-shm"), &index).unwrap();
+        let refused = run(merchant.path(), &["customers"]);
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("cannot be read from byte 0"), "{refused:?}");
+        let file = OpenOptions::new().write(true).open(at("quintile.db-shm")).unwrap();
+        file.set_modified(written).unwrap();
+        merchant.run(&["customers"]);
+    }
     let server = Server::start(merchant.path());
     assert_eq!(post(&server, 2).status, 200);
 }
