@@ -168,12 +168,13 @@ pub(super) fn read(source: &Source, environment: &Environment, folder: &path::Pa
 /// What is said of a variable that is not set. What is no name may be the secret itself, which is never shown.
 pub(super) fn unset(key: &str, name: &str) -> String {
     let is_name = !name.starts_with(|first: char| first.is_ascii_digit())
-        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+        && (name.contains('_') || !name.contains(|c: char| c.is_ascii_digit()));
     if is_name {
         return format!("the environment variable {name} is not set; set it to the secret");
     }
     let secret = key.strip_suffix("_env").unwrap_or(key);
-    format!("what stands here is no name of a variable, like MY_SECRET; the secret itself goes into {secret}")
+    format!("what stands here is no variable that is set, like MY_SECRET; the secret itself goes into {secret}")
 }
 
 /// The text of the file that `key` names.
@@ -191,9 +192,12 @@ pub(super) fn read_file(key: &str, name: &str, folder: &path::Path) -> Result<St
     })
 }
 
-/// By how it begins, or by the end of a file's name, which is shorter than the last part of a token.
+/// By how it begins, unless it ends as base64 does, or by the end of a file's name, which is shorter than the last part
+/// of a token.
 fn is_path(text: &str) -> bool {
     const LONGEST: usize = 6;
     let end = path::Path::new(text).extension().and_then(|end| end.to_str()).unwrap_or_default();
-    ["/", "./", "../"].iter().any(|start| text.starts_with(start)) || (1..=LONGEST).contains(&end.len())
+    let begins = ["/", "./", "../"].iter().any(|start| text.starts_with(start));
+    let ends = (1..=LONGEST).contains(&end.len()) && end.chars().all(|c| c.is_ascii_alphabetic());
+    (begins && !text.ends_with('=')) || ends
 }
