@@ -188,6 +188,7 @@ fn every_accepted_webhook_is_stored(merchant: &Merchant, sent: &Sent) {
     let mut statement = database.prepare("SELECT delivery_key FROM inbox WHERE state = 'done'").unwrap();
     let stored: BTreeSet<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     let accepted = sent.accepted.lock().unwrap();
+    assert!(accepted.len() > 500, "only {} webhooks were accepted", accepted.len());
     assert_eq!(accepted.difference(&stored).next(), None, "accepted, but not stored");
     let (orders, counted): (u64, u64) = database
         .query_row("SELECT (SELECT count(*) FROM orders), (SELECT sum(order_count) FROM customers)", [], |row| {
