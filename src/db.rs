@@ -40,7 +40,9 @@ use self::turns::Pace;
 pub use backup::{Backup, Contents, Depth, back_up, faults, look_through, verify};
 pub use condition::{Condition, Damaged, tells_of_damage};
 pub use ending::{Ending, Stopped};
-pub use files::{PARTIAL, copy_file, folder_of, is_same, is_without_bytes, sync_folder_of, write_file};
+pub use files::{
+    PARTIAL, copy_file, folder_of, is_same, is_without_bytes, make_whole, remove_if_there, sync_folder_of, write_file,
+};
 pub use key::{make_private_key, private_key};
 pub use lock::{Lock, LockError};
 pub use lost::{Left, Lost, lost};

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use super::{
     condition::Damaged,
     ending::Ending,
-    files::{PARTIAL, sync_folder_of, with_suffix},
+    files::{PARTIAL, remove_if_there, sync_folder_of, with_suffix},
     lost::refuse_log_alone,
     migrate::{SCHEMA_VERSION, check_header, read_header},
     private::create_private_file,
@@ -109,10 +109,7 @@ pub(super) fn copy_into(source: &Connection, copy: &Path) -> anyhow::Result<()> 
 /// Removes a copy, with what SQLite leaves beside it when the disk fails it. One that is not there is fine.
 fn remove(copy: &Path) -> io::Result<()> {
     for name in [with_suffix(copy, "-journal"), copy.to_owned()] {
-        match fs::remove_file(name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_if_there(&name)?;
     }
     Ok(())
 }

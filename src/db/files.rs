@@ -37,6 +37,17 @@ pub fn is_without_bytes(path: &Path) -> bool {
     }
 }
 
+/// Removes a file; one that is not there is fine.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// What was renamed in a folder survives a power cut only when the folder itself is on the disk.
 ///
 /// # Errors
@@ -83,8 +94,12 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     })
 }
 
-/// A file that `write` writes and syncs under another name, until it is whole.
-fn make_whole(path: &Path, write: impl FnOnce(&Path, &mut File) -> anyhow::Result<()>) -> anyhow::Result<()> {
+/// A file for its owner alone that `write` writes and syncs under another name, which it is given, until it is whole.
+/// One that was there is replaced.
+///
+/// # Errors
+/// It cannot be written; then nothing is left of it.
+pub fn make_whole(path: &Path, write: impl FnOnce(&Path, &mut File) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let partial = with_suffix(path, PARTIAL);
     let _ = fs::remove_file(&partial); // of one that was cut off
     let made = create_private_file(&partial)

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{Traces, is_erased};
 use crate::{
-    db::{Readers, Writer, folder_of},
+    db::{Readers, Writer, folder_of, remove_if_there},
     ledger::Tombstones,
     model::{Source, Timestamp},
 };
@@ -57,7 +57,7 @@ pub(super) fn forget_erased(
             }
         };
         if is_about_erased(&*readers.get()?, &file)? {
-            if let Err(error) = remove(&path) {
+            if let Err(error) = remove_if_there(&path) {
                 leave(format!("{} is about somebody who was erased: {error}; delete it", path.display()));
                 continue;
             }
@@ -89,7 +89,7 @@ pub fn forget_old(writer: &Writer, database: &Path, now: Timestamp) -> anyhow::R
     for (request, path) in all(folder_of(database))? {
         if made_at(&path).is_some_and(|at| at <= until) {
             let why = format!("the file that answered this was deleted {KEPT_DAYS} days after it was made");
-            remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            remove_if_there(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             note(writer, request, &why)?;
             deleted += 1;
         }
@@ -143,14 +143,6 @@ fn made_at(path: &Path) -> Option<Timestamp> {
     let made = fs::metadata(path).and_then(|seen| seen.modified()).ok()?;
     let since = made.duration_since(UNIX_EPOCH).ok()?;
     Some(Timestamp::from_millis(i64::try_from(since.as_millis()).ok()?))
-}
-
-/// Deletes a file; one that is gone already is no error.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Says in the message that a file answered `why` that is gone.

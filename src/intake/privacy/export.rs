@@ -1,8 +1,7 @@
 //! The file that answers a request for data: everything that is known of one person.
 
 use std::{
-    fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::{BufWriter, Write},
     path::Path,
 };
 
@@ -15,7 +14,7 @@ use super::{
     traces::Traces,
 };
 use crate::{
-    db::{create_private_file, sync_folder_of},
+    db::make_whole,
     ledger::Cluster,
     model::{Source, Timestamp},
 };
@@ -72,23 +71,14 @@ pub fn write(connection: &Connection, person: &Cluster, last: i64, path: &Path) 
     }
     known.insert("messages".to_owned(), messages(connection, person, last)?.into());
 
-    let partial = path.with_extension("json.partial");
-    let mut out = BufWriter::new(private(&partial)?);
-    serde_json::to_writer_pretty(&mut out, &known)?;
-    out.write_all(b"\n")?;
-    out.into_inner()?.sync_all()?;
-    fs::rename(&partial, path)?;
-    // From now on nobody remembers that it was asked for.
-    sync_folder_of(path)
-}
-
-/// For its owner alone from its first moment on.
-fn private(path: &Path) -> anyhow::Result<File> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
-    create_private_file(path)
+    // From then on nobody remembers that it was asked for.
+    make_whole(path, |_, file| {
+        let mut out = BufWriter::new(file);
+        serde_json::to_writer_pretty(&mut out, &known)?;
+        out.write_all(b"\n")?;
+        out.flush()?;
+        Ok(out.get_ref().sync_all()?)
+    })
 }
 
 fn object(row: &Row<'_>, columns: &[String]) -> rusqlite::Result<Value> {

@@ -29,7 +29,7 @@ use super::csv::{self, Input, Preview, Settings, Unusable};
 use crate::{
     clock::Clock,
     config::Config,
-    db::{Database, Readers, Writer, folder_of},
+    db::{Database, Readers, Writer, folder_of, remove_if_there},
     ledger::Rules,
     model::Timestamp,
 };
@@ -249,13 +249,6 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// The one place, given back when this is dropped.
